@@ -1,0 +1,38 @@
+# make demo | test | check | bench | docs | clean      (Python 3.11+ and GNU make)
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+export DO_NOT_TRACK := 1
+
+.PHONY: install demo test check bench docs clean
+
+install: $(INSTALLED)
+
+$(INSTALLED): constraints.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Gatehouse needs Python 3.11 or newer: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,quantize]'
+	touch $@
+
+demo: $(INSTALLED)
+	$(BIN)/gatehouse run --num-samples 2000 --batch-size 16
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/sqlfluff lint dbt_project
+
+bench: $(INSTALLED)
+	$(BIN)/python -m tests.bench
+
+docs: $(INSTALLED)
+	$(BIN)/gatehouse docs
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Composition: the pipeline as a Prefect flow and as commands."""

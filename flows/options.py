@@ -1,0 +1,76 @@
+"""The options that several commands share, with their help."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Model = Annotated[
+    str, typer.Option(help="demo (bundled), mixtral, a hub id, or a folder with safetensors.")
+]
+Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")]
+Dataset = Annotated[
+    str,
+    typer.Option(help="pydoc (bundled), c4, wikitext, a hub id, or a local file or folder."),
+]
+NumSamples = Annotated[int, typer.Option(help="Number of samples to take.")]
+FirstSample = Annotated[int, typer.Option(help="Index of the first sample to take.")]
+BatchSize = Annotated[
+    int,
+    typer.Option(
+        help="Memory of a batch: the tokens of this many samples of --max-length. "
+        "It does not change the events."
+    ),
+]
+MaxLength = Annotated[int, typer.Option(help="Longest sequence, in tokens.")]
+Windows = Annotated[
+    bool,
+    typer.Option(
+        "--windows", help="Cut long samples into consecutive windows instead of truncating them."
+    ),
+]
+CreateSplits = Annotated[
+    bool,
+    typer.Option("--create-splits", help="Also write train, validation and test files (8:1:1)."),
+]
+Precision = Annotated[
+    str,
+    typer.Option(
+        help="float32, bfloat16, float16, or auto: the checkpoint's own on a GPU, "
+        "float32 on a CPU."
+    ),
+]
+Quantize = Annotated[
+    bool,
+    typer.Option(
+        "--quantize/--no-quantize",
+        help="Load linear layers in 4 bits (needs a GPU); routers stay as they are.",
+    ),
+]
+NumExperts = Annotated[
+    int | None,
+    typer.Option(help="Stop if the model has another number of experts (read from the model)."),
+]
+Layer = Annotated[str, typer.Option(help="Index among the MoE layers, or all.")]
+FrequencyThreshold = Annotated[
+    int, typer.Option(help="Fast path: a token must occur more often than this.")
+]
+EntropyThreshold = Annotated[
+    float, typer.Option(help="Fast path: its mean entropy must be below this, in nats.")
+]
+Home = Annotated[
+    Path | None,
+    typer.Option(
+        "--home",
+        "--checkpoint-dir",
+        help="Folder of the warehouse; landed shards there are the checkpoint. "
+        "Default: GATEHOUSE_HOME, else warehouse/data in the checkout.",
+    ),
+]
+Run = Annotated[
+    str | None, typer.Option(help="Run id (`gatehouse status` lists them); default: the latest.")
+]
+Input = Annotated[
+    Path | None,
+    typer.Option(help="A routing_stats .parquet or .csv made anywhere, instead of a run."),
+]

@@ -1,0 +1,184 @@
+"""The pipeline as a Prefect flow: prepare, capture, build, validate, draw, report.
+
+The shard is the unit of work and of resuming: what has landed is never captured again, and
+whether a shard has landed is read from the lake, never from a task's state.
+"""
+
+from pathlib import Path
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from flows import outputs
+from flows.building import build
+from flows.capturing import CaptureSession, CaptureSummary, prepare_samples
+from flows.console import bar, say
+from flows.request import RunRequest, Selection
+from ingest.prepare import Prepared
+from warehouse.lake import Lake
+from warehouse.paths import Paths
+
+
+@task(name="prepare samples", cache_policy=NO_CACHE)
+def prepare_task(request: RunRequest, paths: Paths) -> Prepared:
+    """Write the dataset as numbered samples."""
+    with bar("preparing samples", request.num_samples) as moved:
+        prepared = prepare_samples(request, paths.prepared, moved)
+    say(f"prepared {prepared.num_samples:,} samples of {prepared.dataset}: {prepared.path}")
+    return prepared
+
+
+@task(name="capture shard", task_run_name="capture shard {shard}", cache_policy=NO_CACHE)
+def capture_shard_task(session: CaptureSession, shard: int) -> int:
+    """Run one shard through the model and land its events."""
+    return session.capture(shard)
+
+
+@task(name="build marts", cache_policy=NO_CACHE)
+def build_task(paths: Paths) -> str:
+    """Build and test the dbt models over the finished runs."""
+    return build(paths)
+
+
+@task(name="validate", cache_policy=NO_CACHE)
+def validate_task(results: outputs.Results) -> list[Path]:
+    """Write the statistics tables, the summary and the validation report."""
+    return outputs.write_tables(results) + outputs.write_validation(results)
+
+
+@task(name="draw figures", cache_policy=NO_CACHE)
+def figures_task(results: outputs.Results) -> list[Path]:
+    """Draw the figures."""
+    return outputs.write_figures(results)
+
+
+@task(name="write report", cache_policy=NO_CACHE)
+def report_task(results: outputs.Results) -> Path:
+    """Write the HTML report and leave the verdict as an artifact."""
+    page = outputs.write_page(results)
+    create_markdown_artifact(outputs.markdown(results, page), key="gatehouse-verdict")
+    return page
+
+
+def capture_run(session: CaptureSession, capture_shard=CaptureSession.capture) -> CaptureSummary:
+    """Capture every pending shard with `capture_shard(session, shard)` and finish the run."""
+    if not session.pending:
+        say(f"{session.run_id} is finished: nothing to capture")
+    elif len(session.pending) < session.shards:
+        landed = session.shards - len(session.pending)
+        say(f"resuming {session.run_id}: {landed} of {session.shards} shards have landed")
+    with session, bar("capturing shards", session.shards) as moved:
+        for shard in session.pending:
+            capture_shard(session, shard)
+            moved(shard + 1)
+    summary = session.finish()
+    say(summary.line)
+    return summary
+
+
+@flow(name="gatehouse", flow_run_name="{model} on {dataset}")
+def pipeline(
+    model: str = "demo",
+    revision: str | None = None,
+    dataset: str = "pydoc",
+    num_samples: int = 10_000,
+    first_sample: int = 0,
+    batch_size: int = 4,
+    max_length: int = 512,
+    windows: bool = False,
+    create_splits: bool = False,
+    dtype: str = "auto",
+    quantize: bool = False,
+    num_experts: int | None = None,
+    layer: str = "0",
+    frequency_threshold: int = 50,
+    entropy_threshold: float = 0.5,
+    output: Path | None = None,
+) -> str:
+    """Capture one run, build the marts, and write its results; return what was found.
+
+    Args:
+        model: demo (bundled), mixtral, a hub id, or a folder with safetensors.
+        revision: branch, tag or commit of a hub model.
+        dataset: pydoc (bundled), c4, wikitext, a hub id, or a local file or folder.
+        num_samples: number of samples to take.
+        first_sample: index of the first sample to take.
+        batch_size: memory of a batch, in samples of max_length; the events do not depend on it.
+        max_length: longest sequence in tokens; longer samples are truncated.
+        windows: cut long samples into consecutive windows instead.
+        create_splits: also write the prepared samples as train, validation and test files.
+        dtype: float32, bfloat16, float16 or auto.
+        quantize: load linear layers in 4 bits (needs a GPU).
+        num_experts: stop if the model has another number of experts.
+        layer: index among the MoE layers that is validated and drawn, or all.
+        frequency_threshold: fast path: a token occurs more often than this.
+        entropy_threshold: fast path: its mean entropy is below this, in nats.
+        output: folder of the results, or a .parquet path in it.
+    """
+    request = RunRequest(
+        model=model,
+        revision=revision,
+        dataset=dataset,
+        num_samples=num_samples,
+        first_sample=first_sample,
+        batch_size=batch_size,
+        max_length=max_length,
+        windows=windows,
+        create_splits=create_splits,
+        dtype=dtype,
+        quantize=quantize,
+        num_experts=num_experts,
+        layer=layer,
+        frequency_threshold=frequency_threshold,
+        entropy_threshold=entropy_threshold,
+        output=output,
+    )
+    paths = Paths.resolve()
+    prepared = prepare_task(request, paths)
+    session = CaptureSession(request, prepared, paths)
+    summary = capture_run(session, capture_shard_task)
+    say(build_task(paths))
+    selection = Selection(
+        None, summary.run_id, request.moe_index, frequency_threshold, entropy_threshold
+    )
+    results = outputs.open_results(selection, paths, output)
+    validate_task(results)
+    figures_task(results)
+    return outputs.closing_text(results, report_task(results))
+
+
+@flow(name="gatehouse-nightly", flow_run_name="nightly {model} on {dataset}")
+def nightly(
+    model: str = "demo", dataset: str = "pydoc", num_samples: int = 1_000, batch_size: int = 4
+) -> str:
+    """Capture the next samples of a dataset, where the last finished run of the model ended.
+
+    Args:
+        model: as in the flow `gatehouse`.
+        dataset: as in the flow `gatehouse`.
+        num_samples: how many new samples a night.
+        batch_size: as in the flow `gatehouse`.
+    """
+    first_sample = next_sample(Lake(Paths.resolve().lake), model, dataset)
+    say(f"{model} on {dataset}: samples from {first_sample:,}")
+    return pipeline(
+        model=model,
+        dataset=dataset,
+        num_samples=num_samples,
+        first_sample=first_sample,
+        batch_size=batch_size,
+    )
+
+
+def next_sample(lake: Lake, model: str, dataset: str) -> int:
+    """Return the index after the last sample that finished runs of model and dataset hold."""
+    records = [lake.run_record(run_id) for run_id in lake.run_ids()]
+    return max(
+        (
+            record["first_sample"] + record["num_samples"]
+            for record in records
+            if (record["model"], record["dataset"]) == (model, dataset) and record["finished_at"]
+        ),
+        default=0,
+    )

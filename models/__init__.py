@@ -1,0 +1,1 @@
+"""Loading Mixture-of-Experts models and tapping what their routers decide."""

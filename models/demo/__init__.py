@@ -1,0 +1,1 @@
+"""The bundled Mixture-of-Experts model: weights, tokenizer, training script and card."""

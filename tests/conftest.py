@@ -1,0 +1,68 @@
+"""Tiny real models and a home of its own for every test."""
+
+import os
+from pathlib import Path
+
+# No test may reach a hub, and no tool may phone home.
+os.environ.update(
+    HF_HUB_OFFLINE="1",
+    DO_NOT_TRACK="1",
+    PREFECT_SERVER_ANALYTICS_ENABLED="false",
+    MPLBACKEND="agg",
+)
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+DEMO = CHECKOUT / "models" / "demo"
+WORDS = "the router sends every token to two experts of a layer and keeps the rest idle".split()
+
+
+@pytest.fixture(scope="session")
+def tiny_mixtral(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Mixtral of 3 MoE layers, 4 experts, top-2, saved with the bundled tokenizer."""
+    import torch
+    from transformers import AutoTokenizer, MixtralConfig, MixtralForCausalLM
+
+    folder = tmp_path_factory.mktemp("models") / "tiny-mixtral"
+    torch.manual_seed(7)
+    config = MixtralConfig(
+        vocab_size=4096,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        num_local_experts=4,
+        num_experts_per_tok=2,
+        max_position_embeddings=256,
+        initializer_range=0.3,
+        sliding_window=None,
+    )
+    MixtralForCausalLM(config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(DEMO).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty warehouse home that GATEHOUSE_HOME names."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("GATEHOUSE_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    """A JSONL corpus of 40 short documents in two domains, of very different lengths."""
+    import json
+    import random
+
+    generator = random.Random(5)
+    path = tmp_path / "texts.jsonl"
+    with open(path, "w") as file:
+        for number in range(40):
+            words = generator.choices(WORDS, k=generator.randint(1, 60))
+            row = {"text": " ".join(words), "domain": "even" if number % 2 == 0 else "odd"}
+            file.write(json.dumps(row) + "\n")
+    return path

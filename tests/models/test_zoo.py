@@ -1,0 +1,143 @@
+"""Models by name: what is resolved, what is refused, and what a fingerprint notices."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaModel
+
+from models.structure import analyze, download, route
+from models.zoo import resolve, tokenizer_fingerprint, vocabulary
+from warehouse.records import GatehouseError
+
+
+@pytest.fixture
+def folder(tiny_mixtral, tmp_path):
+    return shutil.copytree(tiny_mixtral, tmp_path / "copy")
+
+
+def test_the_bundled_model_is_the_default_by_name():
+    plan = resolve("demo")
+    assert (plan.name, plan.dtype, plan.quantization) == ("demo", "float32", "none")
+    assert len(plan.sites) == 4 and {site.num_experts for site in plan.sites} == {8}
+
+
+def test_resolving_reads_no_weights(folder):
+    plan = resolve(str(folder))
+    assert {parameter.device.type for parameter in plan.skeleton.parameters()} == {"meta"}
+
+
+def test_the_fingerprint_follows_the_weights_and_the_config(folder):
+    before = resolve(str(folder)).fingerprint
+    assert resolve(str(folder)).fingerprint == before
+    weights = folder / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    after = resolve(str(folder)).fingerprint
+    assert after != before
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 1e-4}))
+    assert resolve(str(folder)).fingerprint != after
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_weights_load_in_the_precision_asked_for(folder, dtype):
+    loaded = resolve(str(folder), dtype=dtype).load()
+    assert {p.dtype for p in loaded.model.parameters()} == {getattr(torch, dtype)}
+    assert not loaded.model.training
+
+
+def test_a_pickled_checkpoint_is_refused(folder):
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(GatehouseError, match="pickled weights are not read"):
+        resolve(str(folder))
+
+
+def test_a_damaged_checkpoint_is_one_line(folder):
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:500])
+    with pytest.raises(GatehouseError, match="cannot load model") as caught:
+        resolve(str(folder)).load()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["no-such-model", "", "../../no-such", "../x", "a/b/c"])
+def test_an_unknown_name_says_which_names_there_are(name):
+    with pytest.raises(GatehouseError, match=r"unknown model .*demo, mixtral, a hub id"):
+        resolve(name)
+
+
+def test_a_folder_without_a_config_is_one_line(tmp_path):
+    with pytest.raises(GatehouseError, match="cannot load model") as caught:
+        resolve(str(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+def test_without_a_network_a_hub_model_names_the_bundled_one():
+    with pytest.raises(GatehouseError, match="there is no network: use the bundled model `demo`"):
+        resolve("mixtral")
+
+
+def test_a_dense_model_is_refused_before_its_weights_load(tmp_path):
+    config = LlamaConfig(
+        vocab_size=64,
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+    )
+    LlamaModel(config).save_pretrained(tmp_path)
+    with pytest.raises(GatehouseError, match="no MoE layers: Gatehouse reads"):
+        resolve(str(tmp_path))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "fp16", ""])
+def test_an_unknown_dtype_is_refused(folder, dtype):
+    with pytest.raises(GatehouseError, match="unknown dtype"):
+        resolve(str(folder), dtype=dtype)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is at hand")
+def test_quantizing_needs_a_gpu(folder):
+    with pytest.raises(GatehouseError, match="--quantize needs a GPU"):
+        resolve(str(folder), quantize=True)
+
+
+def test_the_vocabulary_is_whole_and_knows_its_special_tokens():
+    tokenizer = resolve("demo").tokenizer()
+    rows = vocabulary(tokenizer)
+    assert [row["token_id"] for row in rows] == list(range(len(tokenizer)))
+    assert [row["token_str"] for row in rows if row["is_special"]] == ["<s>", "</s>", "<pad>"]
+    assert " the" in {row["token_str"] for row in rows}
+    assert not any("\ufffd" in row["token_str"] for row in rows)
+
+
+def test_the_tokenizer_fingerprint_follows_its_vocabulary(folder):
+    tokenizer = resolve("demo").tokenizer()
+    before = tokenizer_fingerprint(tokenizer)
+    tokenizer.add_tokens(["gatehouse-token"])
+    assert tokenizer_fingerprint(tokenizer) != before
+
+
+def test_the_structure_counts_parameters_and_experts(folder):
+    plan = resolve(str(folder))
+    structure = analyze(plan)
+    loaded = plan.load()
+    assert structure.parameters == sum(p.numel() for p in loaded.model.parameters())
+    assert structure.expert_parameters == 3 * 4 * 3 * 32 * 48
+    assert (structure.layers, structure.moe_layers, structure.experts) == (3, (0, 1, 2), (4,) * 3)
+    assert structure.gigabytes("4bit") * 8 == pytest.approx(structure.gigabytes("float32"))
+    assert "3, of them MoE: 3 (blocks 0-2)" in str(structure)
+
+
+def test_a_local_model_is_not_downloaded(folder):
+    assert download(resolve(str(folder))) == folder
+
+
+def test_one_sentence_is_routed_token_by_token(folder):
+    routed = route(resolve(str(folder)).load(), "Return the router.")
+    assert "".join(token for token, _ in routed) == "<s>Return the router."
+    assert all(len(layer) == 2 for _, layers in routed for layer in layers)

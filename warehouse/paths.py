@@ -1,0 +1,68 @@
+"""Where everything of one warehouse lies: one folder, named by GATEHOUSE_HOME."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from warehouse.records import GatehouseError
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+DBT_PROJECT = CHECKOUT / "dbt_project"
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The folders and files of the warehouse at `root`."""
+
+    root: Path
+
+    @classmethod
+    def resolve(cls, home: Path | None = None) -> "Paths":
+        """Return the paths of `home`, else of GATEHOUSE_HOME, else of the checkout's own folder."""
+        chosen = home or os.environ.get("GATEHOUSE_HOME") or CHECKOUT / "warehouse" / "data"
+        return cls(Path(chosen).expanduser().resolve())
+
+    @property
+    def lake(self) -> Path:
+        """Parquet files, one folder a table."""
+        return self.root / "lake"
+
+    @property
+    def database(self) -> Path:
+        """The DuckDB file that dbt writes and everything else reads."""
+        return self.root / "gatehouse.duckdb"
+
+    @property
+    def prepared(self) -> Path:
+        """Datasets as prepared samples."""
+        return self.root / "prepared"
+
+    @property
+    def prefect(self) -> Path:
+        """Prefect's own folder."""
+        return self.root / "prefect"
+
+    @property
+    def dbt_target(self) -> Path:
+        """dbt's artifacts, the static documentation page among them."""
+        return self.root / "dbt"
+
+    def results(self, run_id: str) -> Path:
+        """Tables, figures and the report of one run.
+
+        Raises:
+            GatehouseError: the name is not a run id.
+        """
+        return self.root / "results" / checked_run_id(run_id)
+
+
+def checked_run_id(run_id: str) -> str:
+    """Return the name if it can be a run id: no separators, dots or quotes get near a path.
+
+    Raises:
+        GatehouseError: the name has other characters than a run id.
+    """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", run_id):
+        raise GatehouseError(f"{run_id!r} is not a run id: `gatehouse status` lists the runs")
+    return run_id

@@ -1,0 +1,152 @@
+"""The nouns: Arrow schemas of the lake's tables, the run's identity, the one user-facing error.
+
+`run_id` is the hive partition of every table, so no file carries it as a column.
+"""
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass
+
+import pyarrow as pa
+
+LAKE_VERSION = 1
+"""Layout of the lake's files; a lake of another version is refused."""
+
+EVENTS = pa.schema(
+    [
+        ("sample_id", pa.int64()),
+        ("position", pa.uint32()),
+        ("token_id", pa.int32()),
+        ("layer", pa.int16()),
+        ("experts", pa.list_(pa.uint16())),
+        ("weights", pa.list_(pa.float16())),
+        ("top_expert", pa.uint16()),
+        ("entropy", pa.float32()),
+        ("confidence", pa.float32()),
+    ]
+)
+"""One row per (sample, position, layer): experts and weights in descending weight, entropy in
+nats of the full normalised router distribution, confidence its largest probability."""
+
+SAMPLES = pa.schema(
+    [
+        ("sample_id", pa.int64()),
+        ("name", pa.string()),
+        ("domain", pa.string()),
+        ("split", pa.string()),
+        ("tokens", pa.int32()),
+        ("dropped_tokens", pa.int32()),
+        ("text_sha256", pa.string()),
+    ]
+)
+"""One row per sample: `tokens` landed, `dropped_tokens` cut off by the maximum length."""
+
+LAYERS = pa.schema(
+    [
+        ("layer", pa.int16()),
+        ("moe_index", pa.int16()),
+        ("stack", pa.string()),
+        ("router_path", pa.string()),
+        ("scoring", pa.string()),
+        ("num_experts", pa.int32()),
+        ("top_k", pa.int32()),
+    ]
+)
+"""One row per MoE layer: `layer` is the block's index, `moe_index` counts MoE layers only."""
+
+VOCABULARY = pa.schema(
+    [("token_id", pa.int32()), ("token_str", pa.string()), ("is_special", pa.bool_())]
+)
+"""One row per token id of the tokenizer."""
+
+RUNS = pa.schema(
+    [
+        ("model", pa.string()),
+        ("model_fingerprint", pa.string()),
+        ("tokenizer_fingerprint", pa.string()),
+        ("dataset", pa.string()),
+        ("dataset_fingerprint", pa.string()),
+        ("first_sample", pa.int64()),
+        ("num_samples", pa.int64()),
+        ("max_length", pa.int32()),
+        ("windows", pa.bool_()),
+        ("dtype", pa.string()),
+        ("quantization", pa.string()),
+        ("attention_implementation", pa.string()),
+        ("experts_implementation", pa.string()),
+        ("lake_version", pa.int32()),
+        ("shards", pa.int32()),
+        ("batch_size", pa.int32()),
+        ("device", pa.string()),
+        ("versions", pa.string()),
+        ("started_at", pa.timestamp("us", tz="UTC")),
+        ("finished_at", pa.timestamp("us", tz="UTC")),
+        ("capture_seconds", pa.float64()),
+    ]
+)
+"""One row per run: the identity (RunSpec), then how it was captured; `finished_at` is null and
+`capture_seconds` counts the landed shards until the last one has landed."""
+
+SPLITS = {"train": 0.8, "validation": 0.1, "test": 0.1}
+"""Shares of the sample splits; a sample's split follows from the hash of its text."""
+
+
+class GatehouseError(Exception):
+    """Something the user can put right: one line that says what is wrong and the way out."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One text of a prepared dataset; `sample_id` is its index there."""
+
+    sample_id: int
+    name: str
+    domain: str
+    split: str
+    text: str
+    text_sha256: str
+
+
+@dataclass(frozen=True)
+class TokenWindow:
+    """Consecutive tokens of one sample, run as one sequence; `start` is its first position."""
+
+    sample_id: int
+    start: int
+    token_ids: list[int]
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Everything that changes a run's events, and nothing else.
+
+    Batch size, device and interruptions are not in it: they must not matter.
+    """
+
+    model: str
+    model_fingerprint: str
+    tokenizer_fingerprint: str
+    dataset: str
+    dataset_fingerprint: str
+    first_sample: int
+    num_samples: int
+    max_length: int
+    windows: bool
+    dtype: str
+    quantization: str
+    attention_implementation: str
+    experts_implementation: str
+
+    @property
+    def run_id(self) -> str:
+        """Slug of model and dataset, then 10 hexadecimal digits of the identity's SHA-256."""
+        identity = json.dumps(asdict(self) | {"lake_version": LAKE_VERSION}, sort_keys=True)
+        digest = hashlib.sha256(identity.encode()).hexdigest()[:10]
+        return f"{slug(self.model)}-{slug(self.dataset)}-{digest}"
+
+
+def slug(name: str) -> str:
+    """Return the last part of a name or path as lower-case letters, digits, dots and dashes."""
+    last = re.split(r"[/\\]", name.strip().rstrip("/\\"))[-1].lower()
+    return re.sub(r"[^a-z0-9]+", "-", last).strip("-")[:40] or "unnamed"
