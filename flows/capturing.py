@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 
+from flows.console import bar, say
 from flows.request import RunRequest
 from ingest.prepare import Prepared, prepare, read_shard, shard_count
 from ingest.windows import batches, tokenize
@@ -105,9 +106,7 @@ class CaptureSession:
             self._tap.__exit__(*exception)
         self._loaded = self._tap = None
 
-    def capture(
-        self, shard: int, on_batch: Callable[[int], None] = lambda tokens: None
-    ) -> int:
+    def capture(self, shard: int, on_batch: Callable[[int], None] = lambda tokens: None) -> int:
         """Capture one shard and land it; return its number of tokens.
 
         Raises:
@@ -175,9 +174,26 @@ class CaptureSession:
         self.lake.update_run(self.run_id, record)
 
 
-def run_spec(
-    request: RunRequest, prepared: Prepared, plan: ModelPlan, tokenizer: str
-) -> RunSpec:
+def capture_run(
+    session: CaptureSession,
+    capture_shard: Callable[[CaptureSession, int], int] = CaptureSession.capture,
+) -> CaptureSummary:
+    """Capture every pending shard with `capture_shard(session, shard)` and finish the run."""
+    if not session.pending:
+        say(f"{session.run_id} is finished: nothing to capture")
+    elif len(session.pending) < session.shards:
+        landed = session.shards - len(session.pending)
+        say(f"resuming {session.run_id}: {landed} of {session.shards} shards have landed")
+    with session, bar("capturing shards", session.shards) as moved:
+        for shard in session.pending:
+            capture_shard(session, shard)
+            moved(shard + 1)
+    summary = session.finish()
+    say(summary.line)
+    return summary
+
+
+def run_spec(request: RunRequest, prepared: Prepared, plan: ModelPlan, tokenizer: str) -> RunSpec:
     """Return the run's identity."""
     return RunSpec(
         model=plan.name,

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from flows import options
+from warehouse.errors import GatehouseError
 from warehouse.paths import Paths
-from warehouse.records import GatehouseError
 
 app = typer.Typer(
     name="gatehouse",
@@ -56,7 +56,7 @@ def run(
     dtype: options.Precision = "auto",
     quantize: options.Quantize = False,
     num_experts: options.NumExperts = None,
-    layer: options.Layer = "0",
+    layer: options.RunLayer = "0",
     frequency_threshold: options.FrequencyThreshold = 50,
     entropy_threshold: options.EntropyThreshold = 0.5,
     output: Annotated[
@@ -68,9 +68,9 @@ def run(
     """Everything: prepare, capture, build, validate, plot, report; resumes where it stopped."""
     parameters = {name: value for name, value in locals().items() if name != "home"}
     paths_of(home)
-    from flows.commands import run as run_pipeline
+    from flows import commands
 
-    print(run_pipeline(**parameters))
+    print(commands.run(**parameters))
 
 
 @app.command(epilog="Example: gatehouse prepare --dataset c4 --num-samples 10000 --create-splits")
@@ -159,7 +159,7 @@ def build(home: options.Home = None) -> None:
 def validate(
     input: options.Input = None,
     run: options.Run = None,
-    layer: options.Layer = "0",
+    layer: options.Layer = None,
     frequency_threshold: options.FrequencyThreshold = 50,
     entropy_threshold: options.EntropyThreshold = 0.5,
     output: Annotated[
@@ -171,11 +171,9 @@ def validate(
     """Test the VAR hypotheses on a run or a file and print the verdict."""
     paths = paths_of(home)
     from flows import commands
-    from flows.request import Selection, parse_layer
+    from flows.request import Selection
 
-    selection = Selection(
-        input, run, parse_layer(layer), frequency_threshold, entropy_threshold
-    )
+    selection = Selection.of(input, run, layer, frequency_threshold, entropy_threshold)
     print(commands.validate(selection, paths, output), end="")
 
 
@@ -183,7 +181,7 @@ def validate(
 def plot(
     input: options.Input = None,
     run: options.Run = None,
-    layer: options.Layer = "0",
+    layer: options.Layer = None,
     frequency_threshold: options.FrequencyThreshold = 50,
     entropy_threshold: options.EntropyThreshold = 0.5,
     output_dir: Annotated[
@@ -194,11 +192,9 @@ def plot(
     """Draw the four figures as 300-DPI PNG."""
     paths = paths_of(home)
     from flows import commands
-    from flows.request import Selection, parse_layer
+    from flows.request import Selection
 
-    selection = Selection(
-        input, run, parse_layer(layer), frequency_threshold, entropy_threshold
-    )
+    selection = Selection.of(input, run, layer, frequency_threshold, entropy_threshold)
     for path in commands.plot(selection, paths, output_dir):
         print(path)
 
@@ -206,7 +202,7 @@ def plot(
 @app.command(epilog="Example: gatehouse report --layer 2 --output report.html")
 def report(
     run: options.Run = None,
-    layer: options.Layer = "0",
+    layer: options.Layer = None,
     frequency_threshold: options.FrequencyThreshold = 50,
     entropy_threshold: options.EntropyThreshold = 0.5,
     output: Annotated[
@@ -217,11 +213,9 @@ def report(
     """Write the self-contained HTML report of a run."""
     paths = paths_of(home)
     from flows import commands
-    from flows.request import Selection, parse_layer
+    from flows.request import Selection
 
-    selection = Selection(
-        None, run, parse_layer(layer), frequency_threshold, entropy_threshold
-    )
+    selection = Selection.of(None, run, layer, frequency_threshold, entropy_threshold)
     print(commands.report(selection, paths, output))
 
 
@@ -234,7 +228,7 @@ def sql(
     paths = paths_of(home)
     from flows import commands
 
-    print(commands.sql(query, paths), end="")
+    commands.sql(query, paths)
 
 
 @app.command(epilog="Example: gatehouse docs")

@@ -36,8 +36,7 @@ CreateSplits = Annotated[
 Precision = Annotated[
     str,
     typer.Option(
-        help="float32, bfloat16, float16, or auto: the checkpoint's own on a GPU, "
-        "float32 on a CPU."
+        help="float32, bfloat16, float16, or auto: the checkpoint's own on a GPU, float32 on a CPU."
     ),
 ]
 Quantize = Annotated[
@@ -51,7 +50,13 @@ NumExperts = Annotated[
     int | None,
     typer.Option(help="Stop if the model has another number of experts (read from the model)."),
 ]
-Layer = Annotated[str, typer.Option(help="Index among the MoE layers, or all.")]
+RunLayer = Annotated[
+    str, typer.Option("--layer", help="MoE layer to validate and draw: an index, or all.")
+]
+Layer = Annotated[
+    str | None,
+    typer.Option(help="Index among the MoE layers, or all. Default: 0, or the input's only one."),
+]
 FrequencyThreshold = Annotated[
     int, typer.Option(help="Fast path: a token must occur more often than this.")
 ]

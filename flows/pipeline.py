@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 
 from flows import outputs
 from flows.building import build
-from flows.capturing import CaptureSession, CaptureSummary, prepare_samples
+from flows.capturing import CaptureSession, capture_run, prepare_samples
 from flows.console import bar, say
 from flows.request import RunRequest, Selection
 from ingest.prepare import Prepared
@@ -48,33 +48,17 @@ def validate_task(results: outputs.Results) -> list[Path]:
 
 
 @task(name="draw figures", cache_policy=NO_CACHE)
-def figures_task(results: outputs.Results) -> list[Path]:
+def figures_task(results: outputs.Results) -> list[dict[str, Path]]:
     """Draw the figures."""
     return outputs.write_figures(results)
 
 
 @task(name="write report", cache_policy=NO_CACHE)
-def report_task(results: outputs.Results) -> Path:
+def report_task(results: outputs.Results, figures: list[dict[str, Path]]) -> Path:
     """Write the HTML report and leave the verdict as an artifact."""
-    page = outputs.write_page(results)
+    page = outputs.write_page(results, figures)
     create_markdown_artifact(outputs.markdown(results, page), key="gatehouse-verdict")
     return page
-
-
-def capture_run(session: CaptureSession, capture_shard=CaptureSession.capture) -> CaptureSummary:
-    """Capture every pending shard with `capture_shard(session, shard)` and finish the run."""
-    if not session.pending:
-        say(f"{session.run_id} is finished: nothing to capture")
-    elif len(session.pending) < session.shards:
-        landed = session.shards - len(session.pending)
-        say(f"resuming {session.run_id}: {landed} of {session.shards} shards have landed")
-    with session, bar("capturing shards", session.shards) as moved:
-        for shard in session.pending:
-            capture_shard(session, shard)
-            moved(shard + 1)
-    summary = session.finish()
-    say(summary.line)
-    return summary
 
 
 @flow(name="gatehouse", flow_run_name="{model} on {dataset}")
@@ -144,8 +128,8 @@ def pipeline(
     )
     results = outputs.open_results(selection, paths, output)
     validate_task(results)
-    figures_task(results)
-    return outputs.closing_text(results, report_task(results))
+    page = report_task(results, figures_task(results))
+    return outputs.closing_text(results, page)
 
 
 @flow(name="gatehouse-nightly", flow_run_name="nightly {model} on {dataset}")

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from warehouse.records import GatehouseError
+from warehouse.errors import GatehouseError
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,10 @@ def require(holds: bool, name: str, rule: str) -> None:
 
 @dataclass(frozen=True)
 class Selection:
-    """What `validate`, `plot` and `report` look at: a run's layer or a file, and the thresholds."""
+    """What `validate`, `plot` and `report` look at: a run's layer or a file, and the thresholds.
+
+    `layer` None is every MoE layer of a run, or the only layer of a file.
+    """
 
     input: Path | None = None
     run_id: str | None = None
@@ -94,3 +97,16 @@ class Selection:
         if self.input and self.run_id:
             raise GatehouseError("--input and --run exclude each other: name one of them")
         check_thresholds(self.frequency_threshold, self.entropy_threshold)
+
+    @classmethod
+    def of(
+        cls,
+        input: Path | None,
+        run_id: str | None,
+        layer: str | None,
+        frequency_threshold: int,
+        entropy_threshold: float,
+    ) -> "Selection":
+        """Return the selection of a command's options: a run's layer is 0 unless named."""
+        chosen = parse_layer(layer or "0") if layer or input is None else None
+        return cls(input, run_id, chosen, frequency_threshold, entropy_threshold)

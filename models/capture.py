@@ -92,13 +92,13 @@ class RoutingTap:
         self._chosen = {site.moe_index: [] for site in self.sites}
         device = next(self.model.parameters()).device
         mask = mask.to(device)
-        self.model(
-            input_ids=token_ids.to(device), attention_mask=mask.long(), use_cache=False
-        )
+        self.model(input_ids=token_ids.to(device), attention_mask=mask.long(), use_cache=False)
         real = mask.flatten().nonzero().squeeze(1)
         fields = [self._read(site, mask.numel(), real) for site in self.sites]
         self._logits, self._chosen = {}, {}
-        experts, weights, entropy, confidence = (torch.stack(field) for field in zip(*fields))
+        experts, weights, entropy, confidence = (
+            torch.stack(field) for field in zip(*fields, strict=True)
+        )
         return RoutingBatch(
             experts.to(torch.int32).cpu().numpy().astype(np.uint16),
             weights.half().cpu().numpy(),

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from warehouse.records import GatehouseError
+from warehouse.errors import GatehouseError
 
 ROUTER_NAMES = ("gate", "router")
 EXPERTS_NAME = "experts"

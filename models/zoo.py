@@ -1,7 +1,7 @@
 """Models by name: what a model is (from its config alone), then the model itself.
 
-    plan = resolve("mixtral")            # config only: MoE layers, precision, fingerprints
-    loaded = plan.load()                 # weights, tokenizer, device
+plan = resolve("mixtral")            # config only: MoE layers, precision, fingerprints
+loaded = plan.load()                 # weights, tokenizer, device
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokenizerBase
 
 from models.routers import RouterSite, find_sites
-from warehouse.records import GatehouseError
+from warehouse.errors import GatehouseError
 
 ALIASES = {
     "demo": str(Path(__file__).parent / "demo"),

@@ -15,7 +15,24 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 DEMO = CHECKOUT / "models" / "demo"
-WORDS = "the router sends every token to two experts of a layer and keeps the rest idle".split()
+WORDS = [
+    "the",
+    "router",
+    "sends",
+    "every",
+    "token",
+    "to",
+    "two",
+    "experts",
+    "of",
+    "a",
+    "layer",
+    "and",
+    "keeps",
+    "the",
+    "rest",
+    "idle",
+]
 
 
 @pytest.fixture(scope="session")

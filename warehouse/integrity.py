@@ -5,7 +5,7 @@ import math
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from warehouse.records import GatehouseError
+from warehouse.errors import GatehouseError
 
 ENTROPY_TOLERANCE = 1e-4
 """fp32 rounding of a sum over the experts may exceed ln E by this much, in nats."""

@@ -8,6 +8,8 @@ A shard's samples land before its events, so a landed events file means a comple
 """
 
 import os
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +129,7 @@ def write_events(path: Path, events: pa.Table) -> None:
             temporary,
             EVENTS,
             compression="zstd",
-            use_dictionary=INTEGER_COLUMNS + ["top_expert"],
+            use_dictionary=[*INTEGER_COLUMNS, "top_expert"],
             column_encoding=BYTE_STREAM_SPLIT,
             write_page_checksum=True,
         ) as writer:
@@ -145,7 +147,7 @@ def write_table(path: Path, table: pa.Table) -> None:
     write_atomically(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
 
 
-def write_atomically(path: Path, write: Any) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write(temporary path)` make the file, flush it to disk, then rename it into place.
 
     Raises:
@@ -170,7 +172,8 @@ def write_atomically(path: Path, write: Any) -> None:
             "GATEHOUSE_HOME, then run the same command again"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def read_table(path: Path, schema: pa.Schema) -> pa.Table:

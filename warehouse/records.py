@@ -1,4 +1,4 @@
-"""The nouns: Arrow schemas of the lake's tables, the run's identity, the one user-facing error.
+"""The nouns: Arrow schemas of the lake's tables, and the run's identity.
 
 `run_id` is the hive partition of every table, so no file carries it as a column.
 """
@@ -9,6 +9,8 @@ import re
 from dataclasses import asdict, dataclass
 
 import pyarrow as pa
+
+from warehouse.errors import GatehouseError  # noqa: F401
 
 LAKE_VERSION = 1
 """Layout of the lake's files; a lake of another version is refused."""
@@ -90,10 +92,6 @@ RUNS = pa.schema(
 
 SPLITS = {"train": 0.8, "validation": 0.1, "test": 0.1}
 """Shares of the sample splits; a sample's split follows from the hash of its text."""
-
-
-class GatehouseError(Exception):
-    """Something the user can put right: one line that says what is wrong and the way out."""
 
 
 @dataclass(frozen=True)

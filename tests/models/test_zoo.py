@@ -9,7 +9,7 @@ from transformers import LlamaConfig, LlamaModel
 
 from models.structure import analyze, download, route
 from models.zoo import resolve, tokenizer_fingerprint, vocabulary
-from warehouse.records import GatehouseError
+from warehouse.errors import GatehouseError
 
 
 @pytest.fixture

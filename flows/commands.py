@@ -1,0 +1,162 @@
+"""What each command does, as functions to import: everything but the parsing of options."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from flows.request import RunRequest, Selection
+from warehouse.lake import Lake
+from warehouse.paths import Paths
+
+SENTENCE = "Return the router that sends each token to its experts."
+
+
+def run(**parameters: Any) -> str:
+    """Run the whole pipeline as a Prefect flow and return what was found.
+
+    Without PREFECT_API_URL Prefect serves itself: offline, silent, in the warehouse's home.
+
+    Args:
+        parameters: those of `flows.pipeline.pipeline`.
+
+    Raises:
+        GatehouseError: bad input, or nothing that could be trusted.
+    """
+    RunRequest(**parameters)  # a wrong parameter fails before a server starts
+    paths = Paths.resolve()
+    quiet = {
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
+    }
+    if "PREFECT_API_URL" not in os.environ:
+        quiet |= {
+            "PREFECT_HOME": str(paths.prefect),
+            "PREFECT_LOGGING_LEVEL": "CRITICAL",
+            "PREFECT_LOGGING_SERVER_LEVEL": "CRITICAL",
+            "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
+        }
+    for name, value in quiet.items():
+        os.environ.setdefault(name, value)
+    from flows.pipeline import pipeline
+
+    return pipeline(**parameters)
+
+
+def prepare(request: RunRequest, folder: Path) -> str:
+    """Prepare a dataset under `folder` and say what it holds."""
+    from flows.capturing import prepare_samples
+    from flows.console import bar
+
+    with bar("preparing samples", request.num_samples) as moved:
+        prepared = prepare_samples(request, folder, moved)
+    return (
+        f"{prepared.num_samples:,} samples of {prepared.dataset}, "
+        f"{prepared.skipped_empty:,} empty ones skipped: {prepared.path}"
+    )
+
+
+def fetch(request: RunRequest, *, analyze_structure: bool = False, test: bool = False) -> str:
+    """Download a model; or print its MoE structure from the config; or route a sentence."""
+    from models.structure import analyze, download, route
+    from models.zoo import resolve
+
+    plan = resolve(
+        request.model, revision=request.revision, dtype=request.dtype, quantize=request.quantize
+    )
+    lines = [f"{plan.name}  ({plan.config.model_type}, runs in {plan.dtype})"]
+    if analyze_structure:
+        lines.append(str(analyze(plan)))
+    else:
+        lines.append(f"files          {download(plan)}")
+    if test:
+        routed = route(plan.load(), SENTENCE)
+        lines += ["", f"{'token':<14}experts of MoE layers 0, 1, …"]
+        lines += [f"{token!r:<14}{'  '.join(map(str, layers))}" for token, layers in routed]
+    return "\n".join(lines)
+
+
+def capture(request: RunRequest, paths: Paths) -> Any:
+    """Prepare and capture one run into the lake; return its CaptureSummary."""
+    from flows.capturing import CaptureSession, capture_run, prepare_samples
+    from flows.console import bar
+
+    with bar("preparing samples", request.num_samples) as moved:
+        prepared = prepare_samples(request, paths.prepared, moved)
+    return capture_run(CaptureSession(request, prepared, paths))
+
+
+def build(paths: Paths) -> str:
+    """Build and test the marts over the lake's finished runs."""
+    from flows import building
+
+    return building.build(paths)
+
+
+def validate(selection: Selection, paths: Paths, output: Path | None = None) -> str:
+    """Write the validation report and return its text."""
+    from flows import outputs
+
+    results = outputs.open_results(selection, paths)
+    outputs.write_validation(results, output)
+    return results.report_text
+
+
+def plot(selection: Selection, paths: Paths, folder: Path | None = None) -> list[Path]:
+    """Draw the figures into a folder and return their files."""
+    from flows import outputs
+
+    drawn = outputs.write_figures(outputs.open_results(selection, paths), folder)
+    return [path for figures in drawn for path in figures.values()]
+
+
+def report(selection: Selection, paths: Paths, output: Path | None = None) -> Path:
+    """Write the HTML report and return its file."""
+    from flows import outputs
+
+    return outputs.write_page(outputs.open_results(selection, paths), output)
+
+
+def sql(text: str, paths: Paths) -> None:
+    """Print the result of one query as a table, as wide as the terminal or as it needs."""
+    from warehouse.connect import connect, query
+
+    wide = shutil.get_terminal_size().columns if os.isatty(1) else 100_000
+    with connect(paths) as connection:
+        query(connection, text).show(max_rows=1_000, max_width=wide)
+
+
+def docs(paths: Paths) -> str:
+    """Write dbt's static documentation page and say where it is."""
+    from flows import building
+
+    return str(building.docs(paths))
+
+
+def status(paths: Paths) -> str:
+    """Return the lake's runs as a table, the latest last."""
+    from rich.console import Console
+    from rich.table import Table
+
+    lake = Lake(paths.lake)
+    table = Table("run", "model", "dataset", "shards", "tokens", "state", box=None)
+    for run_id in lake.run_ids():
+        record = lake.run_record(run_id)
+        landed = len(lake.finished_shards(run_id))
+        finished = "finished" if record["finished_at"] else "unfinished: run it again to resume"
+        table.add_row(
+            run_id,
+            record["model"],
+            record["dataset"],
+            f"{landed}/{record['shards']}",
+            f"{lake.tokens(run_id)[0]:,}",
+            finished,
+        )
+    if not table.rows:
+        return f"no runs in {paths.lake}: `gatehouse run` makes the first\n"
+    console = Console(width=None if os.isatty(1) else 200, highlight=False)
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get()

@@ -1,0 +1,42 @@
+"""Run `gatehouse` and kill it with SIGKILL at the n-th call of a function.
+
+    python tests/flows/kill_at.py os.replace 7 capture --dataset texts.jsonl
+    python tests/flows/kill_at.py warehouse.lake.write_events:after 2 capture …
+
+`:after` kills when the call returns, else before it starts.
+"""
+
+import importlib
+import os
+import signal
+import sys
+
+
+def arm(point: str, count: int) -> None:
+    """Replace the function that `point` names by one that kills this process."""
+    path, _, moment = point.partition(":")
+    module_name, name = path.rsplit(".", 1)
+    owner = importlib.import_module(module_name)
+    original = getattr(owner, name)
+    calls = 0
+
+    def counted(*arguments, **named):
+        nonlocal calls
+        calls += 1
+        if calls == count and moment != "after":
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = original(*arguments, **named)
+        if calls == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(owner, name, counted)
+
+
+if __name__ == "__main__":
+    _, point, count, *arguments = sys.argv
+    sys.argv = ["gatehouse", *arguments]
+    arm(point, int(count))
+    from flows.cli import main
+
+    main()

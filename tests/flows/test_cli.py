@@ -1,0 +1,214 @@
+"""The commands: what they do on good input, and one line with exit code 2 on bad input."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from flows import cli
+
+
+def gatehouse(monkeypatch, capfd, *arguments: object) -> tuple[int, str, str]:
+    """Run a command in this process; return (exit code, standard output, standard error)."""
+    monkeypatch.setattr(sys, "argv", ["gatehouse", *map(str, arguments)])
+    try:
+        cli.main()
+    except SystemExit as ended:
+        code = ended.code or 0
+    out, err = capfd.readouterr()
+    return int(code), out, err
+
+
+@pytest.fixture
+def run(monkeypatch, capfd, home):
+    return lambda *arguments: gatehouse(monkeypatch, capfd, *arguments)
+
+
+@pytest.fixture(scope="module")
+def captured(tmp_path_factory, tiny_mixtral) -> Path:
+    """A home with one finished, built run of the tiny model: 60 texts, 3 MoE layers."""
+    import random
+
+    from flows import commands
+    from flows.request import RunRequest
+    from warehouse.paths import Paths
+
+    folder = tmp_path_factory.mktemp("captured")
+    generator = random.Random(3)
+    words = ["router", "expert", "token", "layer", "gate", "load", "entropy", "the", "of", "and", "a", "to", "in", "is"]
+    texts = [{"text": " ".join(generator.choices(words, k=40))} for _ in range(60)]
+    corpus = folder / "texts.jsonl"
+    corpus.write_text("".join(json.dumps(row) + "\n" for row in texts))
+    paths = Paths(folder / "home")
+    request = RunRequest(model=str(tiny_mixtral), dataset=str(corpus), max_length=128)
+    commands.capture(request, paths)
+    commands.build(paths)
+    return paths.root
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["run", "prepare", "fetch", "capture", "build", "validate", "plot", "report", "sql", "docs", "status"],
+)
+def test_every_command_has_help_with_an_example(run, command):
+    code, out, _ = run(command, "--help")
+    assert code == 0 and f"Example: gatehouse {command}" in " ".join(out.split())
+
+
+def test_options_may_be_spelled_with_underscores(run, texts, tmp_path):
+    folder = tmp_path / "out"
+    code, out, _ = run(
+        "prepare", "--dataset", texts, "--num_samples", 7, "--output_dir", folder, "--create_splits"
+    )
+    assert code == 0 and "7 samples" in out
+    assert {path.name for path in folder.rglob("*.parquet")} >= {"samples.parquet", "train.parquet"}
+
+
+BAD_INPUT = {
+    "unknown model": (["capture", "--model", "no-such"], "unknown model 'no-such'"),
+    "unknown dataset": (["capture", "--dataset", "no-such"], "no-such"),
+    "missing file": (["prepare", "--dataset", "/no/such.txt"], "/no/such.txt"),
+    "no samples asked for": (["prepare", "--num-samples", "0"], "--num-samples must be 1"),
+    "negative samples": (["capture", "--num-samples", "-5"], "--num-samples must be 1"),
+    "negative batch": (["run", "--batch-size", "-1"], "--batch-size must be 1"),
+    "negative length": (["capture", "--max-length", "-1"], "--max-length must be 1"),
+    "negative start": (["prepare", "--first-sample", "-1"], "--first-sample must be 0"),
+    "layer in words": (["run", "--layer", "first"], "--layer must be an index"),
+    "negative layer": (["validate", "--layer", "-1"], "--layer must be an index"),
+    "negative threshold": (["validate", "--frequency-threshold", "-1"], "must be 0 or more"),
+    "nan threshold": (["plot", "--entropy-threshold", "nan"], "--entropy-threshold must be"),
+    "too long": (["capture", "--max-length", "100000"], "takes at most"),
+    "other experts": (["capture", "--num-experts", "16"], "has 8: leave it out"),
+    "layer beyond": (["run", "--layer", "9", "--num-samples", "5"], "4 MoE layers, 0 to 3"),
+    "no warehouse": (["validate"], "run `gatehouse run`"),
+    "no warehouse to query": (["sql", "select 1"], "run `gatehouse run`"),
+    "nothing to build": (["build"], "has finished"),
+    "nothing to document": (["docs"], "run `gatehouse build` first"),
+    "input and run": (["validate", "--input", "x.parquet", "--run", "y"], "exclude each other"),
+    "missing input": (["validate", "--input", "/no/such.parquet"], "/no/such.parquet"),
+    "unknown dtype": (["fetch", "--dtype", "fp8"], "unknown dtype"),
+    "not a number": (["run", "--num-samples", "many"], "many"),
+    "unknown option": (["run", "--no-such"], "No such option"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_INPUT)
+def test_bad_input_is_one_line_and_exit_code_2(run, home, case):
+    arguments, message = BAD_INPUT[case]
+    code, out, err = run(*arguments)
+    assert code == 2 and out == ""
+    assert message in " ".join(err.replace("│", " ").split())
+    assert "Traceback" not in err
+    if err.startswith("gatehouse:"):
+        assert len(err.strip().splitlines()) == 1
+    assert not list(home.rglob("*.parquet")) or "layer beyond" in case or "capture" in arguments
+
+
+def test_an_empty_dataset_is_refused(run, tmp_path):
+    (tmp_path / "empty.jsonl").write_text("")
+    code, _, err = run("prepare", "--dataset", tmp_path / "empty.jsonl")
+    assert code == 2 and "empty.jsonl" in err
+
+
+def test_a_home_that_cannot_be_written_is_one_line(run, texts, tiny_mixtral, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    code, _, err = run(
+        "capture", "--model", tiny_mixtral, "--dataset", texts, "--home", tmp_path / "file" / "home"
+    )
+    assert code == 2 and len(err.strip().splitlines()) == 1
+
+
+def test_a_lake_of_another_version_is_one_line(run, home, texts, tiny_mixtral):
+    (home / "lake").mkdir(parents=True)
+    (home / "lake" / "VERSION").write_text("999\n")
+    code, _, err = run("capture", "--model", tiny_mixtral, "--dataset", texts)
+    assert code == 2 and "is a lake of version 999" in err
+
+
+def test_truncated_tokens_are_counted_and_windows_drop_none(run, home, texts, tiny_mixtral):
+    shared = ["capture", "--model", tiny_mixtral, "--dataset", texts, "--max-length", 16]
+    code, cut, _ = run(*shared)
+    _, whole, _ = run(*shared, "--windows")
+    assert code == 0
+    dropped = int(cut.split("events; ")[1].split()[0].replace(",", ""))
+    tokens = int(cut.split("samples, ")[1].split()[0].replace(",", ""))
+    assert dropped > 0 and " 0 tokens beyond --max-length dropped" in whole
+    assert int(whole.split("samples, ")[1].split()[0].replace(",", "")) == tokens + dropped
+
+
+def test_status_lists_runs_and_what_is_unfinished(run, home, captured):
+    assert "`gatehouse run` makes the first" in run("status")[1]
+    code, out, _ = run("status", "--home", captured)
+    assert code == 0 and "texts-jsonl" in out and "1/1" in out and "finished" in out
+
+
+def test_sql_reads_marts_and_events_and_nothing_else(run, captured):
+    _, out, _ = run("sql", "select count(*) as events from stg_events", "--home", captured)
+    tokens = run("sql", "select sum(tokens) as t from dim_sample", "--home", captured)[1]
+    numbers = [
+        int("".join(c for c in text.splitlines()[-2] if c.isdigit())) for text in (out, tokens)
+    ]
+    assert numbers[0] == 3 * numbers[1] > 0
+    for refused in (
+        "select * from read_csv('/etc/passwd')",
+        "create table t as select 1",
+        f"copy (select 1) to '{captured}/lake/x.parquet'",
+        "select 1; drop table dim_run",
+        "attach '/tmp/x.db'",
+        "select * from no_such_table",
+        "selec 1",
+    ):
+        code, out, err = run("sql", refused, "--home", captured)
+        assert (code, out) == (2, ""), refused
+        assert len(err.strip().splitlines()) == 1, err
+
+
+def test_validate_plot_and_report_on_a_run(run, captured):
+    code, out, _ = run("validate", "--home", captured, "--layer", 1)
+    assert code == 0 and "VAR Hypothesis Validation" in out and "MoE layer 1" in out
+    results = next((captured / "results").iterdir())
+    assert (results / "validation_report.txt").read_text() == out
+    code, out, _ = run("plot", "--home", captured, "--layer", 2)
+    assert code == 0 and len(out.splitlines()) == 4
+    assert all(Path(line).read_bytes().startswith(b"\x89PNG") for line in out.splitlines())
+    code, out, _ = run("report", "--home", captured)
+    page = Path(out.strip())
+    assert code == 0 and page == results / "report.html" and "<html" in page.read_text()
+
+
+def test_unknown_runs_and_layers_are_refused(run, captured):
+    code, _, err = run("validate", "--home", captured, "--run", "no-such-run")
+    assert code == 2 and "gatehouse status" in err
+    code, _, err = run("validate", "--home", captured, "--layer", 7)
+    assert code == 2 and "7" in err
+
+
+def test_fetch_tells_the_structure_and_routes_a_sentence(run, tiny_mixtral):
+    code, out, _ = run("fetch", tiny_mixtral, "--analyze_structure")
+    assert code == 0 and "4 a layer, top-2" in out
+    code, out, _ = run("fetch", "--model", "demo", "--test")
+    assert code == 0 and "'<s>'" in out and len(out.splitlines()) > 10
+
+
+def test_docs_writes_one_static_page(run, captured):
+    code, out, _ = run("docs", "--home", captured)
+    page = Path(out.strip()).read_text(encoding="utf-8")
+    assert code == 0 and "fct_token_routing" in page
+
+
+def test_a_failing_build_keeps_the_previous_marts(run, captured, tmp_path):
+    """An event more than the samples have tokens: dbt's identity fails, readers notice nothing."""
+    import shutil
+
+    home = shutil.copytree(captured, tmp_path / "copy")
+    before = (home / "gatehouse.duckdb").read_bytes()
+    shard = next((home / "lake" / "events").rglob("shard-*.parquet"))
+    events = pq.read_table(shard, partitioning=None)
+    pq.write_table(events.slice(1), shard)
+    code, _, err = run("build", "--home", home)
+    assert code == 2 and "dbt build failed: " in err and len(err.strip().splitlines()) == 1
+    assert (home / "gatehouse.duckdb").read_bytes() == before
+    assert os.listdir(home / "lake" / "events")

@@ -1,0 +1,186 @@
+"""A shard is in the lake whole and true, or not at all."""
+
+import errno
+import os
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from warehouse.lake import Lake, write_atomically
+from warehouse.records import EVENTS, LAKE_VERSION, SAMPLES, VOCABULARY, GatehouseError
+
+RUN = "tiny-texts-0123456789"
+
+
+def files_under(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def shard_path(lake: Lake, table: str = "events"):
+    return lake.root / table / f"run_id={RUN}" / "shard-00000.parquet"
+
+
+def test_a_landed_shard_reads_back_row_for_row(lake, samples, events):
+    lake.land_shard(RUN, 0, samples, events)
+    assert pq.read_table(shard_path(lake), partitioning=None).equals(events)
+    assert pq.read_table(shard_path(lake, "samples"), partitioning=None).equals(samples)
+    assert lake.finished_shards(RUN) == {0}
+    assert lake.tokens(RUN) == (5, 0)
+
+
+def test_the_layout_is_one_row_group_a_layer_with_checksums(lake, samples, events):
+    lake.land_shard(RUN, 0, samples, events)
+    file = pq.ParquetFile(shard_path(lake), page_checksum_verification=True)
+    layers = [set(file.read_row_group(i)["layer"].to_pylist()) for i in range(file.num_row_groups)]
+    assert layers == [{1}, {3}]
+    group = file.metadata.row_group(0)
+    columns = {group.column(i).path_in_schema: group.column(i) for i in range(group.num_columns)}
+    assert "BYTE_STREAM_SPLIT" in columns["entropy"].encodings
+    assert "RLE_DICTIONARY" not in columns["weights.list.element"].encodings
+    assert {column.compression for column in columns.values()} == {"ZSTD"}
+
+
+def test_landing_twice_is_landing_once(lake, samples, events):
+    lake.land_shard(RUN, 0, samples, events)
+    before = shard_path(lake).read_bytes()
+    lake.land_shard(RUN, 0, samples, events)
+    assert shard_path(lake).read_bytes() == before
+    assert [name for name in files_under(lake.root) if "tmp" in name] == []
+
+
+def altered(events: pa.Table, column: str, row: int, value) -> pa.Table:
+    rows = events.to_pylist()
+    rows[row][column] = value
+    return pa.Table.from_pylist(rows, schema=EVENTS)
+
+
+BROKEN = {
+    "a row too few": lambda e: e.slice(1),
+    "a row twice": lambda e: pa.concat_tables([e, e.slice(0, 1)]),
+    "one row in place of another": lambda e: pa.concat_tables([e.slice(0, 9), e.slice(8, 1)]),
+    "two samples swapped": lambda e: e.take([3, 4, 0, 1, 2, *range(5, 10)]).take(
+        [2, 3, 4, 1, 0, *range(5, 10)]
+    ),
+    "NaN entropy": lambda e: altered(e, "entropy", 4, float("nan")),
+    "infinite confidence": lambda e: altered(e, "confidence", 4, float("inf")),
+    "entropy above ln E": lambda e: altered(e, "entropy", 0, 1.5),
+    "negative entropy": lambda e: altered(e, "entropy", 0, -0.1),
+    "confidence below 1/E": lambda e: altered(e, "confidence", 0, 0.2),
+    "expert out of range": lambda e: altered(e, "experts", 2, [2, 4]),
+    "one expert twice": lambda e: altered(e, "experts", 2, [3, 3]),
+    "a negative weight": lambda e: altered(e, "weights", 2, [0.5, -0.5]),
+    "a NaN weight": lambda e: altered(e, "weights", 2, [0.5, float("nan")]),
+    "an expert too few": lambda e: altered(e, "experts", 2, [3]),
+    "a wrong top expert": lambda e: altered(e, "top_expert", 2, 0),
+    "an unknown layer": lambda e: altered(e, "layer", 0, 2),
+    "an unknown sample": lambda e: altered(e, "sample_id", 0, 7),
+    "a position skipped": lambda e: altered(e, "position", 2, 3),
+    "a missing entropy": lambda e: altered(e, "entropy", 0, None),
+}
+
+
+@pytest.mark.parametrize("defect", BROKEN)
+def test_events_that_break_a_law_are_refused_and_nothing_is_written(lake, samples, events, defect):
+    before = files_under(lake.root)
+    with pytest.raises(GatehouseError, match="refused to land") as caught:
+        lake.land_shard(RUN, 0, samples, BROKEN[defect](events))
+    assert "\n" not in str(caught.value)
+    assert files_under(lake.root) == before
+
+
+def test_a_shard_of_empty_samples_lands_empty(lake):
+    empty = pa.Table.from_pylist([], schema=SAMPLES)
+    lake.land_shard(RUN, 0, empty, EVENTS.empty_table())
+    assert lake.finished_shards(RUN) == {0} and lake.tokens(RUN) == (0, 0)
+
+
+def test_a_truncated_shard_is_named_with_the_way_out(lake, samples, events):
+    lake.land_shard(RUN, 0, samples, events)
+    content = shard_path(lake).read_bytes()
+    shard_path(lake).write_bytes(content[: len(content) // 2])
+    with pytest.raises(GatehouseError, match=r"shard-00000\.parquet is damaged .* run the same"):
+        lake.finished_shards(RUN)
+
+
+def test_a_shard_without_its_samples_is_not_taken_for_finished(lake, samples, events):
+    lake.land_shard(RUN, 0, samples, events)
+    shard_path(lake, "samples").unlink()
+    with pytest.raises(GatehouseError, match="damaged or missing"):
+        lake.finished_shards(RUN)
+
+
+def test_a_foreign_file_in_the_lake_is_refused(lake):
+    path = shard_path(lake)
+    path.parent.mkdir(parents=True)
+    pq.write_table(pa.table({"a": [1]}), path)
+    with pytest.raises(GatehouseError, match="other columns than this Gatehouse writes"):
+        lake.finished_shards(RUN)
+
+
+def test_samples_without_events_are_a_shard_to_capture_again(lake, samples, events):
+    """What a kill between the two renames leaves behind."""
+    lake.land_shard(RUN, 0, samples, events)
+    shard_path(lake).unlink()
+    assert lake.finished_shards(RUN) == set()
+    assert lake.tokens(RUN) == (0, 0)
+
+
+def test_temporary_files_of_a_killed_process_are_not_shards(lake, samples, events):
+    lake.land_shard(RUN, 0, samples, events)
+    leftover = shard_path(lake).with_name(".shard-00001.parquet.4242.tmp")
+    leftover.write_bytes(b"half")
+    assert lake.finished_shards(RUN) == {0}
+
+
+def test_a_lake_of_another_version_is_refused_untouched(lake):
+    (lake.root / "VERSION").write_text("99\n")
+    before = files_under(lake.root)
+    with pytest.raises(GatehouseError, match=f"version 99.* reads version {LAKE_VERSION}"):
+        Lake(lake.root)
+    assert files_under(lake.root) == before
+
+
+def test_runs_are_listed_by_start_and_read_back(lake, record):
+    later = record | {"started_at": record["started_at"].replace(year=2027)}
+    earlier = record | {"started_at": record["started_at"].replace(year=2025)}
+    for name, values in (("b-later", later), ("c-earlier", earlier)):
+        lake.land_run(name, values, lake.layers(RUN), VOCABULARY.empty_table())
+    assert lake.run_ids() == ["c-earlier", RUN, "b-later"]
+    assert lake.run_record(RUN) == record
+    assert lake.run_record("no-such-run") is None
+
+
+def test_updating_a_run_keeps_everything_else(lake, record):
+    lake.update_run(RUN, record | {"capture_seconds": 9.0})
+    assert lake.run_record(RUN) == record | {"capture_seconds": 9.0}
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
+    def fill(temporary):
+        temporary.write_bytes(b"a part")
+        with open("/dev/full", "wb", buffering=0) as full:
+            full.write(b"x")
+
+    with pytest.raises(GatehouseError, match=r"cannot write .*No space left.* run the same"):
+        write_atomically(tmp_path / "file", fill)
+    assert files_under(tmp_path) == []
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file"
+    write_atomically(path, lambda temporary: temporary.write_text("old"))
+
+    def fail(temporary):
+        temporary.write_text("new")
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with pytest.raises(GatehouseError, match="Input/output error"):
+        write_atomically(path, fail)
+    assert path.read_text() == "old" and files_under(tmp_path) == ["file"]
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
+    (tmp_path / "in-the-way").write_text("a file")
+    with pytest.raises(GatehouseError, match="cannot write"):
+        write_atomically(tmp_path / "in-the-way" / "file", lambda path: path.write_text("x"))
