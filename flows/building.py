@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from warehouse.errors import GatehouseError
-from warehouse.lake import Lake
+from warehouse.lake import Lake, make_folder
 from warehouse.paths import DBT_PROJECT, Paths
 
 
@@ -22,7 +22,7 @@ def build(paths: Paths) -> str:
     runs = _finished_runs(paths)
     building = paths.root / "building" / paths.database.name
     shutil.rmtree(building.parent, ignore_errors=True)
-    building.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(building.parent)
     result = _dbt(paths, building, "build", "--exclude-resource-type", "unit_test")
     os.replace(building, paths.database)
     shutil.rmtree(building.parent, ignore_errors=True)

@@ -188,9 +188,7 @@ def capture_run(
         for shard in session.pending:
             capture_shard(session, shard)
             moved(shard + 1)
-    summary = session.finish()
-    say(summary.line)
-    return summary
+    return session.finish()
 
 
 def run_spec(request: RunRequest, prepared: Prepared, plan: ModelPlan, tokenizer: str) -> RunSpec:

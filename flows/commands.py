@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.request import RunRequest, Selection
-from warehouse.lake import Lake
+from warehouse.lake import Lake, make_folder
 from warehouse.paths import Paths
 
 SENTENCE = "Return the router that sends each token to its experts."
@@ -38,6 +38,7 @@ def run(**parameters: Any) -> str:
             "PREFECT_LOGGING_SERVER_LEVEL": "CRITICAL",
             "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
         }
+        make_folder(paths.prefect)
     for name, value in quiet.items():
         os.environ.setdefault(name, value)
     from flows.pipeline import pipeline

@@ -1,5 +1,6 @@
 """What a person sees of long work: one console on standard error, one bar at a time."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -14,6 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+SECONDS_BETWEEN_LINES = 30
 console = Console(stderr=True, highlight=False)
 
 
@@ -24,7 +26,13 @@ def say(message: str) -> None:
 
 @contextmanager
 def bar(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Show a bar while the block runs; the function given moves it to `done` of `total`."""
+    """Show a bar while the block runs; the function given moves it to `done` of `total`.
+
+    Where there is no terminal (a worker's log, a file), a line at most every half minute.
+    """
+    if not console.is_terminal:
+        yield _lines(description, total)
+        return
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -36,3 +44,15 @@ def bar(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(description, total=total)
         yield lambda done: progress.update(task, completed=done)
+
+
+def _lines(description: str, total: int | None) -> Callable[[int], None]:
+    said = time.monotonic()
+
+    def moved(done: int) -> None:
+        nonlocal said
+        if time.monotonic() - said >= SECONDS_BETWEEN_LINES:
+            said = time.monotonic()
+            say(f"{description}: {done:,}" + (f" of {total:,}" if total else ""))
+
+    return moved

@@ -1,4 +1,4 @@
-"""What a run leaves for people, in one folder; with `--layer all`, one folder a layer beside it.
+"""What a run leaves for people, in one folder; with `--layer all`, a folder a layer in it.
 
 results/RUN/routing_stats.parquet .csv · analysis_summary.txt · validation_report.txt
 results/RUN/figures/*.png · report.html          (all: results/RUN/layer-N/…)
@@ -7,12 +7,12 @@ results/RUN/figures/*.png · report.html          (all: results/RUN/layer-N/…)
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from flows.request import Selection
 from reports import outputs, queries, tables
+from reports.analysis import Analysis
 from reports.hypothesis import Validation, report_text, validate
 from warehouse.connect import connect
 from warehouse.lake import write_atomically
@@ -21,83 +21,84 @@ from warehouse.paths import Paths
 
 @dataclass(frozen=True)
 class Section:
-    """One validated MoE layer; `layer` is None for a file that does not say."""
+    """One validated MoE layer; of a file there is no analysis of a run."""
 
-    layer: int | None
     name: str
     frame: pd.DataFrame
     validation: Validation
+    analysis: Analysis | None = None
 
 
 @dataclass(frozen=True)
 class Results:
-    """What is known of a run (or of a file: then `run` is empty) and where its results go.
-
-    `table` is the parquet file of the statistics, `statistics` what it holds.
-    """
+    """What was validated, and where it goes: `table` is the parquet file of the statistics."""
 
     folder: Path
     table: Path
-    run: dict[str, Any]
-    layers: pd.DataFrame
     statistics: pd.DataFrame
     sections: list[Section]
 
     @property
     def report_text(self) -> str:
         """The validation report, one after another where there are several layers."""
-        return "\n".join(
-            report_text(section.validation, [section.name]) for section in self.sections
-        )
+        return "\n".join(report_text(part.validation, [part.name]) for part in self.sections)
+
+    def subfolder(self, section: Section, folder: Path) -> Path:
+        """Return the folder that takes one layer's figures and page."""
+        if len(self.sections) == 1 or section.analysis is None:
+            return folder
+        return folder / f"layer-{section.analysis.layer}"
 
 
 def open_results(selection: Selection, paths: Paths, output: Path | None = None) -> Results:
     """Read what the selection names, from the warehouse or a file, and validate it.
 
     Args:
+        selection: a run (the latest unless named) or a file, its layer, the thresholds.
+        paths: the warehouse.
         output: a folder, or a .parquet file whose folder takes everything else.
 
     Raises:
         GatehouseError: no such run, layer or file, or nothing in it that can be used.
     """
     if selection.input:
-        return _of_file(selection, selection.input, output)
+        return _of_file(selection, selection.input)
     with closing(connect(paths)) as connection:
         run_id = queries.resolve_run(connection, selection.run_id)
-        layers = queries.layers(connection, run_id)
-        chosen = [selection.layer]
-        if selection.layer is None:
-            chosen = [int(index) for index in layers["moe_index"]]
+        run, layers = queries.run_summary(connection, run_id), queries.layers(connection, run_id)
         special = queries.special_token_ids(connection, run_id)
         statistics = queries.routing_statistics(connection, run_id, selection.layer)
-        sections = [
-            Section(
-                index,
-                f"{run_id}, MoE layer {index}",
-                frame := queries.routing_statistics(connection, run_id, index),
-                _validate(frame, selection, special),
-            )
-            for index in chosen
+        indices = list(layers["moe_index"]) if selection.layer is None else [selection.layer]
+        analyses = [
+            Analysis(run, layers, queries.routing_statistics(connection, run_id, i), i, special)
+            for i in map(int, indices)
         ]
-        run = queries.run_summary(connection, run_id)
-    folder, table = _targets(output or paths.results(run_id))
-    return Results(folder, table, run, layers, statistics, sections)
+    sections = [
+        Section(each.name, each.frame, _validate(each.frame, selection, special), each)
+        for each in analyses
+    ]
+    target = output or paths.results(run_id)
+    if target.suffix == ".parquet":
+        return Results(target.parent, target, statistics, sections)
+    return Results(target, target / "routing_stats.parquet", statistics, sections)
 
 
 def write_tables(results: Results) -> list[Path]:
     """Write routing_stats .parquet and .csv, and analysis_summary.txt."""
-    first = results.sections[0]
-    summary = outputs.write_summary(
-        results.run, results.layers, first.frame, first.layer or 0, results.folder
-    )
-    return [*tables.write_statistics(results.statistics, results.table), summary]
+    written = [*tables.write_statistics(results.statistics, results.table)]
+    if analysis := results.sections[0].analysis:
+        written.append(outputs.write_summary(analysis, results.folder))
+    return written
 
 
 def write_validation(results: Results, output: Path | None = None) -> list[Path]:
     """Write validation_report.txt; of a file only where `output` says."""
-    if output is None and not results.run:
+    if output is None and results.sections[0].analysis is None:
         return []
-    return [_write(output or results.folder / "validation_report.txt", results.report_text)]
+    path = output or results.folder / "validation_report.txt"
+    text = results.report_text
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    return [path]
 
 
 def write_figures(results: Results, folder: Path | None = None) -> list[dict[str, Path]]:
@@ -107,7 +108,9 @@ def write_figures(results: Results, folder: Path | None = None) -> list[dict[str
             section.frame,
             section.validation,
             section.name,
-            _figures_folder(results, section, folder),
+            results.subfolder(section, folder)
+            if folder
+            else results.subfolder(section, results.folder) / "figures",
         )
         for section in results.sections
     ]
@@ -116,27 +119,24 @@ def write_figures(results: Results, folder: Path | None = None) -> list[dict[str
 def write_page(
     results: Results, figures: list[dict[str, Path]], output: Path | None = None
 ) -> Path:
-    """Write the HTML page of every section from its figures; return the first."""
-    pages = [
-        outputs.write_page(
-            results.run,
-            results.layers,
-            section.frame,
-            section.validation,
-            section.layer or 0,
-            drawn,
-            _page_target(results, section, output),
-        )
-        for section, drawn in zip(results.sections, figures, strict=True)
-    ]
+    """Write the HTML page of every section of a run from its figures; return the first."""
+    pages = []
+    for section, drawn in zip(results.sections, figures, strict=True):
+        assert section.analysis is not None, "a page needs a run"
+        target = results.subfolder(section, results.folder)
+        if output:
+            several = len(results.sections) > 1
+            stem = f"{output.stem}-layer-{section.analysis.layer}" if several else output.stem
+            target = output.with_name(f"{stem}.html")
+        pages.append(outputs.write_page(section.analysis, section.validation, drawn, target))
     return pages[0]
 
 
 def markdown(results: Results, page: Path) -> str:
     """Return the verdict as Markdown, for Prefect's artifact."""
-    lines = [f"# {results.run['run_id']}", ""]
+    lines = []
     for section in results.sections:
-        lines += [f"**{section.name}: {section.validation.verdict}**", ""]
+        lines += [f"# {section.name}: {section.validation.verdict}", ""]
         lines += [f"- {criterion.found}" for criterion in section.validation.criteria]
         lines.append("")
     return "\n".join([*lines, f"Report: `{page}`"])
@@ -147,13 +147,11 @@ def closing_text(results: Results, page: Path) -> str:
     return f"{results.report_text}\nReport: {page}"
 
 
-def _of_file(selection: Selection, path: Path, output: Path | None) -> Results:
+def _of_file(selection: Selection, path: Path) -> Results:
     table = tables.read_statistics(path, selection.layer)
-    validation = _validate(table.frame, selection, None, table.excluded_rows)
     name = path.name if table.layer is None else f"{path.name}, MoE layer {table.layer}"
-    section = Section(table.layer, name, table.frame, validation)
-    folder, _ = _targets(output or path.parent)
-    return Results(folder, path, {}, pd.DataFrame(), table.frame, [section])
+    validation = _validate(table.frame, selection, None, table.excluded_rows)
+    return Results(path.parent, path, table.frame, [Section(name, table.frame, validation)])
 
 
 def _validate(
@@ -166,33 +164,3 @@ def _validate(
         excluded_rows=excluded,
         special_token_ids=special,
     )
-
-
-def _targets(output: Path) -> tuple[Path, Path]:
-    if output.suffix == ".parquet":
-        return output.parent, output
-    return output, output / "routing_stats.parquet"
-
-
-def _figures_folder(results: Results, section: Section, folder: Path | None) -> Path:
-    several = len(results.sections) > 1
-    if folder:
-        return folder / f"layer-{section.layer}" if several else folder
-    return _layer_folder(results, section) / "figures"
-
-
-def _layer_folder(results: Results, section: Section) -> Path:
-    several = len(results.sections) > 1
-    return results.folder / f"layer-{section.layer}" if several else results.folder
-
-
-def _page_target(results: Results, section: Section, output: Path | None) -> Path:
-    if output is None:
-        return _layer_folder(results, section)
-    several = len(results.sections) > 1
-    return output.with_stem(f"{output.stem}-layer-{section.layer}") if several else output
-
-
-def _write(path: Path, text: str) -> Path:
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-    return path

@@ -122,6 +122,7 @@ def pipeline(
     prepared = prepare_task(request, paths)
     session = CaptureSession(request, prepared, paths)
     summary = capture_run(session, capture_shard_task)
+    say(summary.line)
     say(build_task(paths))
     selection = Selection(
         None, summary.run_id, request.moe_index, frequency_threshold, entropy_threshold

@@ -83,3 +83,12 @@ def texts(tmp_path: Path) -> Path:
             row = {"text": " ".join(words), "domain": "even" if number % 2 == 0 else "odd"}
             file.write(json.dumps(row) + "\n")
     return path
+
+
+@pytest.fixture(scope="session")
+def prefect_server():
+    """A Prefect server of the test session, with a database of its own."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield

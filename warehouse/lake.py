@@ -65,7 +65,6 @@ class Lake:
         self, run_id: str, record: dict[str, Any], layers: pa.Table, vocabulary: pa.Table
     ) -> None:
         """Land what a run is before its first shard."""
-        self.root.mkdir(parents=True, exist_ok=True)
         write_atomically(self.root / "VERSION", lambda path: path.write_text(f"{LAKE_VERSION}\n"))
         write_table(self._folder("layers", run_id) / "layers.parquet", layers.cast(LAYERS))
         vocabulary_path = self._folder("vocabulary", run_id) / "vocabulary.parquet"
@@ -166,14 +165,29 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         finally:
             os.close(folder)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise GatehouseError(
-            f"cannot write {path}: {reason}; make room or name another folder with "
-            "GATEHOUSE_HOME, then run the same command again"
-        ) from error
+        raise _cannot_write(path, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it.
+
+    Raises:
+        GatehouseError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: Path, error: OSError) -> GatehouseError:
+    return GatehouseError(
+        f"cannot write {path}: {error.strerror or error}; make room or name another folder with "
+        "GATEHOUSE_HOME, then run the same command again"
+    )
 
 
 def read_table(path: Path, schema: pa.Schema) -> pa.Table:

@@ -38,7 +38,7 @@ def captured(tmp_path_factory, tiny_mixtral) -> Path:
 
     folder = tmp_path_factory.mktemp("captured")
     generator = random.Random(3)
-    words = ["router", "expert", "token", "layer", "gate", "load", "entropy", "the", "of", "and", "a", "to", "in", "is"]
+    words = "router expert token layer gate load entropy the of and a to in is".split()
     texts = [{"text": " ".join(generator.choices(words, k=40))} for _ in range(60)]
     corpus = folder / "texts.jsonl"
     corpus.write_text("".join(json.dumps(row) + "\n" for row in texts))
@@ -51,7 +51,7 @@ def captured(tmp_path_factory, tiny_mixtral) -> Path:
 
 @pytest.mark.parametrize(
     "command",
-    ["run", "prepare", "fetch", "capture", "build", "validate", "plot", "report", "sql", "docs", "status"],
+    "run prepare fetch capture build validate plot report sql docs status".split(),
 )
 def test_every_command_has_help_with_an_example(run, command):
     code, out, _ = run(command, "--help")

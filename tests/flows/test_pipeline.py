@@ -1,0 +1,120 @@
+"""The flow: from text to report, against a real Prefect server, and by itself."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from warehouse.connect import connect
+from warehouse.errors import GatehouseError
+from warehouse.lake import Lake
+from warehouse.paths import Paths
+
+GATEHOUSE = Path(sys.executable).with_name("gatehouse")
+
+
+@pytest.fixture
+def parameters(tiny_mixtral, texts) -> dict:
+    return {"model": str(tiny_mixtral), "dataset": str(texts), "max_length": 128}
+
+
+def test_text_becomes_a_report(prefect_server, home, parameters):
+    from flows.pipeline import pipeline
+
+    found = pipeline(**parameters)
+    paths = Paths.resolve()
+    (run_id,) = Lake(paths.lake).run_ids()
+    folder = paths.results(run_id)
+    assert "VAR Hypothesis Validation" in found and found.endswith(f"Report: {folder}/report.html")
+    assert {path.name for path in folder.iterdir()} == {
+        "routing_stats.parquet",
+        "routing_stats.csv",
+        "analysis_summary.txt",
+        "validation_report.txt",
+        "figures",
+        "report.html",
+    }
+    with connect(paths) as connection:
+        tokens, events = connection.sql("select tokens, events from dim_run").fetchall()[0]
+    assert events == 3 * tokens > 0
+
+
+def test_all_layers_give_a_layer_column_and_a_page_each(prefect_server, home, parameters, tmp_path):
+    import pandas as pd
+
+    from flows.pipeline import pipeline
+
+    pipeline(**parameters, layer="all", output=tmp_path / "all")
+    statistics = pd.read_parquet(tmp_path / "all" / "routing_stats.parquet")
+    assert list(statistics.columns)[:2] == ["layer", "token_id"]
+    assert sorted(statistics["layer"].unique()) == [0, 1, 2]
+    for layer in range(3):
+        assert (tmp_path / "all" / f"layer-{layer}" / "report.html").exists()
+        one = pd.read_parquet(tmp_path / "all" / "routing_stats.parquet").query("layer == @layer")
+        assert one["frequency"].sum() == statistics.query("layer == 0")["frequency"].sum()
+    report = (tmp_path / "all" / "validation_report.txt").read_text(encoding="utf-8")
+    assert report.count("VAR Hypothesis Validation") == 3
+
+
+def test_every_step_is_a_task_and_the_verdict_an_artifact(prefect_server, home, parameters):
+    import asyncio
+
+    from prefect.client.orchestration import get_client
+
+    from flows.pipeline import pipeline
+
+    pipeline(**parameters)
+
+    async def recorded():
+        async with get_client() as client:
+            tasks = await client.read_task_runs()
+            artifacts = await client.read_artifacts()
+            return {run.name.rpartition("-")[0] or run.name for run in tasks}, artifacts
+
+    names, artifacts = asyncio.run(recorded())
+    for step in ("prepare samples", "build marts", "validate", "draw figures", "write report"):
+        assert any(name.startswith(step) for name in names), (step, names)
+    assert any("capture shard" in name for name in names)
+    assert any(
+        "NOT SUPPORTED" in str(each.data) or "SUPPORTED" in str(each.data) for each in artifacts
+    )
+
+
+def test_the_nightly_flow_lands_the_next_samples(prefect_server, home, parameters):
+    from flows.pipeline import nightly
+
+    names = {key: parameters[key] for key in ("model", "dataset")}
+    for _ in range(2):
+        nightly(**names, num_samples=15)
+    with connect() as connection:
+        rows = connection.sql(
+            "select first_sample, num_samples from dim_run order by first_sample"
+        ).fetchall()
+        samples = connection.sql("select sample_id from dim_sample order by sample_id").fetchall()
+    assert rows == [(0, 15), (15, 15)]
+    assert [sample for (sample,) in samples] == list(range(30))
+
+
+def test_bad_input_fails_the_flow_with_the_same_line(prefect_server, home, parameters):
+    from flows.pipeline import pipeline
+
+    with pytest.raises(GatehouseError, match="3 MoE layers, 0 to 2"):
+        pipeline(**parameters, layer="5")
+
+
+def test_run_works_by_itself_offline_and_quiet(home, parameters):
+    """No server, no network, no telemetry: nothing on the screen but our own lines."""
+    environment = {key: value for key, value in os.environ.items() if "PREFECT" not in key}
+    command = [str(GATEHOUSE), "run", "--model", parameters["model"]]
+    command += ["--dataset", parameters["dataset"], "--max-length", "128"]
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert ended.returncode == 0, ended.stderr
+    first, *_, last = ended.stdout.strip().splitlines()
+    assert first == "=" * 60 and last.startswith("Report: ") and last.endswith("report.html")
+    said = [line.split(":")[0].split(" ")[0] for line in ended.stderr.strip().splitlines()]
+    assert said == ["prepared", Lake(Paths.resolve().lake).run_ids()[0], "built"], ended.stderr
+    again = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert "is finished: nothing to capture" in again.stderr
+    assert again.stdout == ended.stdout

@@ -1,0 +1,88 @@
+"""Every command of docs/commands.md does what it says, on the bundled model and text."""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+TABLE = (CHECKOUT / "docs" / "commands.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"\| `(gatehouse [^`]+)` \|\n", TABLE)
+COLUMNS = [
+    "token_id",
+    "token_str",
+    "frequency",
+    "mean_entropy",
+    "std_entropy",
+    "mean_confidence",
+    "std_confidence",
+    "routing_consistency",
+    "top_expert",
+    "min_entropy",
+    "max_entropy",
+]
+HERE = {
+    "mixtral": "demo",
+    "mistralai/Mixtral-8x7B-v0.1": "demo",
+    "c4": "pydoc",
+    "wikitext": "pydoc",
+    "--quantize": "--no-quantize",
+}
+"""What cannot be downloaded here, and the GPU that is not, replaced by what is bundled."""
+
+
+def bundled(command: str) -> list[str]:
+    """Return the command's words with the bundled model and text, and few samples."""
+    words = [HERE.get(word, word) for word in shlex.split(command)]
+    if "--num_samples" in words:
+        words[words.index("--num_samples") + 1] = "40"
+    elif words[1] in ("run", "prepare"):
+        words += ["--num_samples", "40"]
+    return words
+
+
+def test_the_table_holds_every_script():
+    assert len(COMMANDS) == 13
+    assert {command.split()[1] for command in COMMANDS} == {
+        "prepare",
+        "fetch",
+        "run",
+        "validate",
+        "plot",
+    }
+
+
+def test_every_command_of_the_table_runs(prefect_server, home, tmp_path, monkeypatch, capfd):
+    """In the table's order, so that the later ones read what the earlier ones wrote."""
+    from flows import cli
+
+    monkeypatch.chdir(tmp_path)
+    for command in COMMANDS:
+        monkeypatch.setattr(sys, "argv", bundled(command))
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capfd.readouterr()
+        assert ended.value.code == 0, f"{command}\n{err}"
+        assert out, command
+    statistics = pd.read_parquet("results/routing_stats.parquet")
+    assert list(statistics.columns) == COLUMNS
+    pd.testing.assert_frame_equal(
+        pd.read_csv("results/routing_stats.csv", keep_default_na=False)[["token_id", "frequency"]],
+        statistics[["token_id", "frequency"]],
+        check_dtype=False,
+    )
+    folder = tmp_path / "results"
+    assert "NOT SUPPORTED" in (folder / "validation_report.txt").read_text(encoding="utf-8")
+    assert (folder / "analysis_summary.txt").exists() and (folder / "report.html").exists()
+    drawn = {path.name for path in (tmp_path / "figures" / "routing_analysis").iterdir()}
+    assert drawn == {
+        "frequency_vs_entropy.png",
+        "entropy_distribution.png",
+        "routing_consistency.png",
+        "fastpath_coverage.png",
+    }
+    assert list((folder / "checkpoints" / "lake" / "events").rglob("shard-00000.parquet"))
+    assert list((tmp_path / "data" / "processed").rglob("validation.parquet"))
