@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 
 export DO_NOT_TRACK := 1
 
-.PHONY: install demo test check bench docs clean
+.PHONY: install demo test check bench docs constraints clean
 
 install: $(INSTALLED)
 
@@ -32,6 +32,16 @@ bench: $(INSTALLED)
 
 docs: $(INSTALLED)
 	$(BIN)/gatehouse docs
+
+constraints:
+	rm -rf .venv-constraints
+	$(PYTHON) -m venv .venv-constraints
+	.venv-constraints/bin/pip install --quiet --disable-pip-version-check -e '.[dev,quantize]'
+	.venv-constraints/bin/pip check
+	grep '^# ' constraints.txt > constraints.new
+	.venv-constraints/bin/pip freeze --exclude-editable | sed 's/+cpu$$//' >> constraints.new
+	mv constraints.new constraints.txt
+	rm -rf .venv-constraints
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache *.egg-info

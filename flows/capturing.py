@@ -50,6 +50,35 @@ class CaptureSummary:
         )
 
 
+def plan_model(request: RunRequest) -> ModelPlan:
+    """Resolve the request's model from its config, before text or weights are touched.
+
+    Raises:
+        GatehouseError: no such model, no MoE layers, or not what the request expects of it.
+    """
+    plan = resolve(
+        request.model, revision=request.revision, dtype=request.dtype, quantize=request.quantize
+    )
+    found = {site.num_experts for site in plan.sites}
+    if request.num_experts is not None and found != {request.num_experts}:
+        counts = ", ".join(map(str, sorted(found)))
+        raise GatehouseError(
+            f"--num-experts {request.num_experts}, but {plan.name} has {counts}: leave it out, "
+            "the number is read from the model"
+        )
+    if request.moe_index is not None and request.moe_index >= len(plan.sites):
+        raise GatehouseError(
+            f"--layer {request.layer}: {plan.name} has {len(plan.sites)} MoE layers, "
+            f"0 to {len(plan.sites) - 1}"
+        )
+    longest = getattr(plan.config, "max_position_embeddings", None)
+    if isinstance(longest, int) and request.max_length > longest:
+        raise GatehouseError(
+            f"--max-length {request.max_length}: {plan.name} takes at most {longest} tokens"
+        )
+    return plan
+
+
 def prepare_samples(
     request: RunRequest,
     folder: Path,
@@ -70,21 +99,17 @@ class CaptureSession:
     """A run being captured: weights are loaded on entering, and only if a shard is pending.
 
     Raises:
-        GatehouseError: the model cannot be resolved, is not what `num_experts` expects, or the
-            lake is damaged or of another version.
+        GatehouseError: the tokenizer cannot be loaded, or the lake is damaged or of another
+            version.
     """
 
-    def __init__(self, request: RunRequest, prepared: Prepared, paths: Paths) -> None:
+    def __init__(
+        self, request: RunRequest, plan: ModelPlan, prepared: Prepared, paths: Paths
+    ) -> None:
         self.request = request
         self.prepared = prepared
         self.lake = Lake(paths.lake)
-        self.plan = resolve(
-            request.model,
-            revision=request.revision,
-            dtype=request.dtype,
-            quantize=request.quantize,
-        )
-        _check_expectations(self.plan, request)
+        self.plan = plan
         self._tokenizer = self.plan.tokenizer()
         self.spec = run_spec(request, prepared, self.plan, tokenizer_fingerprint(self._tokenizer))
         self.run_id = self.spec.run_id
@@ -208,24 +233,3 @@ def run_spec(request: RunRequest, prepared: Prepared, plan: ModelPlan, tokenizer
         attention_implementation=plan.attention_implementation,
         experts_implementation=plan.experts_implementation,
     )
-
-
-def _check_expectations(plan: ModelPlan, request: RunRequest) -> None:
-    """Refuse what the model's config already shows to be wrong, before weights are loaded."""
-    found = {site.num_experts for site in plan.sites}
-    if request.num_experts is not None and found != {request.num_experts}:
-        counts = ", ".join(map(str, sorted(found)))
-        raise GatehouseError(
-            f"--num-experts {request.num_experts}, but {plan.name} has {counts}: leave it out, "
-            "the number is read from the model"
-        )
-    if request.moe_index is not None and request.moe_index >= len(plan.sites):
-        raise GatehouseError(
-            f"--layer {request.layer}: {plan.name} has {len(plan.sites)} MoE layers, "
-            f"0 to {len(plan.sites) - 1}"
-        )
-    longest = getattr(plan.config, "max_position_embeddings", None)
-    if isinstance(longest, int) and request.max_length > longest:
-        raise GatehouseError(
-            f"--max-length {request.max_length}: {plan.name} takes at most {longest} tokens"
-        )

@@ -13,7 +13,6 @@ from warehouse.paths import Paths
 
 app = typer.Typer(
     name="gatehouse",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={
@@ -29,10 +28,16 @@ app = typer.Typer(
 def main() -> None:
     """Run the command line; bad input ends in one line on standard error and exit code 2."""
     try:
-        app()
+        sys.exit(app(sys.argv[1:] or ["--help"], prog_name="gatehouse", standalone_mode=False))
     except GatehouseError as error:
-        print(f"gatehouse: {error}", file=sys.stderr)
-        sys.exit(2)
+        line = str(error)
+    except typer.TyperException as error:
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        commands = [command.callback.__name__ for command in app.registered_commands]
+        named = [f" {word}" for word in sys.argv[1:2] if word in commands]
+        line = f"{' '.join(message.split())} (see `gatehouse{''.join(named)} --help`)"
+    print(f"gatehouse: {line}", file=sys.stderr)
+    sys.exit(2)
 
 
 def paths_of(home: Path | None) -> Paths:

@@ -81,12 +81,13 @@ def fetch(request: RunRequest, *, analyze_structure: bool = False, test: bool = 
 
 def capture(request: RunRequest, paths: Paths) -> Any:
     """Prepare and capture one run into the lake; return its CaptureSummary."""
-    from flows.capturing import CaptureSession, capture_run, prepare_samples
+    from flows.capturing import CaptureSession, capture_run, plan_model, prepare_samples
     from flows.console import bar
 
+    plan = plan_model(request)
     with bar("preparing samples", request.num_samples) as moved:
         prepared = prepare_samples(request, paths.prepared, moved)
-    return capture_run(CaptureSession(request, prepared, paths))
+    return capture_run(CaptureSession(request, plan, prepared, paths))
 
 
 def build(paths: Paths) -> str:
@@ -117,7 +118,8 @@ def report(selection: Selection, paths: Paths, output: Path | None = None) -> Pa
     """Write the HTML report and return its file."""
     from flows import outputs
 
-    return outputs.write_page(outputs.open_results(selection, paths), output)
+    results = outputs.open_results(selection, paths)
+    return outputs.write_page(results, outputs.write_figures(results), output)
 
 
 def sql(text: str, paths: Paths) -> None:

@@ -65,16 +65,14 @@ def open_results(selection: Selection, paths: Paths, output: Path | None = None)
         return _of_file(selection, selection.input)
     with closing(connect(paths)) as connection:
         run_id = queries.resolve_run(connection, selection.run_id)
-        run, layers = queries.run_summary(connection, run_id), queries.layers(connection, run_id)
-        special = queries.special_token_ids(connection, run_id)
         statistics = queries.routing_statistics(connection, run_id, selection.layer)
-        indices = list(layers["moe_index"]) if selection.layer is None else [selection.layer]
-        analyses = [
-            Analysis(run, layers, queries.routing_statistics(connection, run_id, i), i, special)
-            for i in map(int, indices)
-        ]
+        every_layer = [int(index) for index in queries.layers(connection, run_id)["moe_index"]]
+        chosen = every_layer if selection.layer is None else [selection.layer]
+        analyses = [queries.analysis(connection, run_id, layer) for layer in chosen]
     sections = [
-        Section(each.name, each.frame, _validate(each.frame, selection, special), each)
+        Section(
+            each.name, each.frame, _validate(each.frame, selection, each.special_token_ids), each
+        )
         for each in analyses
     ]
     target = output or paths.results(run_id)

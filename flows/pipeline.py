@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 
 from flows import outputs
 from flows.building import build
-from flows.capturing import CaptureSession, capture_run, prepare_samples
+from flows.capturing import CaptureSession, capture_run, plan_model, prepare_samples
 from flows.console import bar, say
 from flows.request import RunRequest, Selection
 from ingest.prepare import Prepared
@@ -119,8 +119,9 @@ def pipeline(
         output=output,
     )
     paths = Paths.resolve()
+    plan = plan_model(request)
     prepared = prepare_task(request, paths)
-    session = CaptureSession(request, prepared, paths)
+    session = CaptureSession(request, plan, prepared, paths)
     summary = capture_run(session, capture_shard_task)
     say(summary.line)
     say(build_task(paths))

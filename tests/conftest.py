@@ -52,7 +52,7 @@ def tiny_mixtral(tmp_path_factory: pytest.TempPathFactory) -> Path:
         num_key_value_heads=2,
         num_local_experts=4,
         num_experts_per_tok=2,
-        max_position_embeddings=256,
+        max_position_embeddings=512,
         initializer_range=0.3,
         sliding_window=None,
     )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -90,8 +91,10 @@ BAD_INPUT = {
     "input and run": (["validate", "--input", "x.parquet", "--run", "y"], "exclude each other"),
     "missing input": (["validate", "--input", "/no/such.parquet"], "/no/such.parquet"),
     "unknown dtype": (["fetch", "--dtype", "fp8"], "unknown dtype"),
-    "not a number": (["run", "--num-samples", "many"], "many"),
-    "unknown option": (["run", "--no-such"], "No such option"),
+    "not a number": (["run", "--num-samples", "many"], "'--num-samples': Input should be"),
+    "unknown option": (["run", "--no-such"], "No such option: --no-such"),
+    "unknown command": (["rum"], "No such command 'rum'"),
+    "missing query": (["sql"], "Missing argument"),
 }
 
 
@@ -100,11 +103,9 @@ def test_bad_input_is_one_line_and_exit_code_2(run, home, case):
     arguments, message = BAD_INPUT[case]
     code, out, err = run(*arguments)
     assert code == 2 and out == ""
-    assert message in " ".join(err.replace("│", " ").split())
-    assert "Traceback" not in err
-    if err.startswith("gatehouse:"):
-        assert len(err.strip().splitlines()) == 1
-    assert not list(home.rglob("*.parquet")) or "layer beyond" in case or "capture" in arguments
+    assert message in err and err.startswith("gatehouse: ")
+    assert len(err.strip().splitlines()) == 1, err
+    assert not list(home.rglob("*.parquet"))
 
 
 def test_an_empty_dataset_is_refused(run, tmp_path):
@@ -148,9 +149,7 @@ def test_status_lists_runs_and_what_is_unfinished(run, home, captured):
 def test_sql_reads_marts_and_events_and_nothing_else(run, captured):
     _, out, _ = run("sql", "select count(*) as events from stg_events", "--home", captured)
     tokens = run("sql", "select sum(tokens) as t from dim_sample", "--home", captured)[1]
-    numbers = [
-        int("".join(c for c in text.splitlines()[-2] if c.isdigit())) for text in (out, tokens)
-    ]
+    numbers = [int(re.findall(r"│\s+(\d+)\s+│", text)[-1]) for text in (out, tokens)]
     assert numbers[0] == 3 * numbers[1] > 0
     for refused in (
         "select * from read_csv('/etc/passwd')",
