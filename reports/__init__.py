@@ -1,0 +1,1 @@
+"""From marts to statistics, verdict, figures and the report."""

@@ -1,0 +1,99 @@
+"""The plain-text summary of a run: what was captured, every MoE layer, the top tokens."""
+
+import json
+
+import pandas as pd
+
+from reports.analysis import Analysis
+from reports.hypothesis import RULE, heading
+
+TOP_TOKENS = 10
+
+
+def summary_text(analysis: Analysis) -> str:
+    """Return `analysis_summary.txt`."""
+    facts = run_facts(analysis)
+    blocks = [
+        heading("Routing analysis summary"),
+        [f"{name + ':':<18}{value}" for name, value in facts.items()],
+        ["Per MoE layer (entropy in nats; normalised = mean entropy / ln experts)", RULE],
+        [_layer_table(analysis.layers)],
+        [f"Top {TOP_TOKENS} tokens, MoE layer {analysis.layer}", RULE],
+        [_token_table(analysis.frame.head(TOP_TOKENS))],
+    ]
+    return "\n\n".join("\n".join(block) for block in blocks) + "\n"
+
+
+def run_facts(analysis: Analysis) -> dict[str, str]:
+    """Return what was run, by name, as text for a reader."""
+    run, layers = analysis.run, analysis.layers
+    tokens, dropped = run["tokens"], run["dropped_tokens"]
+    share = dropped / (tokens + dropped) if tokens + dropped else 0.0
+    return {
+        "Run": run["run_id"],
+        "Model": run["model"],
+        "Dataset": run["dataset"],
+        "Samples": f"{run['samples']:,}",
+        "Tokens": f"{tokens:,}",
+        "Dropped tokens": f"{dropped:,} ({share:.1%}) past the maximum length "
+        f"of {run['max_length']:,}",
+        "Routing events": f"{run['events']:,}",
+        "MoE layers": f"{run['moe_layers']:,}",
+        "Experts": _distinct(layers["num_experts"]),
+        "Top-k": _distinct(layers["top_k"]),
+        "Scoring": _distinct(layers["scoring"]),
+        "dtype": run["dtype"],
+        "Quantization": run["quantization"],
+        "Implementations": f"attention {run['attention_implementation']}, "
+        f"experts {run['experts_implementation']}",
+        "Device": f"{run['device']}, batches of {run['batch_size']:,}",
+        "Finished": f"{run['finished_at']:%Y-%m-%d %H:%M} UTC, "
+        f"captured in {run['capture_seconds']:,.0f} s",
+        "Versions": _versions(run["versions"]),
+    }
+
+
+def shown(token_str: str) -> str:
+    """Return the token as a quoted literal, so that line breaks and spaces can be seen."""
+    return repr(token_str)
+
+
+def _versions(versions: str) -> str:
+    """Return `{"torch": "2.13.0"}` as `torch 2.13.0`; other text as it is."""
+    try:
+        return ", ".join(f"{name} {version}" for name, version in json.loads(versions).items())
+    except (ValueError, AttributeError):
+        return versions
+
+
+def _distinct(values: pd.Series) -> str:
+    return ", ".join(str(value) for value in values.drop_duplicates())
+
+
+def _layer_table(layers: pd.DataFrame) -> str:
+    table = pd.DataFrame(
+        {
+            "layer": layers["moe_index"],
+            "block": layers["layer"],
+            "mean entropy": layers["mean_entropy"].map("{:.4f}".format),
+            "normalised": layers["normalised_entropy"].map("{:.4f}".format),
+            "confidence": layers["mean_confidence"].map("{:.4f}".format),
+            "consistency": layers["routing_consistency"].map("{:.4f}".format),
+            "token types": layers["token_types"].map("{:,}".format),
+        }
+    )
+    return table.to_string(index=False)
+
+
+def _token_table(top: pd.DataFrame) -> str:
+    table = pd.DataFrame(
+        {
+            "token": top["token_str"].map(shown),
+            "id": top["token_id"],
+            "frequency": top["frequency"].map("{:,}".format),
+            "mean entropy": top["mean_entropy"].map("{:.4f}".format),
+            "consistency": top["routing_consistency"].map("{:.4f}".format),
+            "top expert": top["top_expert"],
+        }
+    )
+    return table.to_string(index=False)

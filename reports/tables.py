@@ -1,0 +1,228 @@
+"""Per-token routing statistics as files: written for a run, read and checked from anywhere."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from reports.statistics import LEAST_TOKENS
+from warehouse.lake import write_atomically
+from warehouse.records import GatehouseError
+
+STATISTICS = pa.schema(
+    [
+        ("token_id", pa.int32()),
+        ("token_str", pa.string()),
+        ("frequency", pa.int64()),
+        ("mean_entropy", pa.float64()),
+        ("std_entropy", pa.float64()),
+        ("mean_confidence", pa.float64()),
+        ("std_confidence", pa.float64()),
+        ("routing_consistency", pa.float64()),
+        ("top_expert", pa.int32()),
+        ("min_entropy", pa.float64()),
+        ("max_entropy", pa.float64()),
+    ]
+)
+"""One row per token, the most frequent first: frequency in occurrences, entropy in nats,
+standard deviations null for a token seen once."""
+
+NEEDED = (
+    "token_id",
+    "token_str",
+    "frequency",
+    "mean_entropy",
+    "mean_confidence",
+    "routing_consistency",
+)
+"""The columns that the tests and figures use; a file from elsewhere may lack the others."""
+
+LAYER = pa.field("layer", pa.int16())
+ROUNDING = 1e-4
+"""An entropy this far under 0 or a share this far over 1 is rounding, not an error."""
+
+LARGEST_TOKEN_ID = 2**31 - 1
+LARGEST_FREQUENCY = 2**53
+MISSING_IN_CSV = ("", "NA", "NULL", "null", "None")
+# <0x0A> is a byte of the text in SentencePiece vocabularies, not a special token
+SPECIAL_SHAPE = re.compile(r"<(?!0x[0-9A-F]{2}>)[^<>\s]+>|\[[A-Z][A-Z0-9_]*\]")
+
+
+@dataclass(frozen=True)
+class Table:
+    """The usable rows of a file, the most frequent token first, and how many were excluded.
+
+    `layer` is the index among the MoE layers, None where the file does not say.
+    """
+
+    frame: pd.DataFrame
+    excluded_rows: int
+    layer: int | None
+
+
+def write_statistics(frame: pd.DataFrame, target: Path) -> tuple[Path, Path]:
+    """Write the table as Parquet and CSV, each whole or not at all; return both paths.
+
+    Args:
+        frame: the columns of STATISTICS, with or without a leading `layer`.
+        target: a folder, or the file's own name ending in .parquet or .csv (both are written).
+
+    Raises:
+        GatehouseError: the folder is not writable.
+    """
+    named = target.suffix in (".parquet", ".csv")
+    parquet = target.with_suffix(".parquet") if named else target / "routing_stats.parquet"
+    fields = [LAYER, *STATISTICS] if "layer" in frame.columns else list(STATISTICS)
+    table = pa.Table.from_pandas(frame, schema=pa.schema(fields), preserve_index=False)
+    table = table.replace_schema_metadata(None)
+    text = parquet.with_suffix(".csv")
+    write_atomically(parquet, lambda path: pq.write_table(table, path, compression="zstd"))
+    write_atomically(text, lambda path: pa_csv.write_csv(table, path))
+    return parquet, text
+
+
+def read_statistics(path: Path, layer: int | None = None) -> Table:
+    """Read routing statistics made by this or another program.
+
+    Args:
+        path: a .parquet or .csv file with at least the columns of NEEDED.
+        layer: index among the MoE layers, for a file with a `layer` column.
+
+    Raises:
+        GatehouseError: the file is not what its name says, lacks a column, has one of a wrong
+            type, has other layers, repeats a token, or has fewer than 3 usable rows.
+    """
+    table = _read(path)
+    unclear = [name for name in NEEDED if table.column_names.count(name) != 1]
+    if unclear:
+        raise GatehouseError(
+            f"{path} has not exactly one column {', '.join(unclear)}: "
+            "routing statistics are written by `gatehouse analyze`"
+        )
+    if table.num_rows == 0:
+        raise GatehouseError(f"{path} has no rows: analyze a text with at least 3 distinct tokens")
+    schema = ["layer", *STATISTICS.names]
+    known = [name for name in schema if table.column_names.count(name) == 1]
+    frame = pd.DataFrame({name: _column(table, name, path) for name in known})
+    frame, layer = _one_layer(frame, layer, path)
+    usable, excluded = usable_rows(frame, str(path))
+    repeated = int(usable["token_id"].duplicated().sum())
+    if repeated:
+        raise GatehouseError(
+            f"{path} has {repeated:,} token ids more than once: "
+            "give one row per token, or a `layer` column"
+        )
+    return Table(usable, excluded, layer)
+
+
+def usable_rows(frame: pd.DataFrame, name: str = "the table") -> tuple[pd.DataFrame, int]:
+    """Return the rows with possible values, the most frequent token first, and how many had not.
+
+    A row is excluded when its frequency is not a whole number of at least 1, its entropy is
+    negative, its confidence or consistency is outside (0, 1], or one of them is not finite.
+
+    Raises:
+        GatehouseError: fewer than 3 rows are usable.
+    """
+    frequency, token_id = frame["frequency"], frame["token_id"]
+    usable = frequency.between(1, LARGEST_FREQUENCY) & (frequency % 1 == 0)
+    usable &= token_id.between(0, LARGEST_TOKEN_ID) & (token_id % 1 == 0)
+    usable &= np.isfinite(frame["mean_entropy"]) & (frame["mean_entropy"] >= -ROUNDING)
+    for share in ("mean_confidence", "routing_consistency"):
+        usable &= (frame[share] > 0) & (frame[share] <= 1 + ROUNDING)
+    kept = frame[usable].astype({"frequency": "int64", "token_id": "int64"})
+    excluded = len(frame) - len(kept)
+    if len(kept) < LEAST_TOKENS:
+        raise GatehouseError(
+            f"{name} has {len(kept)} usable rows ({excluded:,} excluded): the tests need at least "
+            f"{LEAST_TOKENS} distinct tokens; analyze more text"
+        )
+    order = kept.sort_values(["frequency", "token_id"], ascending=[False, True])
+    return order.reset_index(drop=True), excluded
+
+
+def special_by_shape(token_str: pd.Series) -> pd.Series:
+    """Return bool per token: written like <s>, <|endoftext|> or [CLS]."""
+    special = [SPECIAL_SHAPE.fullmatch(text.strip()) is not None for text in token_str]
+    return pd.Series(special, index=token_str.index, dtype=bool)
+
+
+def _read(path: Path) -> pa.Table:
+    """Read the file as Arrow, by its suffix."""
+    if path.suffix not in (".parquet", ".csv"):
+        raise GatehouseError(f"{path} is neither .parquet nor .csv: name such a file")
+    if not path.is_file():
+        raise GatehouseError(f"there is no file {path}: check the name given to --input")
+    try:
+        if path.suffix == ".parquet":
+            # partitioning=None: a folder named key=value must not add a column
+            return pq.read_table(path, partitioning=None)
+        # numbers come as text first, so that one bad cell is an error about its column
+        header = pa_csv.open_csv(path, parse_options=_csv_dialect()).schema.names
+        text = pa_csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()))
+        return pa_csv.read_csv(path, parse_options=_csv_dialect(), convert_options=text)
+    except (OSError, pa.ArrowException) as error:
+        kind = "Parquet" if path.suffix == ".parquet" else "CSV in UTF-8"
+        reason = (str(error).splitlines() or ["unreadable"])[0][:120]
+        raise GatehouseError(f"{path} is not readable {kind} ({reason}): make it anew") from error
+
+
+def _csv_dialect() -> pa_csv.ParseOptions:
+    # tokens may be line breaks
+    return pa_csv.ParseOptions(newlines_in_values=True)
+
+
+def _column(table: pa.Table, name: str, path: Path) -> pd.Series:
+    """Return one column as text or float64; missing numbers are nan."""
+    column = table[name]
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    textual = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    wanted = "text" if name == "token_str" else "numbers"
+    try:
+        if wanted == "text":
+            if not textual:
+                raise pa.ArrowInvalid
+            return pc.fill_null(column, "").to_pandas()
+        if textual and path.suffix == ".csv":
+            trimmed = pc.utf8_trim_whitespace(column)
+            missing = pc.is_in(trimmed, pa.array(MISSING_IN_CSV))
+            column = pc.if_else(missing, pa.scalar(None, pa.string()), trimmed)
+        elif textual or not (_is_number(column.type) or pa.types.is_null(column.type)):
+            raise pa.ArrowInvalid
+        return column.cast(pa.float64()).to_pandas().astype("float64")
+    except pa.ArrowException as error:
+        raise GatehouseError(
+            f"{path}: the column {name} is not {wanted} but {table[name].type}: "
+            "write it with the types of `gatehouse analyze`"
+        ) from error
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+
+
+def _one_layer(
+    frame: pd.DataFrame, layer: int | None, path: Path
+) -> tuple[pd.DataFrame, int | None]:
+    """Reduce a table of several layers to the one asked for, without its `layer` column."""
+    if "layer" not in frame.columns:
+        if layer is not None:
+            raise GatehouseError(f"{path} has no column `layer`: leave --layer out")
+        return frame, None
+    if not (frame["layer"] % 1 == 0).all():
+        raise GatehouseError(f"{path} has rows whose layer is not a whole number: name their layer")
+    layers = sorted(int(value) for value in frame["layer"].unique())
+    found = ", ".join(map(str, layers))
+    if layer is None and len(layers) != 1:
+        raise GatehouseError(f"{path} holds the layers {found}: choose one with --layer")
+    chosen = layers[0] if layer is None else layer
+    if chosen not in layers:
+        raise GatehouseError(f"{path} has no layer {chosen}: it holds the layers {found}")
+    return frame[frame["layer"] == chosen].drop(columns="layer"), chosen

@@ -1,0 +1,103 @@
+"""Queries over hand-made marts, through a real read-only session."""
+
+import datetime
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+
+from reports import queries, statistics
+from reports.tables import STATISTICS
+from warehouse.connect import connect
+from warehouse.paths import Paths
+from warehouse.records import GatehouseError
+
+
+def test_the_latest_finished_run_is_last_and_the_default(connection, run_ids):
+    earlier, latest = run_ids
+    assert queries.finished_runs(connection) == [earlier, latest]
+    assert queries.resolve_run(connection, None) == latest
+    assert queries.resolve_run(connection, earlier) == earlier
+
+
+def test_an_unknown_run_is_refused(connection):
+    for ask in (queries.resolve_run, queries.run_summary):
+        with pytest.raises(GatehouseError, match="gatehouse status"):
+            ask(connection, "nobody'; drop table dim_run; --")
+
+
+def test_run_summary_is_the_row_in_utc_wherever_it_is_read(warehouse_paths, run_ids):
+    with duckdb.connect(str(warehouse_paths.database), read_only=True) as elsewhere:
+        elsewhere.execute("set timezone = 'Asia/Kathmandu'")
+        run = queries.run_summary(elsewhere, run_ids[0])
+    assert (run["run_id"], run["model"], run["dropped_tokens"]) == (run_ids[0], "demo", 7)
+    assert run["finished_at"] == datetime.datetime(2025, 11, 1, 9, 30, tzinfo=datetime.UTC)
+    assert run["finished_at"].utcoffset() == datetime.timedelta(0)
+
+
+def test_layers_join_what_a_layer_is_with_how_it_routed(connection, run_ids):
+    layers = queries.layers(connection, run_ids[1])
+    assert layers["moe_index"].to_list() == [0, 1]
+    assert layers["layer"].to_list() == [1, 3]
+    assert layers["router_path"].to_list() == ["model.layers.1.mlp.gate", "model.layers.3.mlp.gate"]
+    assert layers["normalised_entropy"].to_numpy() == pytest.approx(
+        layers["mean_entropy"].to_numpy() / np.log(layers["num_experts"].to_numpy())
+    )
+
+
+@pytest.mark.parametrize(("layer", "seed"), [(0, 1), (1, 2)])
+def test_routing_statistics_of_a_layer(connection, run_ids, make_frame, layer, seed):
+    frame = queries.routing_statistics(connection, run_ids[1], layer)
+    assert list(frame.columns) == STATISTICS.names
+    pd.testing.assert_frame_equal(frame, make_frame(60, seed), check_dtype=False)
+
+
+def test_routing_statistics_of_all_layers(connection, run_ids, make_frame):
+    frame = queries.routing_statistics(connection, run_ids[1], None)
+    assert list(frame.columns) == ["layer", *STATISTICS.names]
+    expected = pd.concat(
+        [make_frame(60, seed).assign(layer=layer) for layer, seed in ((0, 1), (1, 2))]
+    )
+    pd.testing.assert_frame_equal(
+        frame, expected[list(frame.columns)].reset_index(drop=True), check_dtype=False
+    )
+
+
+def test_an_unknown_layer_is_refused_with_the_layers_there_are(connection, run_ids):
+    for ask in (queries.routing_statistics, queries.coverage_grid, queries.analysis):
+        with pytest.raises(GatehouseError, match="no MoE layer 3: this run has 0, 1"):
+            ask(connection, run_ids[1], 3)
+
+
+def test_special_token_ids_are_the_tokenizers(connection, run_ids, make_frame):
+    frame = make_frame(60, 1)
+    expected = set(frame.loc[frame["token_str"] == "<s>", "token_id"])
+    assert queries.special_token_ids(connection, run_ids[1]) == expected
+
+
+def test_coverage_grid_equals_the_statistics_of_the_same_layer(connection, run_ids, make_frame):
+    grid = queries.coverage_grid(connection, run_ids[1], 1)
+    table = grid.pivot(index="frequency_threshold", columns="entropy_threshold", values="coverage")
+    frame = make_frame(60, 2)
+    assert table.to_numpy() == pytest.approx(
+        statistics.coverage_grid(frame["frequency"], frame["mean_entropy"])
+    )
+
+
+def test_an_analysis_holds_one_layer_of_one_run(connection, run_ids, make_frame):
+    analysis = queries.analysis(connection, run_ids[1], 1)
+    assert analysis.name == f"{run_ids[1]}, MoE layer 1"
+    assert len(analysis.layers) == 2
+    pd.testing.assert_frame_equal(analysis.frame, make_frame(60, 2), check_dtype=False)
+
+
+def test_a_warehouse_without_marts_or_runs_says_the_way_out(tmp_path):
+    paths = Paths(tmp_path)
+    duckdb.connect(str(paths.database)).close()
+    with connect(paths) as empty, pytest.raises(GatehouseError, match="run `gatehouse build`"):
+        queries.finished_runs(empty)
+    with duckdb.connect(str(paths.database)) as writer:
+        writer.execute("create table dim_run (run_id varchar, finished_at timestamptz)")
+    with connect(paths) as empty, pytest.raises(GatehouseError, match="no run has finished"):
+        queries.resolve_run(empty, None)
