@@ -42,7 +42,7 @@ def frequency_vs_entropy(frame: pd.DataFrame, validation: Validation, run: str) 
     axes.set_ylabel(ENTROPY_LABEL)
     axes.set_title(_correlation_title(validation), fontweight="normal")
     style.density_bar(figure, points, axes)
-    axes.legend(loc="upper right", frameon=True, framealpha=0.9, edgecolor="none")
+    axes.legend(loc="best", frameon=True, framealpha=0.9, edgecolor="none")
     return figure
 
 
@@ -189,7 +189,7 @@ def _eligible_scatter(
     panels.entropy_axis(axes.set_ylim, entropy, validation.entropy_threshold)
     panels.thresholds(axes, validation.frequency_threshold, validation.entropy_threshold)
     axes.set_ylabel(ENTROPY_LABEL)
-    axes.legend(loc="upper right", frameon=True, framealpha=0.9, edgecolor="none", markerscale=2)
+    axes.legend(loc="best", frameon=True, framealpha=0.9, edgecolor="none", markerscale=2)
 
 
 def _coverage_bars(validation: Validation) -> tuple[dict[str, float], list[str]]:

@@ -1,0 +1,12 @@
+{# Sum of squared deviations of merged parts, from each part's count, mean and own sum (M2).
+
+   Unlike a sum of squares it keeps deviations that are tiny against the mean (Chan, Golub and
+   LeVeque, 1983). To be used under a group by; `overall_mean` is constant within the group. #}
+{% macro merged_m2(count, mean, m2, overall_mean) -%}
+    sum({{ m2 }} + {{ count }} * pow({{ mean }} - {{ overall_mean }}, 2))
+{%- endmacro %}
+
+{# Sample standard deviation from a sum of squared deviations; null for a single value. #}
+{% macro sample_deviation(m2, count) -%}
+    sqrt({{ m2 }} / nullif({{ count }} - 1, 0))
+{%- endmacro %}

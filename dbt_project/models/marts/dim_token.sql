@@ -1,0 +1,14 @@
+with vocabulary as (
+    select * from {{ ref('stg_vocabulary') }}
+),
+
+final as (
+    select
+        run_id,
+        token_id,
+        token_str,
+        is_special
+    from vocabulary
+)
+
+select * from final

@@ -1,0 +1,29 @@
+with events as (
+    select * from {{ source('lake', 'events') }}
+),
+
+finished_runs as (
+    select
+        run_id,
+        run_number
+    from {{ ref('stg_runs') }}
+),
+
+final as (
+    select
+        events.run_id,
+        finished_runs.run_number,
+        events.sample_id,
+        events.position,
+        events.token_id,
+        events.layer,
+        events.experts,
+        events.weights,
+        events.top_expert,
+        events.entropy,
+        events.confidence
+    from events
+    inner join finished_runs on events.run_id = finished_runs.run_id
+)
+
+select * from final

@@ -1,0 +1,23 @@
+with layers as (
+    select * from {{ source('lake', 'layers') }}
+),
+
+finished_runs as (
+    select run_id from {{ ref('stg_runs') }}
+),
+
+final as (
+    select
+        layers.run_id,
+        layers.layer,
+        layers.moe_index,
+        layers.stack,
+        layers.router_path,
+        layers.scoring,
+        layers.num_experts,
+        layers.top_k
+    from layers
+    semi join finished_runs on layers.run_id = finished_runs.run_id
+)
+
+select * from final

@@ -1,0 +1,23 @@
+with samples as (
+    select * from {{ source('lake', 'samples') }}
+),
+
+finished_runs as (
+    select run_id from {{ ref('stg_runs') }}
+),
+
+final as (
+    select
+        samples.run_id,
+        samples.sample_id,
+        samples.name,
+        samples.domain,
+        samples.split,
+        samples.tokens,
+        samples.dropped_tokens,
+        samples.text_sha256
+    from samples
+    semi join finished_runs on samples.run_id = finished_runs.run_id
+)
+
+select * from final

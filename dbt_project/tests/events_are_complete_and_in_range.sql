@@ -1,0 +1,75 @@
+with events as (
+    select * from {{ ref('stg_events') }}
+),
+
+samples as (
+    select * from {{ ref('stg_samples') }}
+),
+
+layers as (
+    select * from {{ ref('stg_layers') }}
+),
+
+landed as (
+    select
+        run_id,
+        layer,
+        sample_id,
+        count(*) as landed_tokens,
+        min(position) as first_position,
+        max(position) as last_position,
+        sum(position) as position_sum,
+        max(top_expert) as last_expert,
+        count(entropy) as entropies,
+        min(entropy) as min_entropy,
+        max(entropy) as max_entropy,
+        count(confidence) as confidences,
+        min(confidence) as min_confidence,
+        max(confidence) as max_confidence
+    from events
+    group by run_id, layer, sample_id
+),
+
+expected as (
+    select
+        samples.run_id,
+        layers.layer,
+        samples.sample_id,
+        layers.num_experts,
+        cast(samples.tokens as bigint) as tokens,
+        {{ var('rounding_tolerance') }} as tolerance
+    from samples
+    inner join layers on samples.run_id = layers.run_id
+    where samples.tokens > 0
+),
+
+compared as (
+    select
+        landed.* exclude (run_id, layer, sample_id),
+        expected.* exclude (run_id, layer, sample_id),
+        run_id,
+        layer,
+        sample_id
+    from expected
+    full outer join landed using (run_id, layer, sample_id)
+),
+
+final as (
+    select * from compared
+    where
+        (
+            landed_tokens = tokens
+            and first_position = 0
+            and last_position = tokens - 1
+            and position_sum = tokens * (tokens - 1) // 2
+            and last_expert < num_experts
+            and entropies = tokens
+            and min_entropy >= -tolerance
+            and max_entropy <= ln(num_experts) + tolerance
+            and confidences = tokens
+            and min_confidence >= 1 / num_experts - tolerance
+            and max_confidence <= 1 + tolerance
+        ) is not true
+)
+
+select * from final

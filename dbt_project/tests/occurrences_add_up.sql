@@ -1,0 +1,63 @@
+with runs as (
+    select * from {{ ref('dim_run') }}
+),
+
+layers as (
+    select * from {{ ref('dim_layer') }}
+),
+
+token_routing as (
+    select * from {{ ref('fct_token_routing') }}
+),
+
+layer_routing as (
+    select * from {{ ref('fct_layer_routing') }}
+),
+
+frequency_rank as (
+    select * from {{ ref('fct_frequency_rank') }}
+),
+
+frequencies as (
+    select
+        run_id,
+        layer,
+        sum(frequency) as occurrences
+    from token_routing
+    group by run_id, layer
+),
+
+ranked as (
+    select
+        run_id,
+        sum(frequency) as occurrences
+    from frequency_rank
+    group by run_id
+),
+
+final as (
+    select
+        layers.run_id,
+        layers.layer,
+        runs.tokens,
+        runs.events,
+        frequencies.occurrences,
+        layer_routing.events as layer_events,
+        ranked.occurrences as ranked_occurrences
+    from layers
+    left join runs on layers.run_id = runs.run_id
+    left join ranked on layers.run_id = ranked.run_id
+    left join frequencies
+        on layers.run_id = frequencies.run_id and layers.layer = frequencies.layer
+    left join layer_routing
+        on layers.run_id = layer_routing.run_id and layers.layer = layer_routing.layer
+    where
+        (
+            runs.events = runs.tokens * runs.moe_layers
+            and frequencies.occurrences = runs.tokens
+            and layer_routing.events = runs.tokens
+            and ranked.occurrences = runs.tokens
+        ) is not true
+)
+
+select * from final

@@ -1,0 +1,136 @@
+"""Corpora on the Hugging Face hub, streamed: only what is read is downloaded."""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from ingest.rows import Document, document_of, known_columns
+from warehouse.errors import GatehouseError
+
+SPLIT = "train"
+CONNECT_SECONDS = 10.0
+LISTED_CONFIGURATIONS = 20
+NO_NETWORK = {"ConnectionError", "TimeoutError", "TransportError", "LocalEntryNotFoundError"}
+"""Class names: the HTTP library below the hub's client changes with the client's version."""
+
+HUB_NAME = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(:(?P<configuration>[\w.-]+))?")
+
+
+@dataclass(frozen=True)
+class HubDataset:
+    """A dataset of the hub: `owner/name`, and its configuration where it has several."""
+
+    repository: str
+    configuration: str | None = None
+
+
+HUB_DATASETS = {
+    "c4": HubDataset("allenai/c4", "en"),
+    "wikitext": HubDataset("Salesforce/wikitext", "wikitext-103-raw-v1"),
+}
+"""Names that Gatehouse knows."""
+
+
+def hub_dataset(name: str) -> HubDataset | None:
+    """Return the hub's dataset of a known name, `owner/name` or `owner/name:configuration`."""
+    if name in HUB_DATASETS:
+        return HUB_DATASETS[name]
+    match = HUB_NAME.fullmatch(name)
+    return HubDataset(match["repository"], match["configuration"]) if match else None
+
+
+def read_hub(name: str, dataset: HubDataset) -> tuple[Iterator[Document], str | None]:
+    """Return the documents of the train split, streamed, and the commit that they come from.
+
+    The commit is None in offline mode (HF_HUB_OFFLINE=1), where only the local cache is read.
+
+    Args:
+        name: as the user named the dataset; its documents' domain, and part of their names.
+        dataset: where it is.
+
+    Raises:
+        GatehouseError: no network, no such dataset or configuration, terms not accepted, or no
+            column `text`; the first two can also happen while reading.
+    """
+    # before the import, which reads it: nobody asked for usage counts to be sent
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    import datasets  # here, because it takes a second and only hub datasets need it
+
+    datasets.disable_progress_bars()
+    try:
+        revision = _commit(dataset.repository)
+        rows = datasets.load_dataset(
+            dataset.repository,
+            dataset.configuration,
+            split=SPLIT,
+            streaming=True,
+            revision=revision,
+        )
+    except Exception as error:
+        _explain(name, error)
+    columns = rows.column_names
+    if columns is not None:  # None where only reading tells
+        rows = rows.select_columns(known_columns(name, columns))
+    return _documents(name, rows), revision
+
+
+def _commit(repository: str) -> str | None:
+    """Ask the hub for the latest commit: one request, so that no network is known at once."""
+    import huggingface_hub
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    try:
+        return huggingface_hub.HfApi().dataset_info(repository, timeout=CONNECT_SECONDS).sha
+    except OfflineModeIsEnabled:
+        return None
+
+
+def _documents(name: str, rows: Any) -> Iterator[Document]:
+    try:
+        for index, row in enumerate(rows):
+            yield document_of(row, f"{name} row {index}", f"{name}:{index}", name)
+    except GatehouseError:
+        raise
+    except Exception as error:
+        _explain(name, error)
+
+
+def _explain(name: str, error: Exception) -> NoReturn:
+    """Raise what the user can do about an error of `datasets` or `huggingface_hub`."""
+    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    kinds = _kinds(error)
+    if "GatedRepoError" in kinds:
+        message = f"the hub asks for consent to {name}: accept its terms there and set HF_TOKEN"
+    elif "RepositoryNotFoundError" in kinds:
+        message = (
+            f"{name} is neither a file or folder here nor a dataset on the hub: check the name, "
+            "or set HF_TOKEN if it is private"
+        )
+    elif kinds & NO_NETWORK:
+        elsewhere = "" if name in HUB_DATASETS else ", which is no file or folder here"
+        message = (
+            f"no network: cannot reach the hub for {name}{elsewhere}; use the dataset pydoc, "
+            "which every Python carries, or name a local file or folder"
+        )
+    elif isinstance(error, ValueError) and "onfig" in first_line:
+        message = f"{name}: {_configurations(error)}"
+    else:
+        message = f"cannot read {name} from the hub ({first_line}): download it and name its folder"
+    raise GatehouseError(message) from error
+
+
+def _configurations(error: ValueError) -> str:
+    names = dict.fromkeys(re.findall(r"'([\w.-]+)'", str(error).partition("vailable")[2]))
+    listed = ", ".join(list(names)[:LISTED_CONFIGURATIONS])
+    return f"name one of its configurations as owner/name:configuration, it has {listed}"
+
+
+def _kinds(error: BaseException | None) -> set[str]:
+    """Return the class names of an error, its bases, and the errors that led to it."""
+    kinds: set[str] = set()
+    while error is not None:
+        kinds.update(kind.__name__ for kind in type(error).__mro__)
+        error = error.__cause__ or error.__context__
+    return kinds

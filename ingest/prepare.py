@@ -1,0 +1,157 @@
+"""Prepared datasets: the samples of a run, numbered, split and fingerprinted in one Parquet file.
+
+    prepared/SLUG-FINGERPRINT/samples.parquet                    see samples_file.py
+    prepared/SLUG-FINGERPRINT/{train,validation,test}.parquet    with `create_splits`
+    prepared/SLUG-FINGERPRINT/prepared.json                      hub datasets: what was asked for
+
+Each appears whole or not at all.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ingest.corpora import Corpus, is_on_hub, read_corpus
+from ingest.numbering import Numbering
+from ingest.samples_file import (
+    SHARD_SAMPLES,
+    is_whole,
+    read_shard,
+    shard_count,
+    write_samples,
+    write_splits,
+)
+from warehouse.errors import GatehouseError
+from warehouse.lake import write_atomically
+from warehouse.records import slug
+
+__all__ = ["SHARD_SAMPLES", "Prepared", "prepare", "read_shard", "shard_count"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A prepared dataset at `path`, a samples file.
+
+    `dataset` is as the user named it, a path resolved; `fingerprint` is the SHA-256 of every
+    sample's name, domain and text hash in order; `skipped_empty` counts the texts of white space
+    alone that were met before the last sample.
+    """
+
+    path: Path
+    dataset: str
+    fingerprint: str
+    num_samples: int
+    first_sample: int
+    skipped_empty: int
+
+
+def prepare(
+    dataset: str,
+    *,
+    num_samples: int = 10_000,
+    first_sample: int = 0,
+    folder: Path,
+    create_splits: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Prepared:
+    """Write samples `first_sample` … `first_sample + num_samples - 1` of a corpus under `folder`.
+
+    Empty texts are left out before samples are numbered; a shorter corpus gives what it has. A
+    hub dataset that was prepared before with the same numbers is used again without the network;
+    anything else is read anew, and an unchanged result keeps its file.
+
+    Args:
+        dataset: a name or path, see `corpora.read_corpus`.
+        create_splits: also write train, validation and test files beside the samples.
+        progress: called with the number of samples written so far.
+
+    Raises:
+        GatehouseError: a number is out of range, the corpus cannot be read or holds no such
+            samples, or the folder cannot be written; no file is left half-written.
+    """
+    if num_samples < 1:
+        raise GatehouseError(f"num_samples is {num_samples}: ask for at least 1")
+    if first_sample < 0:
+        raise GatehouseError(f"first_sample is {first_sample}: count from 0")
+    on_hub = is_on_hub(dataset)
+    prepared = _find(folder, dataset, num_samples, first_sample) if on_hub else None
+    if prepared is None:
+        corpus = read_corpus(dataset)
+        prepared = _write(corpus, num_samples, first_sample, folder, progress)
+        if on_hub:
+            _remember(prepared, corpus.revision, exhausted=prepared.num_samples < num_samples)
+    if create_splits:
+        write_splits(prepared.path)
+    return prepared
+
+
+def _write(
+    corpus: Corpus,
+    num_samples: int,
+    first_sample: int,
+    folder: Path,
+    progress: Callable[[int], None] | None,
+) -> Prepared:
+    numbering = Numbering(corpus.documents)
+    samples = numbering.samples(num_samples, first_sample)
+    # the fingerprint, and with it the file's name, is known only after the last sample
+    staged = folder / f".{slug(corpus.name)}.{os.getpid()}.parquet"
+    try:
+        write_atomically(staged, lambda path: write_samples(path, samples, progress))
+        written = numbering.met - first_sample
+        if written < 1:
+            raise _no_samples(corpus.name, numbering.met, first_sample)
+        fingerprint = numbering.fingerprint.hexdigest()
+        path = folder / _folder_name(corpus.name, fingerprint, first_sample) / "samples.parquet"
+        if not is_whole(path, written):
+            write_atomically(path, staged.replace)
+    finally:
+        with suppress(OSError):
+            staged.unlink()
+    return Prepared(path, corpus.name, fingerprint, written, first_sample, numbering.skipped_empty)
+
+
+def _folder_name(dataset: str, fingerprint: str, first_sample: int) -> str:
+    """Name the folder; equal texts numbered from elsewhere are another prepared dataset."""
+    name = f"{slug(dataset)}-{fingerprint[:10]}"
+    return f"{name}-from-{first_sample}" if first_sample else name
+
+
+def _no_samples(dataset: str, met: int, first_sample: int) -> GatehouseError:
+    if met == 0:
+        return GatehouseError(f"{dataset} holds no text: name another dataset")
+    return GatehouseError(
+        f"{dataset} holds {met:,} samples, none from {first_sample:,} on: "
+        f"choose a first sample below {met:,}"
+    )
+
+
+def _remember(prepared: Prepared, revision: str | None, *, exhausted: bool) -> None:
+    record = asdict(prepared) | {"revision": revision, "exhausted": exhausted}
+    del record["path"]
+    text = json.dumps(record, indent=2) + "\n"
+    write_atomically(
+        prepared.path.with_name("prepared.json"), lambda temporary: temporary.write_text(text)
+    )
+
+
+def _find(folder: Path, dataset: str, num_samples: int, first_sample: int) -> Prepared | None:
+    """Return what the same request prepared before, if its file is still whole."""
+    for memory in sorted(folder.glob("*/prepared.json")):
+        try:
+            record = json.loads(memory.read_text())
+            exhausted = record.pop("exhausted")
+            del record["revision"]
+            prepared = Prepared(path=memory.with_name("samples.parquet"), **record)
+        except (OSError, ValueError, TypeError, KeyError):
+            continue
+        enough = prepared.num_samples == num_samples or (
+            exhausted and prepared.num_samples < num_samples
+        )
+        asked = (prepared.dataset, prepared.first_sample) == (dataset, first_sample)
+        if asked and enough and is_whole(prepared.path, prepared.num_samples):
+            return prepared
+    return None

@@ -1,0 +1,67 @@
+"""From a row of any corpus to its document: which fields count, what is refused."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from warehouse.errors import GatehouseError
+
+TEXT = "text"
+DOMAIN = "domain"
+NAMES = ("id", "name")
+"""Fields that name a document, the first one present wins."""
+
+LISTED_FIELDS = 20
+
+
+class Document(NamedTuple):
+    """One text of a corpus as it was found there; it may be empty."""
+
+    name: str
+    domain: str
+    text: str
+
+
+def document_of(row: Mapping[str, Any], where: str, name: str, domain: str) -> Document:
+    """Read `text`, and `domain` and `id` (or `name`) where the row has them.
+
+    Args:
+        row: one record; a null text counts as an empty one.
+        where: file and line, or dataset, as an error message names it.
+        name: the document's name where the row gives none.
+        domain: its domain where the row gives none.
+
+    Raises:
+        GatehouseError: there is no field `text`, or it is not a string.
+    """
+    if TEXT not in row:
+        raise _no_text(where, list(row))
+    text = row[TEXT]
+    if text is not None and not isinstance(text, str):
+        kind = type(text).__name__
+        raise GatehouseError(f"{where}: the field text holds a {kind}: it must hold a string")
+    return Document(
+        name=str(_first(row, NAMES, name)),
+        domain=str(_first(row, (DOMAIN,), domain)),
+        text=text or "",
+    )
+
+
+def _first(row: Mapping[str, Any], fields: tuple[str, ...], default: str) -> Any:
+    return next((row[field] for field in fields if row.get(field) not in (None, "")), default)
+
+
+def known_columns(where: str, columns: list[str]) -> list[str]:
+    """Return those of a table's columns that `document_of` reads.
+
+    Raises:
+        GatehouseError: `text` is not among them; the message names the columns there are.
+    """
+    if TEXT not in columns:
+        raise _no_text(where, columns)
+    return [column for column in (TEXT, DOMAIN, *NAMES) if column in columns]
+
+
+def _no_text(where: str, columns: list[str]) -> GatehouseError:
+    listed = ", ".join(map(repr, columns[:LISTED_FIELDS])) or "no fields"
+    more = ", …" if len(columns) > LISTED_FIELDS else ""
+    return GatehouseError(f"{where} has no field text, only {listed}{more}: rename one to text")

@@ -1,0 +1,125 @@
+"""One Parquet file of samples: row group k is shard k, so a shard is read on its own.
+
+Samples are written while they stream in: memory holds the shard that is being read and the one
+before.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from warehouse.errors import GatehouseError
+from warehouse.lake import write_atomically
+from warehouse.records import SPLITS, Sample
+
+SHARD_SAMPLES = 512
+"""Samples in a row group of the samples file, and so in a shard of the lake."""
+
+COLUMNS = pa.schema(
+    [
+        ("sample_id", pa.int64()),
+        ("name", pa.string()),
+        ("domain", pa.string()),
+        ("split", pa.string()),
+        # 512 long texts can pass the 2 GB that 32-bit offsets reach
+        ("text", pa.large_string()),
+        ("text_sha256", pa.string()),
+    ]
+)
+"""One row per sample, in the order of `sample_id`."""
+
+WRITING: dict[str, Any] = {
+    "compression": "zstd",
+    "use_dictionary": ["domain", "split"],
+    "write_page_checksum": True,
+}
+
+
+def write_samples(
+    path: Path, samples: Iterator[Sample], progress: Callable[[int], None] | None
+) -> None:
+    """Write samples as they come, and tell `progress` how many there are after every shard."""
+    done = 0
+    with pq.ParquetWriter(path, COLUMNS, **WRITING) as writer:
+        while shard := list(islice(samples, SHARD_SAMPLES)):
+            rows = [vars(sample) for sample in shard]
+            writer.write_table(pa.Table.from_pylist(rows, schema=COLUMNS))
+            done += len(shard)
+            if progress is not None:
+                progress(done)
+
+
+def shard_count(path: Path) -> int:
+    """Return the number of shards of a samples file.
+
+    Raises:
+        GatehouseError: the file is missing or damaged.
+    """
+    return _metadata(path).num_row_groups
+
+
+def read_shard(path: Path, shard: int) -> list[Sample]:
+    """Read the samples of one shard, at most SHARD_SAMPLES, and nothing else of the file.
+
+    Raises:
+        GatehouseError: the file is missing or damaged.
+        IndexError: there is no such shard.
+    """
+    shards = shard_count(path)
+    if not 0 <= shard < shards:
+        raise IndexError(f"{path} has {shards} shards, and no shard {shard}")
+    return [Sample(**row) for table in _tables(path, [shard]) for row in table.to_pylist()]
+
+
+def write_splits(path: Path) -> None:
+    """Write one file a split beside a samples file; what is there already is kept.
+
+    Raises:
+        GatehouseError: the samples are damaged, or the folder cannot be written.
+    """
+    for split in SPLITS:
+        target = path.with_name(f"{split}.parquet")
+        if not target.exists():
+            write_atomically(target, partial(_copy, path, split))
+
+
+def _copy(path: Path, split: str, target: Path) -> None:
+    with pq.ParquetWriter(target, COLUMNS, **WRITING) as writer:
+        for samples in _tables(path, range(shard_count(path))):
+            writer.write_table(samples.filter(pc.field("split") == split))
+
+
+def is_whole(path: Path, num_samples: int) -> bool:
+    """Return whether the file is there and readable, with so many samples."""
+    try:
+        return bool(_metadata(path).num_rows == num_samples)
+    except GatehouseError:
+        return False
+
+
+def _metadata(path: Path) -> pq.FileMetaData:
+    try:
+        return pq.read_metadata(path)
+    except (OSError, pa.ArrowException) as error:
+        raise _damaged(path) from error
+
+
+def _tables(path: Path, shards: Iterable[int]) -> Iterator[pa.Table]:
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            for shard in shards:
+                yield file.read_row_group(shard)
+    except (OSError, pa.ArrowException) as error:
+        raise _damaged(path) from error
+
+
+def _damaged(path: Path) -> GatehouseError:
+    return GatehouseError(
+        f"{path} is damaged or missing: delete its folder and prepare the dataset again"
+    )

@@ -1,0 +1,90 @@
+"""From samples to token windows, and from windows to batches of little padding."""
+
+from collections.abc import Callable, Iterator
+
+import pyarrow as pa
+
+from warehouse.errors import GatehouseError
+from warehouse.records import SAMPLES, Sample, TokenWindow
+
+
+def tokenize(
+    samples: list[Sample],
+    encode: Callable[[list[str]], list[list[int]]],
+    *,
+    max_length: int,
+    windows: bool,
+) -> tuple[list[TokenWindow], pa.Table]:
+    """Cut every sample's tokens to windows of at most `max_length`.
+
+    Args:
+        samples: texts, in the order of their ids.
+        encode: token ids of each text, special tokens included.
+        max_length: longest window, in tokens.
+        windows: cut a long sample into consecutive windows, so that no token is lost; otherwise
+            keep its first `max_length` tokens.
+
+    Returns:
+        The windows in the order of (sample, start), none for a sample without tokens; and one row
+        a sample, schema SAMPLES: tokens in its windows, tokens dropped.
+
+    Raises:
+        GatehouseError: `max_length` is below 1.
+        ValueError: `encode` does not give one list a text.
+    """
+    if max_length < 1:
+        raise GatehouseError(f"max_length is {max_length}: ask for at least 1 token")
+    cut: list[TokenWindow] = []
+    rows = []
+    encoded = encode([sample.text for sample in samples])
+    for sample, token_ids in zip(samples, encoded, strict=True):
+        landed = len(token_ids) if windows else min(len(token_ids), max_length)
+        for start in range(0, landed, max_length):
+            window = list(token_ids[start : start + max_length])
+            cut.append(TokenWindow(sample.sample_id, start, window))
+        rows.append(_row(sample, landed, len(token_ids) - landed))
+    return cut, pa.Table.from_pylist(rows, schema=SAMPLES)
+
+
+def _row(sample: Sample, tokens: int, dropped_tokens: int) -> dict[str, object]:
+    return {
+        "sample_id": sample.sample_id,
+        "name": sample.name,
+        "domain": sample.domain,
+        "split": sample.split,
+        "tokens": tokens,
+        "dropped_tokens": dropped_tokens,
+        "text_sha256": sample.text_sha256,
+    }
+
+
+def batches(windows: list[TokenWindow], *, token_budget: int) -> Iterator[list[TokenWindow]]:
+    """Group windows of like length, so that a batch is padded by little.
+
+    Windows are taken in the order of (length, sample, start), whatever order they come in; those
+    without tokens are left out. A batch takes as many as keep count times longest within the
+    budget, and at least one.
+
+    Args:
+        windows: windows of any lengths.
+        token_budget: most tokens of a batch, padding included.
+
+    Raises:
+        GatehouseError: the budget is below 1.
+    """
+    if token_budget < 1:
+        raise GatehouseError(f"the token budget is {token_budget}: ask for at least 1 token")
+    batch: list[TokenWindow] = []
+    filled = (window for window in windows if window.token_ids)
+    for window in sorted(filled, key=_length_then_place):
+        # the newest window is the longest, so its length is what the batch is padded to
+        if batch and (len(batch) + 1) * len(window.token_ids) > token_budget:
+            yield batch
+            batch = []
+        batch.append(window)
+    if batch:
+        yield batch
+
+
+def _length_then_place(window: TokenWindow) -> tuple[int, int, int]:
+    return len(window.token_ids), window.sample_id, window.start

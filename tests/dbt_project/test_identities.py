@@ -1,0 +1,141 @@
+"""Each data test fails for the run that breaks its law, and for no other run.
+
+The runs of one lake are damaged behind the landing checks' back, one damage each; three marts are
+then altered in the database.
+"""
+
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+Damage = Callable[[pa.Table], pa.Table]
+
+EVENTS_LAW = "events_are_complete_and_in_range"
+SUMS_LAW = "occurrences_add_up"
+TOKEN_LAW = "token_routing_is_in_range"
+LAYER_LAW = "fct_layer_routing_is_in_range"
+
+
+def write(column: str, value: Any) -> Damage:
+    """Return a damage that overwrites the first row's value."""
+
+    def damage(table: pa.Table) -> pa.Table:
+        field = table.schema.field(column)
+        values = [value, *table[column].to_pylist()[1:]]
+        index = table.schema.get_field_index(column)
+        return table.set_column(index, field, pa.array(values, type=field.type))
+
+    return damage
+
+
+def drop_last(table: pa.Table) -> pa.Table:
+    return table.slice(0, table.num_rows - 1)
+
+
+def repeat_last(table: pa.Table) -> pa.Table:
+    return pa.concat_tables([table, table.slice(table.num_rows - 1)])
+
+
+def swap_position(table: pa.Table) -> pa.Table:
+    """One position stands for another: every count stays as it was."""
+    moved = pc.if_else(pc.equal(table["position"], 1), 0, table["position"])
+    index = table.schema.get_field_index("position")
+    return table.set_column(index, table.schema.field("position"), moved.cast(pa.uint32()))
+
+
+# run: (table, damage, data tests that must name the run)
+DAMAGES: dict[str, tuple[str, Damage, set[str]]] = {
+    "repeated": ("events", repeat_last, {EVENTS_LAW, SUMS_LAW}),
+    "lost": ("events", drop_last, {EVENTS_LAW, SUMS_LAW}),
+    "moved": ("events", swap_position, {EVENTS_LAW}),
+    "stranger": ("events", write("sample_id", 999), {EVENTS_LAW}),
+    "hot": ("events", write("entropy", 1.5), {EVENTS_LAW, TOKEN_LAW, LAYER_LAW}),
+    "negative": ("events", write("entropy", -0.01), {EVENTS_LAW, TOKEN_LAW, LAYER_LAW}),
+    "nan": ("events", write("entropy", np.nan), {EVENTS_LAW, TOKEN_LAW, LAYER_LAW}),
+    "missing": ("events", write("confidence", None), {EVENTS_LAW}),
+    "unsure": ("events", write("confidence", 0.01), {EVENTS_LAW}),
+    "expert": ("events", write("top_expert", 4), {EVENTS_LAW}),
+    "unknown": (
+        "events",
+        write("token_id", 70),
+        {"fct_token_routing_has_known_tokens", "fct_frequency_rank_has_known_tokens"},
+    ),
+    "layerless": ("layers", drop_last, {EVENTS_LAW, "fct_token_routing_has_known_layers"}),
+    "twice": ("vocabulary", repeat_last, {"dim_token_has_a_primary_key"}),
+}
+
+# run: (statement on the marts, data test that must name the run)
+ALTERATIONS: dict[str, tuple[str, str]] = {
+    "uneven": (
+        "update fct_frequency_rank set cumulative_share = 0.1 "
+        "where run_id = 'uneven' and frequency_rank = 5",
+        "frequency_ranks_accumulate",
+    ),
+    "gap": (
+        "delete from fct_frequency_rank where run_id = 'gap' and frequency_rank = 5",
+        "frequency_ranks_accumulate",
+    ),
+    "dip": (
+        "update fct_fast_path_coverage set covered_occurrences = 0, coverage = 0 "
+        "where run_id = 'dip' and layer = 1 and frequency_threshold = 0 "
+        "and entropy_threshold = 2.0",
+        "coverage_grows_as_thresholds_relax",
+    ),
+    "inconsistent": (
+        "update fct_token_routing set routing_consistency = 0.1 where run_id = 'inconsistent'",
+        TOKEN_LAW,
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def findings(damaged) -> dict[str, set[str]]:
+    """data test -> runs that its failing rows name."""
+    outcome = damaged.dbt("test", "--exclude-resource-type", "unit_test")
+    with closing(duckdb.connect(str(damaged.database), read_only=True)) as connection:
+        return {
+            node.node.name: {
+                row["run_id"]
+                for row in connection.sql(node.node.compiled_code).to_arrow_table().to_pylist()
+            }
+            for node in outcome.result
+            if node.status == "fail"
+        }
+
+
+@pytest.fixture(scope="module")
+def damaged(tmp_path_factory, make_project, random_run):
+    project = make_project(tmp_path_factory.mktemp("damaged"))
+    for name in [*DAMAGES, *ALTERATIONS, "sound"]:
+        random_run(project.lake, name)
+    for name, (table, damage, _) in DAMAGES.items():
+        (path,) = (project.lake.root / table / f"run_id={name}").iterdir()
+        pq.write_table(damage(pq.read_table(path, partitioning=None)), path)
+    outcome = project.dbt("run")
+    assert outcome.success, outcome.exception
+    with closing(duckdb.connect(str(project.database))) as connection:
+        for statement, _ in ALTERATIONS.values():
+            connection.execute(statement)
+    return project
+
+
+@pytest.mark.parametrize("run", DAMAGES)
+def test_a_damaged_run_is_found(findings, run):
+    assert {law for law, runs in findings.items() if run in runs} >= DAMAGES[run][2]
+
+
+@pytest.mark.parametrize("run", ALTERATIONS)
+def test_an_altered_mart_is_found(findings, run):
+    assert ALTERATIONS[run][1] in {law for law, runs in findings.items() if run in runs}
+
+
+def test_a_sound_run_is_not_blamed(findings):
+    assert findings
+    assert "sound" not in set().union(*findings.values())

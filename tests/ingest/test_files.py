@@ -1,0 +1,200 @@
+"""Local corpora: text, JSON Lines, Parquet, folders, saved datasets, and what is refused."""
+
+import json
+from pathlib import Path
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ingest.files import read_path
+
+LINE = st.text(st.characters(exclude_characters="\r\n", codec="utf-8"))
+STRINGS = [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), "string")]
+STRANGE = [
+    "emoji 👩‍👩‍👧 family",
+    "שלום עולם right to left",
+    "a NUL \0 inside",
+    "line\u2028separator and \x0b tab",
+    "x" * 1_000_000,
+]
+
+
+def texts(path: Path) -> list[str]:
+    return [document.text for document in read_path(path)]
+
+
+def write_jsonl(path: Path, rows: list[dict]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_a_text_file_holds_one_document_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.txt"
+    path.write_bytes(b"\xef\xbb\xbffirst\r\n\n  third\nlast")
+    assert list(read_path(path)) == [
+        ("corpus.txt:1", "corpus", "first"),
+        ("corpus.txt:2", "corpus", ""),
+        ("corpus.txt:3", "corpus", "  third"),
+        ("corpus.txt:4", "corpus", "last"),
+    ]
+
+
+def test_json_lines_give_their_own_names_and_domains(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.jsonl"
+    write_jsonl(
+        path,
+        [
+            {"text": "a", "domain": "law", "id": "x-1"},
+            {"text": "b", "id": 7, "url": "http://localhost"},
+            {"text": None, "domain": "", "id": ""},
+            {"text": "d", "name": "called", "domain": 0},
+        ],
+    )
+    with path.open("a") as file:
+        file.write("\n" + json.dumps({"text": "e"}))
+    assert list(read_path(path)) == [
+        ("x-1", "law", "a"),
+        ("7", "corpus", "b"),
+        ("corpus.jsonl:3", "corpus", ""),
+        ("called", "0", "d"),
+        ("corpus.jsonl:6", "corpus", "e"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), "string")]
+)
+def test_parquet_rows_in_order_whatever_kind_of_string(tmp_path: Path, kind: pa.DataType) -> None:
+    path = tmp_path / "corpus.parquet"
+    words = [f"text {index}" for index in range(700)] + [None]
+    table = pa.table({"n": range(701), "text": pa.array(words, pa.string()).cast(kind)})
+    pq.write_table(table, path, row_group_size=300)
+    found = list(read_path(path))
+    assert [document.text for document in found] == [*words[:-1], ""]
+    assert found[650] == ("corpus.parquet:650", "corpus", "text 650")
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".jsonl", ".parquet"])
+def test_strange_text_arrives_as_it_is(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"corpus{suffix}"
+    if suffix == ".txt":
+        path.write_bytes("\n".join(STRANGE).encode())
+    elif suffix == ".jsonl":
+        write_jsonl(path, [{"text": text} for text in STRANGE])
+    else:
+        pq.write_table(pa.table({"text": STRANGE}), path)
+    assert texts(path) == STRANGE
+
+
+@settings(deadline=None, max_examples=40)
+@given(lines=st.lists(LINE, min_size=1))
+def test_any_lines_survive_a_text_file(tmp_path_factory, lines: list[str]) -> None:
+    path = tmp_path_factory.mktemp("lines") / "corpus.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + "".join(line + "\n" for line in lines).encode())
+    assert texts(path) == lines
+
+
+def test_a_folder_is_read_in_path_order_with_subfolders_as_domains(tmp_path: Path) -> None:
+    root = tmp_path / "corpus"
+    (root / "law" / "2020").mkdir(parents=True)
+    (root / ".git").mkdir()
+    (root / "zebra.txt").write_text("z\n")
+    (root / "law" / "2020" / "b.TXT").write_text("b1\nb2\n")
+    write_jsonl(root / "law" / "a.jsonl", [{"text": "a"}, {"text": "own", "domain": "tort"}])
+    pq.write_table(pa.table({"text": ["p"]}), root / "news.parquet")
+    (root / ".git" / "hidden.txt").write_text("hidden\n")
+    (root / "notes.md").write_text("not a corpus\n")
+    assert list(read_path(root)) == [
+        ("law/2020/b.TXT:1", "law", "b1"),
+        ("law/2020/b.TXT:2", "law", "b2"),
+        ("law/a.jsonl:1", "law", "a"),
+        ("law/a.jsonl:2", "tort", "own"),
+        ("news.parquet:0", "news", "p"),
+        ("zebra.txt:1", "zebra", "z"),
+    ]
+
+
+def test_saved_datasets_are_read_and_of_several_splits_the_train_split(tmp_path: Path) -> None:
+    train = datasets.Dataset.from_dict({"text": ["a", "b"], "domain": ["x", "y"], "n": [1, 2]})
+    other = datasets.Dataset.from_dict({"text": ["c"], "domain": ["z"], "n": [3]})
+    train.save_to_disk(tmp_path / "single")
+    datasets.DatasetDict(test=other, train=train).save_to_disk(tmp_path / "several")
+    assert list(read_path(tmp_path / "single")) == [("single:0", "x", "a"), ("single:1", "y", "b")]
+    assert texts(tmp_path / "several") == ["a", "b"]
+    assert texts(tmp_path / "several" / "test") == ["c"]
+
+
+def test_a_saved_dataset_without_train_or_text_is_refused(tmp_path: Path, refuses) -> None:
+    bodies = datasets.Dataset.from_dict({"body": ["a"]})
+    bodies.save_to_disk(tmp_path / "bodies")
+    datasets.DatasetDict(test=bodies).save_to_disk(tmp_path / "tests")
+    with refuses("bodies", "no field text", "'body'"):
+        texts(tmp_path / "bodies")
+    with refuses("tests", "no split train", "test"):
+        texts(tmp_path / "tests")
+    (tmp_path / "bodies" / "state.json").write_text("{")
+    with refuses("bodies", "save_to_disk"):
+        texts(tmp_path / "bodies")
+
+
+BAD_FILES = {
+    "latin.txt": ("fine\ncaf\u00e9\n".encode("latin-1"), ["line 2", "UTF-8", "iconv"]),
+    "wide.txt": ("wide".encode("utf-16"), ["line 1", "UTF-8", "iconv"]),
+    "latin.jsonl": ('{"text": "caf\u00e9"}\n'.encode("latin-1"), ["line 1", "UTF-8"]),
+    "cut.jsonl": (b'{"text": "a"}\n{"text": "b', ["line 2", "is not JSON", "remove"]),
+    "list.jsonl": (b'["a"]\n', ["line 1", "object"]),
+    "deep.jsonl": (b"[" * 200_000 + b"\n", ["line 1", "is not JSON"]),
+    "body.jsonl": (b'{"text": "a"}\n{"body": "b", "n": 1}\n', ["line 2", "'body', 'n'"]),
+    "number.jsonl": (b'{"text": 5}\n', ["line 1", "int", "string"]),
+    "empty.parquet": (b"", ["Parquet", "again"]),
+    "text.parquet": (b"PAR1 this is not Parquet PAR1", ["Parquet", "again"]),
+    "table.csv": (b"text\na\n", ["cannot read", ".jsonl"]),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_bad_file_is_refused_by_name_with_a_way_out(tmp_path: Path, name: str, refuses) -> None:
+    content, words = BAD_FILES[name]
+    path = tmp_path / name
+    path.write_bytes(content)
+    with refuses(str(path), *words):
+        texts(path)
+
+
+def test_a_parquet_file_without_text_names_its_columns(tmp_path: Path, refuses) -> None:
+    path = tmp_path / "corpus.parquet"
+    pq.write_table(pa.table({f"column {index}": ["a"] for index in range(50)}), path)
+    with refuses(str(path), "no field text", "'column 0'", "…"):
+        texts(path)
+    pq.write_table(pa.table({"text": [b"bytes"]}), path)
+    with refuses(str(path), "bytes", "string"):
+        texts(path)
+
+
+def test_parquet_cut_short_or_with_broken_text_is_refused(tmp_path: Path, refuses) -> None:
+    path = tmp_path / "corpus.parquet"
+    broken = pa.array([b"caf\xe9"]).view(pa.string())
+    pq.write_table(pa.table({"text": broken}), path)
+    with refuses(str(path), "UTF-8"):
+        texts(path)
+    path.write_bytes(path.read_bytes()[:-20])
+    with refuses(str(path), "damaged"):
+        texts(path)
+
+
+def test_a_folder_without_readable_files_is_refused(tmp_path: Path, refuses) -> None:
+    (tmp_path / "table.csv").write_text("text\n")
+    with refuses(str(tmp_path), ".txt, .jsonl or .parquet"):
+        read_path(tmp_path)
+
+
+def test_a_file_that_vanishes_is_refused_by_name(tmp_path: Path, refuses) -> None:
+    path = tmp_path / "corpus.txt"
+    path.write_text("a\n")
+    documents = read_path(path)
+    path.unlink()
+    with refuses(str(path), "check the file"):
+        list(documents)

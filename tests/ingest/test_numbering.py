@@ -1,0 +1,138 @@
+"""Which sample has which number, split and fingerprint."""
+
+import json
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ingest.numbering import split_of
+from ingest.prepare import prepare
+from ingest.rows import Document
+from warehouse.errors import GatehouseError
+from warehouse.records import SPLITS
+
+TEXTS = st.lists(st.text(max_size=30), max_size=20)
+STRANGE = ["emoji 👩‍👩‍👧", "שלום עולם", "a NUL \0 inside", "x" * 1_000_000, "lone \ud800 surrogate"]
+
+
+def test_samples_are_numbered_without_the_empty_ones(
+    lines: Path, tmp_path: Path, samples_of
+) -> None:
+    done: list[int] = []
+    prepared = prepare(str(lines), folder=tmp_path / "out", progress=done.append)
+    samples = samples_of(prepared.path)
+    expected = [f"text {index}" for index in range(1_200) if index % 6]
+    assert [sample.text for sample in samples] == expected
+    assert [sample.sample_id for sample in samples] == list(range(1_000))
+    assert samples[0].name == "lines.txt:2"
+    assert {sample.domain for sample in samples} == {"lines"}
+    assert (prepared.num_samples, prepared.first_sample) == (1_000, 0)
+    assert prepared.skipped_empty == 200
+    assert prepared.dataset == str(lines.resolve())
+    assert done == [512, 1_000]
+
+
+def test_hash_and_split_follow_from_the_text_alone(lines: Path, tmp_path: Path, samples_of):
+    samples = samples_of(prepare(str(lines), folder=tmp_path / "out").path)
+    for sample in samples:
+        assert sample.text_sha256 == sha256(sample.text.encode()).hexdigest()
+        assert sample.split == split_of(sample.text_sha256)
+    for split, share in SPLITS.items():
+        count = sum(sample.split == split for sample in samples)
+        deviation = (len(samples) * share * (1 - share)) ** 0.5
+        assert abs(count - len(samples) * share) < 5 * deviation
+
+
+def test_splits_cover_the_range_of_hashes_in_their_shares() -> None:
+    points = 10_000
+    digests = [f"{int(16**13 * (point + 0.5) / points):013x}" + "0" * 51 for point in range(points)]
+    found = [split_of(digest) for digest in digests]
+    assert {split: found.count(split) / points for split in SPLITS} == pytest.approx(SPLITS)
+    assert found == sorted(found, key=list(SPLITS).index)
+    assert split_of("f" * 64) == list(SPLITS)[-1]
+
+
+def test_fewer_samples_are_the_beginning_of_more(lines: Path, tmp_path: Path, samples_of):
+    few = prepare(str(lines), num_samples=100, folder=tmp_path / "out")
+    more = prepare(str(lines), num_samples=200, folder=tmp_path / "out")
+    assert samples_of(few.path) == samples_of(more.path)[:100]
+    assert few.fingerprint != more.fingerprint
+
+
+def test_the_first_sample_moves_the_window_and_keeps_the_numbers(
+    lines: Path, tmp_path: Path, samples_of
+) -> None:
+    whole = samples_of(prepare(str(lines), folder=tmp_path / "out").path)
+    part = prepare(str(lines), num_samples=600, first_sample=300, folder=tmp_path / "out")
+    assert samples_of(part.path) == whole[300:900]
+    rest = prepare(str(lines), num_samples=600, first_sample=900, folder=tmp_path / "out")
+    assert (rest.num_samples, samples_of(rest.path)) == (100, whole[900:])
+
+
+def test_equal_texts_under_other_numbers_are_another_file(give, tmp_path: Path, samples_of):
+    documents = [Document("same", "same", "same")] * 20
+    found = []
+    for first in (0, 10):
+        give(iter(documents))
+        found.append(prepare("pydoc", num_samples=10, first_sample=first, folder=tmp_path))
+    assert found[0].fingerprint == found[1].fingerprint
+    assert found[0].path != found[1].path
+    assert samples_of(found[1].path)[0].sample_id == 10
+
+
+def test_the_fingerprint_is_that_of_the_content_in_order(give, tmp_path: Path) -> None:
+    base = [Document("a", "x", "first"), Document("b", "y", "second")]
+    changes = {
+        "same": base,
+        "name": [Document("c", "x", "first"), base[1]],
+        "domain": [Document("a", "z", "first"), base[1]],
+        "text": [Document("a", "x", "First"), base[1]],
+        "order": base[::-1],
+        "shorter": base[:1],
+        # fields must not run into each other
+        "border": [Document("ax", "", "first"), base[1]],
+        "empty texts beside": [Document("e", "x", ""), *base, Document("f", "x", " ")],
+    }
+    found = {}
+    for change, documents in changes.items():
+        give(iter(documents))
+        found[change] = prepare("pydoc", folder=tmp_path).fingerprint
+    assert found["same"] == found.pop("empty texts beside")
+    assert len(set(found.values())) == len(found)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    texts=st.lists(st.text(max_size=30), max_size=20),
+    num=st.integers(1, 25),
+    first=st.integers(0, 8),
+)
+def test_any_texts_come_back_or_are_counted(
+    tmp_path_factory, texts, num, first, samples_of
+) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    source = folder / "corpus.jsonl"
+    source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    kept = [text for text in texts if text.strip()]
+    wanted = kept[first : first + num]
+    if not wanted:
+        with pytest.raises(GatehouseError):
+            prepare(str(source), num_samples=num, first_sample=first, folder=folder / "out")
+        assert [path for path in (folder / "out").rglob("*") if path.is_file()] == []
+        return
+    prepared = prepare(str(source), num_samples=num, first_sample=first, folder=folder / "out")
+    assert [sample.text for sample in samples_of(prepared.path)] == wanted
+    if first + num > len(kept):
+        assert prepared.skipped_empty == len(texts) - len(kept)
+
+
+def test_strange_text_lands_as_it_is_but_for_lone_surrogates(
+    give, tmp_path: Path, samples_of
+) -> None:
+    give(iter([Document(f"name \udc80 {n}", "d", text) for n, text in enumerate(STRANGE)]))
+    samples = samples_of(prepare("pydoc", folder=tmp_path).path)
+    assert [sample.text for sample in samples] == [*STRANGE[:-1], "lone \ufffd surrogate"]
+    assert samples[0].name == "name \ufffd 0"

@@ -1,0 +1,169 @@
+"""Prepared datasets: kept, found again, and whole or not there."""
+
+import resource
+from collections.abc import Iterator
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ingest import corpora, hub
+from ingest import prepare as module
+from ingest.corpora import Corpus
+from ingest.hub import HubDataset
+from ingest.prepare import prepare
+from ingest.pydoc import read_pydoc
+from ingest.rows import Document
+from warehouse.errors import GatehouseError
+
+
+def write_lines(path: Path, lines: list[str]) -> Path:
+    path.write_text("".join(line + "\n" for line in lines))
+    return path
+
+
+def numbered(count: int) -> list[str]:
+    return [f"text {index}" for index in range(count)]
+
+
+def files_under(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+@pytest.fixture
+def fake_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that stands for c4's repository: `datasets` takes it for owner/name."""
+    repository = tmp_path / "fake" / "c4"
+    (repository / "data").mkdir(parents=True)
+    (repository / "README.md").write_text("---\nlicense: odc-by\n---\n")
+    texts = ["", *numbered(40)]
+    pq.write_table(pa.table({"text": texts, "url": texts}), repository / "data/train-00000.parquet")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(hub.HUB_DATASETS, "c4", HubDataset("fake/c4"))
+    return repository
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, GatehouseError, OSError])
+def test_a_stop_in_mid_stream_leaves_no_file(give, tmp_path: Path, error) -> None:
+    def documents() -> Iterator[Document]:
+        for index in range(700):
+            yield Document(str(index), "d", "text")
+        assert files_under(tmp_path)
+        raise error("stopped")
+
+    give(documents())
+    with pytest.raises((error, GatehouseError)):
+        prepare("pydoc", folder=tmp_path)
+    assert files_under(tmp_path) == []
+
+
+def test_only_a_changed_corpus_gets_another_file(tmp_path: Path, samples_of):
+    source = write_lines(tmp_path / "corpus.txt", numbered(10))
+    first = prepare(str(source), folder=tmp_path / "out")
+    inode = first.path.stat().st_ino
+    assert prepare(str(source), folder=tmp_path / "out") == first
+    assert first.path.stat().st_ino == inode
+    write_lines(source, [*numbered(9), "changed"])
+    second = prepare(str(source), folder=tmp_path / "out")
+    assert second.path != first.path
+    assert samples_of(first.path)[-1].text == "text 9"
+    assert samples_of(second.path)[-1].text == "changed"
+
+
+def test_pydoc_is_prepared_from_the_running_python(
+    stdlib: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, samples_of
+) -> None:
+    monkeypatch.setattr(corpora, "read_pydoc", partial(read_pydoc, stdlib))
+    prepared = prepare("pydoc", num_samples=5, folder=tmp_path / "out")
+    expected = [name for name, _, _ in read_pydoc(stdlib)][:5]
+    assert [sample.name for sample in samples_of(prepared.path)] == expected
+    assert prepared.dataset == "pydoc"
+    assert prepare("pydoc", num_samples=5, folder=tmp_path / "out") == prepared
+    assert not list(tmp_path.rglob("prepared.json"))
+
+
+def test_a_hub_dataset_is_read_once_and_then_found(
+    fake_hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuses, samples_of
+) -> None:
+    first = prepare("c4", num_samples=10, folder=tmp_path / "out")
+    assert [sample.text for sample in samples_of(first.path)] == numbered(10)
+    assert (first.dataset, first.skipped_empty) == ("c4", 1)
+    assert samples_of(first.path)[0].domain == "c4"
+
+    def no_network(name: str) -> Corpus:
+        raise GatehouseError("no network")
+
+    monkeypatch.setattr(module, "read_corpus", no_network)
+    assert prepare("c4", num_samples=10, folder=tmp_path / "out") == first
+    splits = prepare("c4", num_samples=10, folder=tmp_path / "out", create_splits=True)
+    assert splits.path.with_name("train.parquet").exists()
+    for other in ({"num_samples": 11}, {"num_samples": 10, "first_sample": 1}):
+        with refuses("no network"):
+            prepare("c4", folder=tmp_path / "out", **other)
+    first.path.write_bytes(b"damaged")
+    with refuses("no network"):
+        prepare("c4", num_samples=10, folder=tmp_path / "out")
+
+
+def test_a_hub_dataset_that_ended_serves_every_greater_number(
+    fake_hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuses
+) -> None:
+    first = prepare("c4", num_samples=50, folder=tmp_path / "out")
+    assert first.num_samples == 40
+    (memory,) = tmp_path.rglob("prepared.json")
+    other = tmp_path / "out" / "other"
+    other.mkdir()
+    (other / "prepared.json").write_text("{ not JSON")
+
+    def no_network(name: str) -> Corpus:
+        raise GatehouseError("no network")
+
+    monkeypatch.setattr(module, "read_corpus", no_network)
+    for num_samples in (40, 50, 60):
+        assert prepare("c4", num_samples=num_samples, folder=tmp_path / "out") == first
+    with refuses("no network"):
+        prepare("c4", num_samples=39, folder=tmp_path / "out")
+    memory.unlink()
+    with refuses("no network"):
+        prepare("c4", num_samples=50, folder=tmp_path / "out")
+
+
+def test_numbers_out_of_range_are_refused(lines: Path, tmp_path: Path, refuses) -> None:
+    for numbers in ({"num_samples": 0}, {"num_samples": -5}, {"first_sample": -1}):
+        with refuses(*numbers):
+            prepare(str(lines), folder=tmp_path / "out", **numbers)
+    with refuses("1,000 samples", "below 1,000"):
+        prepare(str(lines), first_sample=1_000, folder=tmp_path / "out")
+    with refuses("holds no text"):
+        prepare(str(write_lines(tmp_path / "blank.txt", ["", " "])), folder=tmp_path / "out")
+    assert files_under(tmp_path / "out") == []
+
+
+def test_a_broken_line_leaves_nothing_behind(tmp_path: Path, refuses) -> None:
+    source = tmp_path / "corpus.jsonl"
+    source.write_text('{"text": "a"}\n' * 600 + "{broken\n")
+    with refuses("line 601"):
+        prepare(str(source), folder=tmp_path / "out")
+    assert files_under(tmp_path / "out") == []
+
+
+def test_a_folder_that_cannot_be_written_is_refused(lines: Path, tmp_path: Path, refuses) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with refuses("cannot write", "GATEHOUSE_HOME"):
+        prepare(str(lines), folder=tmp_path / "file" / "out")
+
+
+def test_a_full_disk_is_refused_and_leaves_nothing(give, tmp_path: Path, refuses) -> None:
+    digests = (sha256(str(index).encode()).hexdigest() for index in range(4_000))
+    give(Document(digest, "d", digest) for digest in digests)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, hard))
+    try:
+        with refuses("cannot write", "make room"):
+            prepare("pydoc", folder=tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert files_under(tmp_path) == []
