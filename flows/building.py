@@ -46,9 +46,8 @@ def docs(paths: Paths) -> Path:
 
 
 def _finished_runs(paths: Paths) -> list[str]:
-    lake = Lake(paths.lake)
-    records = {run_id: lake.run_record(run_id) for run_id in lake.run_ids()}
-    finished = [run_id for run_id, record in records.items() if record and record["finished_at"]]
+    runs = Lake(paths.lake).runs()
+    finished = [run_id for run_id, record in runs.items() if record["finished_at"]]
     if not finished:
         raise GatehouseError(
             f"no run in {paths.lake} has finished: `gatehouse capture` lands or resumes one"

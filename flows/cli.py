@@ -33,7 +33,7 @@ def main() -> None:
         line = str(error)
     except typer.TyperException as error:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
-        commands = [command.callback.__name__ for command in app.registered_commands]
+        commands = typer.main.get_group(app).commands
         named = [f" {word}" for word in sys.argv[1:2] if word in commands]
         line = f"{' '.join(message.split())} (see `gatehouse{''.join(named)} --help`)"
     print(f"gatehouse: {line}", file=sys.stderr)

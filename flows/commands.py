@@ -30,12 +30,12 @@ def run(**parameters: Any) -> str:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
+        # the console is ours; a server still gets the flow's log
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     }
     if "PREFECT_API_URL" not in os.environ:
         quiet |= {
             "PREFECT_HOME": str(paths.prefect),
-            "PREFECT_LOGGING_LEVEL": "CRITICAL",
-            "PREFECT_LOGGING_SERVER_LEVEL": "CRITICAL",
             "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
         }
         make_folder(paths.prefect)
@@ -145,8 +145,7 @@ def status(paths: Paths) -> str:
 
     lake = Lake(paths.lake)
     table = Table("run", "model", "dataset", "shards", "tokens", "state", box=None)
-    for run_id in lake.run_ids():
-        record = lake.run_record(run_id)
+    for run_id, record in lake.runs().items():
         landed = len(lake.finished_shards(run_id))
         finished = "finished" if record["finished_at"] else "unfinished: run it again to resume"
         table.add_row(

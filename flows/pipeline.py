@@ -159,11 +159,10 @@ def nightly(
 
 def next_sample(lake: Lake, model: str, dataset: str) -> int:
     """Return the index after the last sample that finished runs of model and dataset hold."""
-    records = [lake.run_record(run_id) for run_id in lake.run_ids()]
     return max(
         (
             record["first_sample"] + record["num_samples"]
-            for record in records
+            for record in lake.runs().values()
             if (record["model"], record["dataset"]) == (model, dataset) and record["finished_at"]
         ),
         default=0,

@@ -84,7 +84,7 @@ def route(loaded: LoadedModel, text: str) -> list[tuple[str, list[list[int]]]]:
     with RoutingTap(loaded.model) as tap, torch.inference_mode():
         routing = tap.run(*pad([TokenWindow(0, 0, token_ids)]))
     return [
-        (loaded.tokenizer.decode([token_id]), routing.experts[:, row].tolist())
+        (str(loaded.tokenizer.decode([token_id])), routing.experts[:, row].tolist())
         for row, token_id in enumerate(token_ids)
     ]
 

@@ -129,13 +129,13 @@ def _top_tokens(frame: pd.DataFrame, validation: Validation) -> list[dict[str, A
         share=share,
         cumulative_share=share.cumsum(),
         eligible=statistics.eligible(
-            top["frequency"],
-            top["mean_entropy"],
+            top["frequency"].to_numpy(),
+            top["mean_entropy"].to_numpy(),
             validation.frequency_threshold,
             validation.entropy_threshold,
         ),
     )
-    return table.to_dict("records")
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
 def _limits(analysis: Analysis, validation: Validation) -> list[str]:

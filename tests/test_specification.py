@@ -65,7 +65,7 @@ def test_every_command_of_the_table_runs(prefect_server, home, tmp_path, monkeyp
         with pytest.raises(SystemExit) as ended:
             cli.main()
         out, err = capfd.readouterr()
-        assert ended.value.code == 0, f"{command}\n{err}"
+        assert not ended.value.code, f"{command}\n{err}"
         assert out, command
     statistics = pd.read_parquet("results/routing_stats.parquet")
     assert list(statistics.columns) == COLUMNS

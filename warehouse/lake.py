@@ -50,11 +50,14 @@ class Lake:
                 f"reads version {LAKE_VERSION}: name another folder with GATEHOUSE_HOME"
             )
 
-    def run_ids(self) -> list[str]:
-        """Return the runs in the lake, the latest start last."""
-        folders = sorted((self.root / "runs").glob("run_id=*/runs.parquet"))
-        identifiers = [folder.parent.name.removeprefix("run_id=") for folder in folders]
-        return sorted(identifiers, key=lambda run_id: self.run_record(run_id)["started_at"])
+    def runs(self) -> dict[str, dict[str, Any]]:
+        """Return run id -> row of `runs`, the latest start last."""
+        files = (self.root / "runs").glob("run_id=*/runs.parquet")
+        found = {
+            path.parent.name.removeprefix("run_id="): read_table(path, RUNS).to_pylist()[0]
+            for path in files
+        }
+        return dict(sorted(found.items(), key=lambda run: run[1]["started_at"]))
 
     def run_record(self, run_id: str) -> dict[str, Any] | None:
         """Return the run's row of `runs`, or None where there is no such run."""

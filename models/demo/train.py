@@ -71,7 +71,7 @@ def build_model() -> MixtralForCausalLM:
         num_local_experts=8,
         num_experts_per_tok=2,
         max_position_embeddings=WINDOW,
-        rope_theta=10_000.0,
+        rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
         bos_token_id=0,
         eos_token_id=1,
         pad_token_id=2,
@@ -94,11 +94,11 @@ def losses(model: MixtralForCausalLM, batch: torch.Tensor) -> tuple[torch.Tensor
         output.logits[:, :-1].flatten(0, 1), batch[:, 1:].flatten()
     )
     config = model.config
-    balance = [
+    balance = sum(
         load_balancing_loss_func((logits,), config.num_local_experts, config.num_experts_per_tok)
         for logits in output.router_logits
-    ]
-    return cross_entropy, torch.stack(balance).mean()
+    )
+    return cross_entropy, torch.as_tensor(balance) / config.num_hidden_layers
 
 
 def learning_rate(step: int, steps: int) -> float:
@@ -177,13 +177,14 @@ def main() -> None:
     ]
     train_rows, held_out_rows = map(windows, streams)
     print(f"{len(streams[0]):,} training tokens, {len(streams[1]):,} held out", flush=True)
-    model = build_model().to(device)
+    with torch.device(device):
+        model = build_model()
     started = time.monotonic()
     fit(model, train_rows)
     minutes = (time.monotonic() - started) / 60
-    model.to(torch.bfloat16).save_pretrained(output)
+    model.bfloat16().save_pretrained(output)
     tokenizer.save_pretrained(output)
-    saved = MixtralForCausalLM.from_pretrained(output, dtype=torch.float32).to(device)
+    saved = MixtralForCausalLM.from_pretrained(output, dtype=torch.float32, device_map=device)
     loss, load = evaluate(saved, held_out_rows)
     write_card(
         output / "README.md",

@@ -36,6 +36,7 @@ class RandomRun:
     flat: bool = False
 
 
+SAMPLES_IN_A_SHARD = 10
 RUNS_TO_LAND = [
     RandomRun("0042", num_experts=4, top_k=1, blocks=(0, 1, 2), shards=2),
     RandomRun("wide", num_experts=8, top_k=2, blocks=(1, 3), shards=3),
@@ -95,6 +96,7 @@ def record(run: RandomRun, finished: bool) -> dict[str, Any]:
     return values | {
         "windows": False,
         "shards": run.shards,
+        "num_samples": run.shards * SAMPLES_IN_A_SHARD,
         "started_at": started,
         "finished_at": started + timedelta(minutes=5) if finished else None,
         "capture_seconds": 1.5,
@@ -134,11 +136,11 @@ def random_shard(
     run: RandomRun, shard: int, generator: np.random.Generator
 ) -> tuple[pa.Table, pa.Table]:
     """Make up samples (one of them empty) and their events; few tokens, so that modes tie."""
-    lengths = [0, *generator.integers(1, 60, size=9)]
+    lengths = [0, *generator.integers(1, 60, size=SAMPLES_IN_A_SHARD - 1)]
     samples = pa.Table.from_pylist(
         [
             {
-                "sample_id": shard * 10 + index,
+                "sample_id": shard * SAMPLES_IN_A_SHARD + index,
                 "name": f"sample {index}",
                 "domain": ("web", "code")[index % 2],
                 "split": "train",

@@ -67,6 +67,7 @@ DAMAGES: dict[str, tuple[str, Damage, set[str]]] = {
         write("token_id", 70),
         {"fct_token_routing_has_known_tokens", "fct_frequency_rank_has_known_tokens"},
     ),
+    "sampleless": ("samples", drop_last, {EVENTS_LAW, "dim_run_holds_every_sample"}),
     "layerless": ("layers", drop_last, {EVENTS_LAW, "fct_token_routing_has_known_layers"}),
     "twice": ("vocabulary", repeat_last, {"dim_token_has_a_primary_key"}),
 }

@@ -25,7 +25,7 @@ def test_text_becomes_a_report(prefect_server, home, parameters):
 
     found = pipeline(**parameters)
     paths = Paths.resolve()
-    (run_id,) = Lake(paths.lake).run_ids()
+    (run_id,) = Lake(paths.lake).runs()
     folder = paths.results(run_id)
     assert "VAR Hypothesis Validation" in found and found.endswith(f"Report: {folder}/report.html")
     assert {path.name for path in folder.iterdir()} == {
@@ -114,7 +114,9 @@ def test_run_works_by_itself_offline_and_quiet(home, parameters):
     first, *_, last = ended.stdout.strip().splitlines()
     assert first == "=" * 60 and last.startswith("Report: ") and last.endswith("report.html")
     said = [line.split(":")[0].split(" ")[0] for line in ended.stderr.strip().splitlines()]
-    assert said == ["prepared", Lake(Paths.resolve().lake).run_ids()[0], "built"], ended.stderr
+    assert said == ["prepared", next(iter(Lake(Paths.resolve().lake).runs())), "built"], (
+        ended.stderr
+    )
     again = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert "is finished: nothing to capture" in again.stderr
     assert again.stdout == ended.stdout

@@ -146,7 +146,7 @@ def test_runs_are_listed_by_start_and_read_back(lake, record):
     earlier = record | {"started_at": record["started_at"].replace(year=2025)}
     for name, values in (("b-later", later), ("c-earlier", earlier)):
         lake.land_run(name, values, lake.layers(RUN), VOCABULARY.empty_table())
-    assert lake.run_ids() == ["c-earlier", RUN, "b-later"]
+    assert list(lake.runs()) == ["c-earlier", RUN, "b-later"]
     assert lake.run_record(RUN) == record
     assert lake.run_record("no-such-run") is None
 
