@@ -19,7 +19,7 @@ demo: $(INSTALLED)
 	$(BIN)/gatehouse run --num-samples 2000 --batch-size 16
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from flows.console import shown
 from warehouse.errors import GatehouseError
 from warehouse.lake import Lake, make_folder
 from warehouse.paths import DBT_PROJECT, Paths
@@ -29,7 +30,7 @@ def build(paths: Paths) -> str:
     nodes = [node.node.resource_type for node in result.results]
     return (
         f"built {nodes.count('model')} models over {len(runs)} finished runs, "
-        f"{nodes.count('test')} tests passed: {paths.database}"
+        f"{nodes.count('test')} tests passed: {shown(paths.database)}"
     )
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import (
@@ -22,6 +23,11 @@ console = Console(stderr=True, highlight=False)
 def say(message: str) -> None:
     """Print one line of plain text; long lines are not folded, so paths stay whole."""
     console.print(message, markup=False, soft_wrap=True)
+
+
+def shown(path: Path) -> str:
+    """Return a path as short as it can be typed here."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from flows.console import shown
 from flows.request import Selection
 from reports import outputs, queries, tables
 from reports.analysis import Analysis
@@ -142,7 +143,7 @@ def markdown(results: Results, page: Path) -> str:
 
 def closing_text(results: Results, page: Path) -> str:
     """Return what a run ends with on the terminal: the findings, and where the report is."""
-    return f"{results.report_text}\nReport: {page}"
+    return f"{results.report_text}\nReport: {shown(page)}"
 
 
 def _of_file(selection: Selection, path: Path) -> Results:

@@ -13,7 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from flows import outputs
 from flows.building import build
 from flows.capturing import CaptureSession, capture_run, plan_model, prepare_samples
-from flows.console import bar, say
+from flows.console import bar, say, shown
 from flows.request import RunRequest, Selection
 from ingest.prepare import Prepared
 from warehouse.lake import Lake
@@ -25,7 +25,7 @@ def prepare_task(request: RunRequest, paths: Paths) -> Prepared:
     """Write the dataset as numbered samples."""
     with bar("preparing samples", request.num_samples) as moved:
         prepared = prepare_samples(request, paths.prepared, moved)
-    say(f"prepared {prepared.num_samples:,} samples of {prepared.dataset}: {prepared.path}")
+    say(f"prepared {prepared.num_samples:,} samples of {prepared.dataset}: {shown(prepared.path)}")
     return prepared
 
 

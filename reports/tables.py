@@ -103,10 +103,10 @@ def read_statistics(path: Path, layer: int | None = None) -> Table:
     if unclear:
         raise GatehouseError(
             f"{path} has not exactly one column {', '.join(unclear)}: "
-            "routing statistics are written by `gatehouse analyze`"
+            "`gatehouse run` writes such files"
         )
     if table.num_rows == 0:
-        raise GatehouseError(f"{path} has no rows: analyze a text with at least 3 distinct tokens")
+        raise GatehouseError(f"{path} has no rows: capture a text with at least 3 distinct tokens")
     schema = ["layer", *STATISTICS.names]
     known = [name for name in schema if table.column_names.count(name) == 1]
     frame = pd.DataFrame({name: _column(table, name, path) for name in known})
@@ -200,7 +200,7 @@ def _column(table: pa.Table, name: str, path: Path) -> pd.Series:
     except pa.ArrowException as error:
         raise GatehouseError(
             f"{path}: the column {name} is not {wanted} but {table[name].type}: "
-            "write it with the types of `gatehouse analyze`"
+            "write it with the types of `gatehouse run`"
         ) from error
 
 

@@ -1,5 +1,6 @@
 """Tiny real models and a home of its own for every test."""
 
+import atexit
 import os
 from pathlib import Path
 
@@ -13,26 +14,12 @@ os.environ.update(
 
 import pytest
 
+# DuckDB's bindings print pages of harmless leaks while the interpreter ends.
+atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 DEMO = CHECKOUT / "models" / "demo"
-WORDS = [
-    "the",
-    "router",
-    "sends",
-    "every",
-    "token",
-    "to",
-    "two",
-    "experts",
-    "of",
-    "a",
-    "layer",
-    "and",
-    "keeps",
-    "the",
-    "rest",
-    "idle",
-]
+WORDS = "the router sends every token to two experts of a layer and keeps the rest idle".split()
 
 
 @pytest.fixture(scope="session")

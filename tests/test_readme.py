@@ -1,0 +1,104 @@
+"""The README's commands are true: they exist, take these options, and print what it says."""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```sh\n(.*?)```", README, flags=re.S)
+LINES = [line.partition("  #")[0].strip() for block in BLOCKS for line in block.splitlines()]
+
+
+def parameters_of(command: str) -> set[str]:
+    import typer
+
+    from flows.cli import app
+
+    options = typer.main.get_group(app).commands[command].params
+    return {spelling for option in options for spelling in option.opts + option.secondary_opts}
+
+
+def test_the_blocks_are_found():
+    assert {line.split()[0] for line in LINES} == {"make", "gatehouse", "export", "prefect"}
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if line.startswith("gatehouse ")])
+def test_every_gatehouse_command_exists_with_its_options(line):
+    _, command, *words = shlex.split(line)
+    assert {word for word in words if word.startswith("--")} <= parameters_of(command)
+
+
+def test_every_command_is_in_the_table():
+    import typer
+
+    from flows.cli import app
+
+    table = set(re.findall(r"^\| `gatehouse (\w+)` \|", README, flags=re.M))
+    assert table == set(typer.main.get_group(app).commands)
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if line.startswith("make ")])
+def test_every_make_target_exists(line):
+    makefile = (CHECKOUT / "Makefile").read_text()
+    assert re.search(rf"^{line.split()[1]}:", makefile, flags=re.M)
+
+
+def test_the_deployment_that_is_run_is_deployed():
+    import yaml
+
+    (name,) = [shlex.split(line)[3] for line in LINES if line.startswith("prefect deployment run")]
+    deployments = yaml.safe_load((CHECKOUT / "prefect.yaml").read_text())["deployments"]
+    from flows import pipeline
+
+    flows = {
+        (getattr(pipeline, each["entrypoint"].partition(":")[2]), each["name"])
+        for each in deployments
+    }
+    assert name in {f"{flow.name}/{deployment}" for flow, deployment in flows}
+    for flow, _ in flows:
+        given = next(
+            d["parameters"] for d in deployments if d["entrypoint"].endswith(flow.fn.__name__)
+        )
+        assert set(given) <= set(flow.parameters.properties)
+
+
+def test_every_linked_file_exists():
+    links = re.findall(r"\]\(([^)h][^)]*)\)", README) + re.findall(r'src="([^"]+)"', README)
+    assert links and all((CHECKOUT / link).exists() for link in links)
+
+
+def test_the_demo_ends_as_the_readme_shows(demo_run, monkeypatch, capfd):
+    """Figures depend on the Python that carries the text; the lines and their order do not."""
+    shown = re.findall(r"```text\n(.*?)```", README, flags=re.S)[0]
+    patterns = [
+        re.sub(r"[-\d.,]+(e-\d+)?", "NUMBER", line.split(" warehouse/")[0])
+        for line in shown.splitlines()
+        if line != "..." and not line.startswith("demo-pydoc")
+    ]
+    printed = re.sub(r"[-\d.,]+(e-\d+)?", "NUMBER", demo_run)
+    positions = [printed.find(pattern) for pattern in patterns]
+    assert -1 not in positions, [p for p, at in zip(patterns, positions) if at == -1]
+    assert positions == sorted(positions)
+
+
+@pytest.fixture(scope="module")
+def demo_run(prefect_server, tmp_path_factory) -> str:
+    """What a small `gatehouse run` of the bundled model and text says and prints."""
+    import contextlib
+    import io
+
+    from flows import commands, console
+
+    with pytest.MonkeyPatch.context() as patched, contextlib.redirect_stdout(io.StringIO()) as out:
+        patched.setenv("GATEHOUSE_HOME", str(tmp_path_factory.mktemp("demo")))
+        patched.setattr(console, "say", print)
+        for module in ("flows.pipeline", "flows.capturing"):
+            patched.setattr(
+                sys.modules.get(module) or __import__(module, fromlist=["x"]), "say", print
+            )
+        print(commands.run(num_samples=60, batch_size=16))
+    return out.getvalue()
