@@ -8,6 +8,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import duckdb
+
 from flows.console import shown
 from warehouse.errors import GatehouseError
 from warehouse.lake import Lake, make_folder
@@ -22,11 +24,13 @@ def build(paths: Paths) -> str:
     """
     runs = _finished_runs(paths)
     building = paths.root / "building" / paths.database.name
-    shutil.rmtree(building.parent, ignore_errors=True)
     make_folder(building.parent)
-    result = _dbt(paths, building, "build", "--exclude-resource-type", "unit_test")
-    os.replace(building, paths.database)
-    shutil.rmtree(building.parent, ignore_errors=True)
+    _discard_leftover(building)
+    try:
+        result = _dbt(paths, building, "build", "--exclude-resource-type", "unit_test")
+        os.replace(building, paths.database)
+    finally:
+        shutil.rmtree(building.parent, ignore_errors=True)
     nodes = [node.node.resource_type for node in result.results]
     return (
         f"built {nodes.count('model')} models over {len(runs)} finished runs, "
@@ -56,6 +60,17 @@ def _finished_runs(paths: Paths) -> list[str]:
     return finished
 
 
+def _discard_leftover(building: Path) -> None:
+    """Delete what a killed build left; a build that is running holds DuckDB's lock on it."""
+    try:
+        duckdb.connect(str(building)).close()
+    except duckdb.IOException as error:
+        raise GatehouseError(
+            f"another build is writing {building}: wait for it to end and run the same command"
+        ) from error
+    building.unlink()
+
+
 def _dbt(paths: Paths, database: Path, *command: str) -> Any:
     """Run one dbt command quietly in this process and return its result."""
     os.environ["GATEHOUSE_DATABASE"] = str(database)
@@ -80,7 +95,10 @@ def _dbt(paths: Paths, database: Path, *command: str) -> Any:
         ]
     )
     if not outcome.success:
-        raise GatehouseError(f"dbt {command[0]} failed: {_reason(outcome)}")
+        raise GatehouseError(
+            f"dbt {command[0]} failed: {_reason(outcome)}; what was built before is untouched: "
+            "put that right and run the same command again"
+        )
     return outcome.result
 
 

@@ -24,9 +24,10 @@ from models.zoo import (
     versions,
     vocabulary,
 )
+from warehouse.errors import GatehouseError
 from warehouse.lake import Lake
 from warehouse.paths import Paths
-from warehouse.records import LAKE_VERSION, VOCABULARY, GatehouseError, RunSpec
+from warehouse.records import LAKE_VERSION, VOCABULARY, RunSpec
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ and batch; nothing is kept of the logits but entropy and confidence.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -18,6 +17,7 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from models.events import RoutingBatch, keys_of, layer_events, pad
 from models.routers import (
     RouterSite,
     find_sites,
@@ -25,21 +25,8 @@ from models.routers import (
     read_experts,
     read_router,
 )
-from warehouse.records import EVENTS, LAYERS, GatehouseError, TokenWindow
-
-
-@dataclass(frozen=True)
-class RoutingBatch:
-    """The routing of T real tokens in L MoE layers, as NumPy arrays.
-
-    experts [L, T, k] uint16 and weights [L, T, k] float16 in descending weight, ties in the
-    order the model gave; entropy [L, T] float32 in nats and confidence [L, T] float32.
-    """
-
-    experts: np.ndarray
-    weights: np.ndarray
-    entropy: np.ndarray
-    confidence: np.ndarray
+from warehouse.errors import GatehouseError
+from warehouse.records import EVENTS, LAYERS, TokenWindow
 
 
 class RoutingTap:
@@ -108,7 +95,19 @@ class RoutingTap:
 
     def layers(self) -> pa.Table:
         """Return the tapped MoE layers, schema LAYERS; scoring is known after the first batch."""
-        return describe(self.sites, self.scoring)
+        rows = [
+            {
+                "layer": site.layer,
+                "moe_index": site.moe_index,
+                "stack": site.stack,
+                "router_path": site.router_path,
+                "scoring": self.scoring.get(site.router_path),
+                "num_experts": site.num_experts,
+                "top_k": site.top_k,
+            }
+            for site in self.sites
+        ]
+        return pa.Table.from_pylist(rows, schema=LAYERS)
 
     def _read(
         self, site: RouterSite, rows: int, real: torch.Tensor
@@ -177,7 +176,7 @@ def capture(
     for windows in batches:
         token_ids, mask = pad(windows)
         routing.append(tap.run(token_ids, mask))
-        keys.append(_keys(windows))
+        keys.append(keys_of(windows))
         on_batch(int(mask.sum()))
     if not keys:
         return EVENTS.empty_table()
@@ -190,74 +189,4 @@ def capture(
         )
     )
     keyed = sample_id[order], position[order], token_id[order]
-    return pa.concat_tables(_layer_events(joined, site, *keyed) for site in tap.sites)
-
-
-def pad(windows: list[TokenWindow]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return (token_ids [B, S] int64, mask [B, S] bool), padded on the right.
-
-    Behind a causal mask the pads on the right change nothing before them.
-    """
-    longest = max(len(window.token_ids) for window in windows)
-    token_ids = torch.zeros(len(windows), longest, dtype=torch.int64)
-    mask = torch.zeros(len(windows), longest, dtype=torch.bool)
-    for row, window in enumerate(windows):
-        length = len(window.token_ids)
-        token_ids[row, :length] = torch.tensor(window.token_ids)
-        mask[row, :length] = True
-    return token_ids, mask
-
-
-def describe(sites: list[RouterSite], scoring: dict[str, str]) -> pa.Table:
-    """Return the sites as a table of schema LAYERS; a scoring not seen yet is null."""
-    rows = [
-        {
-            "layer": site.layer,
-            "moe_index": site.moe_index,
-            "stack": site.stack,
-            "router_path": site.router_path,
-            "scoring": scoring.get(site.router_path),
-            "num_experts": site.num_experts,
-            "top_k": site.top_k,
-        }
-        for site in sites
-    ]
-    return pa.Table.from_pylist(rows, schema=LAYERS)
-
-
-def _keys(windows: list[TokenWindow]) -> np.ndarray:
-    """Return [3, T] int64: sample_id, position and token_id of the windows' tokens."""
-    lengths = [len(window.token_ids) for window in windows]
-    return np.stack(
-        [
-            np.repeat([window.sample_id for window in windows], lengths),
-            np.concatenate([np.arange(w.start, w.start + len(w.token_ids)) for w in windows]),
-            np.concatenate([np.array(window.token_ids) for window in windows]),
-        ]
-    ).astype(np.int64)
-
-
-def _layer_events(
-    routing: RoutingBatch,
-    site: RouterSite,
-    sample_id: np.ndarray,
-    position: np.ndarray,
-    token_id: np.ndarray,
-) -> pa.Table:
-    tokens = len(sample_id)
-    experts, weights = routing.experts[site.moe_index], routing.weights[site.moe_index]
-    offsets = pa.array(np.arange(0, tokens * site.top_k + 1, site.top_k, dtype=np.int32))
-    return pa.table(
-        {
-            "sample_id": sample_id,
-            "position": position.astype(np.uint32),
-            "token_id": token_id.astype(np.int32),
-            "layer": np.full(tokens, site.layer, np.int16),
-            "experts": pa.ListArray.from_arrays(offsets, pa.array(experts.reshape(-1))),
-            "weights": pa.ListArray.from_arrays(offsets, pa.array(weights.reshape(-1))),
-            "top_expert": np.ascontiguousarray(experts[:, 0]),
-            "entropy": routing.entropy[site.moe_index],
-            "confidence": routing.confidence[site.moe_index],
-        },
-        schema=EVENTS,
-    )
+    return pa.concat_tables(layer_events(joined, site, *keyed) for site in tap.sites)

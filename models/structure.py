@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from models.capture import RoutingTap, pad
-from models.zoo import LoadedModel, ModelPlan, hub_errors
+from models.zoo import LoadedModel, ModelPlan
 from warehouse.records import TokenWindow
 
 BITS = {"float32": 32, "bfloat16": 16, "4bit": 4}
@@ -64,15 +64,17 @@ def download(plan: ModelPlan) -> Path:
     Raises:
         GatehouseError: no network, or no such model.
     """
-    if Path(plan.source).is_dir():
-        return Path(plan.source)
+    source = plan.source
+    if Path(source.location).is_dir():
+        return Path(source.location)
     from huggingface_hub import snapshot_download
 
-    with hub_errors(plan.name):
+    with source.errors():
         return Path(
             snapshot_download(
-                plan.source,
-                revision=plan.revision,
+                source.location,
+                revision=source.commit,
+                local_files_only=source.cached_only,
                 allow_patterns=["*.safetensors", "*.json", "tokenizer*", "*.txt"],
             )
         )

@@ -5,29 +5,18 @@ loaded = plan.load()                 # weights, tokenizer, device
 """
 
 import hashlib
-import os
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import torch
 import transformers
-from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokenizerBase
 
 from models.routers import RouterSite, find_sites
+from models.source import Source, find_source
 from warehouse.errors import GatehouseError
 
-ALIASES = {
-    "demo": str(Path(__file__).parent / "demo"),
-    "mixtral": "mistralai/Mixtral-8x7B-v0.1",
-}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -51,9 +40,7 @@ class ModelPlan:
     `sites` belong to a copy of the model on the meta device: structure only.
     """
 
-    name: str
-    source: str
-    revision: str | None
+    source: Source
     config: Any
     dtype: str
     quantization: str
@@ -63,14 +50,18 @@ class ModelPlan:
     sites: list[RouterSite]
     skeleton: nn.Module
 
+    @property
+    def name(self) -> str:
+        """The alias or hub id as the user wrote it, or the folder's full path."""
+        return self.source.name
+
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """Load the tokenizer.
 
         Raises:
             GatehouseError: the model has none that transformers can read.
         """
-        with hub_errors(self.name):
-            return AutoTokenizer.from_pretrained(self.source, revision=self.revision)
+        return self.source.read(AutoTokenizer)
 
     def load(self) -> LoadedModel:
         """Load weights (safetensors only) onto the GPU where there is one.
@@ -82,22 +73,20 @@ class ModelPlan:
         options: dict[str, Any] = {"device_map": device}
         if self.quantization != "none":
             options["quantization_config"] = _quantization()
-        with hub_errors(self.name), _quiet():
-            model = AutoModel.from_pretrained(
-                self.source,
-                revision=self.revision,
-                dtype=DTYPES[self.dtype],
-                use_safetensors=True,
-                attn_implementation=self.attention_implementation,
-                **options,
-            )
+        model = self.source.read(
+            AutoModel,
+            dtype=DTYPES[self.dtype],
+            use_safetensors=True,
+            attn_implementation=self.attention_implementation,
+            **options,
+        )
         return LoadedModel(model.eval(), self.tokenizer(), device)
 
 
 def resolve(
     name: str, *, revision: str | None = None, dtype: str = "auto", quantize: bool = False
 ) -> ModelPlan:
-    """Return the plan of a model: an alias of `ALIASES`, a hub id, or a local folder.
+    """Return the plan of a model: an alias of `source.ALIASES`, a hub id, or a local folder.
 
     Args:
         name: what the user wrote.
@@ -109,30 +98,22 @@ def resolve(
     Raises:
         GatehouseError: unknown model, no network, or no MoE layers.
     """
-    source = ALIASES.get(name, name)
     if dtype not in ("auto", *DTYPES):
         raise GatehouseError(f"unknown dtype {dtype!r}: auto, {', '.join(DTYPES)}")
     if quantize and not torch.cuda.is_available():
         raise GatehouseError("--quantize needs a GPU: leave it out to run in full precision")
-    if not (source and Path(source).is_dir()) and not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", source):
-        raise GatehouseError(
-            f"unknown model {name!r}: name one of {', '.join(ALIASES)}, a hub id such as "
-            "owner/name, or a folder with config.json and safetensors"
-        )
-    with hub_errors(name), _quiet():
-        config = AutoConfig.from_pretrained(source, revision=revision)
-        with torch.device("meta"):
-            skeleton = AutoModel.from_config(config)
+    source = find_source(name, revision)
+    config = source.read(AutoConfig)
+    with source.errors(), torch.device("meta"):
+        skeleton = AutoModel.from_config(config)
     return ModelPlan(
-        name=name if name in ALIASES or not Path(source).is_dir() else str(Path(name).resolve()),
         source=source,
-        revision=revision,
         config=config,
         dtype=_dtype(config, dtype),
         quantization="4bit" if quantize else "none",
         attention_implementation=skeleton.config._attn_implementation,
         experts_implementation=str(getattr(skeleton.config, "_experts_implementation", "none")),
-        fingerprint=_fingerprint(source, config),
+        fingerprint=source.fingerprint(config),
         sites=find_sites(skeleton),
         skeleton=skeleton,
     )
@@ -183,24 +164,6 @@ def _dtype(config: Any, dtype: str) -> str:
     return stored if stored in DTYPES else "float32"
 
 
-def _fingerprint(source: str, config: Any) -> str:
-    """The hub's commit, or the SHA-256 of a local folder's config and weights."""
-    if commit := getattr(config, "_commit_hash", None):
-        return commit
-    folder = Path(source)
-    weights = sorted(folder.glob("*.safetensors"))
-    if not weights:
-        raise GatehouseError(
-            f"{folder} has no .safetensors file: convert the checkpoint with "
-            "save_pretrained(safe_serialization=True); pickled weights are not read"
-        )
-    digest = hashlib.sha256()
-    for path in [folder / "config.json", *weights]:
-        with open(path, "rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:16]
-
-
 def _quantization() -> Any:
     from transformers import BitsAndBytesConfig
 
@@ -210,32 +173,3 @@ def _quantization() -> Any:
         bnb_4bit_compute_dtype=torch.bfloat16,
         llm_int8_skip_modules=["gate", "router", "lm_head"],
     )
-
-
-@contextmanager
-def hub_errors(name: str) -> Iterator[None]:
-    """Turn what transformers and the hub raise into one line with the way out."""
-    try:
-        yield
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        text = " ".join(str(error).split())
-        if "couldn't connect" in text or "offline" in text.lower():
-            way_out = "there is no network: use the bundled model `demo` or a local folder"
-        elif isinstance(error, OSError):
-            way_out = "check the name, `huggingface-cli login` for gated models, or the folder"
-        else:
-            way_out = "transformers cannot load it"
-        raise GatehouseError(f"cannot load model {name!r}: {way_out} ({text[:160]})") from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence transformers' progress bars and the report on the unused LM head."""
-    verbosity = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers.logging.set_verbosity(verbosity)
-        transformers.logging.enable_progress_bar()

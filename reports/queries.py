@@ -7,7 +7,7 @@ import duckdb
 import pandas as pd
 
 from reports.analysis import Analysis
-from warehouse.records import GatehouseError
+from warehouse.errors import GatehouseError
 
 
 def finished_runs(connection: duckdb.DuckDBPyConnection) -> list[str]:

@@ -12,8 +12,8 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from reports.statistics import LEAST_TOKENS
+from warehouse.errors import GatehouseError
 from warehouse.lake import write_atomically
-from warehouse.records import GatehouseError
 
 STATISTICS = pa.schema(
     [

@@ -17,17 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from warehouse.errors import GatehouseError
 from warehouse.integrity import check_events
 from warehouse.paths import checked_run_id
-from warehouse.records import (
-    EVENTS,
-    LAKE_VERSION,
-    LAYERS,
-    RUNS,
-    SAMPLES,
-    VOCABULARY,
-    GatehouseError,
-)
+from warehouse.records import EVENTS, LAKE_VERSION, LAYERS, RUNS, SAMPLES, VOCABULARY
 
 ROW_GROUP_ROWS = 1_000_000
 BYTE_STREAM_SPLIT = {"entropy": "BYTE_STREAM_SPLIT", "confidence": "BYTE_STREAM_SPLIT"}

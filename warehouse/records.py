@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass
 
 import pyarrow as pa
 
-from warehouse.errors import GatehouseError  # noqa: F401
-
 LAKE_VERSION = 1
 """Layout of the lake's files; a lake of another version is refused."""
 

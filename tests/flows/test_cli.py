@@ -211,3 +211,23 @@ def test_a_failing_build_keeps_the_previous_marts(run, captured, tmp_path):
     assert code == 2 and "dbt build failed: " in err and len(err.strip().splitlines()) == 1
     assert (home / "gatehouse.duckdb").read_bytes() == before
     assert os.listdir(home / "lake" / "events")
+
+
+def test_a_second_build_waits_its_turn_and_a_leftover_does_not_matter(run, captured, tmp_path):
+    import shutil
+    import subprocess
+
+    home = shutil.copytree(captured, tmp_path / "copy")
+    building = home / "building" / "gatehouse.duckdb"
+    building.parent.mkdir()
+    hold = f"import duckdb; held = duckdb.connect({str(building)!r}); print(); input()"
+    other = subprocess.Popen(
+        [sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    other.stdout.readline()
+    code, _, err = run("build", "--home", home)
+    assert code == 2 and "another build is writing" in err and building.exists()
+    other.kill()
+    other.wait()
+    code, out, _ = run("build", "--home", home)
+    assert code == 0 and out.startswith("built ") and not building.parent.exists()

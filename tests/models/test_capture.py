@@ -21,7 +21,8 @@ from transformers import (
 
 from models.capture import RoutingTap, capture, pad
 from models.routers import find_sites
-from warehouse.records import EVENTS, GatehouseError, TokenWindow
+from warehouse.errors import GatehouseError
+from warehouse.records import EVENTS, TokenWindow
 
 SMALL = {
     "vocab_size": 512,

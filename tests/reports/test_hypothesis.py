@@ -9,7 +9,7 @@ import pytest
 from reports.criteria import RHO
 from reports.hypothesis import report_text, validate
 from reports.statistics import Correlation
-from warehouse.records import GatehouseError
+from warehouse.errors import GatehouseError
 
 EXPECTED_OUTPUT = """\
 ============================================================

@@ -13,7 +13,7 @@ from reports import outputs
 from reports.figures import FIGURES
 from reports.hypothesis import report_text, validate
 from reports.summary import summary_text
-from warehouse.records import GatehouseError
+from warehouse.errors import GatehouseError
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 from reports import queries, statistics
 from reports.tables import STATISTICS
 from warehouse.connect import connect
+from warehouse.errors import GatehouseError
 from warehouse.paths import Paths
-from warehouse.records import GatehouseError
 
 
 def test_the_latest_finished_run_is_last_and_the_default(connection, run_ids):

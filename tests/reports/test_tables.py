@@ -13,7 +13,7 @@ from reports.tables import (
     usable_rows,
     write_statistics,
 )
-from warehouse.records import GatehouseError
+from warehouse.errors import GatehouseError
 
 
 def save(frame: pd.DataFrame, path):

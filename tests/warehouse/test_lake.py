@@ -7,8 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from warehouse.errors import GatehouseError
 from warehouse.lake import Lake, write_atomically
-from warehouse.records import EVENTS, LAKE_VERSION, SAMPLES, VOCABULARY, GatehouseError
+from warehouse.records import EVENTS, LAKE_VERSION, SAMPLES, VOCABULARY
 
 RUN = "tiny-texts-0123456789"
 

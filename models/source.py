@@ -1,0 +1,142 @@
+"""Where a model's files come from: a local folder, or the hub at one commit."""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# before the hub's client is imported, which reads it: nobody asked for usage counts to be sent
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+import huggingface_hub
+import transformers
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+from safetensors import SafetensorError
+
+from warehouse.errors import GatehouseError
+
+ALIASES = {
+    "demo": str(Path(__file__).parent / "demo"),
+    "mixtral": "mistralai/Mixtral-8x7B-v0.1",
+}
+CONNECT_SECONDS = 10.0
+LOADING_ERRORS = (OSError, ValueError, RuntimeError, KeyError, SafetensorError)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model's files: `commit` is the hub's, None for a folder and where the hub is not reached.
+
+    Where it is not reached, only what the hub's cache holds can be read.
+    """
+
+    name: str
+    location: str
+    commit: str | None
+    cached_only: bool
+
+    def read(self, loader: Any, **options: Any) -> Any:
+        """Return `loader.from_pretrained(...)` of these files, without transformers' own output.
+
+        Raises:
+            GatehouseError: no network and not in the cache, or files that cannot be loaded.
+        """
+        with self.errors(), _quiet():
+            return loader.from_pretrained(
+                self.location,
+                revision=self.commit,
+                local_files_only=self.cached_only,
+                **options,
+            )
+
+    def fingerprint(self, config: Any) -> str:
+        """Return the hub's commit, or 16 digits of the SHA-256 of a folder's config and weights.
+
+        Raises:
+            GatehouseError: a folder without safetensors.
+        """
+        if commit := self.commit or getattr(config, "_commit_hash", None):
+            return commit
+        folder = Path(self.location)
+        weights = sorted(folder.glob("*.safetensors"))
+        if not weights:
+            raise GatehouseError(
+                f"{folder} has no .safetensors file: convert the checkpoint with "
+                "save_pretrained(safe_serialization=True); pickled weights are not read"
+            )
+        digest = hashlib.sha256()
+        for path in [folder / "config.json", *weights]:
+            with open(path, "rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()[:16]
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Turn what transformers and the hub raise into one line with the way out."""
+        try:
+            yield
+        except LOADING_ERRORS as error:
+            if self.cached_only:
+                raise GatehouseError(
+                    f"cannot load model {self.name!r}: there is no network, and the hub's cache "
+                    "has it not; use the bundled model `demo` or a local folder"
+                ) from error
+            raise _cannot_load(self.name, error) from error
+
+
+def find_source(name: str, revision: str | None = None) -> Source:
+    """Return the source of an alias, a hub id or a folder; the hub is asked once, for the commit.
+
+    Raises:
+        GatehouseError: a name that is none of these, or that the hub does not know.
+    """
+    location = ALIASES.get(name, name)
+    if location and Path(location).is_dir():
+        return Source(name if name in ALIASES else str(Path(name).resolve()), location, None, False)
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", location):
+        raise GatehouseError(
+            f"unknown model {name!r}: name one of {', '.join(ALIASES)}, a hub id such as "
+            "owner/name, or a folder with config.json and safetensors"
+        )
+    try:
+        api = huggingface_hub.HfApi()
+        found = api.model_info(location, revision=revision, timeout=CONNECT_SECONDS)
+    except GatedRepoError as error:  # a RepositoryNotFoundError too, so it comes first
+        raise GatehouseError(
+            f"the hub asks for consent to {name!r}: accept its terms there and set HF_TOKEN"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise GatehouseError(
+            f"the hub has no model {name!r}: check the name, or set HF_TOKEN if it is private"
+        ) from error
+    except HfHubHTTPError as error:
+        raise _cannot_load(name, error) from error
+    except Exception:  # the HTTP library below the hub's client changes, and its errors with it
+        return Source(name, location, revision, True)
+    return Source(name, location, found.sha, False)
+
+
+def _cannot_load(name: str, error: Exception) -> GatehouseError:
+    text = " ".join(str(error).split())
+    if isinstance(error, OSError):
+        return GatehouseError(
+            f"cannot load model {name!r}: check the name, the revision or the folder ({text[:160]})"
+        )
+    return GatehouseError(f"cannot load model {name!r}: transformers cannot read it ({text[:160]})")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence transformers' progress bars and the report on the unused LM head."""
+    verbosity = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(verbosity)
+        transformers.logging.enable_progress_bar()
