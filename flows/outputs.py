@@ -16,7 +16,6 @@ from reports import outputs, queries, tables
 from reports.analysis import Analysis
 from reports.hypothesis import Validation, report_text, validate
 from warehouse.connect import connect
-from warehouse.lake import write_atomically
 from warehouse.paths import Paths
 
 
@@ -94,10 +93,7 @@ def write_validation(results: Results, output: Path | None = None) -> list[Path]
     """Write validation_report.txt; of a file only where `output` says."""
     if output is None and results.sections[0].analysis is None:
         return []
-    path = output or results.folder / "validation_report.txt"
-    text = results.report_text
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-    return [path]
+    return [outputs.write_validation(results.report_text, output or results.folder)]
 
 
 def write_figures(results: Results, folder: Path | None = None) -> list[dict[str, Path]]:

@@ -15,7 +15,6 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 import huggingface_hub
 import transformers
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
-from safetensors import SafetensorError
 
 from warehouse.errors import GatehouseError
 
@@ -24,14 +23,13 @@ ALIASES = {
     "mixtral": "mistralai/Mixtral-8x7B-v0.1",
 }
 CONNECT_SECONDS = 10.0
-LOADING_ERRORS = (OSError, ValueError, RuntimeError, KeyError, SafetensorError)
 
 
 @dataclass(frozen=True)
 class Source:
-    """A model's files: `commit` is the hub's, None for a folder and where the hub is not reached.
+    """A model's files: a folder, or the hub's at `commit` (None for a folder).
 
-    Where it is not reached, only what the hub's cache holds can be read.
+    Where the hub is not reached, only what its cache holds can be read.
     """
 
     name: str
@@ -79,7 +77,7 @@ class Source:
         """Turn what transformers and the hub raise into one line with the way out."""
         try:
             yield
-        except LOADING_ERRORS as error:
+        except Exception as error:  # of transformers, safetensors, or the hub's HTTP library
             if self.cached_only:
                 raise GatehouseError(
                     f"cannot load model {self.name!r}: there is no network, and the hub's cache "
@@ -116,8 +114,20 @@ def find_source(name: str, revision: str | None = None) -> Source:
     except HfHubHTTPError as error:
         raise _cannot_load(name, error) from error
     except Exception:  # the HTTP library below the hub's client changes, and its errors with it
-        return Source(name, location, revision, True)
+        return Source(name, location, revision or _latest_cached(location), True)
     return Source(name, location, found.sha, False)
+
+
+def _latest_cached(location: str) -> str | None:
+    """Return the commit of a hub model that was fetched last, None where none was."""
+    try:
+        repositories = huggingface_hub.scan_cache_dir().repos
+    except huggingface_hub.CacheNotFound:
+        return None
+    revisions = [
+        each for repo in repositories if repo.repo_id == location for each in repo.revisions
+    ]
+    return max(revisions, key=lambda each: each.last_modified).commit_hash if revisions else None
 
 
 def _cannot_load(name: str, error: Exception) -> GatehouseError:

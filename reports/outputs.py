@@ -8,7 +8,6 @@ results/RUN/report.html                                  write_page
 """
 
 import io
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from reports.analysis import Analysis
-from reports.hypothesis import Validation, report_text
+from reports.hypothesis import Validation
 from reports.summary import summary_text
 from reports.tables import usable_rows
 from warehouse.lake import write_atomically
@@ -31,9 +30,9 @@ def write_summary(analysis: Analysis, target: Path) -> Path:
     return _write_text(_named(target, "analysis_summary.txt"), summary_text(analysis))
 
 
-def write_validation(validation: Validation, target: Path, title: Sequence[str] = ()) -> Path:
+def write_validation(text: str, target: Path) -> Path:
     """Write `validation_report.txt`; `target` is a folder, or the file's own name (.txt)."""
-    return _write_text(_named(target, "validation_report.txt"), report_text(validation, title))
+    return _write_text(_named(target, "validation_report.txt"), text)
 
 
 def write_figures(

@@ -69,3 +69,13 @@ def test_the_top_level_is_the_agreed_one():
     ).stdout.splitlines()
     folders = {name.partition("/")[0] for name in tracked if "/" in name}
     assert folders <= {*PACKAGES, "dbt_project", "tests", "docs", ".ci"}
+
+
+def test_the_coverage_grid_is_the_same_in_sql_and_python():
+    import yaml
+
+    from reports.statistics import ENTROPY_THRESHOLDS, FREQUENCY_THRESHOLDS
+
+    project = yaml.safe_load((CHECKOUT / "dbt_project" / "dbt_project.yml").read_text())
+    assert tuple(project["vars"]["frequency_thresholds"]) == FREQUENCY_THRESHOLDS
+    assert tuple(project["vars"]["entropy_thresholds"]) == ENTROPY_THRESHOLDS

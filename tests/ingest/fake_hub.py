@@ -27,19 +27,24 @@ class FakeHub(BaseHTTPRequestHandler):
     root: Path
 
     def do_GET(self) -> None:
-        """Answer `/api/datasets/OWNER/NAME/…` and `/datasets/OWNER/NAME/resolve/COMMIT/…`."""
+        """Answer `/api/KIND/OWNER/NAME/…` and `[/datasets]/OWNER/NAME/resolve/COMMIT/…`."""
         parts = unquote(urlsplit(self.path).path).strip("/").split("/")
         is_api = parts[0] == "api"
-        owner, name, *rest = parts[2:] if is_api else parts[1:]
+        before = 2 if is_api else int(parts[0] == "datasets")
+        owner, name, *rest = parts[before:]
         repository = self.root / owner / name
         if not repository.is_dir():
             self._answer(404, b"{}", {"X-Error-Code": "RepoNotFound"})
         elif (repository / "GATED").exists():
             self._answer(403, b"{}", {"X-Error-Code": "GatedRepo"})
+        elif is_api and rest[:1] == ["tree"] and not (repository / "/".join(rest[2:])).is_dir():
+            self._answer(404, b"{}", {"X-Error-Code": "EntryNotFound"})
         elif is_api and rest[:1] == ["tree"]:
             self._answer_tree(repository, "/".join(rest[2:]))
         elif is_api:
-            self._answer(200, json.dumps({"id": f"{owner}/{name}", "sha": COMMIT}).encode())
+            files = [{"rfilename": path.name} for path in sorted(repository.iterdir())]
+            description = {"id": f"{owner}/{name}", "sha": COMMIT, "siblings": files}
+            self._answer(200, json.dumps(description).encode())
         else:
             self._answer_file(repository / "/".join(rest[2:]))
 

@@ -25,7 +25,7 @@ def test_texts_are_written_under_their_names_or_the_one_given(analysis, validati
     summary = outputs.write_summary(analysis, tmp_path / "new")
     assert summary == tmp_path / "new" / "analysis_summary.txt"
     assert summary.read_text(encoding="utf-8") == summary_text(analysis)
-    report = outputs.write_validation(validation, tmp_path / "mine.txt", ["Run: demo"])
+    report = outputs.write_validation(report_text(validation, ["Run: demo"]), tmp_path / "mine.txt")
     assert report == tmp_path / "mine.txt"
     assert report.read_text(encoding="utf-8") == report_text(validation, ["Run: demo"])
 
@@ -51,7 +51,7 @@ def test_figures_and_page(analysis, validation, tmp_path):
 def test_a_folder_that_cannot_be_made_is_refused(validation, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(GatehouseError, match="cannot write"):
-        outputs.write_validation(validation, tmp_path / "file" / "folder")
+        outputs.write_validation("text", tmp_path / "file" / "folder")
 
 
 LAZY = """

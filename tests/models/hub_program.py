@@ -1,0 +1,45 @@
+"""Load a model from a hub on this machine, then without it; prints what came of each step as JSON.
+
+    python tests/models/hub_program.py REPOSITORIES CACHE
+
+A program of its own, because the hub's client reads its environment once, when it is imported.
+"""
+
+import json
+import os
+import sys
+import threading
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+
+
+def attempt(name: str) -> dict:
+    """Resolve, download and load a model; return what it is, or the error's line."""
+    from models.structure import download
+    from models.zoo import resolve
+    from warehouse.errors import GatehouseError
+
+    try:
+        plan = resolve(name)
+        files = sorted(path.name for path in download(plan).iterdir())
+        parameters = sum(each.numel() for each in plan.load().model.parameters())
+    except GatehouseError as error:
+        return {"error": str(error)}
+    return {"fingerprint": plan.fingerprint, "files": files, "parameters": parameters}
+
+
+if __name__ == "__main__":
+    repositories, cache = sys.argv[1:]
+    from tests.ingest.fake_hub import FakeHub
+
+    FakeHub.root = Path(repositories)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), FakeHub)
+    os.environ["HF_ENDPOINT"] = f"http://127.0.0.1:{server.server_port}"
+    os.environ["HF_HOME"] = cache
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    found = {name: attempt(f"owner/{name}") for name in ("tiny", "unknown", "gated", "pickled")}
+    server.shutdown()
+    server.server_close()
+    found["tiny without the hub"] = attempt("owner/tiny")
+    found["other without the hub"] = attempt("owner/other")
+    print(json.dumps(found))

@@ -1,0 +1,56 @@
+"""Models from the hub: pinned to a commit, cached, and one line where that cannot be."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from tests.ingest.fake_hub import COMMIT
+from warehouse.paths import CHECKOUT
+
+
+@pytest.fixture(scope="module")
+def found(tiny_mixtral, tmp_path_factory) -> dict:
+    folder = tmp_path_factory.mktemp("hub")
+    for name in ("tiny", "gated", "pickled"):
+        shutil.copytree(tiny_mixtral, folder / "owner" / name)
+    (folder / "owner" / "gated" / "GATED").touch()
+    weights = folder / "owner" / "pickled" / "model.safetensors"
+    weights.rename(weights.with_name("pytorch_model.bin"))
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    program = [sys.executable, str(CHECKOUT / "tests" / "models" / "hub_program.py")]
+    done = subprocess.run(
+        [*program, str(folder), str(folder / "cache")],
+        capture_output=True,
+        text=True,
+        cwd=CHECKOUT,
+        env=environment | {"PYTHONPATH": str(CHECKOUT)},
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_hub_model_is_pinned_to_its_commit_and_loads(found):
+    assert found["tiny"]["fingerprint"] == COMMIT
+    assert found["tiny"]["parameters"] > 0
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(found["tiny"]["files"])
+
+
+def test_without_the_hub_the_cache_serves_the_same_model(found):
+    assert found["tiny without the hub"] == found["tiny"]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("unknown", "the hub has no model 'owner/unknown'"),
+        ("gated", "the hub asks for consent to 'owner/gated'"),
+        ("pickled", "cannot load model 'owner/pickled'"),
+        ("other without the hub", "there is no network, and the hub's cache has it not"),
+    ],
+)
+def test_what_cannot_be_had_is_one_line(found, name, says):
+    assert says in found[name]["error"] and "\n" not in found[name]["error"]
