@@ -158,12 +158,16 @@ def nightly(
 
 
 def next_sample(lake: Lake, model: str, dataset: str) -> int:
-    """Return the index after the last sample that finished runs of model and dataset hold."""
+    """Return the index after the last sample that finished runs of model and dataset hold.
+
+    Folders are known to the lake by their full path.
+    """
+    models, datasets = ({name, str(Path(name).resolve())} for name in (model, dataset))
     return max(
         (
             record["first_sample"] + record["num_samples"]
             for record in lake.runs().values()
-            if (record["model"], record["dataset"]) == (model, dataset) and record["finished_at"]
+            if record["model"] in models and record["dataset"] in datasets and record["finished_at"]
         ),
         default=0,
     )

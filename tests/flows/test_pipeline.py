@@ -82,10 +82,12 @@ def test_every_step_is_a_task_and_the_verdict_an_artifact(prefect_server, home, 
     )
 
 
-def test_the_nightly_flow_lands_the_next_samples(prefect_server, home, parameters):
+def test_the_nightly_flow_lands_the_next_samples(prefect_server, home, parameters, monkeypatch):
     from flows.pipeline import nightly
 
-    names = {key: parameters[key] for key in ("model", "dataset")}
+    dataset = Path(parameters["dataset"])
+    monkeypatch.chdir(dataset.parent)
+    names = {"model": parameters["model"], "dataset": dataset.name}
     for _ in range(2):
         nightly(**names, num_samples=15)
     with connect() as connection:
