@@ -36,6 +36,10 @@ def run(**parameters: Any) -> str:
     if "PREFECT_API_URL" not in os.environ:
         quiet |= {
             "PREFECT_HOME": str(paths.prefect),
+            # a server of one run keeps no log
+            "PREFECT_LOGGING_TO_API_ENABLED": "false",
+            # it is on this machine: more tries only keep Ctrl-C waiting for a server that ended
+            "PREFECT_CLIENT_MAX_RETRIES": "1",
             "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
         }
         make_folder(paths.prefect)

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import select
 import signal
 import subprocess
 import sys
@@ -140,3 +141,28 @@ def test_the_batch_size_changes_no_event(request_, uninterrupted, tmp_path):
                 assert values == pytest.approx(uninterrupted[name][column], abs=1e-5)
             elif column not in ("weights", "batch_size"):
                 assert values == uninterrupted[name][column], (name, column)
+
+
+@pytest.mark.parametrize("command", ["capture", "run"])
+def test_interrupted_by_hand_says_how_to_go_on(command, request_, tmp_path):
+    """Ctrl-C reaches every process of the terminal's group; none of them may print a traceback."""
+    program = [str(Path(sys.executable).with_name("gatehouse")), command]
+    program += ["--model", request_.model, "--dataset", request_.dataset, "--max-length", "64"]
+    environment = {key: value for key, value in os.environ.items() if "PREFECT" not in key}
+    running = subprocess.Popen(
+        [*program, "--batch-size", "8", "--home", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    )
+    events = tmp_path / "lake" / "events"
+    while running.poll() is None and not list(events.rglob("shard-*.parquet")):
+        select.select([], [], [], 0.01)
+    os.killpg(running.pid, signal.SIGINT)
+    out, err = running.communicate()
+    assert (running.returncode, out) == (130, ""), err
+    assert err.splitlines()[-1].startswith("gatehouse: interrupted; what has landed stays")
+    assert "Traceback" not in err and "Error" not in err, err
+    assert commands.capture(request_, Paths(tmp_path)).samples == 1_100
