@@ -80,20 +80,17 @@ def plan_model(request: RunRequest) -> ModelPlan:
     return plan
 
 
-def prepare_samples(
-    request: RunRequest,
-    folder: Path,
-    progress: Callable[[int], None] | None = None,
-) -> Prepared:
-    """Prepare the request's dataset under `folder`."""
-    return prepare(
-        request.dataset,
-        num_samples=request.num_samples,
-        first_sample=request.first_sample,
-        folder=folder,
-        create_splits=request.create_splits,
-        progress=progress,
-    )
+def prepare_samples(request: RunRequest, folder: Path) -> Prepared:
+    """Prepare the request's dataset under `folder`, showing how far it is."""
+    with bar("preparing samples", request.num_samples) as moved:
+        return prepare(
+            request.dataset,
+            num_samples=request.num_samples,
+            first_sample=request.first_sample,
+            folder=folder,
+            create_splits=request.create_splits,
+            progress=moved,
+        )
 
 
 class CaptureSession:
@@ -111,8 +108,7 @@ class CaptureSession:
         self.prepared = prepared
         self.lake = Lake(paths.lake)
         self.plan = plan
-        self._tokenizer = self.plan.tokenizer()
-        self.spec = run_spec(request, prepared, self.plan, tokenizer_fingerprint(self._tokenizer))
+        self.spec = run_spec(request, prepared, plan)
         self.run_id = self.spec.run_id
         shards = shard_count(prepared.path)
         finished = self.lake.finished_shards(self.run_id)
@@ -132,7 +128,7 @@ class CaptureSession:
             self._tap.__exit__(*exception)
         self._loaded = self._tap = None
 
-    def capture(self, shard: int, on_batch: Callable[[int], None] = lambda tokens: None) -> int:
+    def capture(self, shard: int) -> int:
         """Capture one shard and land it; return its number of tokens.
 
         Raises:
@@ -148,7 +144,7 @@ class CaptureSession:
             windows=self.request.windows,
         )
         token_budget = self.request.batch_size * self.request.max_length
-        events = capture(self._tap, batches(windows, token_budget=token_budget), on_batch)
+        events = capture(self._tap, batches(windows, token_budget=token_budget))
         if self.lake.run_record(self.run_id) is None:
             self._land_run()
         self.lake.land_shard(self.run_id, shard, samples, events)
@@ -185,7 +181,7 @@ class CaptureSession:
             "finished_at": None,
             "capture_seconds": 0.0,
         }
-        table = pa.Table.from_pylist(vocabulary(self._tokenizer), schema=VOCABULARY)
+        table = pa.Table.from_pylist(vocabulary(self.plan.tokenizer), schema=VOCABULARY)
         self.lake.land_run(self.run_id, record, self._tap.layers(), table)
 
     def _record(self) -> dict[str, Any]:
@@ -217,12 +213,12 @@ def capture_run(
     return session.finish()
 
 
-def run_spec(request: RunRequest, prepared: Prepared, plan: ModelPlan, tokenizer: str) -> RunSpec:
+def run_spec(request: RunRequest, prepared: Prepared, plan: ModelPlan) -> RunSpec:
     """Return the run's identity."""
     return RunSpec(
         model=plan.name,
         model_fingerprint=plan.fingerprint,
-        tokenizer_fingerprint=tokenizer,
+        tokenizer_fingerprint=tokenizer_fingerprint(plan.tokenizer),
         dataset=prepared.dataset,
         dataset_fingerprint=prepared.fingerprint,
         first_sample=prepared.first_sample,

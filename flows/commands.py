@@ -53,10 +53,8 @@ def run(**parameters: Any) -> str:
 def prepare(request: RunRequest, folder: Path) -> str:
     """Prepare a dataset under `folder` and say what it holds."""
     from flows.capturing import prepare_samples
-    from flows.console import bar
 
-    with bar("preparing samples", request.num_samples) as moved:
-        prepared = prepare_samples(request, folder, moved)
+    prepared = prepare_samples(request, folder)
     return (
         f"{prepared.num_samples:,} samples of {prepared.dataset}, "
         f"{prepared.skipped_empty:,} empty ones skipped: {prepared.path}"
@@ -86,11 +84,9 @@ def fetch(request: RunRequest, *, analyze_structure: bool = False, test: bool = 
 def capture(request: RunRequest, paths: Paths) -> Any:
     """Prepare and capture one run into the lake; return its CaptureSummary."""
     from flows.capturing import CaptureSession, capture_run, plan_model, prepare_samples
-    from flows.console import bar
 
     plan = plan_model(request)
-    with bar("preparing samples", request.num_samples) as moved:
-        prepared = prepare_samples(request, paths.prepared, moved)
+    prepared = prepare_samples(request, paths.prepared)
     return capture_run(CaptureSession(request, plan, prepared, paths))
 
 

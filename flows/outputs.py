@@ -65,10 +65,13 @@ def open_results(selection: Selection, paths: Paths, output: Path | None = None)
         return _of_file(selection, selection.input)
     with closing(connect(paths)) as connection:
         run_id = queries.resolve_run(connection, selection.run_id)
-        statistics = queries.routing_statistics(connection, run_id, selection.layer)
-        every_layer = [int(index) for index in queries.layers(connection, run_id)["moe_index"]]
-        chosen = every_layer if selection.layer is None else [selection.layer]
-        analyses = [queries.analysis(connection, run_id, layer) for layer in chosen]
+        if selection.layer is None:
+            every_layer = map(int, queries.layers(connection, run_id)["moe_index"])
+            analyses = [queries.analysis(connection, run_id, layer) for layer in every_layer]
+            statistics = queries.routing_statistics(connection, run_id, None)
+        else:
+            analyses = [queries.analysis(connection, run_id, selection.layer)]
+            statistics = analyses[0].frame
     sections = [
         Section(
             each.name, each.frame, _validate(each.frame, selection, each.special_token_ids), each

@@ -13,7 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from flows import outputs
 from flows.building import build
 from flows.capturing import CaptureSession, capture_run, plan_model, prepare_samples
-from flows.console import bar, say, shown
+from flows.console import say, shown
 from flows.request import RunRequest, Selection
 from ingest.prepare import Prepared
 from warehouse.lake import Lake
@@ -23,8 +23,7 @@ from warehouse.paths import Paths
 @task(name="prepare samples", cache_policy=NO_CACHE)
 def prepare_task(request: RunRequest, paths: Paths) -> Prepared:
     """Write the dataset as numbered samples."""
-    with bar("preparing samples", request.num_samples) as moved:
-        prepared = prepare_samples(request, paths.prepared, moved)
+    prepared = prepare_samples(request, paths.prepared)
     say(f"prepared {prepared.num_samples:,} samples of {prepared.dataset}: {shown(prepared.path)}")
     return prepared
 

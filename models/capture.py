@@ -157,17 +157,12 @@ def distribution(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.special.entr(probabilities).sum(dim=-1), probabilities.amax(dim=-1)
 
 
-def capture(
-    tap: RoutingTap,
-    batches: Iterable[list[TokenWindow]],
-    on_batch: Callable[[int], None] = lambda tokens: None,
-) -> pa.Table:
+def capture(tap: RoutingTap, batches: Iterable[list[TokenWindow]]) -> pa.Table:
     """Run batches of token windows and return their events, ordered by (layer, sample, position).
 
     Args:
         tap: entered.
         batches: each runs as one padded batch; padding never becomes an event.
-        on_batch: told the number of real tokens after each batch.
 
     Returns:
         A table of schema EVENTS with tokens x MoE layers rows.
@@ -177,7 +172,6 @@ def capture(
         token_ids, mask = pad(windows)
         routing.append(tap.run(token_ids, mask))
         keys.append(keys_of(windows))
-        on_batch(int(mask.sum()))
     if not keys:
         return EVENTS.empty_table()
     sample_id, position, token_id = np.concatenate(keys, axis=1)

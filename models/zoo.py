@@ -6,6 +6,7 @@ loaded = plan.load()                 # weights, tokenizer, device
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -22,11 +23,10 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A backbone in evaluation mode, its tokenizer, and the device that takes its inputs."""
+    """A backbone in evaluation mode, and its tokenizer."""
 
     model: nn.Module
     tokenizer: PreTrainedTokenizerBase
-    device: str
 
     def encode(self, texts: list[str]) -> list[list[int]]:
         """Return the token ids of each text, special tokens as the tokenizer adds them."""
@@ -55,8 +55,9 @@ class ModelPlan:
         """The alias or hub id as the user wrote it, or the folder's full path."""
         return self.source.name
 
+    @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """Load the tokenizer.
+        """The tokenizer, read once.
 
         Raises:
             GatehouseError: the model has none that transformers can read.
@@ -80,7 +81,7 @@ class ModelPlan:
             attn_implementation=self.attention_implementation,
             **options,
         )
-        return LoadedModel(model.eval(), self.tokenizer(), device)
+        return LoadedModel(model.eval(), self.tokenizer)
 
 
 def resolve(

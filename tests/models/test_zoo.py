@@ -109,7 +109,7 @@ def test_quantizing_needs_a_gpu(folder):
 
 
 def test_the_vocabulary_is_whole_and_knows_its_special_tokens():
-    tokenizer = resolve("demo").tokenizer()
+    tokenizer = resolve("demo").tokenizer
     rows = vocabulary(tokenizer)
     assert [row["token_id"] for row in rows] == list(range(len(tokenizer)))
     assert [row["token_str"] for row in rows if row["is_special"]] == ["<s>", "</s>", "<pad>"]
@@ -118,7 +118,7 @@ def test_the_vocabulary_is_whole_and_knows_its_special_tokens():
 
 
 def test_the_tokenizer_fingerprint_follows_its_vocabulary(folder):
-    tokenizer = resolve("demo").tokenizer()
+    tokenizer = resolve("demo").tokenizer
     before = tokenizer_fingerprint(tokenizer)
     tokenizer.add_tokens(["gatehouse-token"])
     assert tokenizer_fingerprint(tokenizer) != before
