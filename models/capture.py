@@ -3,12 +3,11 @@
     with RoutingTap(model) as tap:
         events = capture(tap, batches)
 
-Two read-only hooks a MoE layer: the router's output gives the full distribution, the experts'
-inputs give ids and weights as used. Everything stays on the device until one copy per field
-and batch; nothing is kept of the logits but entropy and confidence.
+Read-only hooks on every MoE layer, as its reader asks. Everything stays on the device until one
+copy per field and batch; nothing is kept of the logits but entropy and confidence.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Self
 
 import numpy as np
@@ -17,14 +16,13 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from models.events import RoutingBatch, keys_of, layer_events, pad
-from models.routers import (
-    RouterSite,
-    find_sites,
-    infer_scoring,
-    read_experts,
-    read_router,
-)
+from models.batches import Memory, decoder_inputs, pad, uniform
+from models.events import LayerRouting, keys_of, layer_events, to_host
+from models.families import SCALED, text_part
+from models.readers import Routing, UnreadableRouter, Watch
+from models.routers import RouterSite, find_sites, unreadable
+from models.scoring import STATED, distribution, fitting_kinds, sums_to_one
+from models.silence import why_silent
 from warehouse.errors import GatehouseError
 from warehouse.records import EVENTS, LAYERS, TokenWindow
 
@@ -38,23 +36,23 @@ class RoutingTap:
         model: a transformers backbone (no LM head needed), in evaluation mode.
 
     Raises:
-        GatehouseError: the model has no MoE layers.
+        GatehouseError: the model has no MoE layers, or is of a family that is refused.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         self.sites = find_sites(model)
-        self.scoring: dict[str, str] = {}
+        self._part = model.get_submodule(text_part(model))
+        self.memory = Memory()
+        self._scoring: dict[int, tuple[str, bool]] = {}
         self._handles: list[RemovableHandle] = []
-        self._logits: dict[int, list[torch.Tensor]] = {}
-        self._chosen: dict[int, list[tuple[torch.Tensor, torch.Tensor]]] = {}
+        self._watches = [site.reader.watch() for site in self.sites]
+        self._seen: list[list[list[Any]]] | None = None
 
     def __enter__(self) -> Self:
-        for site in self.sites:
-            self._handles.append(site.router.register_forward_hook(self._on_router(site)))
-            self._handles.append(
-                site.experts.register_forward_pre_hook(self._on_experts(site), with_kwargs=True)
-            )
+        for moe_index, watches in enumerate(self._watches):
+            for index, watch in enumerate(watches):
+                self._handles.append(self._hook(watch, moe_index, index))
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -62,9 +60,23 @@ class RoutingTap:
             handle.remove()
         self._handles.clear()
 
+    @property
+    def batching(self) -> str:
+        """What may share a batch without changing the routing: padded, equal, or alone.
+
+        Sparse attention that indexes its keys breaks ties between them by the padded length.
+        """
+        asked = {site.reader.batching for site in self.sites}
+        if any("indexer" in path.rpartition(".")[2] for path, _ in self._part.named_modules()):
+            asked.add("equal")
+        return next(kind for kind in ("alone", "equal", "padded") if kind in asked)
+
     @torch.inference_mode()
-    def run(self, token_ids: torch.Tensor, mask: torch.Tensor) -> RoutingBatch:
-        """Run one right-padded batch and return the routing of its real tokens.
+    def run(self, token_ids: torch.Tensor, mask: torch.Tensor) -> list[LayerRouting]:
+        """Run one right-padded batch and return the routing of its real tokens, per MoE layer.
+
+        An encoder-decoder model reads the same tokens in both stacks, the decoder after its
+        start token, whose routing is left out.
 
         Args:
             token_ids: [B, S] integers.
@@ -75,112 +87,146 @@ class RoutingTap:
             GatehouseError: a router did not fire exactly once, a row count is wrong, or the
                 scoring is of no known kind.
         """
-        self._logits = {site.moe_index: [] for site in self.sites}
-        self._chosen = {site.moe_index: [] for site in self.sites}
-        device = next(self.model.parameters()).device
-        mask = mask.to(device)
-        self.model(input_ids=token_ids.to(device), attention_mask=mask.long(), use_cache=False)
-        real = mask.flatten().nonzero().squeeze(1)
-        fields = [self._read(site, mask.numel(), real) for site in self.sites]
-        self._logits, self._chosen = {}, {}
-        experts, weights, entropy, confidence = (
-            torch.stack(field) for field in zip(*fields, strict=True)
-        )
-        return RoutingBatch(
-            experts.to(torch.int32).cpu().numpy().astype(np.uint16),
-            weights.half().cpu().numpy(),
-            entropy.cpu().numpy(),
-            confidence.cpu().numpy(),
-        )
+        device = self.model.get_input_embeddings().weight.device  # type: ignore[operator]
+        token_ids, mask = token_ids.to(device), mask.to(device)
+        inputs, decoder_mask = decoder_inputs(self.model, token_ids, mask)
+        self._seen = [[[] for _ in watches] for watches in self._watches]
+        try:
+            self._part(input_ids=token_ids, attention_mask=mask.long(), use_cache=False, **inputs)
+            masks = {"encoder": mask.flatten(), "decoder": decoder_mask.flatten()}
+            rows = {stack: each.nonzero().squeeze(1) for stack, each in masks.items()}
+            return to_host(
+                [
+                    self._read(site, masks[site.stack].numel(), rows[site.stack])
+                    for site in self.sites
+                ]
+            )
+        finally:
+            self._seen = None
 
     def layers(self) -> pa.Table:
         """Return the tapped MoE layers, schema LAYERS; scoring is known after the first batch."""
-        rows = [
-            {
-                "layer": site.layer,
-                "moe_index": site.moe_index,
-                "stack": site.stack,
-                "router_path": site.router_path,
-                "scoring": self.scoring.get(site.router_path),
-                "num_experts": site.num_experts,
-                "top_k": site.top_k,
-            }
-            for site in self.sites
-        ]
+        rows = []
+        for site in self.sites:
+            scoring, sums = self._scoring.get(site.moe_index, (site.scoring, None))
+            rows.append(
+                {name: getattr(site, name, None) for name in LAYERS.names}
+                | {"scoring": scoring, "weights_sum_to_one": sums}
+            )
         return pa.Table.from_pylist(rows, schema=LAYERS)
 
     def _read(
-        self, site: RouterSite, rows: int, real: torch.Tensor
+        self, site: RouterSite, positions: int, real: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return (ids, weights, entropy, confidence) of the real rows, weight-descending."""
-        logits, chosen = self._logits[site.moe_index], self._chosen[site.moe_index]
-        if len(logits) != 1 or len(chosen) != 1:
+        routing = self._routing(site)
+        rows = {len(field) for field in (routing.logits, routing.ids, routing.weights)}
+        if rows != {positions}:
             raise GatehouseError(
-                f"{site.router_path} fired {len(logits)} times and its experts {len(chosen)} "
-                "times in one batch: load the model without compilation or replaced kernels"
+                f"{site.router_path} routed {' or '.join(map(str, sorted(rows)))} rows for "
+                f"{positions} token positions: Gatehouse does not read this family yet"
             )
-        ids, weights = chosen[0]
-        if not len(logits[0]) == len(ids) == rows:
+        real = real.to(routing.ids.device)
+        logits, ids, weights = (
+            field.index_select(0, real) for field in (routing.logits, routing.ids, routing.weights)
+        )
+        if site.moe_index not in self._scoring:
+            self._scoring[site.moe_index] = _identify(site, logits, ids, weights)
+        entropy, confidence = distribution(logits, self._scoring[site.moe_index][0])
+        order = weights.argsort(dim=1, descending=True, stable=True)
+        return ids.gather(1, order), weights.gather(1, order), entropy, confidence
+
+    def _routing(self, site: RouterSite) -> Routing:
+        assert self._seen is not None
+        watches, seen = self._watches[site.moe_index], self._seen[site.moe_index]
+        counts = [
+            len(each) for each, watch in zip(seen, watches, strict=True) if not watch.optional
+        ]
+        if set(counts) != {1}:
             raise GatehouseError(
-                f"{site.router_path} routed {len(logits[0])} rows and its experts got "
-                f"{len(ids)} for {rows} token positions: Gatehouse does not read this family yet"
+                f"{site.router_path} and its experts were seen {' and '.join(map(str, counts))} "
+                f"times in one batch, not once: {why_silent(self.model)}"
             )
-        row_logits, row_ids, row_weights = logits[0][real], ids[real], weights[real]
-        if site.router_path not in self.scoring:
-            self.scoring[site.router_path] = infer_scoring(site, row_logits, row_ids, row_weights)
-        entropy, confidence = distribution(row_logits)
-        order = row_weights.argsort(dim=1, descending=True, stable=True)
-        return row_ids.gather(1, order), row_weights.gather(1, order), entropy, confidence
+        try:
+            routing = site.reader.read(*(each[-1] if each else None for each in seen))
+        except UnreadableRouter as problem:
+            raise unreadable(site.router_path, site.router, problem) from problem
+        found = routing.logits.shape[1], routing.ids.shape[1]
+        if found != (site.num_experts, site.top_k):
+            told = f"tells of {site.num_experts} experts and top-{site.top_k}"
+            wrong = UnreadableRouter(f"{told} but routed among {found[0]} to {found[1]}")
+            raise unreadable(site.router_path, site.router, wrong)
+        return routing
 
-    def _on_router(self, site: RouterSite) -> Callable[..., None]:
-        def hook(module: nn.Module, arguments: Any, output: Any) -> None:
-            if site.moe_index in self._logits:
-                self._logits[site.moe_index].append(read_router(site, output))
+    def _hook(self, watch: Watch, moe_index: int, index: int) -> RemovableHandle:
+        path, router = self.sites[moe_index].router_path, self.sites[moe_index].router
 
-        return hook
+        def look(module: nn.Module, arguments: Any, named: Any, output: Any = None) -> None:
+            if self._seen is None:
+                return
+            try:
+                self._seen[moe_index][index].append(watch.take(arguments, named, output))
+            except UnreadableRouter as problem:
+                raise unreadable(path, router, problem) from problem
 
-    def _on_experts(self, site: RouterSite) -> Callable[..., None]:
-        def hook(module: nn.Module, arguments: Any, named: Any) -> None:
-            if site.moe_index in self._chosen:
-                self._chosen[site.moe_index].append(read_experts(site, arguments, named))
-
-        return hook
+        if watch.before:
+            return watch.module.register_forward_pre_hook(look, with_kwargs=True)
+        return watch.module.register_forward_hook(look, with_kwargs=True)
 
 
-def distribution(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return (entropy in nats, largest probability), each [N] fp32, of softmax(logits [N, E]).
+def _identify(
+    site: RouterSite, logits: torch.Tensor, ids: torch.Tensor, weights: torch.Tensor
+) -> tuple[str, bool]:
+    """Return (scoring kind, whether weights sum to one) of a layer from its first rows.
 
-    Always fp32 and always `entr`, which is 0 at 0: in fp16, p log(p + 1e-10) is NaN wherever a
-    probability underflows.
+    Raises:
+        GatehouseError: no known kind fits, so entropy would have no stated meaning.
     """
-    probabilities = torch.softmax(logits.float(), dim=-1)
-    return torch.special.entr(probabilities).sum(dim=-1), probabilities.amax(dim=-1)
+    kinds = fitting_kinds(logits, ids, weights)
+    trusted = site.scoring in STATED or site.family in SCALED
+    always_one = site.top_k == 1 and not kinds and sums_to_one(weights)
+    if site.scoring and (trusted or always_one or site.scoring in kinds):
+        kind = site.scoring
+    elif len(kinds) == 1:
+        kind = kinds[0]
+    else:
+        problem = UnreadableRouter(
+            f"gives weights that {' and '.join(kinds)} explain alike"
+            if kinds
+            else "does not score experts by softmax, sigmoid or sqrt(softplus)"
+        )
+        raise unreadable(site.router_path, site.router, problem)
+    return kind, sums_to_one(weights)
 
 
 def capture(tap: RoutingTap, batches: Iterable[list[TokenWindow]]) -> pa.Table:
     """Run batches of token windows and return their events, ordered by (layer, sample, position).
 
+    Where a batch does not fit into the GPU's memory, it is halved and the rest of the run keeps
+    to that size: the same events.
+
     Args:
         tap: entered.
-        batches: each runs as one padded batch; padding never becomes an event.
+        batches: each runs as one padded batch, or as several where padding or company would
+            change the routing; padding never becomes an event.
 
     Returns:
         A table of schema EVENTS with tokens x MoE layers rows.
+
+    Raises:
+        GatehouseError: what `RoutingTap.run` raises, or one sequence alone does not fit.
     """
     keys, routing = [], []
-    for windows in batches:
-        token_ids, mask = pad(windows)
-        routing.append(tap.run(token_ids, mask))
-        keys.append(keys_of(windows))
+    for group in (part for windows in batches for part in uniform(windows, tap.batching)):
+        for windows, found in tap.memory.run(group, lambda each: tap.run(*pad(each))):
+            routing.append(found)
+            keys.append(keys_of(windows))
     if not keys:
         return EVENTS.empty_table()
     sample_id, position, token_id = np.concatenate(keys, axis=1)
     order = np.lexsort((position, sample_id))
-    joined = RoutingBatch(
-        *(
-            np.concatenate([getattr(batch, field) for batch in routing], axis=1)[:, order]
-            for field in ("experts", "weights", "entropy", "confidence")
-        )
-    )
     keyed = sample_id[order], position[order], token_id[order]
-    return pa.concat_tables(layer_events(joined, site, *keyed) for site in tap.sites)
+    return pa.concat_tables(
+        layer_events(LayerRouting.concatenate(found).take(order), site, *keyed)
+        for site, found in zip(tap.sites, zip(*routing, strict=True), strict=True)
+    )

@@ -1,5 +1,6 @@
-"""The shapes of events: windows to padded batches, captured arrays to Arrow tables."""
+"""The shapes of events: captured tensors to arrays, arrays to Arrow tables."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,13 +10,15 @@ import torch
 from models.routers import RouterSite
 from warehouse.records import EVENTS, TokenWindow
 
+Fields = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+
 
 @dataclass(frozen=True)
-class RoutingBatch:
-    """The routing of T real tokens in L MoE layers, as NumPy arrays.
+class LayerRouting:
+    """The routing of T real tokens in one MoE layer, as NumPy arrays.
 
-    experts [L, T, k] uint16 and weights [L, T, k] float16 in descending weight, ties in the
-    order the model gave; entropy [L, T] float32 in nats and confidence [L, T] float32.
+    experts [T, k] uint16 and weights [T, k] float16 in descending weight, ties in the order the
+    model gave; entropy [T] float32 in nats and confidence [T] float32.
     """
 
     experts: np.ndarray
@@ -23,20 +26,38 @@ class RoutingBatch:
     entropy: np.ndarray
     confidence: np.ndarray
 
+    @classmethod
+    def concatenate(cls, parts: Sequence["LayerRouting"]) -> "LayerRouting":
+        """Return the tokens of several batches, one after the other."""
+        names = ("experts", "weights", "entropy", "confidence")
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
-def pad(windows: list[TokenWindow]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return (token_ids [B, S] int64, mask [B, S] bool), padded on the right.
+    def take(self, order: np.ndarray) -> "LayerRouting":
+        """Return the tokens in another order."""
+        return LayerRouting(
+            self.experts[order], self.weights[order], self.entropy[order], self.confidence[order]
+        )
 
-    Behind a causal mask the pads on the right change nothing before them.
-    """
-    longest = max(len(window.token_ids) for window in windows)
-    token_ids = torch.zeros(len(windows), longest, dtype=torch.int64)
-    mask = torch.zeros(len(windows), longest, dtype=torch.bool)
-    for row, window in enumerate(windows):
-        length = len(window.token_ids)
-        token_ids[row, :length] = torch.tensor(window.token_ids)
-        mask[row, :length] = True
-    return token_ids, mask
+
+def to_host(layers: list[Fields]) -> list[LayerRouting]:
+    """Return (ids, weights, entropy, confidence) of every layer as arrays, one copy per field."""
+    experts, weights, entropy, confidence = (
+        _copy([layer[field] for layer in layers], dtype)
+        for field, dtype in enumerate((torch.int32, torch.float16, torch.float32, torch.float32))
+    )
+    return [
+        LayerRouting(chosen.astype(np.uint16), *others)
+        for chosen, *others in zip(experts, weights, entropy, confidence, strict=True)
+    ]
+
+
+def _copy(tensors: list[torch.Tensor], dtype: torch.dtype) -> list[np.ndarray]:
+    """Return tensors of any shapes as arrays, gathered on one device and copied together."""
+    device = tensors[0].device
+    flat = torch.cat([tensor.to(device, dtype).flatten() for tensor in tensors]).cpu().numpy()
+    ends = np.cumsum([tensor.numel() for tensor in tensors])
+    parts = np.split(flat, ends[:-1])
+    return [part.reshape(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 
 def keys_of(windows: list[TokenWindow]) -> np.ndarray:
@@ -52,7 +73,7 @@ def keys_of(windows: list[TokenWindow]) -> np.ndarray:
 
 
 def layer_events(
-    routing: RoutingBatch,
+    routing: LayerRouting,
     site: RouterSite,
     sample_id: np.ndarray,
     position: np.ndarray,
@@ -60,7 +81,6 @@ def layer_events(
 ) -> pa.Table:
     """Return one MoE layer's events, schema EVENTS, of tokens given by three arrays [T]."""
     tokens = len(sample_id)
-    experts, weights = routing.experts[site.moe_index], routing.weights[site.moe_index]
     offsets = pa.array(np.arange(0, tokens * site.top_k + 1, site.top_k, dtype=np.int32))
     return pa.table(
         {
@@ -68,11 +88,11 @@ def layer_events(
             "position": position.astype(np.uint32),
             "token_id": token_id.astype(np.int32),
             "layer": np.full(tokens, site.layer, np.int16),
-            "experts": pa.ListArray.from_arrays(offsets, pa.array(experts.reshape(-1))),
-            "weights": pa.ListArray.from_arrays(offsets, pa.array(weights.reshape(-1))),
-            "top_expert": np.ascontiguousarray(experts[:, 0]),
-            "entropy": routing.entropy[site.moe_index],
-            "confidence": routing.confidence[site.moe_index],
+            "experts": pa.ListArray.from_arrays(offsets, pa.array(routing.experts.reshape(-1))),
+            "weights": pa.ListArray.from_arrays(offsets, pa.array(routing.weights.reshape(-1))),
+            "top_expert": np.ascontiguousarray(routing.experts[:, 0]),
+            "entropy": routing.entropy,
+            "confidence": routing.confidence,
         },
         schema=EVENTS,
     )

@@ -1,163 +1,159 @@
-"""Where a model's routers are and how each one speaks.
+"""Where a model's routers are.
 
-The contract that transformers 5 keeps in nearly every MoE family: a block holds a router and
-its experts side by side;
-
-    router(hidden [N, H])                     -> (logits [N, E], weights [N, k], ids [N, k], …)
-    experts(hidden [N, H], ids, weights)      -> hidden [N, H]
-
-with N = batch x sequence. The full distribution is read from the router's output, ids and
-weights from the experts' inputs: neither alone is what the model did. Sites are found in the
-modules, never in config fields.
+Sites are found in the modules, never in config fields: which layers are MoE is governed by a
+dozen different names there. A block is an MoE layer when it holds a router beside its experts;
+how the two speak is the business of `models.readers`.
 """
 
 import re
-from dataclasses import dataclass
-from typing import Any
+from collections import Counter
+from dataclasses import dataclass, replace
 
-import torch
 from torch import nn
 
+from models.dialects import NAMED
+from models.families import REFUSED, family_of, stated_scoring, text_part
+from models.readers import Reader, UnreadableRouter
+from models.remote import ExpertList
 from warehouse.errors import GatehouseError
 
-ROUTER_NAMES = ("gate", "router")
-EXPERTS_NAME = "experts"
-SCORING_TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 4e-3}
-"""Largest relative rounding error of a top-k weight computed in that precision."""
-
-SCORING_FUNCTIONS = {"softmax": lambda logits: torch.softmax(logits, dim=-1)}
-"""Scoring kinds that are told apart on the first batch: logits [N, E] fp32 -> scores [N, E]."""
+ROUTER_NAMES = ("gate", "router", "router_gate")
+EXPERTS_NAMES = (("experts",), ("input_linear", "output_linear"), ("down_embed", "up_embed"))
+OTHER_MODALITY = re.compile(r"(^|[._])(vision|visual|image|audio|talker|code2wav)")
+"""Paths of modules that text does not pass through, in models of several modalities."""
 
 
 @dataclass(frozen=True)
 class RouterSite:
-    """One MoE layer: `layer` is the block's index in the model, `moe_index` among MoE layers."""
+    """One MoE layer of a model.
+
+    Attributes:
+        layer: the block's index in the model; where that is not unique (two stacks, two MoE
+            layers in a block) the running number of the MoE layer.
+        block: the block's index in its stack.
+        moe_index: the running number of the MoE layer.
+        stack: encoder or decoder.
+        router_path: the router's name in the model.
+        num_experts: classes of the router, those that compute nothing (skip, identity) too.
+        top_k: experts a token.
+        scoring: a kind of `models.scoring` where it is known before anything runs.
+        family: the folder in transformers that the block comes from.
+        router, experts: the modules; experts holds all the experts' parameters.
+        reader: how to read the router.
+    """
 
     layer: int
+    block: int
     moe_index: int
     stack: str
     router_path: str
     num_experts: int
     top_k: int
+    scoring: str | None
+    family: str | None
     router: nn.Module
     experts: nn.Module
+    reader: Reader
 
 
 def find_sites(model: nn.Module) -> list[RouterSite]:
-    """Return the model's MoE layers in the order they run.
+    """Return the model's MoE layers in the order they run, text routers only.
 
     Raises:
-        GatehouseError: the model has none, or one whose number of experts cannot be read.
+        GatehouseError: the model has none, is of a family whose routing cannot be captured, or
+            has a router that does not tell its number of experts.
     """
-    sites: list[RouterSite] = []
-    for path, block in model.named_modules():
-        router_name = next(
-            (name for name in ROUTER_NAMES if isinstance(getattr(block, name, None), nn.Module)),
-            None,
-        )
-        experts = getattr(block, EXPERTS_NAME, None)
-        if router_name is None or not isinstance(experts, nn.Module):
-            continue
-        router_path = f"{path}.{router_name}"
-        router = block.get_submodule(router_name)
-        sites.append(
-            RouterSite(
-                layer=_block_index(router_path),
-                moe_index=len(sites),
-                stack="decoder",
-                router_path=router_path,
-                num_experts=_integer(router, router_path, "num_experts", "n_routed_experts"),
-                top_k=_integer(router, router_path, "top_k", "num_experts_per_tok"),
-                router=router,
-                experts=experts,
-            )
-        )
+    sites = [
+        _site(model, path, block, moe_index)
+        for moe_index, (path, block) in enumerate(_blocks(model))
+    ]
     if not sites:
         raise GatehouseError(
             f"{type(model).__name__} has no MoE layers: Gatehouse reads the routers of "
             "Mixture-of-Experts models (a router beside its experts, as in Mixtral)"
         )
+    places = Counter(site.block for site in sites)
+    if max(places.values()) > 1:
+        return [replace(site, layer=site.moe_index) for site in sites]
     return sites
 
 
-def read_router(site: RouterSite, output: Any) -> torch.Tensor:
-    """Return the router's logits [N, E] as fp32.
+def _blocks(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Return path and module of everything that holds a router and its experts."""
+    part = text_part(model)
+    blocks = [
+        (path, block)
+        for path, block in model.get_submodule(part).named_modules(prefix=part)
+        if _child(block, *ROUTER_NAMES) and _experts(block) and not OTHER_MODALITY.search(path)
+    ]
+    # a block with two (JetMoE) names its feed-forward first and runs its attention first
+    places = {path: index for index, (path, _) in enumerate(blocks)}
 
-    Raises:
-        GatehouseError: the output is not (logits, weights, ids).
-    """
-    logits = output[0] if isinstance(output, tuple) and len(output) >= 3 else None
-    if (
-        not isinstance(logits, torch.Tensor)
-        or logits.ndim != 2
-        or logits.shape[1] != site.num_experts
-    ):
-        raise GatehouseError(
-            f"{site.router_path} ({type(site.router).__name__}) does not give (logits, weights, "
-            "ids): Gatehouse does not read this family yet"
-        )
-    return logits.float()
+    def order(found: tuple[str, nn.Module]) -> tuple[int, bool]:
+        path = found[0]
+        same = [places[other] for other in places if _block(other) == _block(path)]
+        return min(same), "attention" not in path
 
-
-def read_experts(
-    site: RouterSite, arguments: tuple[Any, ...], named: dict[str, Any]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return (ids [N, k], weights [N, k]) exactly as the experts receive them.
-
-    Raises:
-        GatehouseError: the experts are not called with (hidden, ids, weights).
-    """
-    tensors = [value for value in (*arguments, *named.values()) if isinstance(value, torch.Tensor)]
-    ids = [t for t in tensors if t.ndim == 2 and not t.is_floating_point()]
-    shape = ids[0].shape if len(ids) == 1 else None
-    weights = [t for t in tensors[1:] if t.is_floating_point() and t.shape == shape]
-    if len(weights) != 1 or shape is None or shape[1] != site.top_k:
-        raise GatehouseError(
-            f"the experts beside {site.router_path} are not called with (hidden, ids, weights): "
-            "Gatehouse does not read this family yet"
-        )
-    return ids[0], weights[0]
+    return sorted(blocks, key=order)
 
 
-def infer_scoring(
-    site: RouterSite, logits: torch.Tensor, ids: torch.Tensor, weights: torch.Tensor
-) -> str:
-    """Return the scoring kind f for which weights are proportional to f(logits)[ids], row by row.
-
-    Args:
-        site: names the router in the error.
-        logits: [N, E] fp32.
-        ids: [N, k].
-        weights: [N, k] as the experts receive them; their dtype sets the tolerance.
-
-    Raises:
-        GatehouseError: no known kind fits, so entropy would have no stated meaning.
-    """
-    applied = weights.float() / weights.float().sum(dim=1, keepdim=True)
-    for kind, score in SCORING_FUNCTIONS.items():
-        chosen = score(logits).gather(1, ids.long())
-        expected = chosen / chosen.sum(dim=1, keepdim=True)
-        error = (applied - expected).abs().max().item()
-        if error <= SCORING_TOLERANCE.get(weights.dtype, 2e-2):
-            return kind
-    raise GatehouseError(
-        f"{site.router_path} ({type(site.router).__name__}) does not score experts by "
-        f"{' or '.join(SCORING_FUNCTIONS)}: Gatehouse does not read this family yet"
+def _site(model: nn.Module, path: str, block: nn.Module, moe_index: int) -> RouterSite:
+    family = family_of(block)
+    if family in REFUSED:
+        raise GatehouseError(f"{family} cannot be captured: {REFUSED[family]}")
+    router_name = _child(block, *ROUTER_NAMES)
+    parts = _experts(block)
+    assert router_name and parts
+    router = block.get_submodule(router_name)
+    experts = (
+        block.get_submodule(parts[0])
+        if len(parts) == 1
+        else nn.ModuleList(block.get_submodule(part) for part in parts)
+    )
+    default = ExpertList if type(experts) is nn.ModuleList else Reader
+    reader = NAMED.get(family or "", default)(block, router, experts)
+    router_path = f"{path}.{router_name}".lstrip(".")
+    try:
+        num_experts, top_k = reader.num_experts(), reader.top_k(model)
+    except UnreadableRouter as problem:
+        raise unreadable(router_path, router, problem) from problem
+    _, index = _block(path)
+    return RouterSite(
+        layer=index,
+        block=index,
+        moe_index=moe_index,
+        stack="encoder" if "encoder" in path.split(".") else "decoder",
+        router_path=router_path,
+        num_experts=num_experts,
+        top_k=top_k,
+        scoring=stated_scoring(router, family),
+        family=family,
+        router=router,
+        experts=experts,
+        reader=reader,
     )
 
 
-def _block_index(path: str) -> int:
-    numbers = re.findall(r"(?:^|\.)(\d+)(?=\.)", path)
-    if not numbers:
+def unreadable(path: str, router: nn.Module, problem: UnreadableRouter) -> GatehouseError:
+    """Return the one line that says why a router cannot be read."""
+    return GatehouseError(
+        f"{path} ({type(router).__name__}) {problem}: Gatehouse does not read this family yet"
+    )
+
+
+def _child(block: nn.Module, *names: str) -> str | None:
+    """Return the first name under which the block holds a module."""
+    return next((n for n in names if isinstance(getattr(block, n, None), nn.Module)), None)
+
+
+def _experts(block: nn.Module) -> tuple[str, ...] | None:
+    """Return the names of the block's modules that hold its experts' parameters."""
+    return next((n for n in EXPERTS_NAMES if all(_child(block, part) for part in n)), None)
+
+
+def _block(path: str) -> tuple[str, int]:
+    """Return the list that a block is in and its index there."""
+    found = re.search(r"(?:^|\.)(\d+)(?=\.|$)", path)
+    if not found:
         raise GatehouseError(f"cannot tell which layer {path} belongs to")
-    return int(numbers[0])
-
-
-def _integer(router: nn.Module, path: str, *names: str) -> int:
-    for name in names:
-        if isinstance(value := getattr(router, name, None), int):
-            return value
-    raise GatehouseError(
-        f"{path} ({type(router).__name__}) does not tell its {names[0]}: "
-        "Gatehouse does not read this family yet"
-    )
+    return path[: found.start()], int(found[1])

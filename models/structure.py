@@ -5,7 +5,8 @@ from pathlib import Path
 
 import torch
 
-from models.capture import RoutingTap, pad
+from models.batches import pad
+from models.capture import RoutingTap
 from models.zoo import LoadedModel, ModelPlan
 from warehouse.records import TokenWindow
 
@@ -86,7 +87,10 @@ def route(loaded: LoadedModel, text: str) -> list[tuple[str, list[list[int]]]]:
     with RoutingTap(loaded.model) as tap, torch.inference_mode():
         routing = tap.run(*pad([TokenWindow(0, 0, token_ids)]))
     return [
-        (str(loaded.tokenizer.decode([token_id])), routing.experts[:, row].tolist())
+        (
+            str(loaded.tokenizer.decode([token_id])),
+            [layer.experts[row].tolist() for layer in routing],
+        )
         for row, token_id in enumerate(token_ids)
     ]
 

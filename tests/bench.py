@@ -18,7 +18,8 @@ from rich.table import Table
 
 from ingest.prepare import prepare, read_shard
 from ingest.windows import batches, tokenize
-from models.capture import RoutingTap, capture, pad
+from models.batches import pad
+from models.capture import RoutingTap, capture
 from models.zoo import resolve
 from warehouse.lake import write_events
 from warehouse.records import TokenWindow

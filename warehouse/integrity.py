@@ -11,6 +11,10 @@ ENTROPY_TOLERANCE = 1e-4
 """fp32 rounding of a sum over the experts may exceed ln E by this much, in nats."""
 
 
+COLLAPSED_TOKENS = 1024
+"""Tokens of a shard from which on one choice for all of them cannot be chance."""
+
+
 def check_events(events: pa.Table, samples: pa.Table, layers: pa.Table) -> None:
     """Refuse events that are not exactly the samples' tokens times the MoE layers.
 
@@ -97,6 +101,7 @@ def _check_layer(events: pa.Table, layer: dict) -> None:
         for other in range(rank):
             same = pc.equal(pc.list_element(experts, rank), pc.list_element(experts, other))
             _require(not pc.any(same).as_py(), f"{where}: an event names one expert twice")
+    _check_varies(events, where)
     entropy = pc.min_max(events["entropy"]).as_py()
     confidence = pc.min_max(events["confidence"]).as_py()
     _require(
@@ -107,6 +112,26 @@ def _check_layer(events: pa.Table, layer: dict) -> None:
         confidence["min"] >= (1 - ENTROPY_TOLERANCE) / num_experts
         and confidence["max"] <= 1 + ENTROPY_TOLERANCE,
         f"{where}: confidence {confidence} is outside [1/{num_experts}, 1]",
+    )
+
+
+def _check_varies(events: pa.Table, where: str) -> None:
+    """Not every token gets the same answer, as dense layers and replaced routers seem to give."""
+    if pc.count_distinct(events["token_id"]).as_py() < 2:
+        return
+    experts, weights = (
+        events[column].combine_chunks().flatten().to_numpy().reshape(events.num_rows, -1)
+        for column in ("experts", "weights")
+    )
+    same_experts = bool((experts == experts[0]).all())
+    same_scores = bool((weights == weights[0]).all()) and (
+        pc.count_distinct(events["entropy"]).as_py() == 1
+    )
+    chosen = " and ".join(str(expert) for expert in experts[0])
+    _require(
+        not (same_experts and (same_scores or events.num_rows >= COLLAPSED_TOKENS)),
+        f"{where} sent every token to expert {chosen}: that is how dense layers look, and routers "
+        "that never ran",
     )
 
 

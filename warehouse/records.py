@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 import pyarrow as pa
 
-LAKE_VERSION = 1
+LAKE_VERSION = 2
 """Layout of the lake's files; a lake of another version is refused."""
 
 EVENTS = pa.schema(
@@ -47,13 +47,18 @@ LAYERS = pa.schema(
         ("layer", pa.int16()),
         ("moe_index", pa.int16()),
         ("stack", pa.string()),
+        ("block", pa.int16()),
         ("router_path", pa.string()),
         ("scoring", pa.string()),
         ("num_experts", pa.int32()),
         ("top_k", pa.int32()),
+        ("weights_sum_to_one", pa.bool_()),
     ]
 )
-"""One row per MoE layer: `layer` is the block's index, `moe_index` counts MoE layers only."""
+"""One row per MoE layer: `layer` is the block's index, or the same as `moe_index` where blocks are
+not unique (two stacks, two MoE layers in a block); `moe_index` counts MoE layers only; `block` is
+the index within the stack (encoder, decoder); `num_experts` counts the router's classes, those that
+compute nothing too; `weights_sum_to_one` tells whether each token's weights do."""
 
 VOCABULARY = pa.schema(
     [("token_id", pa.int32()), ("token_str", pa.string()), ("is_special", pa.bool_())]

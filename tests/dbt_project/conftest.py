@@ -109,10 +109,12 @@ def layers(run: RandomRun) -> pa.Table:
             "layer": block,
             "moe_index": index,
             "stack": "decoder",
+            "block": block,
             "router_path": f"layers.{block}.gate",
             "scoring": "softmax",
             "num_experts": run.num_experts,
             "top_k": run.top_k,
+            "weights_sum_to_one": True,
         }
         for index, block in enumerate(run.blocks)
     ]

@@ -152,10 +152,12 @@ def _layer(run_id: str, block: int) -> dict:
         "layer": block,
         "moe_index": block // 2,
         "stack": "decoder",
+        "block": block,
         "router_path": f"model.layers.{block}.mlp.gate",
         "scoring": "softmax",
         "num_experts": 8,
         "top_k": 2,
+        "weights_sum_to_one": True,
     }
 
 

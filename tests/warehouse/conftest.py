@@ -46,10 +46,12 @@ def layers() -> pa.Table:
             "layer": layer,
             "moe_index": index,
             "stack": "decoder",
+            "block": layer,
             "router_path": f"layers.{layer}.mlp.gate",
             "scoring": "softmax",
             "num_experts": 4,
             "top_k": 2,
+            "weights_sum_to_one": True,
         }
         for index, layer in enumerate((1, 3))
     ]

@@ -1,13 +1,16 @@
 """A shard is in the lake whole and true, or not at all."""
 
 import errno
+import math
 import os
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.warehouse.conftest import event_row, sample_row
 from warehouse.errors import GatehouseError
+from warehouse.integrity import COLLAPSED_TOKENS
 from warehouse.lake import Lake, write_atomically
 from warehouse.records import EVENTS, LAKE_VERSION, SAMPLES, VOCABULARY
 
@@ -88,6 +91,42 @@ def test_events_that_break_a_law_are_refused_and_nothing_is_written(lake, sample
         lake.land_shard(RUN, 0, samples, BROKEN[defect](events))
     assert "\n" not in str(caught.value)
     assert files_under(lake.root) == before
+
+
+def like_a_dense_layer(events: pa.Table, layer: int, *, entropies: bool) -> pa.Table:
+    """Return the events with one layer's ids and weights all alike, entropies too if asked."""
+    rows = events.to_pylist()
+    for row in (row for row in rows if row["layer"] == layer):
+        row |= {"experts": [0, 1], "weights": [0.5, 0.5], "top_expert": 0}
+        row |= {"entropy": math.log(4)} if entropies else {}
+    return pa.Table.from_pylist(rows, schema=EVENTS)
+
+
+def test_a_layer_that_gives_every_token_the_same_answer_is_refused(lake, samples, events):
+    constant = like_a_dense_layer(events, 3, entropies=True)
+    with pytest.raises(GatehouseError, match="layer 3 sent every token to expert 0 and 1: that is"):
+        lake.land_shard(RUN, 0, samples, constant)
+
+
+def test_a_few_tokens_may_agree_by_chance_and_many_may_not(lake, layers):
+    def shard(tokens: int) -> tuple[pa.Table, pa.Table]:
+        rows = [event_row(layer, 0, position) for layer in (1, 3) for position in range(tokens)]
+        for row in rows:
+            row["entropy"] = math.log(4) * (row["position"] % 7 + 1) / 7
+        table = pa.Table.from_pylist(rows, schema=EVENTS)
+        samples = pa.Table.from_pylist([sample_row(0, tokens)], schema=SAMPLES)
+        return samples, like_a_dense_layer(table, 1, entropies=False)
+
+    lake.land_shard(RUN, 0, *shard(COLLAPSED_TOKENS - 1))
+    with pytest.raises(GatehouseError, match="layer 1 sent every token to expert 0 and 1"):
+        lake.land_shard(RUN, 1, *shard(COLLAPSED_TOKENS))
+
+
+def test_one_token_over_and_over_may_be_routed_alike(lake, events, samples):
+    constant = like_a_dense_layer(events, 3, entropies=True)
+    token = pa.array([7] * constant.num_rows, pa.int32())
+    lake.land_shard(RUN, 0, samples, constant.set_column(2, "token_id", token))
+    assert lake.finished_shards(RUN) == {0}
 
 
 def test_a_shard_of_empty_samples_lands_empty(lake):

@@ -8,10 +8,12 @@ final as (
         layer,
         moe_index,
         stack,
+        block,
         router_path,
         scoring,
         num_experts,
-        top_k
+        top_k,
+        weights_sum_to_one
     from layers
 )
 

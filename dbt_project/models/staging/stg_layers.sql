@@ -12,10 +12,12 @@ final as (
         layers.layer,
         layers.moe_index,
         layers.stack,
+        layers.block,
         layers.router_path,
         layers.scoring,
         layers.num_experts,
-        layers.top_k
+        layers.top_k,
+        layers.weights_sum_to_one
     from layers
     semi join finished_runs on layers.run_id = finished_runs.run_id
 )

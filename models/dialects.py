@@ -1,0 +1,139 @@
+"""Families of transformers that do not speak the default contract, each with its reader."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from models.readers import Reader, Routing, Watch, integer
+
+
+class Probabilities(Reader):
+    """Gemma 4: the router's first output is the softmax, its weights are scaled per expert."""
+
+    def logits(self, output: Any) -> torch.Tensor:
+        """Return logarithms of the probabilities, whose softmax they are."""
+        return super().logits(output).float().log()
+
+
+class SkipClass(Reader):
+    """Zaya: the last class skips the experts; it is emitted as expert 0 with weight 0."""
+
+    def read(self, *seen: Any) -> Routing:
+        """Return the routing with the skip class under its own id."""
+        routing = super().read(*seen)
+        skipped = (routing.weights == 0) & (routing.ids == 0)
+        skip_class = routing.logits.shape[1] - 1
+        return Routing(
+            routing.logits, routing.ids.masked_fill(skipped, skip_class), routing.weights
+        )
+
+
+class Capacity(Reader):
+    """Switch: one-hot dispatch after each expert's capacity per sequence, top-1.
+
+    A token beyond the capacity goes to no expert: it keeps the expert it was meant for, with
+    weight 0. Pads would take up capacity, so batches hold none.
+    """
+
+    batching = "equal"
+
+    def top_k(self, model: nn.Module) -> int:
+        """Return 1: what Switch is."""
+        return 1
+
+    def logits(self, output: Any) -> torch.Tensor:
+        """Return the logits, the last of (one-hot, probability, logits)."""
+        return output[2].reshape(-1, output[2].shape[-1])
+
+    def watch(self) -> list[Watch]:
+        """Look at the dispatch mask that the experts get."""
+        logits, _ = super().watch()
+        return [
+            logits,
+            Watch(self.experts, lambda arguments, named, output: arguments[1:3], True),
+        ]
+
+    def read(self, *seen: Any) -> Routing:
+        """Return the routing; the mask has a row of zeros for a dropped token."""
+        logits, (mask, probability) = seen
+        mask = mask.reshape(len(logits), -1)
+        kept = mask.amax(dim=1, keepdim=True)
+        ids = torch.where(kept > 0, mask.argmax(1, keepdim=True), logits.argmax(1, keepdim=True))
+        return Routing(logits, ids, probability.reshape(-1, 1) * kept)
+
+
+class DenseScores(Reader):
+    """Llama 4: every expert runs on every token, times a score that is 0 but for the top k."""
+
+    def watch(self) -> list[Watch]:
+        """Look at the router alone: the experts get scaled inputs, no ids."""
+        return [Watch(self.router, lambda arguments, named, output: output)]
+
+    def read(self, *seen: Any) -> Routing:
+        """Return the routing from (scores, logits)."""
+        ((scores, logits),) = seen
+        weights, ids = scores.topk(self.router.top_k, dim=1)
+        return Routing(logits, ids, weights)
+
+
+class SortedSlots(Reader):
+    """JetMoE: the router gives (token, slot) pairs in the order of their experts."""
+
+    def watch(self) -> list[Watch]:
+        """Look at the router alone: its output is what input and output projections use."""
+        return [Watch(self.router, lambda arguments, named, output: output)]
+
+    def read(self, *seen: Any) -> Routing:
+        """Return the routing from (slots, tokens, gates, rows per expert, logits)."""
+        ((slots, _, gates, sizes, logits),) = seen
+        experts = torch.arange(len(sizes), device=slots.device)
+        sorted_ids = experts.repeat_interleave(torch.tensor(sizes, device=slots.device))
+        ids, weights = torch.empty_like(slots), torch.empty_like(gates)
+        ids[slots], weights[slots] = sorted_ids, gates
+        shape = (len(logits), -1)
+        return Routing(logits, ids.view(shape), weights.view(shape))
+
+
+class ProductKeys(Reader):
+    """Doge: two half keys a token, an expert for every pair; experts are rows of embeddings.
+
+    transformers splits the half keys across tokens, so that a token's routing depends on the
+    whole batch: sequences run alone, as they would in use.
+    """
+
+    batching = "alone"
+
+    def num_experts(self) -> int:
+        """Return the number of pairs of half keys."""
+        return integer(("num_keys",), self.block) ** 2
+
+    def watch(self) -> list[Watch]:
+        """Look at the half keys and at the embedding rows that are read."""
+        return [
+            Watch(self.router, lambda arguments, named, output: output),
+            Watch(
+                self.block.get_submodule("down_embed"),
+                lambda arguments, named, output: arguments[0],
+                True,
+            ),
+        ]
+
+    def read(self, *seen: Any) -> Routing:
+        """Return the routing; the block's softmax over the k chosen is no module's output."""
+        keys, ids = seen
+        x, y = keys.reshape(2, len(ids), -1)
+        logits = (x.unsqueeze(-1) + y.unsqueeze(-2)).flatten(1)
+        return Routing(logits, ids, torch.softmax(logits.gather(1, ids), dim=-1))
+
+
+NAMED: dict[str, type[Reader]] = {
+    "switch_transformers": Capacity,
+    "llama4": DenseScores,
+    "jetmoe": SortedSlots,
+    "doge": ProductKeys,
+    "zaya": SkipClass,
+    "gemma4": Probabilities,
+    "diffusion_gemma": Probabilities,
+}
+"""Families of transformers that do not speak the default contract."""

@@ -1,0 +1,141 @@
+"""How routers speak: what to watch in each MoE block, and how to read one decision from it.
+
+A reader watches modules while the model runs (`watch`) and turns what it saw in one forward
+pass into a `Routing` (`read`). The default contract of transformers 5 needs two looks:
+
+    router(hidden [N, H])                -> (logits [N, E], weights [N, k], ids [N, k], ...)
+    experts(hidden [N, H], ids, weights) -> hidden [N, H]
+
+with N = batch x sequence. The full distribution is in the router's output, ids and weights in
+the experts' inputs: neither alone is what the model did. Families that speak otherwise have a
+reader of their own in `models.dialects`, models that bring their own code one in `models.remote`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+Take = Callable[[tuple[Any, ...], dict[str, Any], Any], Any]
+
+
+NUMBER_OF_EXPERTS = (
+    "num_router_classes",
+    "n_routed_experts",
+    "num_experts",
+    "num_local_experts",
+)
+TOP_K = ("top_k", "num_experts_per_tok", "moe_top_k", "top_k_experts")
+
+
+class UnreadableRouter(Exception):
+    """What a router said is not what its reader expects; the message continues its path."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """One look at a module: `take(arguments, named, output)`, output None before it runs.
+
+    An optional module may run any number of times in a forward pass, others run once.
+    """
+
+    module: nn.Module
+    take: Take
+    before: bool = False
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Routing:
+    """What one router decided for N rows.
+
+    logits [N, E]: one per class of the router, in the router's precision; ids [N, k] integers in
+    [0, E), distinct in a row; weights [N, k] as the experts apply them, 0 for a dropped token.
+    """
+
+    logits: torch.Tensor
+    ids: torch.Tensor
+    weights: torch.Tensor
+
+
+class Reader:
+    """The default contract.
+
+    Attributes:
+        batching: "padded" where other rows of a batch change nothing, "equal" where pads would
+            (sequences of one length share a batch), "alone" where any other sequence would.
+    """
+
+    batching = "padded"
+
+    def __init__(self, block: nn.Module, router: nn.Module, experts: nn.Module) -> None:
+        self.block = block
+        self.router = router
+        self.experts = experts
+
+    def num_experts(self) -> int:
+        """Return the classes of the router, read from the modules.
+
+        Raises:
+            UnreadableRouter: they do not tell.
+        """
+        return integer(NUMBER_OF_EXPERTS, self.router, self.block, self.experts)
+
+    def top_k(self, model: nn.Module) -> int:
+        """Return the experts a token, read from the modules or their configs.
+
+        Raises:
+            UnreadableRouter: they do not tell.
+        """
+        owners = (self.router, self.block, self.experts, model)
+        configs = [getattr(owner, "config", None) for owner in owners]
+        return integer(TOP_K, *owners, *configs)
+
+    def watch(self) -> list[Watch]:
+        """Return what to look at, in the order that `read` takes the findings."""
+        return [
+            Watch(self.router, lambda arguments, named, output: self.logits(output)),
+            Watch(self.experts, lambda arguments, named, output: _choice(arguments, named), True),
+        ]
+
+    def read(self, *seen: Any) -> Routing:
+        """Return the routing from one forward pass's findings.
+
+        Raises:
+            UnreadableRouter: they do not have the shapes that this reader knows.
+        """
+        logits, (ids, weights) = seen
+        return Routing(logits, ids, weights)
+
+    def logits(self, output: Any) -> torch.Tensor:
+        """Return the logits within the router's output."""
+        first = output[0] if isinstance(output, tuple) and len(output) >= 3 else output
+        if not isinstance(first, torch.Tensor) or not first.is_floating_point():
+            raise UnreadableRouter("does not give (logits, weights, ids)")
+        return first.reshape(-1, first.shape[-1])
+
+
+def integer(names: tuple[str, ...], *owners: Any) -> int:
+    """Return the first integer that an owner has under one of the names.
+
+    Raises:
+        UnreadableRouter: no owner has one.
+    """
+    for owner in owners:
+        for name in names:
+            if isinstance(value := getattr(owner, name, None), int):
+                return value
+    raise UnreadableRouter(f"does not tell its {names[-1]}")
+
+
+def _choice(arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (ids [N, k], weights [N, k]) among the experts' arguments (hidden, ids, weights)."""
+    tensors = [value for value in (*arguments, *named.values()) if isinstance(value, torch.Tensor)]
+    ids = [t for t in tensors if t.ndim == 2 and not t.is_floating_point()]
+    shape = ids[0].shape if len(ids) == 1 else None
+    weights = [t for t in tensors[1:] if t.is_floating_point() and t.shape == shape]
+    if len(weights) != 1:
+        raise UnreadableRouter("has experts that are not called with (hidden, ids, weights)")
+    return ids[0], weights[0]

@@ -1,0 +1,184 @@
+"""Routers of models that bring their own code: a gate, and a list of experts called one by one.
+
+No module is called with ids and weights there, so both are reconstructed and then held against
+what ran: the rows that each expert received in every batch, and for a plain linear gate, whose
+weights no module ever sees, the block's own output in the first batch.
+"""
+
+from itertools import product
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from models.readers import Reader, Routing, UnreadableRouter, Watch
+from models.scoring import DISTINCT, INFERRED
+
+EXPLAINED = {torch.float32: 1e-4, torch.float16: 5e-3, torch.bfloat16: 2e-2}
+"""Largest share of a block's output that the weights may leave unexplained, by rounding alone."""
+
+
+class ExpertList(Reader):
+    """A gate that gives (ids, weights, ...) or logits alone, and a ModuleList of experts."""
+
+    def __init__(self, block: nn.Module, router: nn.Module, experts: nn.Module) -> None:
+        super().__init__(block, router, experts)
+        self._combination: tuple[str, bool, float] | None = None
+        self._gate: tuple[torch.Tensor, Any] | None = None
+        self._received: dict[int, list[tuple[torch.Tensor, torch.Tensor]]] = {}
+        self._rows: dict[int, int] = {}
+        self._shared: dict[str, torch.Tensor] = {}
+
+    def num_experts(self) -> int:
+        """Return the length of the list."""
+        return len(self.experts)  # type: ignore[arg-type]
+
+    def watch(self) -> list[Watch]:
+        """Look at the gate, each expert, each shared expert, and last at the whole block."""
+        experts = [
+            Watch(expert, self._on_expert(index), optional=True)
+            for index, expert in enumerate(self.experts.children())
+        ]
+        shared = [
+            Watch(child, self._on_shared(name), optional=True)
+            for name, child in self.block.named_children()
+            if "shared" in name
+        ]
+        return [
+            Watch(self.router, self._on_gate),
+            *experts,
+            *shared,
+            Watch(self.block, lambda arguments, named, output: self._decide(output)),
+        ]
+
+    def read(self, *seen: Any) -> Routing:
+        """Return the routing that was decided when the block ended."""
+        return seen[-1]
+
+    def _on_gate(self, arguments: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
+        hidden = next(value for value in (*arguments, *named.values()) if torch.is_tensor(value))
+        self._gate = hidden.reshape(-1, hidden.shape[-1]), output
+
+    def _on_expert(self, index: int) -> Any:
+        def take(arguments: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
+            rows = arguments[0].reshape(-1, arguments[0].shape[-1])
+            self._rows[index] = self._rows.get(index, 0) + len(rows)
+            if self._combination is None:
+                self._received.setdefault(index, []).append((rows, output.reshape(rows.shape)))
+
+        return take
+
+    def _on_shared(self, name: str) -> Any:
+        def take(arguments: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
+            self._shared[name] = output.reshape(-1, output.shape[-1])
+
+        return take
+
+    def _decide(self, output: Any) -> Routing:
+        """Return the routing of the forward pass that just left the block."""
+        if self._gate is None:
+            raise UnreadableRouter("did not run before its block ended")
+        (hidden, said), self._gate = self._gate, None
+        answers = said if isinstance(said, tuple) else (said,)
+        tensors = [answer for answer in answers if torch.is_tensor(answer)]
+        ids = next((t for t in tensors if t.ndim == 2 and not t.is_floating_point()), None)
+        if ids is None:
+            routing = self._from_logits(hidden, tensors[0], output)
+        else:
+            routing = self._from_choice(hidden, tensors, ids)
+        self._require_rows(routing.ids)
+        self._received, self._rows, self._shared = {}, {}, {}
+        return routing
+
+    def _from_choice(
+        self, hidden: torch.Tensor, tensors: list[torch.Tensor], ids: torch.Tensor
+    ) -> Routing:
+        """Read (ids, weights, ...): logits where the gate gives them, else its weight's."""
+        floats = [t for t in tensors if t.is_floating_point() and t.ndim == 2]
+        weights = next((t for t in floats if t.shape == ids.shape), None)
+        if weights is None:
+            raise UnreadableRouter("gives ids without weights of their shape")
+        wide = (len(ids), self.num_experts())
+        logits = next((t for t in floats if t.shape == wide), None)
+        return Routing(self._logits(hidden) if logits is None else logits, ids, weights)
+
+    def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        weight = getattr(self.router, "weight", None)
+        if not isinstance(weight, torch.Tensor) or weight.shape[1:] != hidden.shape[1:]:
+            raise UnreadableRouter("gives no logits and has no weight to compute them from")
+        bias = getattr(self.router, "bias", None)
+        bias = bias.float() if isinstance(bias, torch.Tensor) else None
+        return F.linear(hidden.float(), weight.float(), bias)
+
+    def _from_logits(self, hidden: torch.Tensor, logits: torch.Tensor, output: Any) -> Routing:
+        """Take the k highest logits, k from the rows that ran, and weights that explain them."""
+        logits = logits.reshape(len(hidden), -1)
+        top_k, rest = divmod(sum(self._rows.values()), len(hidden))
+        if rest or not 1 <= top_k <= logits.shape[1]:
+            raise UnreadableRouter("has experts that did not get the same number of rows a token")
+        ids = logits.topk(top_k, dim=1).indices
+        self._require_rows(ids)
+        if self._combination is None:
+            self._combination = self._explain(hidden, logits, ids, output)
+        kind, normalised, scale = self._combination
+        return Routing(logits, ids, scale * _weights(logits, ids, kind, normalised))
+
+    def _explain(
+        self, hidden: torch.Tensor, logits: torch.Tensor, ids: torch.Tensor, output: Any
+    ) -> tuple[str, bool, float]:
+        """Return (scoring kind, weights normalised?, factor) that give the block's output."""
+        whole = output[0] if isinstance(output, tuple) else output
+        tolerance = EXPLAINED.get(whole.dtype, 2e-2)
+        whole = whole.reshape(hidden.shape).float()
+        chosen = self._chosen_outputs(hidden, ids)
+        fits = []
+        for kind, normalised in product(INFERRED, (True, False)):
+            weights = _weights(logits.float(), ids, kind, normalised)
+            mixed = (weights.unsqueeze(-1) * chosen).sum(dim=1)
+            fits.append((*self._unexplained(whole, mixed), kind, normalised))
+        (left, scale, kind, normalised), (second, *_) = sorted(fits)[:2]
+        if left > tolerance or second < DISTINCT * max(left, 1e-7):
+            raise UnreadableRouter("applies weights that no known scoring explains")
+        return kind, normalised, 1.0 if abs(scale - 1) < 1e-2 else scale
+
+    def _unexplained(self, whole: torch.Tensor, mixed: torch.Tensor) -> tuple[float, float]:
+        """Return the least share of the block's output [N, H] that stays, and the factor."""
+        found = []
+        for shared in self._shared_outputs(whole):
+            routed = whole - shared
+            scale = (routed * mixed).sum() / mixed.square().sum().clamp(min=1e-30)
+            left = (routed - scale * mixed).norm() / routed.norm().clamp(min=1e-30)
+            found.append((float(left), float(scale)))
+        return min(found)
+
+    def _chosen_outputs(self, hidden: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        """Return [N, k, H]: what each token's experts gave, matched by the rows they got."""
+        outputs = torch.zeros(*ids.shape, hidden.shape[1], device=hidden.device)
+        marks = hidden.double().sum(dim=1)
+        for expert, calls in self._received.items():
+            tokens, slots = (ids == expert).nonzero(as_tuple=True)
+            got = torch.cat([rows for rows, _ in calls]).double().sum(dim=1).argsort()
+            gave = torch.cat([result for _, result in calls]).float()
+            order = marks[tokens].argsort()
+            outputs[tokens[order], slots[order]] = gave[got]
+        return outputs
+
+    def _shared_outputs(self, whole: torch.Tensor) -> list[torch.Tensor]:
+        """Return what shared experts may have added: nothing, their output, or a gated one."""
+        wide = [value.float() for value in self._shared.values() if value.shape == whole.shape]
+        gates = [value.float() for value in self._shared.values() if value.shape[1] == 1]
+        gated = [gate.sigmoid() * value for gate in gates for value in wide]
+        return [*gated, *wide, torch.zeros_like(whole)]
+
+    def _require_rows(self, ids: torch.Tensor) -> None:
+        """Hold the ids against the number of rows that each expert received."""
+        counts = torch.bincount(ids.flatten(), minlength=self.num_experts()).tolist()
+        received = [self._rows.get(expert, 0) for expert in range(len(counts))]
+        if counts != received:
+            raise UnreadableRouter("names other experts than those that ran")
+
+
+def _weights(logits: torch.Tensor, ids: torch.Tensor, kind: str, normalised: bool) -> torch.Tensor:
+    scores = INFERRED[kind](logits.float()).gather(1, ids)
+    return scores / scores.sum(dim=1, keepdim=True) if normalised else scores
