@@ -91,6 +91,8 @@ class RoutingTap:
         token_ids, mask = token_ids.to(device), mask.to(device)
         inputs, decoder_mask = decoder_inputs(self.model, token_ids, mask)
         self._seen = [[[] for _ in watches] for watches in self._watches]
+        for site in self.sites:
+            site.reader.start()
         try:
             self._part(input_ids=token_ids, attention_mask=mask.long(), use_cache=False, **inputs)
             masks = {"encoder": mask.flatten(), "decoder": decoder_mask.flatten()}

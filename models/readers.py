@@ -100,6 +100,9 @@ class Reader:
             Watch(self.experts, lambda arguments, named, output: _choice(arguments, named), True),
         ]
 
+    def start(self) -> None:
+        """Forget what a forward pass that did not end has left; one is about to begin."""
+
     def read(self, *seen: Any) -> Routing:
         """Return the routing from one forward pass's findings.
 

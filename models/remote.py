@@ -25,6 +25,10 @@ class ExpertList(Reader):
     def __init__(self, block: nn.Module, router: nn.Module, experts: nn.Module) -> None:
         super().__init__(block, router, experts)
         self._combination: tuple[str, bool, float] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Forget the gate, the rows and the outputs of an earlier forward pass."""
         self._gate: tuple[torch.Tensor, Any] | None = None
         self._received: dict[int, list[tuple[torch.Tensor, torch.Tensor]]] = {}
         self._rows: dict[int, int] = {}
@@ -79,7 +83,7 @@ class ExpertList(Reader):
         """Return the routing of the forward pass that just left the block."""
         if self._gate is None:
             raise UnreadableRouter("did not run before its block ended")
-        (hidden, said), self._gate = self._gate, None
+        hidden, said = self._gate
         answers = said if isinstance(said, tuple) else (said,)
         tensors = [answer for answer in answers if torch.is_tensor(answer)]
         ids = next((t for t in tensors if t.ndim == 2 and not t.is_floating_point()), None)
@@ -88,7 +92,7 @@ class ExpertList(Reader):
         else:
             routing = self._from_choice(hidden, tensors, ids)
         self._require_rows(routing.ids)
-        self._received, self._rows, self._shared = {}, {}, {}
+        self.start()
         return routing
 
     def _from_choice(

@@ -198,6 +198,23 @@ def test_what_cannot_be_reconstructed_is_refused(make, reason):
     assert "layers.0.mlp.gate" in str(caught.value)
 
 
+def test_a_forward_pass_that_broke_off_leaves_nothing_behind():
+    model = Model(lambda: ListBlock(raw))
+    with RoutingTap(model) as tap:
+        expected = capture(tap, [WINDOWS])
+    last, held = model.layers[1]["mlp"].experts[5], []
+
+    def fails_once(module, inputs):
+        if not held:
+            held.append(None)
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    last.register_forward_pre_hook(fails_once)
+    with RoutingTap(model) as tap:
+        found = capture(tap, [WINDOWS])
+    assert held and found["experts"].equals(expected["experts"])
+
+
 def test_hooks_leave_the_output_bit_identical():
     model = Model(lambda: ListBlock(raw, "gated"))
     token_ids = torch.tensor([WINDOWS[1].token_ids])
