@@ -123,7 +123,8 @@ def test_dropped_and_skipped_tokens_have_weight_0(ask):
     count = "select count(*) from stg_events where run_id = $1 and weights[1] = 0"
     assert ask(count, "switch_transformers")[0][0] > 0
     skipped = ask(
-        "select distinct events.top_expert, dim_layer.num_experts from stg_events as events inner join dim_layer"
+        "select distinct events.top_expert, dim_layer.num_experts"
+        " from stg_events as events inner join dim_layer"
         " on events.run_id = dim_layer.run_id and events.layer = dim_layer.layer"
         " where events.run_id = $1 and events.weights[1] = 0",
         "zaya",

@@ -5,8 +5,9 @@ import torch
 
 from models.families import FAMILIES, REFUSED
 from models.routers import find_sites
-from tests.models.families.builders import BUILDERS
+from tests.models.families.builders import BUILDERS, VARIANTS
 from tests.models.families.discovery import moe_families
+from tests.models.families.examination import check_everything, observe
 from tests.models.families.table import PAGE, row
 from warehouse.errors import GatehouseError
 
@@ -32,6 +33,22 @@ def test_the_family_is_captured_exactly_or_refused(family):
     assert row(family) in PAGE.read_text().splitlines(), (
         f"docs/families.md has another row for {family}: python -m tests.models.families.table"
     )
+
+
+@pytest.mark.parametrize(
+    ("variant", "kind", "sum_to_one"),
+    [
+        ("cohere2_moe, sigmoid", "sigmoid", True),
+        ("deepseek_v2, greedy", "softmax", False),
+        ("qwen3_moe, normalised", "softmax", True),
+    ],
+)
+def test_a_config_may_change_how_the_router_scores(variant, kind, sum_to_one):
+    observed = observe(variant.split(",")[0], VARIANTS[variant])
+    check_everything(observed)
+    layers = observed.tap.layers()
+    assert set(layers["scoring"].to_pylist()) == {kind}
+    assert set(layers["weights_sum_to_one"].to_pylist()) == {sum_to_one}
 
 
 def test_a_refused_family_says_why():

@@ -15,7 +15,6 @@ from models.capture import RoutingTap, capture
 from models.dialects import NAMED
 from models.families import text_part
 from models.routers import RouterSite
-from tests.models.families.builders import BUILDERS
 from warehouse.records import TokenWindow
 
 LENGTH = 24
@@ -76,9 +75,9 @@ class Observed:
         return by_sample[:, -LENGTH:].flatten(0, 1)
 
 
-def observe(family: str) -> Observed:
-    """Build the family's model, capture two windows (one where sequences run alone)."""
-    model = BUILDERS[family]()
+def observe(family: str, build: Callable[[], nn.Module]) -> Observed:
+    """Build a model of the family, capture two windows (one where sequences run alone)."""
+    model = build()
     tap = RoutingTap(model)
     windows = random_windows([LENGTH] if tap.batching == "alone" else [LENGTH, LENGTH])
     logits: list[torch.Tensor] = []
@@ -297,6 +296,20 @@ def check_padding(observed: Observed) -> None:
         assert alone[column].to_pylist() == beside[column].to_pylist(), column
     for column in ("entropy", "confidence"):
         np.testing.assert_allclose(alone[column], beside[column], atol=2e-5)
+
+
+def check_everything(observed: Observed) -> None:
+    """Hold all that was captured against the model.
+
+    Raises:
+        AssertionError: it is not what the model did.
+    """
+    check_output_untouched(observed)
+    check_every_site(observed)
+    check_ids_are_the_experts_inputs(observed)
+    check_distribution(observed)
+    check_causes(observed)
+    check_padding(observed)
 
 
 def contract(family: str) -> str:

@@ -40,13 +40,8 @@ def row(family: str) -> str:
     """
     if family in REFUSED:
         return cells(family, "-", "-", "-", "-", "-", f"refused: {REFUSED[family]}")
-    observed = examination.observe(family)
-    examination.check_output_untouched(observed)
-    examination.check_every_site(observed)
-    examination.check_ids_are_the_experts_inputs(observed)
-    examination.check_distribution(observed)
-    examination.check_causes(observed)
-    examination.check_padding(observed)
+    observed = examination.observe(family, BUILDERS[family])
+    examination.check_everything(observed)
     layers = observed.tap.layers()
     return cells(
         family,
