@@ -1,11 +1,11 @@
-# make demo | test | check | bench | docs | clean      (Python 3.11+ and GNU make)
+# make demo | test | check | bench | bench-capture | docs | clean      (Python 3.11+ and GNU make)
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 export DO_NOT_TRACK := 1
 
-.PHONY: install demo test check bench docs constraints clean
+.PHONY: install demo test check bench bench-capture docs constraints clean
 
 install: $(INSTALLED)
 
@@ -29,6 +29,9 @@ check: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m tests.bench
+
+bench-capture: $(INSTALLED)
+	$(BIN)/python -m tests.bench_capture
 
 docs: $(INSTALLED)
 	$(BIN)/gatehouse docs

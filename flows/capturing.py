@@ -15,10 +15,10 @@ from flows.request import RunRequest
 from ingest.prepare import Prepared, prepare, read_shard, shard_count
 from ingest.windows import batches, tokenize
 from models.capture import RoutingTap, capture
+from models.structure import weights_line
 from models.zoo import (
     LoadedModel,
     ModelPlan,
-    device_name,
     resolve,
     tokenizer_fingerprint,
     versions,
@@ -57,9 +57,7 @@ def plan_model(request: RunRequest) -> ModelPlan:
     Raises:
         GatehouseError: no such model, no MoE layers, or not what the request expects of it.
     """
-    plan = resolve(
-        request.model, revision=request.revision, dtype=request.dtype, quantize=request.quantize
-    )
+    plan = resolve(request.model, **request.loading)
     found = {site.num_experts for site in plan.sites}
     if request.num_experts is not None and found != {request.num_experts}:
         counts = ", ".join(map(str, sorted(found)))
@@ -72,7 +70,7 @@ def plan_model(request: RunRequest) -> ModelPlan:
             f"--layer {request.layer}: {plan.name} has {len(plan.sites)} MoE layers, "
             f"0 to {len(plan.sites) - 1}"
         )
-    longest = getattr(plan.config, "max_position_embeddings", None)
+    longest = getattr(plan.config.get_text_config(), "max_position_embeddings", None)
     if isinstance(longest, int) and request.max_length > longest:
         raise GatehouseError(
             f"--max-length {request.max_length}: {plan.name} takes at most {longest} tokens"
@@ -116,10 +114,12 @@ class CaptureSession:
         self.pending = [shard for shard in range(shards) if shard not in finished]
         self._loaded: LoadedModel | None = None
         self._tap: RoutingTap | None = None
+        self._fits: int | None = None
 
     def __enter__(self) -> Self:
         if self.pending:
             self._loaded = self.plan.load()
+            say(weights_line(self._loaded))
             self._tap = RoutingTap(self._loaded.model).__enter__()
         return self
 
@@ -145,11 +145,18 @@ class CaptureSession:
         )
         token_budget = self.request.batch_size * self.request.max_length
         events = capture(self._tap, batches(windows, token_budget=token_budget))
+        self._say_if_memory_ran_out()
         if self.lake.run_record(self.run_id) is None:
             self._land_run()
         self.lake.land_shard(self.run_id, shard, samples, events)
         self._update(capture_seconds=time.monotonic() - started)
         return sum(samples["tokens"].to_pylist())
+
+    def _say_if_memory_ran_out(self) -> None:
+        fits = self._tap.memory.positions if self._tap else None
+        if fits != self._fits:
+            say(f"out of memory: going on with at most {fits:,} token positions a batch")
+            self._fits = fits
 
     def finish(self) -> CaptureSummary:
         """Close the run once every shard has landed; a finished run stays as it is."""
@@ -175,8 +182,8 @@ class CaptureSession:
             "lake_version": LAKE_VERSION,
             "shards": self.shards,
             "batch_size": self.request.batch_size,
-            "device": device_name(),
-            "versions": f"gatehouse {version('gatehouse')}, {versions()}",
+            "device": self.plan.device_name,
+            "versions": f"gatehouse {version('gatehouse')}, {versions(self.plan.quantization)}",
             "started_at": datetime.now(UTC),
             "finished_at": None,
             "capture_seconds": 0.0,
@@ -229,4 +236,5 @@ def run_spec(request: RunRequest, prepared: Prepared, plan: ModelPlan) -> RunSpe
         quantization=plan.quantization,
         attention_implementation=plan.attention_implementation,
         experts_implementation=plan.experts_implementation,
+        trust_remote_code=plan.source.trust_remote_code,
     )

@@ -37,7 +37,11 @@ def main() -> None:
     signal.signal(signal.SIGINT, interrupt)
     try:
         code, line = (
-            app(sys.argv[1:] or ["--help"], prog_name="gatehouse", standalone_mode=False),
+            app(
+                options.spelled_out(sys.argv[1:]) or ["--help"],
+                prog_name="gatehouse",
+                standalone_mode=False,
+            ),
             "",
         )
     except GatehouseError as error:
@@ -82,7 +86,10 @@ def run(
     windows: options.Windows = False,
     create_splits: options.CreateSplits = False,
     dtype: options.Precision = "auto",
-    quantize: options.Quantize = False,
+    quantize: options.Quantize = "auto",
+    device_map: options.DeviceMap = None,
+    attn_implementation: options.AttnImplementation = None,
+    trust_remote_code: options.TrustRemoteCode = False,
     num_experts: options.NumExperts = None,
     layer: options.RunLayer = "0",
     frequency_threshold: options.FrequencyThreshold = 50,
@@ -131,7 +138,10 @@ def fetch(
     model: options.Model = "demo",
     revision: options.Revision = None,
     dtype: options.Precision = "auto",
-    quantize: options.Quantize = False,
+    quantize: options.Quantize = "auto",
+    device_map: options.DeviceMap = None,
+    attn_implementation: options.AttnImplementation = None,
+    trust_remote_code: options.TrustRemoteCode = False,
     analyze_structure: Annotated[
         bool,
         typer.Option(
@@ -146,7 +156,15 @@ def fetch(
     from flows import commands
     from flows.request import RunRequest
 
-    request = RunRequest(model=name or model, revision=revision, dtype=dtype, quantize=quantize)
+    request = RunRequest(
+        model=name or model,
+        revision=revision,
+        dtype=dtype,
+        quantize=quantize,
+        device_map=device_map,
+        attn_implementation=attn_implementation,
+        trust_remote_code=trust_remote_code,
+    )
     print(commands.fetch(request, analyze_structure=analyze_structure, test=test))
 
 
@@ -161,7 +179,10 @@ def capture(
     max_length: options.MaxLength = 512,
     windows: options.Windows = False,
     dtype: options.Precision = "auto",
-    quantize: options.Quantize = False,
+    quantize: options.Quantize = "auto",
+    device_map: options.DeviceMap = None,
+    attn_implementation: options.AttnImplementation = None,
+    trust_remote_code: options.TrustRemoteCode = False,
     num_experts: options.NumExperts = None,
     home: options.Home = None,
 ) -> None:

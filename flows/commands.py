@@ -63,20 +63,20 @@ def prepare(request: RunRequest, folder: Path) -> str:
 
 def fetch(request: RunRequest, *, analyze_structure: bool = False, test: bool = False) -> str:
     """Download a model; or print its MoE structure from the config; or route a sentence."""
-    from models.structure import analyze, download, route
+    from models.structure import analyze, download, route, weights_line
     from models.zoo import resolve
 
-    plan = resolve(
-        request.model, revision=request.revision, dtype=request.dtype, quantize=request.quantize
-    )
-    lines = [f"{plan.name}  ({plan.config.model_type}, runs in {plan.dtype})"]
+    plan = resolve(request.model, **request.loading)
+    runs_in = plan.dtype if plan.quantization == "none" else f"{plan.quantization} and {plan.dtype}"
+    lines = [f"{plan.name}  ({plan.config.model_type}, runs in {runs_in})"]
     if analyze_structure:
-        lines.append(str(analyze(plan)))
+        lines.append(str(analyze(plan.skeleton)))
     else:
         lines.append(f"files          {download(plan)}")
     if test:
-        routed = route(plan.load(), SENTENCE)
-        lines += ["", f"{'token':<14}experts of MoE layers 0, 1, …"]
+        loaded = plan.load()
+        routed = route(loaded, SENTENCE)
+        lines += [weights_line(loaded), "", f"{'token':<14}experts of MoE layers 0, 1, …"]
         lines += [f"{token!r:<14}{'  '.join(map(str, layers))}" for token, layers in routed]
     return "\n".join(lines)
 

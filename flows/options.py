@@ -5,8 +5,11 @@ from typing import Annotated
 
 import typer
 
+from models.aliases import ALIASES
+
 Model = Annotated[
-    str, typer.Option(help="demo (bundled), mixtral, a hub id, or a folder with safetensors.")
+    str,
+    typer.Option(help=f"A hub id, a folder with safetensors, or one of {', '.join(ALIASES)}."),
 ]
 Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")]
 Dataset = Annotated[
@@ -40,11 +43,28 @@ Precision = Annotated[
     ),
 ]
 Quantize = Annotated[
-    bool,
+    str,
     typer.Option(
-        "--quantize/--no-quantize",
-        help="Load linear layers in 4 bits (needs a GPU); routers stay as they are.",
+        metavar="[4bit|8bit|none]",
+        help="Load the experts' and all linear weights in 4 or 8 bits; routers stay as they are. "
+        "--quantize alone is 4bit, --no-quantize is none. auto: 4bit on a GPU that the full model "
+        "does not fit.",
     ),
+]
+DeviceMap = Annotated[
+    str | None,
+    typer.Option(
+        help="cpu, cuda, cuda:1, ...; or auto, balanced, sequential: spread over all devices. "
+        "Default: the GPU if there is one."
+    ),
+]
+AttnImplementation = Annotated[
+    str | None,
+    typer.Option(help="sdpa, eager, flash_attention_2, ... Default: what transformers chooses."),
+]
+TrustRemoteCode = Annotated[
+    bool,
+    typer.Option("--trust-remote-code", help="Run the code in the model's repository."),
 ]
 NumExperts = Annotated[
     int | None,
@@ -79,3 +99,17 @@ Input = Annotated[
     Path | None,
     typer.Option(help="A routing_stats .parquet or .csv made anywhere, instead of a run."),
 ]
+
+
+def spelled_out(words: list[str]) -> list[str]:
+    """Return a command's words with a value for `--quantize` alone and for `--no-quantize`."""
+    full = []
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        option = word.replace("_", "-")
+        if option == "--no-quantize":
+            full += ["--quantize", "none"]
+        elif option == "--quantize" and following not in ("4bit", "8bit", "none", "auto"):
+            full += ["--quantize", "4bit"]
+        else:
+            full.append(word)
+    return full

@@ -72,7 +72,10 @@ def pipeline(
     windows: bool = False,
     create_splits: bool = False,
     dtype: str = "auto",
-    quantize: bool = False,
+    quantize: str = "auto",
+    device_map: str | None = None,
+    attn_implementation: str | None = None,
+    trust_remote_code: bool = False,
     num_experts: int | None = None,
     layer: str = "0",
     frequency_threshold: int = 50,
@@ -82,7 +85,7 @@ def pipeline(
     """Capture one run, build the marts, and write its results; return what was found.
 
     Args:
-        model: demo (bundled), mixtral, a hub id, or a folder with safetensors.
+        model: demo (bundled), another alias, a hub id, or a folder with safetensors.
         revision: branch, tag or commit of a hub model.
         dataset: pydoc (bundled), c4, wikitext, a hub id, or a local file or folder.
         num_samples: number of samples to take.
@@ -92,7 +95,10 @@ def pipeline(
         windows: cut long samples into consecutive windows instead.
         create_splits: also write the prepared samples as train, validation and test files.
         dtype: float32, bfloat16, float16 or auto.
-        quantize: load linear layers in 4 bits (needs a GPU).
+        quantize: 4bit, 8bit, none, or auto: 4bit on a GPU that the full model does not fit.
+        device_map: a device, or auto, balanced, sequential; default: the GPU if there is one.
+        attn_implementation: sdpa, eager, flash_attention_2, ...; default: transformers' choice.
+        trust_remote_code: run the code in the model's repository.
         num_experts: stop if the model has another number of experts.
         layer: index among the MoE layers that is validated and drawn, or all.
         frequency_threshold: fast path: a token occurs more often than this.
@@ -111,6 +117,9 @@ def pipeline(
         create_splits=create_splits,
         dtype=dtype,
         quantize=quantize,
+        device_map=device_map,
+        attn_implementation=attn_implementation,
+        trust_remote_code=trust_remote_code,
         num_experts=num_experts,
         layer=layer,
         frequency_threshold=frequency_threshold,

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from warehouse.errors import GatehouseError
 
@@ -28,7 +29,10 @@ class RunRequest:
     windows: bool = False
     create_splits: bool = False
     dtype: str = "auto"
-    quantize: bool = False
+    quantize: str = "auto"
+    device_map: str | None = None
+    attn_implementation: str | None = None
+    trust_remote_code: bool = False
     num_experts: int | None = None
     layer: str = "0"
     frequency_threshold: int = 50
@@ -41,6 +45,18 @@ class RunRequest:
         require(self.first_sample >= 0, "first_sample", "0 or more")
         check_thresholds(self.frequency_threshold, self.entropy_threshold)
         parse_layer(self.layer)
+
+    @property
+    def loading(self) -> dict[str, Any]:
+        """How the model is loaded: the parameters that `models.zoo.resolve` takes."""
+        return {
+            "revision": self.revision,
+            "dtype": self.dtype,
+            "quantize": self.quantize,
+            "device_map": self.device_map,
+            "attn_implementation": self.attn_implementation,
+            "trust_remote_code": self.trust_remote_code,
+        }
 
     @property
     def moe_index(self) -> int | None:

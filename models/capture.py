@@ -88,21 +88,21 @@ class RoutingTap:
                 scoring is of no known kind.
         """
         device = self.model.get_input_embeddings().weight.device  # type: ignore[operator]
-        token_ids, mask = token_ids.to(device), mask.to(device)
         inputs, decoder_mask = decoder_inputs(self.model, token_ids, mask)
+        # before the forward pass: later it would wait for the GPU, which then waits for the reading
+        masks = {"encoder": mask.flatten(), "decoder": decoder_mask.flatten()}
+        rows = {stack: each.nonzero().squeeze(1).to(device) for stack, each in masks.items()}
+        inputs = {name: each.to(device) for name, each in inputs.items()}
+        token_ids, mask = token_ids.to(device), mask.to(device)
         self._seen = [[[] for _ in watches] for watches in self._watches]
         for site in self.sites:
             site.reader.start()
         try:
             self._part(input_ids=token_ids, attention_mask=mask.long(), use_cache=False, **inputs)
-            masks = {"encoder": mask.flatten(), "decoder": decoder_mask.flatten()}
-            rows = {stack: each.nonzero().squeeze(1) for stack, each in masks.items()}
-            return to_host(
-                [
-                    self._read(site, masks[site.stack].numel(), rows[site.stack])
-                    for site in self.sites
-                ]
-            )
+            layers = [
+                self._read(site, masks[site.stack].numel(), rows[site.stack]) for site in self.sites
+            ]
+            return to_host(layers, [rows[site.stack] for site in self.sites])
         finally:
             self._seen = None
 
@@ -120,7 +120,7 @@ class RoutingTap:
     def _read(
         self, site: RouterSite, positions: int, real: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return (ids, weights, entropy, confidence) of the real rows, weight-descending."""
+        """Return (ids, weights, entropy, confidence) of all rows, pads among them."""
         routing = self._routing(site)
         rows = {len(field) for field in (routing.logits, routing.ids, routing.weights)}
         if rows != {positions}:
@@ -128,15 +128,12 @@ class RoutingTap:
                 f"{site.router_path} routed {' or '.join(map(str, sorted(rows)))} rows for "
                 f"{positions} token positions: Gatehouse does not read this family yet"
             )
-        real = real.to(routing.ids.device)
-        logits, ids, weights = (
-            field.index_select(0, real) for field in (routing.logits, routing.ids, routing.weights)
-        )
         if site.moe_index not in self._scoring:
-            self._scoring[site.moe_index] = _identify(site, logits, ids, weights)
-        entropy, confidence = distribution(logits, self._scoring[site.moe_index][0])
-        order = weights.argsort(dim=1, descending=True, stable=True)
-        return ids.gather(1, order), weights.gather(1, order), entropy, confidence
+            fields = (routing.logits, routing.ids, routing.weights)
+            first = (field.index_select(0, real.to(field.device)) for field in fields)
+            self._scoring[site.moe_index] = _identify(site, *first)
+        kind, _ = self._scoring[site.moe_index]
+        return routing.ids, routing.weights, *distribution(routing.logits, kind)
 
     def _routing(self, site: RouterSite) -> Routing:
         assert self._seen is not None

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import pyarrow as pa
@@ -39,25 +40,37 @@ class LayerRouting:
         )
 
 
-def to_host(layers: list[Fields]) -> list[LayerRouting]:
-    """Return (ids, weights, entropy, confidence) of every layer as arrays, one copy per field."""
-    experts, weights, entropy, confidence = (
-        _copy([layer[field] for layer in layers], dtype)
-        for field, dtype in enumerate((torch.int32, torch.float16, torch.float32, torch.float32))
+def to_host(layers: list[Fields], rows: list[torch.Tensor]) -> list[LayerRouting]:
+    """Return the routing in some rows of every layer, as arrays, weight-descending.
+
+    Layers of one shape go together: a few operations and one copy per field, however many there
+    are.
+
+    Args:
+        layers: (ids [N, k], weights [N, k], entropy [N], confidence [N]) of each.
+        rows: [T] integers below N for each layer, the same for layers of one shape.
+    """
+    found = []
+    for _, group in groupby(zip(layers, rows, strict=True), key=lambda pair: pair[0][0].shape):
+        alike, (chosen, *_) = zip(*group, strict=True)
+        found += _alike_to_host(alike, chosen)
+    return found
+
+
+def _alike_to_host(layers: Sequence[Fields], rows: torch.Tensor) -> list[LayerRouting]:
+    device = layers[0][0].device
+    ids, weights, entropy, confidence = (
+        torch.stack([each.to(device) for each in field]).index_select(1, rows.to(device))
+        for field in zip(*layers, strict=True)
     )
-    return [
-        LayerRouting(chosen.astype(np.uint16), *others)
-        for chosen, *others in zip(experts, weights, entropy, confidence, strict=True)
-    ]
-
-
-def _copy(tensors: list[torch.Tensor], dtype: torch.dtype) -> list[np.ndarray]:
-    """Return tensors of any shapes as arrays, gathered on one device and copied together."""
-    device = tensors[0].device
-    flat = torch.cat([tensor.to(device, dtype).flatten() for tensor in tensors]).cpu().numpy()
-    ends = np.cumsum([tensor.numel() for tensor in tensors])
-    parts = np.split(flat, ends[:-1])
-    return [part.reshape(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
+    # sorting costs more than all the rest, and half of the families give this order already
+    if not (weights[..., :-1] >= weights[..., 1:]).all():
+        order = weights.argsort(dim=2, descending=True, stable=True)
+        ids, weights = ids.gather(2, order), weights.gather(2, order)
+    # int16 holds the bits of uint16, which not every device converts to
+    arrays = (ids.to(torch.int16), weights.to(torch.float16), entropy, confidence)
+    experts, *others = (array.cpu().numpy() for array in arrays)
+    return [LayerRouting(*each) for each in zip(experts.view(np.uint16), *others, strict=True)]
 
 
 def keys_of(windows: list[TokenWindow]) -> np.ndarray:

@@ -11,17 +11,17 @@ from typing import Any
 
 # before the hub's client is imported, which reads it: nobody asked for usage counts to be sent
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+# before transformers' kernels are: those of the hub are downloaded code, and replace what is hooked
+os.environ["USE_HUB_KERNELS"] = "0"
 
 import huggingface_hub
+import torch
 import transformers
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
+from models.aliases import ALIASES
 from warehouse.errors import GatehouseError
 
-ALIASES = {
-    "demo": str(Path(__file__).parent / "demo"),
-    "mixtral": "mistralai/Mixtral-8x7B-v0.1",
-}
 CONNECT_SECONDS = 10.0
 
 
@@ -29,13 +29,15 @@ CONNECT_SECONDS = 10.0
 class Source:
     """A model's files: a folder, or the hub's at `commit` (None for a folder).
 
-    Where the hub is not reached, only what its cache holds can be read.
+    Where the hub is not reached, only what its cache holds can be read. Code among the files runs
+    only if `trust_remote_code`.
     """
 
     name: str
     location: str
     commit: str | None
     cached_only: bool
+    trust_remote_code: bool = False
 
     def read(self, loader: Any, **options: Any) -> Any:
         """Return `loader.from_pretrained(...)` of these files, without transformers' own output.
@@ -43,16 +45,19 @@ class Source:
         Raises:
             GatehouseError: no network and not in the cache, or files that cannot be loaded.
         """
-        with self.errors(), _quiet():
+        with self.errors(), quiet():
             return loader.from_pretrained(
                 self.location,
                 revision=self.commit,
                 local_files_only=self.cached_only,
+                trust_remote_code=self.trust_remote_code,
                 **options,
             )
 
     def fingerprint(self, config: Any) -> str:
         """Return the hub's commit, or 16 digits of the SHA-256 of a folder's config and weights.
+
+        Of a folder whose code is trusted, that code counts too.
 
         Raises:
             GatehouseError: a folder without safetensors.
@@ -67,7 +72,8 @@ class Source:
                 "save_pretrained(safe_serialization=True); pickled weights are not read"
             )
         digest = hashlib.sha256()
-        for path in [folder / "config.json", *weights]:
+        code = sorted(folder.glob("*.py")) if self.trust_remote_code else []
+        for path in [folder / "config.json", *weights, *code]:
             with open(path, "rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         return digest.hexdigest()[:16]
@@ -77,7 +83,19 @@ class Source:
         """Turn what transformers and the hub raise into one line with the way out."""
         try:
             yield
+        except GatehouseError:
+            raise
+        except torch.OutOfMemoryError as error:
+            raise GatehouseError(
+                f"{self.name!r} does not fit the GPU: add --quantize 4bit, --device-map auto to "
+                "spread it over all GPUs and the CPU, or --device-map cpu"
+            ) from error
         except Exception as error:  # of transformers, safetensors, or the hub's HTTP library
+            if "trust_remote_code" in str(error) and not self.trust_remote_code:
+                raise GatehouseError(
+                    f"{self.name!r} needs --trust-remote-code: it runs code from the model's "
+                    "repository, so read that first"
+                ) from error
             if self.cached_only:
                 raise GatehouseError(
                     f"cannot load model {self.name!r}: there is no network, and the hub's cache "
@@ -86,15 +104,17 @@ class Source:
             raise _cannot_load(self.name, error) from error
 
 
-def find_source(name: str, revision: str | None = None) -> Source:
+def find_source(name: str, revision: str | None = None, trust_remote_code: bool = False) -> Source:
     """Return the source of an alias, a hub id or a folder; the hub is asked once, for the commit.
 
     Raises:
-        GatehouseError: a name that is none of these, or that the hub does not know.
+        GatehouseError: a name that is none of these, that the hub does not know, or a repository
+            without safetensors.
     """
     location = ALIASES.get(name, name)
     if location and Path(location).is_dir():
-        return Source(name if name in ALIASES else str(Path(name).resolve()), location, None, False)
+        known = name if name in ALIASES else str(Path(name).resolve())
+        return Source(known, location, None, False, trust_remote_code)
     if not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", location):
         raise GatehouseError(
             f"unknown model {name!r}: name one of {', '.join(ALIASES)}, a hub id such as "
@@ -114,8 +134,15 @@ def find_source(name: str, revision: str | None = None) -> Source:
     except HfHubHTTPError as error:
         raise _cannot_load(name, error) from error
     except Exception:  # the HTTP library below the hub's client changes, and its errors with it
-        return Source(name, location, revision or _latest_cached(location), True)
-    return Source(name, location, found.sha, False)
+        commit = revision or _latest_cached(location)
+        return Source(name, location, commit, True, trust_remote_code)
+    files = [each.rfilename for each in found.siblings or []]
+    if files and not any(file.endswith(".safetensors") for file in files):
+        raise GatehouseError(
+            f"{name!r} has no .safetensors file on the hub: name a --revision that has (the hub "
+            "keeps conversions as refs/pr/NUMBER); pickled weights are not read"
+        )
+    return Source(name, location, found.sha, False, trust_remote_code)
 
 
 def _latest_cached(location: str) -> str | None:
@@ -136,11 +163,16 @@ def _cannot_load(name: str, error: Exception) -> GatehouseError:
         return GatehouseError(
             f"cannot load model {name!r}: check the name, the revision or the folder ({text[:160]})"
         )
+    if "above report" in text:  # a table of transformers, which is not shown
+        return GatehouseError(
+            f"cannot load model {name!r}: its weights are not of the shapes that its config tells "
+            "(an incomplete checkpoint, or another model's), or memory ran out as they were read"
+        )
     return GatehouseError(f"cannot load model {name!r}: transformers cannot read it ({text[:160]})")
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence transformers' progress bars and the report on the unused LM head."""
     verbosity = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()

@@ -1,62 +1,102 @@
-"""What a model is made of, told from its plan, and one sentence through it."""
+"""What a model is made of, told from its plan or from what was loaded; one sentence through it."""
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from models.batches import pad
 from models.capture import RoutingTap
-from models.zoo import LoadedModel, ModelPlan
+from models.quantization import BLOCK, quantizable, stored_bytes
+from models.routers import RouterSite, find_sites
+from models.zoo import DTYPES, LoadedModel, ModelPlan
 from warehouse.records import TokenWindow
 
-BITS = {"float32": 32, "bfloat16": 16, "4bit": 4}
+PARTS = ("experts", "attention", "embeddings", "routers", "other")
+PRECISIONS = ("float32", "bfloat16", *reversed(BLOCK))
 
 
 @dataclass(frozen=True)
 class Structure:
-    """The MoE structure of a backbone: numbers of parameters, and bytes by precision."""
+    """The MoE structure of a backbone.
+
+    Attributes:
+        layers: blocks of the stacks that hold MoE layers.
+        sites: the MoE layers, on the meta device.
+        parameters: number of parameters by part, of `PARTS`.
+        active: parameters that compute one token: of the experts, top-k of each layer.
+        memory: bytes of all weights by precision, of `PRECISIONS`; what a quantisation leaves as
+            it is counts in bfloat16.
+    """
 
     layers: int
-    moe_layers: tuple[int, ...]
-    experts: tuple[int, ...]
-    top_k: tuple[int, ...]
-    router_paths: tuple[str, ...]
-    parameters: int
-    expert_parameters: int
-
-    def gigabytes(self, precision: str) -> float:
-        """Return the weights' size in GB at a precision of `BITS`."""
-        return self.parameters * BITS[precision] / 8e9
+    sites: tuple[RouterSite, ...]
+    parameters: dict[str, int]
+    active: int
+    memory: dict[str, int]
 
     def __str__(self) -> str:
-        share = self.expert_parameters / self.parameters
-        sizes = ", ".join(f"{self.gigabytes(name):.3g} GB in {name}" for name in BITS)
+        total = sum(self.parameters.values())
+        experts, routers = self.parameters["experts"], self.parameters["routers"]
+        sizes = ", ".join(f"{_size(self.memory[name])} in {name}" for name in PRECISIONS)
         return "\n".join(
             [
-                f"layers         {self.layers}, of them MoE: {len(self.moe_layers)} "
-                f"(blocks {_ranges(self.moe_layers)})",
-                f"experts        {_distinct(self.experts)} a layer, top-{_distinct(self.top_k)}",
-                f"routers        {self.router_paths[0]} … {self.router_paths[-1]}",
-                f"parameters     {self.parameters:,} in the backbone, {share:.1%} in experts",
-                f"memory         {sizes} (all weights at that precision)",
+                f"layers         {self.layers}, of them MoE: "
+                f"{len({(site.stack, site.block) for site in self.sites})}",
+                *(f"MoE            {line}" for line in _groups(self.sites)),
+                f"parameters     {total:,} in the backbone: experts {experts:,} "
+                f"({experts / total:.1%}), routers {routers:,}, "
+                f"elsewhere {total - experts - routers:,}",
+                f"active         {self.active:,} a token",
+                f"memory         {sizes}",
+                "               (4bit and 8bit: routers, embeddings and norms in bfloat16)",
             ]
         )
 
 
-def analyze(plan: ModelPlan) -> Structure:
-    """Return the structure of a plan; nothing is downloaded beyond the config."""
+def analyze(skeleton: nn.Module) -> Structure:
+    """Return the structure of a backbone, as a plan has it: on the meta device, no weights."""
+    sites = find_sites(skeleton)
+    counts = dict.fromkeys(PARTS, 0)
+    for part, _, tensor in _weights(skeleton):
+        counts[part] += tensor.numel()
+    idle = sum(_idle(parameter, site) for site in sites for parameter in site.experts.parameters())
     return Structure(
-        layers=plan.config.get_text_config().num_hidden_layers,
-        moe_layers=tuple(site.layer for site in plan.sites),
-        experts=tuple(site.num_experts for site in plan.sites),
-        top_k=tuple(site.top_k for site in plan.sites),
-        router_paths=tuple(site.router_path for site in plan.sites),
-        parameters=sum(parameter.numel() for parameter in plan.skeleton.parameters()),
-        expert_parameters=sum(
-            parameter.numel() for site in plan.sites for parameter in site.experts.parameters()
-        ),
+        layers=_layers(skeleton, sites),
+        sites=tuple(sites),
+        parameters=counts,
+        active=sum(counts.values()) - idle,
+        memory={name: planned_bytes(skeleton, name) for name in PRECISIONS},
     )
+
+
+def planned_bytes(skeleton: nn.Module, precision: str) -> int:
+    """Return the bytes that a model's weights take at a precision of `PRECISIONS`."""
+    width = DTYPES.get(precision, torch.bfloat16).itemsize
+    names = quantizable(skeleton) if precision in BLOCK else set()
+    return sum(
+        stored_bytes(tensor.numel(), precision) if name in names else tensor.numel() * width
+        for _, name, tensor in _weights(skeleton)
+    )
+
+
+def weight_bytes(model: nn.Module) -> dict[str, int]:
+    """Return the bytes that a loaded model's weights really take, by part of `PARTS`."""
+    taken = dict.fromkeys(PARTS, 0)
+    for part, _, tensor in _weights(model):
+        taken[part] += tensor.numel() * tensor.element_size()
+    return taken
+
+
+def weights_line(loaded: LoadedModel) -> str:
+    """Return one line on the weights in memory: their bytes in all and by part, and where."""
+    taken = weight_bytes(loaded.model)
+    places = sorted({str(tensor.device) for _, _, tensor in _weights(loaded.model)})
+    parts = ", ".join(f"{part} {_size(taken[part])}" for part in PARTS)
+    return f"weights: {_size(sum(taken.values()))} on {', '.join(places)}: {parts}"
 
 
 def download(plan: ModelPlan) -> Path:
@@ -70,13 +110,23 @@ def download(plan: ModelPlan) -> Path:
         return Path(source.location)
     from huggingface_hub import snapshot_download
 
+    code = ["*.py"] if source.trust_remote_code else []
     with source.errors():
         return Path(
             snapshot_download(
                 source.location,
                 revision=source.commit,
                 local_files_only=source.cached_only,
-                allow_patterns=["*.safetensors", "*.json", "tokenizer*", "*.txt"],
+                allow_patterns=[
+                    "*.safetensors",
+                    "*.json",
+                    "tokenizer*",
+                    "*.txt",
+                    "*.tiktoken",
+                    *code,
+                ],
+                # the same weights once more, as their makers' own programs read them
+                ignore_patterns=["*/*", "consolidated*"],
             )
         )
 
@@ -95,11 +145,54 @@ def route(loaded: LoadedModel, text: str) -> list[tuple[str, list[list[int]]]]:
     ]
 
 
-def _distinct(values: tuple[int, ...]) -> str:
-    return " or ".join(map(str, sorted(set(values))))
+def _weights(model: nn.Module) -> Iterator[tuple[str, str, torch.Tensor]]:
+    """Yield (part of `PARTS`, name, parameter) of every parameter, shared ones once."""
+    sites = find_sites(model)
+    known = {id(each): "experts" for site in sites for each in site.experts.parameters()}
+    known |= {id(each): "routers" for site in sites for each in site.router.parameters()}
+    embeddings = {
+        id(each)
+        for module in model.modules()
+        if isinstance(module, nn.Embedding)
+        for each in module.parameters()
+    }
+    for name, parameter in model.named_parameters():
+        other = "attention" if re.search(r"(attn|attention)\.", name, re.IGNORECASE) else "other"
+        other = "embeddings" if id(parameter) in embeddings else other
+        yield known.get(id(parameter), other), name, parameter
 
 
-def _ranges(values: tuple[int, ...]) -> str:
-    if values == tuple(range(values[0], values[-1] + 1)):
+def _idle(parameter: torch.Tensor, site: RouterSite) -> int:
+    """Return the part of an experts' parameter that one token does not meet."""
+    # a router may have classes without parameters: stacked experts tell their own number
+    experts = len(parameter) if parameter.ndim == 3 else site.num_experts
+    return parameter.numel() - parameter.numel() * site.top_k // experts
+
+
+def _layers(model: nn.Module, sites: list[RouterSite]) -> int:
+    """Return the length of the module lists whose blocks hold the MoE layers."""
+    lists = {re.split(r"\.\d+\.", site.router_path)[0] for site in sites}
+    return sum(len(list(model.get_submodule(path).children())) for path in lists)
+
+
+def _groups(sites: tuple[RouterSite, ...]) -> list[str]:
+    """Return a line for all MoE layers alike: routers, blocks, experts, top-k, scoring."""
+    groups: dict[tuple[str, int, int, str], list[int]] = {}
+    for site in sites:
+        path = re.sub(r"\.\d+\.", ".*.", site.router_path, count=1)
+        scoring = site.scoring or "scoring known after the first batch"
+        groups.setdefault((path, site.num_experts, site.top_k, scoring), []).append(site.block)
+    return [
+        f"{path} in blocks {_ranges(blocks)}: {experts} experts a layer, top-{top_k}, {scoring}"
+        for (path, experts, top_k, scoring), blocks in groups.items()
+    ]
+
+
+def _size(number: int) -> str:
+    return f"{number / 1e9:.3g} GB" if number >= 1e9 else f"{number / 1e6:.3g} MB"
+
+
+def _ranges(values: list[int]) -> str:
+    if values == list(range(values[0], values[-1] + 1)) and len(values) > 1:
         return f"{values[0]}-{values[-1]}"
     return ", ".join(map(str, values))

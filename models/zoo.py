@@ -7,15 +7,28 @@ loaded = plan.load()                 # weights, tokenizer, device
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import version
 from typing import Any
 
 import torch
-import transformers
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
+from models.loading import (
+    auto_class,
+    backbone,
+    check_attention,
+    check_device,
+    check_weights,
+    choose_quantization,
+    dequantizing,
+    device_name,
+    gpu_bytes,
+    loaded_config,
+)
+from models.quantizer import BlockwiseConfig
 from models.routers import RouterSite, find_sites
-from models.source import Source, find_source
+from models.source import Source, find_source, quiet
 from warehouse.errors import GatehouseError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -44,6 +57,7 @@ class ModelPlan:
     config: Any
     dtype: str
     quantization: str
+    device_map: str
     attention_implementation: str
     experts_implementation: str
     fingerprint: str
@@ -55,6 +69,11 @@ class ModelPlan:
         """The alias or hub id as the user wrote it, or the folder's full path."""
         return self.source.name
 
+    @property
+    def device_name(self) -> str:
+        """What a run's record calls the devices."""
+        return device_name(self.device_map)
+
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The tokenizer, read once.
@@ -65,53 +84,74 @@ class ModelPlan:
         return self.source.read(AutoTokenizer)
 
     def load(self) -> LoadedModel:
-        """Load weights (safetensors only) onto the GPU where there is one.
+        """Load weights (safetensors only) onto the plan's devices.
 
         Raises:
-            GatehouseError: no network and not in the cache, no safetensors, or a damaged file.
+            GatehouseError: no network and not in the cache, no safetensors, a damaged or
+                incomplete checkpoint, or not enough memory.
         """
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        options: dict[str, Any] = {"device_map": device}
+        quantization = dequantizing(self.config)
         if self.quantization != "none":
-            options["quantization_config"] = _quantization()
-        model = self.source.read(
-            AutoModel,
+            quantization = BlockwiseConfig(self.quantization)
+        model, found = self.source.read(
+            auto_class(self.config),
+            config=self.config,
             dtype=DTYPES[self.dtype],
             use_safetensors=True,
             attn_implementation=self.attention_implementation,
-            **options,
+            device_map=self.device_map,
+            output_loading_info=True,
+            **({"quantization_config": quantization} if quantization else {}),
         )
-        return LoadedModel(model.eval(), self.tokenizer)
+        check_weights(self.name, found)
+        return LoadedModel(backbone(model, self.config).eval(), self.tokenizer)
 
 
 def resolve(
-    name: str, *, revision: str | None = None, dtype: str = "auto", quantize: bool = False
+    name: str,
+    *,
+    revision: str | None = None,
+    dtype: str = "auto",
+    quantize: str = "auto",
+    device_map: str | None = None,
+    attn_implementation: str | None = None,
+    trust_remote_code: bool = False,
 ) -> ModelPlan:
-    """Return the plan of a model: an alias of `source.ALIASES`, a hub id, or a local folder.
+    """Return the plan of a model: an alias of `aliases.ALIASES`, a hub id, or a local folder.
 
     Args:
         name: what the user wrote.
         revision: branch, tag or commit on the hub.
         dtype: float32, bfloat16, float16, or auto: the checkpoint's own on a GPU, float32 on a
             CPU, where half precision is slower or absent.
-        quantize: 4-bit linear layers (bitsandbytes); needs a GPU. Routers stay as they are.
+        quantize: 4bit, 8bit, none, or auto: 4bit on a GPU that the full model does not fit.
+        device_map: a device, or auto, balanced, balanced_low_0, sequential (over all devices);
+            the GPU where there is one unless named.
+        attn_implementation: sdpa, eager, flash_attention_2, ...; transformers' choice unless
+            named.
+        trust_remote_code: whether code from the model's repository may run.
 
     Raises:
-        GatehouseError: unknown model, no network, or no MoE layers.
+        GatehouseError: unknown model or option, no network, or no MoE layers.
     """
     if dtype not in ("auto", *DTYPES):
         raise GatehouseError(f"unknown dtype {dtype!r}: auto, {', '.join(DTYPES)}")
-    if quantize and not torch.cuda.is_available():
-        raise GatehouseError("--quantize needs a GPU: leave it out to run in full precision")
-    source = find_source(name, revision)
-    config = source.read(AutoConfig)
-    with source.errors(), torch.device("meta"):
-        skeleton = AutoModel.from_config(config)
+    device_map = check_device(device_map)
+    source = find_source(name, revision, trust_remote_code)
+    config = loaded_config(source.read(AutoConfig))
+    capacity = gpu_bytes(device_map)
+    dtype = _dtype(config, dtype, on_gpu=capacity is not None)
+    check_attention(attn_implementation, dtype)
+    skeleton = _skeleton(source, config, attn_implementation)
+    weights = sum(parameter.numel() for parameter in skeleton.parameters())
     return ModelPlan(
         source=source,
         config=config,
-        dtype=_dtype(config, dtype),
-        quantization="4bit" if quantize else "none",
+        dtype=dtype,
+        quantization=choose_quantization(
+            quantize, config, weights * DTYPES[dtype].itemsize, capacity
+        ),
+        device_map=device_map,
         attention_implementation=skeleton.config._attn_implementation,
         experts_implementation=str(getattr(skeleton.config, "_experts_implementation", "none")),
         fingerprint=source.fingerprint(config),
@@ -144,33 +184,35 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
     return hashlib.sha256(described.encode()).hexdigest()[:16]
 
 
-def versions() -> str:
+def versions(quantization: str = "none") -> str:
     """Return the versions that a run's record names."""
-    return f"torch {torch.__version__}, transformers {transformers.__version__}"
+    names = ["torch", "transformers", *(["bitsandbytes"] if quantization != "none" else [])]
+    return ", ".join(f"{name} {version(name)}" for name in names)
 
 
-def device_name() -> str:
-    """Return the name of the device that captures."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    return f"CPU, {torch.get_num_threads()} threads"
+def _skeleton(source: Source, config: Any, attention: str | None) -> Any:
+    """Return the backbone on the meta device."""
+    options = {"attn_implementation": attention} if attention else {}
+    try:
+        with source.errors(), quiet(), torch.device("meta"):
+            model = auto_class(config).from_config(
+                config, trust_remote_code=source.trust_remote_code, **options
+            )
+    except GatehouseError as error:
+        if attention and "attention" in str(error).lower():
+            raise GatehouseError(
+                f"{source.name!r} does not run with --attn-implementation {attention}: leave it "
+                "out, or name eager"
+            ) from error
+        raise
+    return backbone(model, config)
 
 
-def _dtype(config: Any, dtype: str) -> str:
+def _dtype(config: Any, dtype: str, *, on_gpu: bool) -> str:
     if dtype != "auto":
         return dtype
-    if not torch.cuda.is_available():
+    if not on_gpu:
         return "float32"
-    stored = str(getattr(config, "dtype", None) or "float32").removeprefix("torch.")
-    return stored if stored in DTYPES else "float32"
-
-
-def _quantization() -> Any:
-    from transformers import BitsAndBytesConfig
-
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_compute_dtype=torch.bfloat16,
-        llm_int8_skip_modules=["gate", "router", "lm_head"],
-    )
+    stored = getattr(config, "dtype", None) or getattr(config.get_text_config(), "dtype", None)
+    name = str(stored or "float32").removeprefix("torch.")
+    return name if name in DTYPES else "float32"

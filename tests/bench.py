@@ -1,4 +1,4 @@
-"""`make bench`: what capture costs over the plain forward pass, on the bundled model and text.
+"""`make bench`: what landing events costs over the plain forward pass, on the bundled model.
 
 Rounds are interleaved and the figure is the median of the rounds' ratios, so that a busy machine
 slows both sides alike. Printed beside the budgets of the design.
@@ -45,13 +45,11 @@ def main() -> None:
         windows, _ = tokenize(samples, loaded.encode, max_length=512, windows=False)
         plan = list(batches(windows, token_budget=TOKEN_BUDGET))
         tokens = sum(len(window.token_ids) for window in windows)
-        plain, tapped, whole = measure(loaded, samples, plan, folder)
+        plain, whole = measure(loaded, samples, plan, folder)
         size = (folder / "events.parquet").stat().st_size
     table = Table("what", "measured", "budget")
-    capture_ratio = statistics.median(b / a for a, b in zip(plain, tapped, strict=True))
     whole_ratio = statistics.median(b / a for a, b in zip(plain, whole, strict=True))
     table.add_row("plain forward", f"{tokens / statistics.median(plain):,.0f} tokens/s", "")
-    table.add_row("capture, all layers / plain forward", f"{capture_ratio:.3f}", "1.03")
     table.add_row("tokens in to shards on disk / plain forward", f"{whole_ratio:.3f}", "1.08")
     table.add_row("landed bytes per event", f"{size / (tokens * 4):.1f}", "13")
     table.add_row("gatehouse --help", f"{help_seconds():.2f} s", "0.4 s")
@@ -61,7 +59,7 @@ def main() -> None:
 def measure(
     loaded, samples, plan: list[list[TokenWindow]], folder: Path
 ) -> tuple[list[float], ...]:
-    """Return the seconds of each round: plain forward, tapped forward, and the whole step."""
+    """Return the seconds of each round: plain forward and the whole step."""
 
     @torch.inference_mode()
     def plain() -> None:
@@ -69,18 +67,13 @@ def measure(
             token_ids, mask = pad(batch)
             loaded.model(input_ids=token_ids, attention_mask=mask.long(), use_cache=False)
 
-    def tapped() -> None:
-        with RoutingTap(loaded.model) as tap:
-            for batch in plan:
-                tap.run(*pad(batch))
-
     def whole() -> None:
         windows, _ = tokenize(samples, loaded.encode, max_length=512, windows=False)
         with RoutingTap(loaded.model) as tap:
             events = capture(tap, batches(windows, token_budget=TOKEN_BUDGET))
         write_events(folder / "events.parquet", events)
 
-    works = (plain, tapped, whole)
+    works = (plain, whole)
     for work in works:
         work()
     rounds = [[seconds(work) for work in works] for _ in range(ROUNDS)]

@@ -29,9 +29,8 @@ HERE = {
     "mistralai/Mixtral-8x7B-v0.1": "demo",
     "c4": "pydoc",
     "wikitext": "pydoc",
-    "--quantize": "--no-quantize",
 }
-"""What cannot be downloaded here, and the GPU that is not, replaced by what is bundled."""
+"""What cannot be downloaded here, replaced by what is bundled."""
 
 
 def bundled(command: str) -> list[str]:

@@ -80,6 +80,7 @@ RUNS = pa.schema(
         ("quantization", pa.string()),
         ("attention_implementation", pa.string()),
         ("experts_implementation", pa.string()),
+        ("trust_remote_code", pa.bool_()),
         ("lake_version", pa.int32()),
         ("shards", pa.int32()),
         ("batch_size", pa.int32()),
@@ -138,6 +139,7 @@ class RunSpec:
     quantization: str
     attention_implementation: str
     experts_implementation: str
+    trust_remote_code: bool
 
     @property
     def run_id(self) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from flows import cli
+from flows import cli, options
+from warehouse.lake import Lake
 
 
 def gatehouse(monkeypatch, capfd, *arguments: object) -> tuple[int, str, str]:
@@ -91,6 +92,9 @@ BAD_INPUT = {
     "input and run": (["validate", "--input", "x.parquet", "--run", "y"], "exclude each other"),
     "missing input": (["validate", "--input", "/no/such.parquet"], "/no/such.parquet"),
     "unknown dtype": (["fetch", "--dtype", "fp8"], "unknown dtype"),
+    "unknown quantization": (["fetch", "--quantize=3bit"], "unknown quantization '3bit'"),
+    "no such device": (["capture", "--device-map", "cuda:77"], "no such device here"),
+    "unknown attention": (["fetch", "--attn-implementation", "x"], "unknown attention impl"),
     "not a number": (["run", "--num-samples", "many"], "'--num-samples': Input should be"),
     "unknown option": (["run", "--no-such"], "No such option: --no-such"),
     "unknown command": (["rum"], "No such command 'rum'"),
@@ -187,9 +191,50 @@ def test_unknown_runs_and_layers_are_refused(run, captured):
 
 def test_fetch_tells_the_structure_and_routes_a_sentence(run, tiny_mixtral):
     code, out, _ = run("fetch", tiny_mixtral, "--analyze_structure")
-    assert code == 0 and "4 a layer, top-2" in out
+    assert code == 0 and "4 experts a layer, top-2, softmax" in out
     code, out, _ = run("fetch", "--model", "demo", "--test")
     assert code == 0 and "'<s>'" in out and len(out.splitlines()) > 10
+    assert "weights: 15.5 MB on cpu: experts 12.6 MB" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["run", "--quantize"], ["run", "--quantize", "4bit"]),
+        (["run", "--quantize", "--no-such"], ["run", "--quantize", "4bit", "--no-such"]),
+        (["fetch", "--quantize", "olmoe"], ["fetch", "--quantize", "4bit", "olmoe"]),
+        (["fetch", "--quantize", "8bit"], ["fetch", "--quantize", "8bit"]),
+        (["fetch", "--quantize=8bit"], ["fetch", "--quantize=8bit"]),
+        (["run", "--no_quantize"], ["run", "--quantize", "none"]),
+        (["run", "--no-quantize", "--layer", "1"], ["run", "--quantize", "none", "--layer", "1"]),
+    ],
+)
+def test_quantize_may_stand_alone(words, meant):
+    assert options.spelled_out(words) == meant
+
+
+def test_how_a_model_is_loaded_is_part_of_the_run(run, home, texts, tiny_mixtral):
+    shared = ["capture", "--model", tiny_mixtral, "--dataset", texts]
+    for chosen in (["--quantize"], ["--attn_implementation", "eager"], ["--device-map", "cpu"], []):
+        code, _, err = run(*shared, *chosen)
+        assert code == 0, err
+    runs = Lake(home / "lake").runs().values()
+    found = {(record["quantization"], record["attention_implementation"]) for record in runs}
+    assert found == {("4bit", "sdpa"), ("none", "eager"), ("none", "sdpa")} and len(runs) == 3
+
+
+@pytest.mark.parametrize("command", ["fetch", "capture"])
+def test_a_family_that_cannot_be_captured_is_refused_before_its_weights(run, command, tmp_path):
+    from transformers import NllbMoeConfig
+
+    sizes = {"encoder_layers": 2, "decoder_layers": 2, "d_model": 16, "vocab_size": 64}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
+    sparse = {"encoder_sparse_step": 1, "decoder_sparse_step": 1, "num_experts": 4}
+    NllbMoeConfig(**sizes, **heads, **sparse).save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"not read")
+    code, out, err = run(command, "--model", tmp_path)
+    assert (code, out) == (2, "") and "nllb_moe cannot be captured: " in err
+    assert len(err.strip().splitlines()) == 1
 
 
 def test_docs_writes_one_static_page(run, captured):

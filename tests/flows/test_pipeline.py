@@ -116,9 +116,8 @@ def test_run_works_by_itself_offline_and_quiet(home, parameters):
     first, *_, last = ended.stdout.strip().splitlines()
     assert first == "=" * 60 and last.startswith("Report: ") and last.endswith("report.html")
     said = [line.split(":")[0].split(" ")[0] for line in ended.stderr.strip().splitlines()]
-    assert said == ["prepared", next(iter(Lake(Paths.resolve().lake).runs())), "built"], (
-        ended.stderr
-    )
+    run_id = next(iter(Lake(Paths.resolve().lake).runs()))
+    assert said == ["prepared", "weights", run_id, "built"], ended.stderr
     again = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert "is finished: nothing to capture" in again.stderr
     assert again.stdout == ended.stdout

@@ -42,4 +42,7 @@ if __name__ == "__main__":
     server.server_close()
     found["tiny without the hub"] = attempt("owner/tiny")
     found["other without the hub"] = attempt("owner/other")
-    print(json.dumps(found))
+
+    from transformers.integrations import hub_kernels
+
+    print(json.dumps(found | {"kernels of the hub": hub_kernels._kernels_enabled}))

@@ -18,6 +18,7 @@ def found(tiny_mixtral, tmp_path_factory) -> dict:
     for name in ("tiny", "gated", "pickled"):
         shutil.copytree(tiny_mixtral, folder / "owner" / name)
     (folder / "owner" / "gated" / "GATED").touch()
+    (folder / "owner" / "tiny" / "consolidated.safetensors").write_bytes(b"the same once more")
     weights = folder / "owner" / "pickled" / "model.safetensors"
     weights.rename(weights.with_name("pytorch_model.bin"))
     environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
@@ -37,6 +38,7 @@ def test_a_hub_model_is_pinned_to_its_commit_and_loads(found):
     assert found["tiny"]["fingerprint"] == COMMIT
     assert found["tiny"]["parameters"] > 0
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(found["tiny"]["files"])
+    assert "consolidated.safetensors" not in found["tiny"]["files"]
 
 
 def test_without_the_hub_the_cache_serves_the_same_model(found):
@@ -48,9 +50,13 @@ def test_without_the_hub_the_cache_serves_the_same_model(found):
     [
         ("unknown", "the hub has no model 'owner/unknown'"),
         ("gated", "the hub asks for consent to 'owner/gated'"),
-        ("pickled", "cannot load model 'owner/pickled'"),
+        ("pickled", "'owner/pickled' has no .safetensors file on the hub"),
         ("other without the hub", "there is no network, and the hub's cache has it not"),
     ],
 )
 def test_what_cannot_be_had_is_one_line(found, name, says):
     assert says in found[name]["error"] and "\n" not in found[name]["error"]
+
+
+def test_no_kernel_is_taken_from_the_hub(found):
+    assert found["kernels of the hub"] is False

@@ -7,11 +7,18 @@ import sys
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoTokenizer, GptOssConfig, GptOssForCausalLM, dynamic_module_utils
+from transformers import (
+    AutoTokenizer,
+    GptOssConfig,
+    GptOssForCausalLM,
+    Qwen3OmniMoeConfig,
+    dynamic_module_utils,
+)
 
 from models.structure import route, weight_bytes
 from models.zoo import resolve
 from tests.conftest import DEMO
+from tests.models.families.builders import BUILDERS
 from tests.models.tiny_remote import CONFIGURATION, MODELING
 from warehouse.errors import GatehouseError
 
@@ -46,6 +53,23 @@ def remote(tmp_path_factory):
         patch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(cache))
         patch.setattr(sys, "path", [*sys.path])
         yield folder
+
+
+def test_of_qwen_omni_the_thinker_is_loaded(tmp_path):
+    """Published checkpoints hold three models, of which AutoModel knows the one that reads text."""
+    thinker = BUILDERS["qwen3_omni_moe"]()
+    thinker.save_pretrained(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    named = {f"thinker.{key}": value for key, value in load_file(weights).items()}
+    save_file(named, weights, metadata={"format": "pt"})
+    Qwen3OmniMoeConfig(thinker_config=thinker.config.to_dict()).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(DEMO).save_pretrained(tmp_path)
+    plan = resolve(str(tmp_path))
+    loaded = plan.load().model
+    assert len(plan.sites) == 3 and type(loaded) is type(thinker)
+    assert all(
+        torch.equal(value, thinker.state_dict()[key]) for key, value in loaded.state_dict().items()
+    )
 
 
 def test_code_from_a_repository_does_not_run_unless_asked_for(remote, tmp_path):
@@ -151,6 +175,13 @@ def test_unknown_attention_and_downloaded_kernels_are_refused(tiny_mixtral, name
 def test_attention_that_is_not_installed_is_refused(tiny_mixtral):
     with pytest.raises(GatehouseError, match="needs a GPU and its flash-attn package"):
         resolve(str(tiny_mixtral), attn_implementation="flash_attention_3")
+
+
+def test_attention_that_a_family_does_not_have_is_refused(tmp_path):
+    BUILDERS["switch_transformers"]().save_pretrained(tmp_path)
+    with pytest.raises(GatehouseError, match="not run with --attn-implementation sdpa: leave it"):
+        resolve(str(tmp_path), attn_implementation="sdpa")
+    assert resolve(str(tmp_path)).attention_implementation == "eager"
 
 
 @pytest.mark.parametrize("device_map", ["cuda:77", "meta", "tpu", "", "disk"])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaModel
 
-from models.structure import analyze, download, route
+from models.structure import download, route
 from models.zoo import resolve, tokenizer_fingerprint, vocabulary
 from warehouse.errors import GatehouseError
 
@@ -65,7 +65,7 @@ def test_a_damaged_checkpoint_is_one_line(folder):
 
 @pytest.mark.parametrize("name", ["no-such-model", "", "../../no-such", "../x", "a/b/c"])
 def test_an_unknown_name_says_which_names_there_are(name):
-    with pytest.raises(GatehouseError, match=r"unknown model .*demo, mixtral, a hub id"):
+    with pytest.raises(GatehouseError, match=r"unknown model .*demo, mixtral, .*, a hub id"):
         resolve(name)
 
 
@@ -102,12 +102,6 @@ def test_an_unknown_dtype_is_refused(folder, dtype):
         resolve(str(folder), dtype=dtype)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is at hand")
-def test_quantizing_needs_a_gpu(folder):
-    with pytest.raises(GatehouseError, match="--quantize needs a GPU"):
-        resolve(str(folder), quantize=True)
-
-
 def test_the_vocabulary_is_whole_and_knows_its_special_tokens():
     tokenizer = resolve("demo").tokenizer
     rows = vocabulary(tokenizer)
@@ -122,17 +116,6 @@ def test_the_tokenizer_fingerprint_follows_its_vocabulary(folder):
     before = tokenizer_fingerprint(tokenizer)
     tokenizer.add_tokens(["gatehouse-token"])
     assert tokenizer_fingerprint(tokenizer) != before
-
-
-def test_the_structure_counts_parameters_and_experts(folder):
-    plan = resolve(str(folder))
-    structure = analyze(plan)
-    loaded = plan.load()
-    assert structure.parameters == sum(p.numel() for p in loaded.model.parameters())
-    assert structure.expert_parameters == 3 * 4 * 3 * 32 * 48
-    assert (structure.layers, structure.moe_layers, structure.experts) == (3, (0, 1, 2), (4,) * 3)
-    assert structure.gigabytes("4bit") * 8 == pytest.approx(structure.gigabytes("float32"))
-    assert "3, of them MoE: 3 (blocks 0-2)" in str(structure)
 
 
 def test_a_local_model_is_not_downloaded(folder):

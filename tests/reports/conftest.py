@@ -133,6 +133,7 @@ def _run(run_id: str, day: int, blocks: dict[int, pd.DataFrame]) -> dict:
         "quantization": "none",
         "attention_implementation": "sdpa",
         "experts_implementation": "eager",
+        "trust_remote_code": False,
         "batch_size": 8,
         "device": "cpu",
         "versions": json.dumps({"torch": "2.13.0"}),

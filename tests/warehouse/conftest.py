@@ -80,6 +80,7 @@ def record() -> dict:
     values |= {field.name: 1 for field in RUNS if pa.types.is_integer(field.type)}
     return values | {
         "windows": False,
+        "trust_remote_code": False,
         "started_at": datetime(2026, 1, 1, tzinfo=UTC),
         "finished_at": None,
         "capture_seconds": 0.5,

@@ -22,6 +22,7 @@ SPEC = RunSpec(
     quantization="none",
     attention_implementation="sdpa",
     experts_implementation="grouped_mm",
+    trust_remote_code=False,
 )
 
 

@@ -56,6 +56,7 @@ final as (
         runs.quantization,
         runs.attention_implementation,
         runs.experts_implementation,
+        runs.trust_remote_code,
         runs.lake_version,
         runs.shards,
         runs.batch_size,

@@ -29,6 +29,7 @@ final as (
         quantization,
         attention_implementation,
         experts_implementation,
+        trust_remote_code,
         lake_version,
         shards,
         batch_size,

@@ -1,0 +1,189 @@
+"""Where and how weights are loaded: devices, attention, quantisation, what a checkpoint lacks."""
+
+import importlib.util
+from typing import Any
+
+import torch
+import transformers.utils
+from transformers import (
+    MODEL_MAPPING,
+    AttentionInterface,
+    AutoModel,
+    AutoModelForCausalLM,
+)
+from transformers.utils.quantization_config import FineGrainedFP8Config, Mxfp4Config
+
+from models.quantization import BLOCK
+from models.routers import OTHER_MODALITY
+from warehouse.errors import GatehouseError
+
+SPREAD = ("auto", "balanced", "balanced_low_0", "sequential")
+"""Device maps over all devices there are, as accelerate places modules."""
+
+ROOM = 0.9
+"""Part of a GPU's memory that weights may take; the rest is for activations."""
+
+DEQUANTIZING = {"mxfp4": Mxfp4Config, "fp8": FineGrainedFP8Config}
+"""Stored formats whose kernels would replace what is hooked: their weights are restored first."""
+
+
+def check_device(device_map: str | None) -> str:
+    """Return the device map to use: the one named, or the GPU where there is one.
+
+    Raises:
+        GatehouseError: no such device here.
+    """
+    if device_map is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device_map in SPREAD:
+        return device_map
+    try:
+        if torch.device(device_map).type == "meta":
+            raise RuntimeError("holds no weights")
+        torch.empty(1, device=device_map)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+        raise GatehouseError(
+            f"--device-map {device_map}: no such device here; there is {', '.join(['cpu', *gpus])}"
+            f", or {', '.join(SPREAD)} for all of them"
+        ) from error
+    return device_map
+
+
+def gpu_bytes(device_map: str) -> int | None:
+    """Return the memory of the GPUs that a device map names, None if it names none."""
+    if not torch.cuda.is_available():
+        return None
+    if device_map in SPREAD:
+        indices = list(range(torch.cuda.device_count()))
+    elif torch.device(device_map).type == "cuda":
+        indices = [torch.device(device_map).index or 0]
+    else:
+        return None
+    return sum(torch.cuda.get_device_properties(index).total_memory for index in indices)
+
+
+def check_attention(name: str | None, dtype: str) -> None:
+    """Refuse an attention implementation that cannot be had; None is transformers' choice.
+
+    Kernels of the hub (owner/name) are code to be downloaded, and refused like unknown names.
+
+    Raises:
+        GatehouseError: no such implementation, or one that is not installed.
+    """
+    if name is None:
+        return
+    known = ["eager", *(key for key in AttentionInterface().valid_keys() if "|" not in key)]
+    if name not in known:
+        raise GatehouseError(f"unknown attention implementation {name!r}: {', '.join(known)}")
+    if name.startswith("flash_attention_"):
+        there = getattr(transformers.utils, f"is_flash_attn_{name[-1]}_available", None)
+        if not (there and there()):
+            raise GatehouseError(
+                f"--attn-implementation {name} needs a GPU and its flash-attn package: leave it "
+                "out for sdpa"
+            )
+        if dtype == "float32":
+            raise GatehouseError(
+                f"--attn-implementation {name} computes in half precision only: add --dtype "
+                "bfloat16, or leave it out for sdpa"
+            )
+
+
+def choose_quantization(quantize: str, config: Any, weight_bytes: int, capacity: int | None) -> str:
+    """Return the quantisation to load with: 4bit, 8bit or none.
+
+    Args:
+        quantize: one of these, or auto: 4bit where the weights do not fit the GPUs.
+        config: tells how the checkpoint is stored; what is quantised there stays as it is.
+        weight_bytes: of the full model.
+        capacity: bytes of the GPUs' memory, None on a CPU. The whole memory, not what is free of
+            it, so that the same command has the same run id tomorrow.
+
+    Raises:
+        GatehouseError: no such quantisation, no bitsandbytes, or a quantised checkpoint.
+    """
+    if quantize not in ("auto", "none", *BLOCK):
+        raise GatehouseError(f"unknown quantization {quantize!r}: {', '.join(BLOCK)} or none")
+    stored = stored_format(config)
+    if quantize == "auto":
+        too_large = capacity is not None and weight_bytes > ROOM * capacity
+        quantize = "4bit" if too_large and not stored else "none"
+    if quantize == "none":
+        return quantize
+    if stored:
+        raise GatehouseError(
+            f"the checkpoint is stored in {stored} already: leave --quantize out, or name its "
+            "16-bit version"
+        )
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise GatehouseError(
+            f"{weight_bytes / 1e9:.3g} GB of weights in {quantize} need bitsandbytes: `pip install "
+            "bitsandbytes`, or add --no-quantize"
+        )
+    return quantize
+
+
+def stored_format(config: Any) -> str | None:
+    """Return how a checkpoint is quantised (mxfp4, fp8, gptq, ...), None where it is not."""
+    stored = getattr(config, "quantization_config", None) or getattr(
+        config.get_text_config(), "quantization_config", None
+    )
+    if not stored:
+        return None
+    method = stored["quant_method"] if isinstance(stored, dict) else stored.quant_method
+    return str(getattr(method, "value", method))
+
+
+def dequantizing(config: Any) -> Any:
+    """Return what tells transformers to restore a checkpoint's stored format, None if nothing."""
+    known = DEQUANTIZING.get(stored_format(config) or "")
+    return known(dequantize=True) if known else None
+
+
+def auto_class(config: Any) -> Any:
+    """Return the class that loads a model: of remote code, the one that its repository offers."""
+    offered = getattr(config, "auto_map", None) or {}
+    local = type(config) in MODEL_MAPPING
+    if not local and "AutoModel" not in offered and "AutoModelForCausalLM" in offered:
+        return AutoModelForCausalLM
+    return AutoModel
+
+
+def loaded_config(config: Any) -> Any:
+    """Return the config of the part that is loaded: of Qwen-Omni the thinker, which reads text."""
+    thinker = getattr(config, "thinker_config", None)
+    return thinker if thinker is not None and type(config) not in MODEL_MAPPING else config
+
+
+def backbone(model: Any, config: Any) -> Any:
+    """Return the model without its head, if `auto_class` loads it with one."""
+    return model.base_model if auto_class(config) is AutoModelForCausalLM else model
+
+
+def check_weights(name: str, found: dict[str, Any]) -> None:
+    """Refuse a checkpoint that lacks weights: transformers would draw them at random.
+
+    Args:
+        name: of the model.
+        found: transformers' loading information.
+
+    Raises:
+        GatehouseError: weights of the text model are missing.
+    """
+    missing = sorted(key for key in found["missing_keys"] if not OTHER_MODALITY.search(key))
+    if missing:
+        raise GatehouseError(
+            f"{name!r} lacks {len(missing)} of its weights ({missing[0]}, ...): the checkpoint is "
+            "incomplete or of another model"
+        )
+
+
+def device_name(device_map: str) -> str:
+    """Return the name of the devices that a device map names, as a run's record has it."""
+    if gpu_bytes(device_map) is None:
+        return f"CPU, {torch.get_num_threads()} threads"
+    if device_map in SPREAD:
+        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        return ", ".join(names)
+    return torch.cuda.get_device_name(torch.device(device_map))
