@@ -10,6 +10,8 @@ os.environ.update(
     DO_NOT_TRACK="1",
     PREFECT_SERVER_ANALYTICS_ENABLED="false",
     MPLBACKEND="agg",
+    # the suite runs in as many processes as there are cores: threads would wait for each other
+    OMP_NUM_THREADS="1",
 )
 
 import pytest

@@ -14,15 +14,6 @@ from warehouse.errors import GatehouseError
 CLASSIFIED = FAMILIES.keys() | REFUSED.keys()
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tiny models are slower on more, and the suite runs in two processes."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.mark.parametrize("family", sorted(moe_families() | BUILDERS.keys()))
 def test_the_family_is_captured_exactly_or_refused(family):
     assert family in BUILDERS, (
