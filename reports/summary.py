@@ -74,7 +74,7 @@ def _layer_table(layers: pd.DataFrame) -> str:
     table = pd.DataFrame(
         {
             "layer": layers["moe_index"],
-            "block": layers["layer"],
+            "block": layers["block"],
             "mean entropy": layers["mean_entropy"].map("{:.4f}".format),
             "normalised": layers["normalised_entropy"].map("{:.4f}".format),
             "confidence": layers["mean_confidence"].map("{:.4f}".format),

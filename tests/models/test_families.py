@@ -8,7 +8,7 @@ from models.routers import find_sites
 from tests.models.families.builders import BUILDERS, VARIANTS
 from tests.models.families.discovery import moe_families
 from tests.models.families.examination import check_everything, observe
-from tests.models.families.table import PAGE, row
+from tests.models.families.table import PAGE, page, row
 from warehouse.errors import GatehouseError
 
 CLASSIFIED = FAMILIES.keys() | REFUSED.keys()
@@ -47,9 +47,11 @@ def test_a_refused_family_says_why():
         find_sites(BUILDERS["nllb_moe"]())
 
 
-def test_the_page_lists_each_family_once():
-    rows = [line.split("|")[1].strip() for line in PAGE.read_text().splitlines() if "|" in line]
-    assert rows[2:] == sorted(CLASSIFIED)
+def test_the_page_is_these_rows_and_nothing_else():
+    text = PAGE.read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| ")][2:]
+    assert [line.split("|")[1].strip() for line in rows] == sorted(CLASSIFIED)
+    assert text == page(rows)
 
 
 def test_nllb_runs_other_experts_than_its_router_names():
