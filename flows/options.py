@@ -1,5 +1,6 @@
 """The options that several commands share, with their help."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -101,6 +102,10 @@ Input = Annotated[
 ]
 
 
+QUANTIZATION = re.compile(r"none|auto|\d+-?bits?|(int|nf|fp)\d+")
+"""Words after `--quantize` that are its value, right or wrong, and not the model's name."""
+
+
 def spelled_out(words: list[str]) -> list[str]:
     """Return a command's words with a value for `--quantize` alone and for `--no-quantize`."""
     full = []
@@ -108,7 +113,7 @@ def spelled_out(words: list[str]) -> list[str]:
         option = word.replace("_", "-")
         if option == "--no-quantize":
             full += ["--quantize", "none"]
-        elif option == "--quantize" and following not in ("4bit", "8bit", "none", "auto"):
+        elif option == "--quantize" and not QUANTIZATION.fullmatch(following):
             full += ["--quantize", "4bit"]
         else:
             full.append(word)
