@@ -7,7 +7,7 @@ from transformers import MixtralModel
 from models.batches import pad, uniform
 from models.capture import RoutingTap, capture
 from tests.models.families.builders import BUILDERS
-from tests.models.families.examination import random_windows
+from tests.models.families.observation import random_windows
 from warehouse.errors import GatehouseError
 
 DISCRETE = ["sample_id", "position", "token_id", "layer", "experts", "top_expert"]

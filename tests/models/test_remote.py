@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from models.capture import RoutingTap, capture
-from tests.models.families.examination import random_windows
+from tests.models.families.observation import random_windows
 from warehouse.errors import GatehouseError
 
 HIDDEN, EXPERTS, TOP_K = 16, 6, 2

@@ -6,7 +6,7 @@ import torch
 from models.batches import pad
 from models.capture import RoutingTap, capture
 from tests.models.families.builders import BUILDERS
-from tests.models.families.examination import random_windows
+from tests.models.families.observation import random_windows
 from warehouse.errors import GatehouseError
 
 WINDOWS = random_windows([8])

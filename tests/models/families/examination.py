@@ -1,8 +1,7 @@
-"""What is asked of every family: a tiny random model, captured, held against the model itself."""
+"""What is asked of every family: all that was captured is held against the model itself."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,15 @@ from models.capture import RoutingTap, capture
 from models.dialects import NAMED
 from models.families import text_part
 from models.routers import RouterSite
-from warehouse.records import TokenWindow
+from tests.models.families.observation import (
+    LENGTH,
+    PROBABILITIES,
+    WITHOUT_IDS,
+    Observed,
+    block_path,
+    random_windows,
+)
 
-LENGTH = 24
 SCORES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "softmax": lambda logits: logits.exp(),
     "sparsemixer": lambda logits: logits.exp(),
@@ -30,129 +35,12 @@ SCORES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 IDLE = {"zaya": 1, "longcat_flash": 2}
 """Classes at the end that compute nothing: skip, identity."""
 
-PROBABILITIES = {"gemma4", "diffusion_gemma"}
-"""Families whose router gives its softmax for logits."""
-
-WITHOUT_IDS = {"llama4", "jetmoe", "doge"}
-"""Families whose experts are never called with ids: only the causal check reaches them."""
-
 LOGITS_WITHHELD = {
     "deepseek_v4": "without hash layers",
     "doge": "half keys",
     "jetmoe": "attention routers twice",
 }
 """Families whose `output_router_logits` is not the list of all routers' logits, and why."""
-
-
-@dataclass(frozen=True)
-class Observed:
-    """One capture of a model, and what independent hooks saw of the same forward pass.
-
-    logits: [rows, E] per site; calls: (arguments, named, output) of each site's block; choices:
-    (ids, weights) that each experts module was called with, where it was.
-    """
-
-    family: str
-    model: nn.Module
-    windows: list[TokenWindow]
-    tap: RoutingTap
-    events: pa.Table
-    logits: list[torch.Tensor]
-    calls: list[tuple[tuple[Any, ...], dict[str, Any], Any]]
-    choices: list[tuple[torch.Tensor, torch.Tensor] | None]
-
-    @property
-    def sites(self) -> list[RouterSite]:
-        return self.tap.sites
-
-    def of(self, site: RouterSite, column: str) -> np.ndarray:
-        chosen = self.events.filter(pa.compute.field("layer") == site.layer)[column]
-        return np.array(chosen.to_pylist())
-
-    def rows(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Return the rows that are tokens: a decoder's start token is none."""
-        by_sample = tensor.reshape(len(self.windows), -1, tensor.shape[-1])
-        return by_sample[:, -LENGTH:].flatten(0, 1)
-
-
-def observe(family: str, build: Callable[[], nn.Module]) -> Observed:
-    """Build a model of the family, capture two windows (one where sequences run alone)."""
-    model = build()
-    tap = RoutingTap(model)
-    windows = random_windows([LENGTH] if tap.batching == "alone" else [LENGTH, LENGTH])
-    logits: list[torch.Tensor] = []
-    calls: list[Any] = []
-    choices: list[Any] = [None] * len(tap.sites)
-    with tap, watching(family, model, tap.sites, logits, calls, choices):
-        events = capture(tap, [windows])
-    return Observed(family, model, windows, tap, events, logits, calls, choices)
-
-
-def random_windows(lengths: list[int], seed: int = 0) -> list[TokenWindow]:
-    generator = np.random.default_rng(seed)
-    return [
-        TokenWindow(sample, 0, generator.integers(3, 120, length).tolist())
-        for sample, length in enumerate(lengths)
-    ]
-
-
-@contextmanager
-def watching(
-    family: str, model: nn.Module, sites: list[RouterSite], logits: Any, calls: Any, choices: Any
-) -> Iterator[None]:
-    """Note every router's logits, every block's call, and what the experts are called with."""
-    handles = []
-    originals = []
-    for site in sites:
-        handles.append(
-            site.router.register_forward_hook(
-                lambda module, inputs, output: logits.append(own_logits(family, output).clone())
-            )
-        )
-        block = model.get_submodule(block_path(site))
-        handles.append(
-            block.register_forward_hook(
-                lambda module, arguments, named, output: calls.append(
-                    (arguments, named | {"past_key_values": None}, output)
-                    if "past_key_values" in named
-                    else (arguments, named, output)
-                ),
-                with_kwargs=True,
-            )
-        )
-        if family not in WITHOUT_IDS:
-            originals.append((site.experts, site.experts.forward))
-            site.experts.forward = spied(site.experts.forward, site.moe_index, choices)
-    yield
-    for handle in handles:
-        handle.remove()
-    for experts, forward in originals:
-        experts.forward = forward
-
-
-def spied(forward: Callable[..., Any], index: int, choices: list[Any]) -> Callable[..., Any]:
-    def spy(hidden: torch.Tensor, ids: torch.Tensor, weights: torch.Tensor) -> Any:
-        choices[index] = ids.clone(), weights.clone()
-        return forward(hidden, ids, weights)
-
-    return spy
-
-
-def block_path(site: RouterSite) -> str:
-    """Return the module to run again for the causal check: JetMoE's attention has no forward."""
-    return site.router_path.rsplit(".", 1)[0].removesuffix(".experts")
-
-
-def own_logits(family: str, output: Any) -> torch.Tensor:
-    """Return [rows, E] logits within a router's output, read without `models`."""
-    if family == "doge":
-        rows = output.numel() // output.shape[-1]
-        x, y = output.reshape(2, rows, -1)
-        pairs = [[a + b for a in left for b in right] for left, right in zip(x, y)]
-        return torch.stack([torch.stack(row) for row in pairs])
-    place = {"switch_transformers": 2, "llama4": 1, "jetmoe": 4}.get(family, 0)
-    found = output if isinstance(output, torch.Tensor) else output[place]
-    return found.log() if family in PROBABILITIES else found
 
 
 def check_output_untouched(observed: Observed) -> None:

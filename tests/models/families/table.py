@@ -8,6 +8,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 from models.families import REFUSED
 from tests.models.families import examination
 from tests.models.families.builders import BUILDERS
+from tests.models.families.observation import observe
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "families.md"
 HEAD = """# Families
@@ -46,7 +47,7 @@ def row(family: str) -> str:
     """
     if family in REFUSED:
         return cells(family, "-", "-", "-", "-", "-", f"refused: {REFUSED[family]}")
-    observed = examination.observe(family, BUILDERS[family])
+    observed = observe(family, BUILDERS[family])
     examination.check_everything(observed)
     layers = observed.tap.layers()
     return cells(
