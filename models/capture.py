@@ -35,6 +35,11 @@ class RoutingTap:
     Args:
         model: a transformers backbone (no LM head needed), in evaluation mode.
 
+    Attributes:
+        sites: the model's MoE layers.
+        batching: what may share a batch without changing the routing: padded, equal, or alone.
+        memory: how much has fitted the device at once.
+
     Raises:
         GatehouseError: the model has no MoE layers, or is of a family that is refused.
     """
@@ -43,6 +48,7 @@ class RoutingTap:
         self.model = model
         self.sites = find_sites(model)
         self._part = model.get_submodule(text_part(model))
+        self.batching = _batching(self._part, self.sites)
         self.memory = Memory()
         self._scoring: dict[int, tuple[str, bool]] = {}
         self._handles: list[RemovableHandle] = []
@@ -59,17 +65,6 @@ class RoutingTap:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
-
-    @property
-    def batching(self) -> str:
-        """What may share a batch without changing the routing: padded, equal, or alone.
-
-        Sparse attention that indexes its keys breaks ties between them by the padded length.
-        """
-        asked = {site.reader.batching for site in self.sites}
-        if any("indexer" in path.rpartition(".")[2] for path, _ in self._part.named_modules()):
-            asked.add("equal")
-        return next(kind for kind in ("alone", "equal", "padded") if kind in asked)
 
     @torch.inference_mode()
     def run(self, token_ids: torch.Tensor, mask: torch.Tensor) -> list[LayerRouting]:
@@ -171,6 +166,15 @@ class RoutingTap:
         if watch.before:
             return watch.module.register_forward_pre_hook(look, with_kwargs=True)
         return watch.module.register_forward_hook(look, with_kwargs=True)
+
+
+def _batching(model: nn.Module, sites: list[RouterSite]) -> str:
+    """Return what the most particular part of the model asks of a batch."""
+    asked = {site.reader.batching for site in sites}
+    # sparse attention that indexes its keys breaks ties between them by the padded length
+    if any("indexer" in path.rpartition(".")[2] for path, _ in model.named_modules()):
+        asked.add("equal")
+    return next(kind for kind in ("alone", "equal", "padded") if kind in asked)
 
 
 def _identify(
