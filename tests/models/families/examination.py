@@ -43,12 +43,17 @@ LOGITS_WITHHELD = {
 """Families whose `output_router_logits` is not the list of all routers' logits, and why."""
 
 
-def check_output_untouched(observed: Observed) -> None:
-    """The tapped forward pass gives the plain one's output, bit for bit."""
+def plain_call(observed: Observed) -> tuple[nn.Module, dict[str, Any]]:
+    """Return what text runs through, and what it is called with for the windows."""
     token_ids, mask = pad(observed.windows)
     part = observed.model.get_submodule(text_part(observed.model))
     inputs = {"input_ids": token_ids, "attention_mask": mask.long(), "use_cache": False}
-    inputs |= decoder_inputs(observed.model, token_ids, mask)[0]
+    return part, inputs | decoder_inputs(observed.model, token_ids, mask)[0]
+
+
+def check_output_untouched(observed: Observed) -> None:
+    """The tapped forward pass gives the plain one's output, bit for bit."""
+    part, inputs = plain_call(observed)
     with torch.inference_mode():
         plain = part(**inputs).last_hidden_state
         with RoutingTap(observed.model):
@@ -108,10 +113,7 @@ def check_distribution(observed: Observed) -> None:
 
 def check_output_router_logits(observed: Observed) -> str:
     """The model's own router logits, where it gives them, are those that were captured."""
-    token_ids, mask = pad(observed.windows)
-    part = observed.model.get_submodule(text_part(observed.model))
-    inputs = {"input_ids": token_ids, "attention_mask": mask.long(), "use_cache": False}
-    inputs |= decoder_inputs(observed.model, token_ids, mask)[0]
+    part, inputs = plain_call(observed)
     with torch.inference_mode():
         output = part(**inputs, output_router_logits=True)
     names = ("router_logits", "encoder_router_logits", "decoder_router_logits")
