@@ -63,12 +63,16 @@ class Capacity(Reader):
         return Routing(logits, ids, probability.reshape(-1, 1) * kept)
 
 
-class DenseScores(Reader):
-    """Llama 4: every expert runs on every token, times a score that is 0 but for the top k."""
+class RouterAlone(Reader):
+    """A router whose output is all that the block uses: its experts get no ids."""
 
     def watch(self) -> list[Watch]:
-        """Look at the router alone: the experts get scaled inputs, no ids."""
+        """Look at the router's output."""
         return [Watch(self.router, lambda arguments, named, output: output)]
+
+
+class DenseScores(RouterAlone):
+    """Llama 4: every expert runs on every token, times a score that is 0 but for the top k."""
 
     def read(self, *seen: Any) -> Routing:
         """Return the routing from (scores, logits)."""
@@ -77,12 +81,8 @@ class DenseScores(Reader):
         return Routing(logits, ids, weights)
 
 
-class SortedSlots(Reader):
+class SortedSlots(RouterAlone):
     """JetMoE: the router gives (token, slot) pairs in the order of their experts."""
-
-    def watch(self) -> list[Watch]:
-        """Look at the router alone: its output is what input and output projections use."""
-        return [Watch(self.router, lambda arguments, named, output: output)]
 
     def read(self, *seen: Any) -> Routing:
         """Return the routing from (slots, tokens, gates, rows per expert, logits)."""

@@ -91,7 +91,6 @@ class ExpertList(Reader):
             routing = self._from_logits(hidden, tensors[0], output)
         else:
             routing = self._from_choice(hidden, tensors, ids)
-        self._require_rows(routing.ids)
         self.start()
         return routing
 
@@ -103,6 +102,7 @@ class ExpertList(Reader):
         weights = next((t for t in floats if t.shape == ids.shape), None)
         if weights is None:
             raise UnreadableRouter("gives ids without weights of their shape")
+        self._require_rows(ids)
         wide = (len(ids), self.num_experts())
         logits = next((t for t in floats if t.shape == wide), None)
         return Routing(self._logits(hidden) if logits is None else logits, ids, weights)
@@ -138,7 +138,7 @@ class ExpertList(Reader):
         chosen = self._chosen_outputs(hidden, ids)
         fits = []
         for kind, normalised in product(INFERRED, (True, False)):
-            weights = _weights(logits.float(), ids, kind, normalised)
+            weights = _weights(logits, ids, kind, normalised)
             mixed = (weights.unsqueeze(-1) * chosen).sum(dim=1)
             fits.append((*self._unexplained(whole, mixed), kind, normalised))
         (left, scale, kind, normalised), (second, *_) = sorted(fits)[:2]

@@ -8,6 +8,7 @@ how the two speak is the business of `models.readers`.
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 from torch import nn
 
@@ -87,14 +88,11 @@ def _blocks(model: nn.Module) -> list[tuple[str, nn.Module]]:
         if _child(block, *ROUTER_NAMES) and _experts(block) and not OTHER_MODALITY.search(path)
     ]
     # a block with two (JetMoE) names its feed-forward first and runs its attention first
-    places = {path: index for index, (path, _) in enumerate(blocks)}
-
-    def order(found: tuple[str, nn.Module]) -> tuple[int, bool]:
-        path = found[0]
-        same = [places[other] for other in places if _block(other) == _block(path)]
-        return min(same), "attention" not in path
-
-    return sorted(blocks, key=order)
+    return [
+        found
+        for _, same in groupby(blocks, key=lambda found: _block(found[0]))
+        for found in sorted(same, key=lambda found: "attention" not in found[0])
+    ]
 
 
 def _site(model: nn.Module, path: str, block: nn.Module, moe_index: int) -> RouterSite:
