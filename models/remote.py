@@ -86,6 +86,8 @@ class ExpertList(Reader):
         hidden, said = self._gate
         answers = said if isinstance(said, tuple) else (said,)
         tensors = [answer for answer in answers if torch.is_tensor(answer)]
+        if not tensors:
+            raise UnreadableRouter("gives neither logits nor ids as tensors")
         ids = next((t for t in tensors if t.ndim == 2 and not t.is_floating_point()), None)
         if ids is None:
             routing = self._from_logits(hidden, tensors[0], output)

@@ -183,14 +183,37 @@ def test_what_the_block_did_is_what_lands(style):
         np.testing.assert_allclose(found["entropy"], entropy.numpy(), atol=2e-5)
 
 
+class NamingGate(ChoosingGate):
+    """A gate whose answer is a dict, which no reader knows."""
+
+    def forward(self, hidden):
+        ids, weights, _ = super().forward(hidden)
+        return {"ids": ids, "weights": weights}
+
+
+class NamingBlock(ChoosingBlock):
+    def __init__(self):
+        super().__init__(softmax)
+        self.gate = NamingGate(softmax)
+
+    def forward(self, hidden):
+        return self.experts[self.gate(hidden)["ids"].flatten()[0]](hidden)
+
+
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
+        (NamingBlock, "gives neither logits nor ids as tensors"),
         (lambda: BiasedBlock(normalised), "names other experts than those that ran"),
         (lambda: ChoosingBlock(softmax, mistaken=True), "names other experts than those that ran"),
         (lambda: ListBlock(lambda logits, ids: raw(logits, ids) ** 3), "no known scoring explains"),
     ],
-    ids=["a bias on the selection", "experts that were not chosen", "weights of another kind"],
+    ids=[
+        "an answer by name",
+        "a bias on the selection",
+        "experts that were not chosen",
+        "weights of another kind",
+    ],
 )
 def test_what_cannot_be_reconstructed_is_refused(make, reason):
     with RoutingTap(Model(make)) as tap, pytest.raises(GatehouseError, match=reason) as caught:
