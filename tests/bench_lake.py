@@ -1,0 +1,145 @@
+"""A lake of made-up routing, as large as asked for: Zipf tokens, skewed experts, documents.
+
+32 MoE layers, top-2 of 8 experts, 512-token documents of eight domains, a vocabulary of 32,000.
+A token has a favourite expert in every layer, a document another, and the rest follows a skewed
+load, so that every metric of the warehouse has something to find.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+
+from ingest.prepare import SHARD_SAMPLES
+from warehouse.lake import Lake
+from warehouse.records import EVENTS, LAYERS, RUNS, SAMPLES, VOCABULARY
+
+NUM_LAYERS, NUM_EXPERTS, TOP_K = 32, 8, 2
+VOCABULARY_SIZE, LENGTH, DOMAINS = 32_000, 512, 8
+EVENTS_IN_A_SAMPLE = LENGTH * NUM_LAYERS
+STARTED = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def land_run(lake: Lake, run_id: str, samples: int, seed: int = 0) -> Iterator[int]:
+    """Land a finished run of so many samples; yield the number of events of each shard landed."""
+    generator = np.random.default_rng(seed)
+    shards = -(-samples // SHARD_SAMPLES)
+    lake.land_run(run_id, _record(samples, shards, finished=False), _layers(), _vocabulary())
+    favourites = generator.integers(0, NUM_EXPERTS, size=(NUM_LAYERS, VOCABULARY_SIZE))
+    for shard in range(shards):
+        first = shard * SHARD_SAMPLES
+        sample_ids = np.arange(first, min(first + SHARD_SAMPLES, samples))
+        lake.land_shard(
+            run_id, shard, _samples(sample_ids), _events(sample_ids, favourites, generator)
+        )
+        yield len(sample_ids) * EVENTS_IN_A_SAMPLE
+    lake.update_run(run_id, _record(samples, shards, finished=True))
+
+
+def _record(samples: int, shards: int, *, finished: bool) -> dict[str, object]:
+    values: dict[str, object] = {f.name: "made up" for f in RUNS if pa.types.is_string(f.type)}
+    values |= {f.name: 1 for f in RUNS if pa.types.is_integer(f.type)}
+    return values | {
+        "windows": False,
+        "trust_remote_code": False,
+        "shards": shards,
+        "num_samples": samples,
+        "max_length": LENGTH,
+        "started_at": STARTED,
+        "finished_at": STARTED + timedelta(hours=1) if finished else None,
+        "capture_seconds": 3600.0,
+    }
+
+
+def _layers() -> pa.Table:
+    rows = [
+        {
+            "layer": layer,
+            "moe_index": layer,
+            "stack": "decoder",
+            "block": layer,
+            "router_path": f"layers.{layer}.gate",
+            "scoring": "softmax",
+            "num_experts": NUM_EXPERTS,
+            "top_k": TOP_K,
+            "weights_sum_to_one": True,
+        }
+        for layer in range(NUM_LAYERS)
+    ]
+    return pa.Table.from_pylist(rows, schema=LAYERS)
+
+
+def _vocabulary() -> pa.Table:
+    tokens = range(VOCABULARY_SIZE)
+    columns = [tokens, [f"token {token}" for token in tokens], [token < 3 for token in tokens]]
+    return pa.table(dict(zip(VOCABULARY.names, columns, strict=True)), schema=VOCABULARY)
+
+
+def _samples(sample_ids: np.ndarray) -> pa.Table:
+    rows = [
+        {
+            "sample_id": int(sample),
+            "name": f"document {sample}",
+            "domain": f"domain {sample % DOMAINS}",
+            "split": ("train", "validation", "test")[max(int(sample) % 10 - 7, 0)],
+            "tokens": LENGTH,
+            "dropped_tokens": 0,
+            "text_sha256": f"{sample:064x}",
+        }
+        for sample in sample_ids
+    ]
+    return pa.Table.from_pylist(rows, schema=SAMPLES)
+
+
+def _events(
+    sample_ids: np.ndarray, favourites: np.ndarray, generator: np.random.Generator
+) -> pa.Table:
+    tokens = _zipf_tokens(len(sample_ids) * LENGTH, generator)
+    keys = {
+        "sample_id": np.repeat(sample_ids, LENGTH),
+        "position": np.tile(np.arange(LENGTH, dtype=np.uint32), len(sample_ids)),
+        "token_id": tokens,
+    }
+    parts = [
+        _layer(layer, keys, favourites[layer][tokens], generator) for layer in range(NUM_LAYERS)
+    ]
+    return pa.concat_tables(parts)
+
+
+def _zipf_tokens(count: int, generator: np.random.Generator) -> np.ndarray:
+    cumulative = np.cumsum(1 / (np.arange(VOCABULARY_SIZE) + 2.7))
+    drawn = np.searchsorted(cumulative / cumulative[-1], generator.random(count))
+    return np.minimum(drawn, VOCABULARY_SIZE - 1).astype(np.int32)
+
+
+def _layer(
+    layer: int,
+    keys: dict[str, np.ndarray],
+    favourite: np.ndarray,
+    generator: np.random.Generator,
+) -> pa.Table:
+    count = len(favourite)
+    document = (keys["sample_id"] * 5 + layer) % NUM_EXPERTS
+    skewed = (NUM_EXPERTS * generator.random(count) ** 2).astype(np.int64)
+    kind = generator.random(count)
+    first = np.where(kind < 0.6, favourite, np.where(kind < 0.7, document, skewed))
+    second = (first + 1 + generator.integers(0, NUM_EXPERTS - 1, size=count)) % NUM_EXPERTS
+    weight = generator.uniform(0.5, 1, size=count).astype(np.float16)
+    middle = 0.3 + 1.2 * (keys["token_id"] * 37 % 101) / 101
+    entropy = np.clip(middle + generator.normal(0, 0.15, size=count), 0, np.log(NUM_EXPERTS))
+    offsets = pa.array(np.arange(0, TOP_K * count + 1, TOP_K, dtype=np.int32))
+    experts = np.stack([first, second], axis=1).astype(np.uint16)
+    weights = np.stack([weight, np.float16(1) - weight], axis=1)
+    return pa.table(
+        keys
+        | {
+            "layer": np.full(count, layer, np.int16),
+            "experts": pa.ListArray.from_arrays(offsets, pa.array(experts.reshape(-1))),
+            "weights": pa.ListArray.from_arrays(offsets, pa.array(weights.reshape(-1))),
+            "top_expert": experts[:, 0].copy(),
+            "entropy": entropy.astype(np.float32),
+            "confidence": generator.uniform(0.3, 1, size=count).astype(np.float32),
+        },
+        schema=EVENTS,
+    )
