@@ -11,6 +11,9 @@ import torch
 from models.routers import RouterSite
 from warehouse.records import EVENTS, TokenWindow
 
+SMALLEST_WEIGHT = 2.0**-24
+"""The smallest float16 above 0."""
+
 Fields = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
@@ -68,9 +71,15 @@ def _alike_to_host(layers: Sequence[Fields], rows: torch.Tensor) -> list[LayerRo
         order = weights.argsort(dim=2, descending=True, stable=True)
         ids, weights = ids.gather(2, order), weights.gather(2, order)
     # int16 holds the bits of uint16, which not every device converts to
-    arrays = (ids.to(torch.int16), weights.to(torch.float16), entropy, confidence)
+    arrays = (ids.to(torch.int16), _half(weights), entropy, confidence)
     experts, *others = (array.cpu().numpy() for array in arrays)
     return [LayerRouting(*each) for each in zip(experts.view(np.uint16), *others, strict=True)]
+
+
+def _half(weights: torch.Tensor) -> torch.Tensor:
+    """Return float16 weights; 0 says that a token was dropped, so no other weight becomes 0."""
+    half = weights.to(torch.float16)
+    return torch.where((half == 0) & (weights > 0), SMALLEST_WEIGHT, half)
 
 
 def keys_of(windows: list[TokenWindow]) -> np.ndarray:
