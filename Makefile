@@ -1,11 +1,11 @@
-# make demo | test | check | bench | bench-capture | docs | clean      (Python 3.11+ and GNU make)
+# make demo | test | check | bench | bench-capture | bench-warehouse | docs | clean (Python 3.11+, GNU make)
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 export DO_NOT_TRACK := 1
 
-.PHONY: install demo test check bench bench-capture docs constraints clean
+.PHONY: install demo test check bench bench-capture bench-warehouse docs constraints clean
 
 install: $(INSTALLED)
 
@@ -33,13 +33,17 @@ bench: $(INSTALLED)
 bench-capture: $(INSTALLED)
 	$(BIN)/python -m tests.bench_capture
 
+bench-warehouse: $(INSTALLED)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/python -m tests.bench_warehouse
+
 docs: $(INSTALLED)
 	$(BIN)/gatehouse docs
 
 constraints:
 	rm -rf .venv-constraints
 	$(PYTHON) -m venv .venv-constraints
-	.venv-constraints/bin/pip install --quiet --disable-pip-version-check -e '.[dev,quantize]'
+	.venv-constraints/bin/pip install --quiet --disable-pip-version-check -e '.[dev,quantize,bench]'
 	.venv-constraints/bin/pip check
 	grep '^# ' constraints.txt > constraints.new
 	.venv-constraints/bin/pip freeze --exclude-editable | sed 's/+cpu$$//' >> constraints.new

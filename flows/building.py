@@ -1,10 +1,15 @@
 """The dbt project over the lake: a new database is built and tested, then put in place.
 
-Readers keep the previous marts until the new ones are whole; a build that fails changes nothing.
+A build adds what is new to a copy of the previous database. Readers keep the previous marts until
+the new ones are whole; a build that fails or is killed changes nothing.
 """
 
+import fcntl
+import hashlib
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +17,32 @@ import duckdb
 
 from flows.console import shown
 from warehouse.errors import GatehouseError
-from warehouse.lake import Lake, make_folder
+from warehouse.lake import Lake, cannot_write, make_folder
 from warehouse.paths import DBT_PROJECT, Paths
+from warehouse.records import LAKE_VERSION
 
 
 def build(paths: Paths) -> str:
     """Build and test every model over the finished runs; return one line on what was built.
 
+    Shards and runs that the previous database holds are not read again, unless another version
+    of the models or of DuckDB built it.
+
     Raises:
-        GatehouseError: no run has finished, or a model or test failed (named).
+        GatehouseError: no run has finished, a model or test failed (named), or the disk is full.
     """
     runs = _finished_runs(paths)
     building = paths.root / "building" / paths.database.name
-    make_folder(building.parent)
-    _discard_leftover(building)
-    try:
-        result = _dbt(paths, building, "build", "--exclude-resource-type", "unit_test")
-        os.replace(building, paths.database)
-    finally:
+    with alone(paths):
+        # what a killed build left is of no use
         shutil.rmtree(building.parent, ignore_errors=True)
+        make_folder(building.parent)
+        try:
+            _start_from(paths.database, building)
+            result = _dbt(paths, building, "build", "--exclude-resource-type", "unit_test")
+            os.replace(building, paths.database)
+        finally:
+            shutil.rmtree(building.parent, ignore_errors=True)
     nodes = [node.node.resource_type for node in result.results]
     return (
         f"built {nodes.count('model')} models over {len(runs)} finished runs, "
@@ -60,21 +72,57 @@ def _finished_runs(paths: Paths) -> list[str]:
     return finished
 
 
-def _discard_leftover(building: Path) -> None:
-    """Delete what a killed build left; a build that is running holds DuckDB's lock on it."""
+@contextmanager
+def alone(paths: Paths) -> Iterator[None]:
+    """Hold the lock of the one build that may run; it goes with the process, however that ends."""
+    with open(paths.root / "building.lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise GatehouseError(
+                f"another build is writing {paths.root / 'building'}: wait for it to end and run "
+                "the same command"
+            ) from error
+        yield
+
+
+def _start_from(previous: Path, building: Path) -> None:
+    """Copy the previous database, if what built it would build the same today."""
+    if _builder(previous) != _fingerprint():
+        return
     try:
-        duckdb.connect(str(building)).close()
-    except duckdb.IOException as error:
-        raise GatehouseError(
-            f"another build is writing {building}: wait for it to end and run the same command"
-        ) from error
-    building.unlink()
+        shutil.copyfile(previous, building)
+    except OSError as error:
+        raise cannot_write(building, error) from error
+
+
+def _builder(database: Path) -> str | None:
+    """Return the fingerprint in a database; none if there is no such database."""
+    if not database.exists():
+        return None
+    try:
+        with closing(duckdb.connect(str(database), read_only=True)) as connection:
+            row = connection.execute("select fingerprint from stg_build").fetchone()
+    except duckdb.Error:
+        return None
+    return row[0] if row else None
+
+
+def _fingerprint() -> str:
+    """Return a hash of everything but the lake that the numbers depend on."""
+    digest = hashlib.sha256(f"{duckdb.__version__} {LAKE_VERSION}".encode())
+    for path in sorted(DBT_PROJECT.rglob("*")):
+        if path.suffix in (".sql", ".yml"):
+            digest.update(path.relative_to(DBT_PROJECT).as_posix().encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _dbt(paths: Paths, database: Path, *command: str) -> Any:
     """Run one dbt command quietly in this process and return its result."""
     os.environ["GATEHOUSE_DATABASE"] = str(database)
     os.environ["GATEHOUSE_LAKE"] = str(paths.lake)
+    os.environ["GATEHOUSE_BUILD"] = _fingerprint()
     os.environ["DO_NOT_TRACK"] = "1"
     from dbt.cli.main import dbtRunner
 

@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -36,14 +35,8 @@ def main() -> None:
 
     signal.signal(signal.SIGINT, interrupt)
     try:
-        code, line = (
-            app(
-                options.spelled_out(sys.argv[1:]) or ["--help"],
-                prog_name="gatehouse",
-                standalone_mode=False,
-            ),
-            "",
-        )
+        words = options.spelled_out(sys.argv[1:]) or ["--help"]
+        code, line = app(words, prog_name="gatehouse", standalone_mode=False), ""
     except GatehouseError as error:
         code, line = 2, str(error)
     except typer.TyperException as error:
@@ -94,10 +87,7 @@ def run(
     layer: options.RunLayer = "0",
     frequency_threshold: options.FrequencyThreshold = 50,
     entropy_threshold: options.EntropyThreshold = 0.5,
-    output: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the results, or a .parquet path in it. Default: by run id."),
-    ] = None,
+    output: options.OutputFolder = None,
     home: options.Home = None,
 ) -> None:
     """Everything: prepare, capture, build, validate, plot, report; resumes where it stopped."""
@@ -114,9 +104,7 @@ def prepare(
     num_samples: options.NumSamples = 10_000,
     first_sample: options.FirstSample = 0,
     create_splits: options.CreateSplits = False,
-    output_dir: Annotated[
-        Path | None, typer.Option(help="Folder of the prepared dataset. Default: in the home.")
-    ] = None,
+    output_dir: options.PreparedFolder = None,
     home: options.Home = None,
 ) -> None:
     """Read a corpus and write it as numbered samples, each in its split."""
@@ -134,7 +122,7 @@ def prepare(
 
 @app.command(epilog="Example: gatehouse fetch mixtral --analyze-structure")
 def fetch(
-    name: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="As --model.")] = None,
+    name: options.ModelName = None,
     model: options.Model = "demo",
     revision: options.Revision = None,
     dtype: options.Precision = "auto",
@@ -142,15 +130,8 @@ def fetch(
     device_map: options.DeviceMap = None,
     attn_implementation: options.AttnImplementation = None,
     trust_remote_code: options.TrustRemoteCode = False,
-    analyze_structure: Annotated[
-        bool,
-        typer.Option(
-            "--analyze-structure", help="Print the MoE structure from the config; no download."
-        ),
-    ] = False,
-    test: Annotated[
-        bool, typer.Option("--test", help="Load the model and route one sentence.")
-    ] = False,
+    analyze_structure: options.AnalyzeStructure = False,
+    test: options.Test = False,
 ) -> None:
     """Download a model's config, tokenizer and safetensors into the hub's cache."""
     from flows import commands
@@ -211,10 +192,7 @@ def validate(
     layer: options.Layer = None,
     frequency_threshold: options.FrequencyThreshold = 50,
     entropy_threshold: options.EntropyThreshold = 0.5,
-    output: Annotated[
-        Path | None,
-        typer.Option(help="File of the report. Default: the run's results; printed either way."),
-    ] = None,
+    output: options.ReportFile = None,
     home: options.Home = None,
 ) -> None:
     """Test the VAR hypotheses on a run or a file and print the verdict."""
@@ -233,9 +211,7 @@ def plot(
     layer: options.Layer = None,
     frequency_threshold: options.FrequencyThreshold = 50,
     entropy_threshold: options.EntropyThreshold = 0.5,
-    output_dir: Annotated[
-        Path | None, typer.Option(help="Folder of the figures. Default: the run's results.")
-    ] = None,
+    output_dir: options.FigureFolder = None,
     home: options.Home = None,
 ) -> None:
     """Draw the four figures as 300-DPI PNG."""
@@ -254,9 +230,7 @@ def report(
     layer: options.Layer = None,
     frequency_threshold: options.FrequencyThreshold = 50,
     entropy_threshold: options.EntropyThreshold = 0.5,
-    output: Annotated[
-        Path | None, typer.Option(help="File of the page. Default: the run's results.")
-    ] = None,
+    output: options.PageFile = None,
     home: options.Home = None,
 ) -> None:
     """Write the self-contained HTML report of a run."""
@@ -268,16 +242,25 @@ def report(
     print(commands.report(selection, paths, output))
 
 
-@app.command(epilog='Example: gatehouse sql "select * from fct_layer_routing"')
+@app.command(epilog='Example: gatehouse sql "select * from fct_layer_routing" --output layers.csv')
 def sql(
-    query: Annotated[str, typer.Argument(help="One SQL query over the marts and stg_events.")],
+    query: options.Query = None,
+    examples: options.Examples = False,
+    format: options.Format = None,
+    output: options.ResultFile = None,
     home: options.Home = None,
 ) -> None:
-    """Query the warehouse, read-only, and print a table."""
+    """Query the warehouse, read-only: one query, an interactive shell, or the examples."""
     paths = paths_of(home)
     from flows import commands
 
-    commands.sql(query, paths)
+    words = query or []
+    if examples:
+        commands.sql_examples(words, paths, format, output)
+    elif len(words) > 1:
+        raise GatehouseError('quote the query: gatehouse sql "select …"')
+    else:
+        commands.sql(words[0] if words else None, paths, format, output)
 
 
 @app.command(epilog="Example: gatehouse docs")

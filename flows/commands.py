@@ -1,11 +1,12 @@
 """What each command does, as functions to import: everything but the parsing of options."""
 
 import os
-import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 from flows.request import RunRequest, Selection
+from warehouse.errors import GatehouseError
 from warehouse.lake import Lake, make_folder
 from warehouse.paths import Paths
 
@@ -122,13 +123,75 @@ def report(selection: Selection, paths: Paths, output: Path | None = None) -> Pa
     return outputs.write_page(results, outputs.write_figures(results), output)
 
 
-def sql(text: str, paths: Paths) -> None:
-    """Print the result of one query as a table, as wide as the terminal or as it needs."""
-    from warehouse.connect import connect, query
+def sql(
+    text: str | None, paths: Paths, form: str | None = None, output: Path | None = None
+) -> None:
+    """Print one query's result, or write it to a file; without a query, open the shell.
 
-    wide = shutil.get_terminal_size().columns if os.isatty(1) else 100_000
+    Where standard input is no terminal, statements are read from it instead.
+
+    Args:
+        text: one query.
+        paths: the warehouse.
+        form: table, csv, json, parquet or markdown; the suffix of `output` tells it too.
+        output: the file to write.
+
+    Raises:
+        GatehouseError: no such format or file, or a query that is not valid or fails.
+    """
+    from flows import tabular
+    from warehouse.connect import connect, interruptible, query
+
+    form = tabular.chosen_format(form, output)
+    target = tabular.checked_output(output, paths) if output else None
+    if text is None and sys.stdin.isatty():
+        if target:
+            raise GatehouseError('--output takes a query: gatehouse sql "select …" --output FILE')
+        from flows import shell
+
+        shell.interact(paths, form)
+        return
     with connect(paths) as connection:
-        query(connection, text).show(max_rows=1_000, max_width=wide)
+        if text is None and target is None:
+            tabular.show_each(connection, sys.stdin.read(), form)
+            return
+        relation = query(connection, sys.stdin.read() if text is None else text)
+        with interruptible(connection):
+            tabular.write(relation, form, target) if target else tabular.show(relation, form)
+
+
+def sql_examples(
+    names: list[str], paths: Paths, form: str | None = None, output: Path | None = None
+) -> None:
+    """Print the library of example queries; or the results of those named, or of `all`.
+
+    Args:
+        names: of examples; none lists them.
+        paths: the warehouse.
+        form: as of `sql`.
+        output: the file of one example's result.
+
+    Raises:
+        GatehouseError: no such example, format or file, or several for one file.
+    """
+    from flows import examples, tabular
+    from warehouse.connect import connect, interruptible
+
+    form = tabular.chosen_format(form, output)
+    if not names:
+        print(examples.listing())
+        return
+    chosen = examples.chosen(names)
+    if output and len(chosen) > 1:
+        raise GatehouseError("--output takes the result of one example: name one")
+    target = tabular.checked_output(output, paths) if output else None
+    with connect(paths) as connection:
+        if target:
+            with interruptible(connection):
+                tabular.write(chosen[0].run(connection), form, target)
+            return
+        for example in chosen:
+            example.show(connection, form)
 
 
 def docs(paths: Paths) -> str:

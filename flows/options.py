@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -99,6 +99,56 @@ Run = Annotated[
 Input = Annotated[
     Path | None,
     typer.Option(help="A routing_stats .parquet or .csv made anywhere, instead of a run."),
+]
+OutputFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", help="Folder of the results, or a .parquet path in it. Default: by run id."
+    ),
+]
+PreparedFolder = Annotated[
+    Path | None,
+    typer.Option("--output-dir", help="Folder of the prepared dataset. Default: in the home."),
+]
+ReportFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", help="File of the report. Default: the run's results; printed either way."
+    ),
+]
+FigureFolder = Annotated[
+    Path | None,
+    typer.Option("--output-dir", help="Folder of the figures. Default: the run's results."),
+]
+PageFile = Annotated[
+    Path | None, typer.Option("--output", help="File of the page. Default: the run's results.")
+]
+ModelName = Annotated[str | None, typer.Argument(metavar="[MODEL]", help="As --model.")]
+AnalyzeStructure = Annotated[
+    bool,
+    typer.Option(
+        "--analyze-structure", help="Print the MoE structure from the config; no download."
+    ),
+]
+Test = Annotated[bool, typer.Option("--test", help="Load the model and route one sentence.")]
+Query = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="QUERY",
+        help="One SQL query in quotes; without it a shell opens, or a pipe is read. "
+        "With --examples: names of examples, or all.",
+    ),
+]
+Examples = Annotated[
+    bool,
+    typer.Option("--examples", help="List the library of example queries, or run those named."),
+]
+Format = Annotated[
+    Literal["table", "csv", "json", "parquet", "markdown"] | None,
+    typer.Option(help="Format of the result. Default: by the suffix of --output, else a table."),
+]
+ResultFile = Annotated[
+    Path | None, typer.Option("--output", help="File of the result: .csv, .json, .parquet, .md.")
 ]
 
 

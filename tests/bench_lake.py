@@ -2,14 +2,18 @@
 
 32 MoE layers, top-2 of 8 experts, 512-token documents of eight domains, a vocabulary of 32,000.
 A token has a favourite expert in every layer, a document another, and the rest follows a skewed
-load, so that every metric of the warehouse has something to find.
+load, so that every metric of the warehouse has something to find. Every run reads the same
+documents and has the same favourites, so that runs can be compared; the rest is its seed's.
 """
 
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from rich.progress import track
 
 from ingest.prepare import SHARD_SAMPLES
 from warehouse.lake import Lake
@@ -19,19 +23,54 @@ NUM_LAYERS, NUM_EXPERTS, TOP_K = 32, 8, 2
 VOCABULARY_SIZE, LENGTH, DOMAINS = 32_000, 512, 8
 EVENTS_IN_A_SAMPLE = LENGTH * NUM_LAYERS
 STARTED = datetime(2026, 1, 1, tzinfo=UTC)
+RUN_ID = "made-up-a"
+SIZES = {"10m": 10_000_000, "100m": 100_000_000}
+"""Folder of a made-up lake in its home -> about how many events."""
+SMALL, LARGE = SIZES
+TEXT, FAVOURITES, ROUTING = range(3)
+"""Kinds of random numbers, the first part of their seeds."""
+
+
+def lake_of(home: Path, events: int, seed: int = 0) -> Path:
+    """Return `home` with a finished run of about so many events in its lake; land it if need be."""
+    lake = Lake(home / "lake")
+    samples = round(events / EVENTS_IN_A_SAMPLE)
+    record = lake.run_record(RUN_ID)
+    if record and record["finished_at"] and record["num_samples"] == samples:
+        return home
+    shards = land_run(lake, RUN_ID, samples, seed)
+    total = -(-samples // SHARD_SAMPLES)
+    for _ in track(shards, f"landing {events:,} events in {home}", total, transient=True):
+        pass
+    return home
+
+
+def linked(home: Path, runs: dict[str, Path]) -> Path:
+    """Return `home` with made-up lakes' runs in its lake under these names; nothing is copied."""
+    for run_id, made in runs.items():
+        for table in (path for path in (made / "lake").iterdir() if path.is_dir()):
+            place = home / "lake" / table.name
+            place.mkdir(parents=True, exist_ok=True)
+            (place / f"run_id={run_id}").symlink_to(table / f"run_id={RUN_ID}")
+        shutil.copy(made / "lake" / "VERSION", home / "lake")
+    return home
 
 
 def land_run(lake: Lake, run_id: str, samples: int, seed: int = 0) -> Iterator[int]:
     """Land a finished run of so many samples; yield the number of events of each shard landed."""
-    generator = np.random.default_rng(seed)
     shards = -(-samples // SHARD_SAMPLES)
     lake.land_run(run_id, _record(samples, shards, finished=False), _layers(), _vocabulary())
-    favourites = generator.integers(0, NUM_EXPERTS, size=(NUM_LAYERS, VOCABULARY_SIZE))
+    favourites = np.random.default_rng(FAVOURITES).integers(
+        0, NUM_EXPERTS, size=(NUM_LAYERS, VOCABULARY_SIZE)
+    )
     for shard in range(shards):
         first = shard * SHARD_SAMPLES
         sample_ids = np.arange(first, min(first + SHARD_SAMPLES, samples))
+        text = np.random.default_rng([TEXT, shard])
+        generator = np.random.default_rng([ROUTING, seed, shard])
+        tokens = _zipf_tokens(len(sample_ids) * LENGTH, text)
         lake.land_shard(
-            run_id, shard, _samples(sample_ids), _events(sample_ids, favourites, generator)
+            run_id, shard, _samples(sample_ids), _events(sample_ids, tokens, favourites, generator)
         )
         yield len(sample_ids) * EVENTS_IN_A_SAMPLE
     lake.update_run(run_id, _record(samples, shards, finished=True))
@@ -93,9 +132,11 @@ def _samples(sample_ids: np.ndarray) -> pa.Table:
 
 
 def _events(
-    sample_ids: np.ndarray, favourites: np.ndarray, generator: np.random.Generator
+    sample_ids: np.ndarray,
+    tokens: np.ndarray,
+    favourites: np.ndarray,
+    generator: np.random.Generator,
 ) -> pa.Table:
-    tokens = _zipf_tokens(len(sample_ids) * LENGTH, generator)
     keys = {
         "sample_id": np.repeat(sample_ids, LENGTH),
         "position": np.tile(np.arange(LENGTH, dtype=np.uint32), len(sample_ids)),

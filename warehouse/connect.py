@@ -4,16 +4,30 @@ from warehouse.connect import connect
 connect().sql("select * from fct_layer_routing")
 """
 
+import re
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import duckdb
+import pyarrow as pa
 
 from warehouse.errors import GatehouseError
 from warehouse.paths import Paths
 
+READ_ONLY = "the warehouse is read-only: give one `select` statement"
+HINT = re.compile(r"^(Did you mean .*|Candidate bindings: .*)$", re.MULTILINE)
+LINE = re.compile(r"^LINE (\d+):", re.MULTILINE)
+SECONDS_BETWEEN_INTERRUPTS = 0.1
+
 
 def connect(paths: Paths | None = None) -> duckdb.DuckDBPyConnection:
-    """Open the warehouse read-only: marts by name, the lake's events as `stg_events`.
+    """Open the warehouse read-only: marts by name, the lake's `events` and `vocabulary`.
 
-    Files outside the lake, other databases and extensions are out of reach.
+    Files outside the lake, other databases and extensions are out of reach. The database's views
+    find the lake in the home that `paths` names, wherever it was when they were built.
 
     Raises:
         GatehouseError: there is no warehouse yet, or it cannot be opened.
@@ -26,6 +40,7 @@ def connect(paths: Paths | None = None) -> duckdb.DuckDBPyConnection:
         )
     try:
         connection = duckdb.connect(str(paths.database), read_only=True)
+        connection.execute("set variable gatehouse_home = $home", {"home": str(paths.root)})
         connection.execute("set allowed_directories = [$lake]", {"lake": f"{paths.lake}/"})
         connection.execute("set enable_external_access = false")
         connection.execute("set lock_configuration = true")
@@ -37,20 +52,150 @@ def connect(paths: Paths | None = None) -> duckdb.DuckDBPyConnection:
     return connection
 
 
+def statements(connection: duckdb.DuckDBPyConnection, text: str) -> list[str]:
+    """Return the statements of a text, without their semicolons, as DuckDB's parser splits it.
+
+    Raises:
+        GatehouseError: the text is not SQL, or a statement is none that only reads.
+    """
+    with errors_in_one_line():
+        found = connection.extract_statements(text)
+    if any(statement.type != duckdb.StatementType.SELECT for statement in found):
+        raise GatehouseError(READ_ONLY)
+    return [without_semicolon(statement.query) for statement in found]
+
+
 def query(connection: duckdb.DuckDBPyConnection, text: str) -> duckdb.DuckDBPyRelation:
     """Return the result of one reading statement; nothing can be written by it.
+
+    Rows come when the relation is read; columns of the same name are numbered.
 
     Raises:
         GatehouseError: the text is not one valid `select`, `from`, `with`, `describe` or `show`.
     """
-    try:
-        statements = connection.extract_statements(text)
-        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-            raise GatehouseError("the warehouse is read-only: give one `select` statement")
-        relation = connection.sql(text)
-        assert relation is not None
-    except duckdb.Error as error:
-        raise GatehouseError(
-            f'{str(error).splitlines()[0]} (`gatehouse sql "show tables"` lists the tables)'
-        ) from error
+    found = statements(connection, text)
+    if len(found) != 1:
+        raise GatehouseError(READ_ONLY)
+    with errors_in_one_line():
+        # `with x as (copy … to …) select …` counts as a SELECT: in brackets DuckDB refuses it
+        relation = connection.sql("\n".join(["select * from (", found[0], ")"]))
+    assert relation is not None
     return relation
+
+
+def relations(connection: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:
+    """Return each table's and view's columns: marts first, then views of the lake, then the rest.
+
+    The rest are dimensions, then what the marts are built from (`int_`, `stg_`).
+    """
+    rows = connection.execute(
+        """
+        select
+            table_name,
+            list(column_name order by column_index)
+        from duckdb_columns()
+        where not internal and schema_name = 'main'
+        group by table_name
+        order by
+            case
+                when starts_with(table_name, 'fct_') then 0
+                when starts_with(table_name, 'dim_') then 2
+                when starts_with(table_name, 'int_') then 3
+                when starts_with(table_name, 'stg_') then 4
+                else 1
+            end,
+            table_name
+        """
+    ).fetchall()
+    return dict(rows)
+
+
+def without_semicolon(statement: str) -> str:
+    """Return a statement without the semicolons at its end, and what comment follows them."""
+    encoded = statement.encode()
+    # offsets count bytes
+    tokens = [
+        (offset, encoded[offset : offset + 1])
+        for offset, kind in duckdb.tokenize(statement)
+        if kind != duckdb.token_type.comment
+    ]
+    while tokens and tokens[-1][1] == b";":
+        offset, _ = tokens.pop()
+        encoded = encoded[:offset]
+    return encoded.decode()
+
+
+@contextmanager
+def errors_in_one_line() -> Iterator[None]:
+    """Raise what DuckDB raises in the block as one line, with its own hint where it has one.
+
+    Raises:
+        GatehouseError: DuckDB or Arrow refused; a reader of batches passes DuckDB's as an OSError.
+    """
+    try:
+        yield
+    except BrokenPipeError:  # whoever reads what is printed has read enough
+        raise
+    except (duckdb.Error, pa.ArrowException, OSError) as error:
+        raise GatehouseError(_one_line(error)) from error
+
+
+@contextmanager
+def interruptible(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Let Ctrl-C stop the query that runs in the block, and then do what it does elsewhere.
+
+    Python's handlers wait until DuckDB gives the main thread back, which may be after the query: a
+    thread of its own hears of the signal at once and tells the connection.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed, over = threading.Event(), threading.Event()
+    heard, wakeup = socket.socketpair()
+    wakeup.setblocking(False)
+    watcher = threading.Thread(
+        target=_interrupt_when_told, args=(connection, heard, pressed, over), daemon=True
+    )
+    previous = signal.signal(signal.SIGINT, lambda number, frame: None)
+    previous_wakeup = signal.set_wakeup_fd(wakeup.fileno(), warn_on_full_buffer=False)
+    watcher.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(previous_wakeup)
+        over.set()
+        wakeup.close()
+        watcher.join()
+        heard.close()
+        signal.signal(signal.SIGINT, previous)
+        if pressed.is_set():
+            signal.raise_signal(signal.SIGINT)
+
+
+def _interrupt_when_told(
+    connection: duckdb.DuckDBPyConnection,
+    heard: socket.socket,
+    pressed: threading.Event,
+    over: threading.Event,
+) -> None:
+    while number := heard.recv(1):
+        if number[0] == signal.SIGINT:
+            pressed.set()
+            connection.interrupt()
+            # between two queries nobody listens
+            while not over.wait(SECONDS_BETWEEN_INTERRUPTS):
+                connection.interrupt()
+
+
+def _one_line(error: Exception) -> str:
+    message = str(error)
+    first = message.splitlines()[0] if message else type(error).__name__
+    if "must be at the top level" in first:
+        return READ_ONLY
+    if hint := HINT.search(message):
+        first = f"{first} {hint[1]}"
+    if isinstance(error, duckdb.ParserException) and (line := LINE.search(message)):
+        return f"{first} in line {line[1]}"
+    if isinstance(error, duckdb.CatalogException | duckdb.BinderException):
+        return f"{first} (`show tables` lists the tables, `describe TABLE` its columns)"
+    return first

@@ -161,7 +161,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         finally:
             os.close(folder)
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink()
@@ -176,10 +176,11 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
 
 
-def _cannot_write(path: Path, error: OSError) -> GatehouseError:
+def cannot_write(path: Path, error: OSError) -> GatehouseError:
+    """Return the error that says what could not be written and what to do."""
     return GatehouseError(
         f"cannot write {path}: {error.strerror or error}; make room or name another folder with "
         "GATEHOUSE_HOME, then run the same command again"

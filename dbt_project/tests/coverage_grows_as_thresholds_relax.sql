@@ -1,5 +1,6 @@
 with coverage as (
     select * from {{ ref('fct_fast_path_coverage') }}
+    where {{ of_new_runs() }}
 ),
 
 neighbours as (

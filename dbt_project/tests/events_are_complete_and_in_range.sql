@@ -1,18 +1,24 @@
 with events as (
-    select * from {{ ref('stg_events') }}
+    select * from {{ ref('stg_new_run_events') }}
 ),
 
 samples as (
     select * from {{ ref('stg_samples') }}
+    where {{ of_new_runs() }}
 ),
 
 layers as (
     select * from {{ ref('stg_layers') }}
+    where {{ of_new_runs() }}
+),
+
+runs as (
+    select * from {{ ref('stg_new_runs') }}
 ),
 
 landed as (
     select
-        run_id,
+        run_key,
         layer,
         sample_id,
         count(*) as landed_tokens,
@@ -27,7 +33,15 @@ landed as (
         min(confidence) as min_confidence,
         max(confidence) as max_confidence
     from events
-    group by run_id, layer, sample_id
+    group by run_key, layer, sample_id
+),
+
+named as (
+    select
+        runs.run_id,
+        landed.* exclude (landed.run_key)
+    from landed
+    inner join runs on landed.run_key = runs.run_key
 ),
 
 expected as (
@@ -45,13 +59,13 @@ expected as (
 
 compared as (
     select
-        landed.* exclude (run_id, layer, sample_id),
+        named.* exclude (run_id, layer, sample_id),
         expected.* exclude (run_id, layer, sample_id),
         run_id,
         layer,
         sample_id
     from expected
-    full outer join landed using (run_id, layer, sample_id)
+    full outer join named using (run_id, layer, sample_id)
 ),
 
 final as (

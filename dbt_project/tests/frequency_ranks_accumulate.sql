@@ -1,5 +1,6 @@
 with frequency_rank as (
     select * from {{ ref('fct_frequency_rank') }}
+    where {{ of_new_runs() }}
 ),
 
 neighbours as (

@@ -4,18 +4,22 @@ with runs as (
 
 layers as (
     select * from {{ ref('dim_layer') }}
+    where {{ of_new_runs() }}
 ),
 
 token_routing as (
     select * from {{ ref('fct_token_routing') }}
+    where {{ of_new_runs() }}
 ),
 
 layer_routing as (
     select * from {{ ref('fct_layer_routing') }}
+    where {{ of_new_runs() }}
 ),
 
 frequency_rank as (
     select * from {{ ref('fct_frequency_rank') }}
+    where {{ of_new_runs() }}
 ),
 
 frequencies as (

@@ -1,48 +1,27 @@
-"""A small random lake of real Parquet, and dbt run over it in this process.
+"""dbt run in this process over a small random lake, and what the lake holds, read without SQL.
 
-Runs: `0042` top-1 of 4 experts, `wide` top-2 of 8 in blocks 1 and 3, `flat` top-4 of 128 with
-entropies 1e-5 about 4.85 nats, and `unfinished`, which is still being captured.
+`unfinished` of the lake's runs is still being captured.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
-import pyarrow as pa
+import pandas as pd
 import pytest
+from pandas.testing import assert_frame_equal
 
+from tests.dbt_project.random_lake import RUNS_TO_LAND, RandomRun, land
 from warehouse.lake import Lake
 from warehouse.paths import DBT_PROJECT
-from warehouse.records import EVENTS, LAYERS, RUNS, SAMPLES, VOCABULARY
 
-VOCABULARY_SIZE = 60
-STARTED = datetime(2025, 3, 1, 12, tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class RandomRun:
-    """A run to make up; `blocks` are the indices of its MoE layers' blocks."""
-
-    run_id: str
-    num_experts: int
-    top_k: int
-    blocks: tuple[int, ...]
-    shards: int
-    finished: bool = True
-    flat: bool = False
-
-
-SAMPLES_IN_A_SHARD = 10
-RUNS_TO_LAND = [
-    RandomRun("0042", num_experts=4, top_k=1, blocks=(0, 1, 2), shards=2),
-    RandomRun("wide", num_experts=8, top_k=2, blocks=(1, 3), shards=3),
-    RandomRun("flat", num_experts=128, top_k=4, blocks=(0,), shards=1, flat=True),
-    RandomRun("unfinished", num_experts=8, top_k=2, blocks=(0, 1), shards=2, finished=False),
-]
+FINISHED = sorted(run.run_id for run in RUNS_TO_LAND if run.finished)
+AssertMart = Callable[[str, list[str], pd.DataFrame], None]
 
 
 @dataclass(frozen=True)
@@ -81,114 +60,38 @@ class Project:
             return dbtRunner().invoke(["--quiet", "--log-level", "none", *command, *options])
 
 
-def land(lake: Lake, run: RandomRun, generator: np.random.Generator) -> None:
-    """Land a made-up run through the lake's own interface."""
-    lake.land_run(run.run_id, record(run, finished=False), layers(run), vocabulary())
-    for shard in range(run.shards):
-        lake.land_shard(run.run_id, shard, *random_shard(run, shard, generator))
-    lake.update_run(run.run_id, record(run, finished=run.finished))
+@dataclass(frozen=True)
+class LayerEvents:
+    """The events of a run's layer as arrays, a row an event; lists are [events, k]."""
 
+    run_id: str
+    layer: int
+    moe_index: int
+    stack: str
+    num_experts: int
+    top_k: int
+    sample_id: np.ndarray
+    position: np.ndarray
+    token_id: np.ndarray
+    domain: np.ndarray
+    split: np.ndarray
+    experts: np.ndarray
+    weights: np.ndarray
+    entropy: np.ndarray
 
-def record(run: RandomRun, finished: bool) -> dict[str, Any]:
-    values: dict[str, Any] = {field.name: "x" for field in RUNS if pa.types.is_string(field.type)}
-    values |= {field.name: 1 for field in RUNS if pa.types.is_integer(field.type)}
-    started = STARTED - timedelta(hours=len(run.run_id))
-    return values | {
-        "windows": False,
-        "shards": run.shards,
-        "num_samples": run.shards * SAMPLES_IN_A_SHARD,
-        "started_at": started,
-        "finished_at": started + timedelta(minutes=5) if finished else None,
-        "capture_seconds": 1.5,
-    }
+    @property
+    def keys(self) -> dict[str, Any]:
+        return {"run_id": self.run_id, "layer": self.layer, "moe_index": self.moe_index}
 
+    def selected(self) -> np.ndarray:
+        """Return [events, E] of 1 where the event names the expert, else 0."""
+        one_hot = np.zeros((len(self.experts), self.num_experts), dtype=np.int64)
+        np.put_along_axis(one_hot, self.experts, 1, axis=1)
+        return one_hot
 
-def layers(run: RandomRun) -> pa.Table:
-    rows = [
-        {
-            "layer": block,
-            "moe_index": index,
-            "stack": "decoder",
-            "block": block,
-            "router_path": f"layers.{block}.gate",
-            "scoring": "softmax",
-            "num_experts": run.num_experts,
-            "top_k": run.top_k,
-            "weights_sum_to_one": True,
-        }
-        for index, block in enumerate(run.blocks)
-    ]
-    return pa.Table.from_pylist(rows, schema=LAYERS)
-
-
-def vocabulary() -> pa.Table:
-    strings = ["<s>", "it's", 'a "quote"', "Köln", "line\nbreak", ""]
-    rows = [
-        {
-            "token_id": token,
-            "token_str": strings[token] if token < len(strings) else f"token {token}",
-            "is_special": token == 0,
-        }
-        for token in range(VOCABULARY_SIZE)
-    ]
-    return pa.Table.from_pylist(rows, schema=VOCABULARY)
-
-
-def random_shard(
-    run: RandomRun, shard: int, generator: np.random.Generator
-) -> tuple[pa.Table, pa.Table]:
-    """Make up samples (one of them empty) and their events; few tokens, so that modes tie."""
-    lengths = [0, *generator.integers(1, 60, size=SAMPLES_IN_A_SHARD - 1)]
-    samples = pa.Table.from_pylist(
-        [
-            {
-                "sample_id": shard * SAMPLES_IN_A_SHARD + index,
-                "name": f"sample {index}",
-                "domain": ("web", "code")[index % 2],
-                "split": "train",
-                "tokens": int(tokens),
-                "dropped_tokens": index,
-                "text_sha256": f"{index:064x}",
-            }
-            for index, tokens in enumerate(lengths)
-        ],
-        schema=SAMPLES,
-    )
-    likely = 1 / np.arange(1, VOCABULARY_SIZE - 5)
-    tokens = generator.choice(len(likely), size=sum(lengths), p=likely / likely.sum())
-    parts = [random_layer(run, block, tokens, generator) for block in run.blocks]
-    keys = {
-        "sample_id": np.repeat(shard * 10 + np.arange(10), lengths),
-        "position": np.concatenate([np.arange(length) for length in lengths]),
-        "token_id": tokens,
-    }
-    tables = [
-        pa.table({name: part.get(name, keys.get(name)) for name in EVENTS.names}, schema=EVENTS)
-        for part in parts
-    ]
-    return samples, pa.concat_tables(tables).combine_chunks()
-
-
-def random_layer(
-    run: RandomRun, block: int, tokens: np.ndarray, generator: np.random.Generator
-) -> dict[str, Any]:
-    """Make up one layer's columns; the selected experts are near the token's own favourite."""
-    count, limit = len(tokens), np.log(run.num_experts)
-    favourite = tokens * 7 + block + generator.integers(0, 3, size=count)
-    experts = (favourite[:, None] + np.arange(run.top_k)) % run.num_experts
-    if run.flat:
-        entropy = 4.85 + generator.normal(0, 1e-5, size=count)
-    else:
-        entropy = generator.beta(1 + tokens % 5, 2, size=count) * limit
-    confidence = generator.uniform(1 / run.num_experts, 1, size=count)
-    return {
-        "layer": np.full(count, block),
-        "experts": experts.tolist(),
-        "weights": np.full((count, run.top_k), 1 / run.top_k, dtype=np.float16).tolist(),
-        "top_expert": experts[:, 0],
-        "entropy": entropy.astype(np.float32),
-        "confidence": confidence.astype(np.float32),
-    }
+    def load(self) -> np.ndarray:
+        """Return [E]: how often each expert was selected and computed."""
+        return np.bincount(self.experts[self.weights > 0], minlength=self.num_experts)
 
 
 @pytest.fixture(scope="session")
@@ -202,8 +105,7 @@ def random_run() -> Callable[[Lake, str], None]:
     """`random_run(lake, run_id)`: land a finished run of one shard, top-1 of 4 experts."""
 
     def random_run(lake: Lake, run_id: str) -> None:
-        run = RandomRun(run_id, num_experts=4, top_k=1, blocks=(0, 1), shards=1)
-        land(lake, run, np.random.default_rng(3))
+        land(lake, RandomRun(run_id, num_experts=4, top_k=1, blocks=(0, 1)))
 
     return random_run
 
@@ -212,15 +114,82 @@ def random_run() -> Callable[[Lake, str], None]:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The project, built and tested over the random lake; a capture is going on meanwhile."""
     project = Project(tmp_path_factory.mktemp("it's a $home"))
-    generator = np.random.default_rng(11)
     for run in RUNS_TO_LAND:
-        land(project.lake, run, generator)
+        land(project.lake, run)
     events = project.lake.root / "events" / "run_id=unfinished"
     (events / "shard-00001.parquet").unlink()  # its samples have landed, its events not yet
     (events / f".shard-00001.parquet.{os.getpid()}.tmp").write_bytes(b"half a file")
     before = set(DBT_PROJECT.rglob("*"))
     outcome = project.dbt("build")
     assert set(DBT_PROJECT.rglob("*")) == before, "dbt wrote into the checkout"
-    failed = [node.node.name for node in (outcome.result or []) if node.failures]
-    assert outcome.success, (outcome.exception, failed)
+    wrong = [
+        (node.node.name, node.message)
+        for node in (outcome.result or [])
+        if node.status in ("error", "fail", "runtime error")
+    ]
+    assert outcome.success, (outcome.exception, wrong)
     return project
+
+
+@pytest.fixture(scope="module")
+def connection(built: Project) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The built database, read-only; no longer than a module, for dbt wants it to itself."""
+    with closing(duckdb.connect(str(built.database), read_only=True)) as session:
+        yield session
+
+
+@pytest.fixture(scope="session")
+def raw(built: Project) -> dict[str, pd.DataFrame]:
+    """The lake's tables of the finished runs, read file by file; float32 as float64."""
+
+    def read(table: str) -> pd.DataFrame:
+        parts = [
+            pd.read_parquet(path, partitioning=None).assign(run_id=run_id)
+            for run_id in FINISHED
+            for path in sorted((built.lake.root / table / f"run_id={run_id}").iterdir())
+        ]
+        frame = pd.concat(parts, ignore_index=True)
+        doubles = frame.select_dtypes("float32").columns
+        return frame.astype(dict.fromkeys(doubles, "float64"))
+
+    return {name: read(name) for name in ("runs", "layers", "vocabulary", "samples", "events")}
+
+
+@pytest.fixture(scope="session")
+def layer_events(raw: dict[str, pd.DataFrame]) -> list[LayerEvents]:
+    """The events of every finished run, one entry a MoE layer, in order of run and MoE index."""
+    samples = raw["samples"][["run_id", "sample_id", "domain", "split"]]
+    events = raw["events"].merge(samples, on=["run_id", "sample_id"], validate="many_to_one")
+    by_layer = dict(iter(events.groupby(["run_id", "layer"])))
+    layers = raw["layers"].sort_values(["run_id", "moe_index"]).to_dict("records")
+    return [arrays(layer, by_layer[(layer["run_id"], layer["layer"])]) for layer in layers]
+
+
+def arrays(layer: dict[Any, Any], events: pd.DataFrame) -> LayerEvents:
+    columns = ("sample_id", "position", "token_id", "domain", "split", "entropy")
+    facts = ("run_id", "layer", "moe_index", "stack", "num_experts", "top_k")
+    return LayerEvents(
+        **{name: layer[name] for name in facts},
+        **{name: events[name].to_numpy() for name in columns},
+        experts=np.stack(events["experts"].to_list()).astype(np.int64),
+        weights=np.stack(events["weights"].to_list()).astype(np.float64),
+    )
+
+
+@pytest.fixture(scope="module")
+def assert_mart(connection: duckdb.DuckDBPyConnection) -> AssertMart:
+    """`assert_mart(name, keys, expected)`: the mart has these rows and columns and no others.
+
+    Numbers are within 1e-9 of each other, relatively; 1e-15 is taken for 0.
+    """
+
+    def assert_mart(name: str, keys: list[str], expected: pd.DataFrame) -> None:
+        found = connection.table(name).to_arrow_table().to_pandas()
+        assert len(found) > 0
+        assert set(found.columns) == set(expected.columns)
+        assert not expected.duplicated(keys).any()
+        expected = expected.sort_values(keys, ignore_index=True)[list(found.columns)]
+        found = found.sort_values(keys, ignore_index=True)
+        assert_frame_equal(found, expected, check_dtype=False, rtol=1e-9, atol=1e-15)
+
+    return assert_mart

@@ -86,7 +86,7 @@ def test_events_are_tokens_times_layers_in_every_run(built):
         assert {run for run, _, _ in rows} == set(built[0].values())
         for run, tokens, layers in rows:
             events = connection.execute(
-                "select count(*) from stg_events where run_id = $1", [run]
+                "select count(*) from events where run_id = $1", [run]
             ).fetchone()
             assert events == (tokens * layers,) and tokens > 300
 
@@ -120,11 +120,11 @@ def test_hash_layers_are_flagged(ask):
 
 
 def test_dropped_and_skipped_tokens_have_weight_0(ask):
-    count = "select count(*) from stg_events where run_id = $1 and weights[1] = 0"
+    count = "select count(*) from events where run_id = $1 and weights[1] = 0"
     assert ask(count, "switch_transformers")[0][0] > 0
     skipped = ask(
         "select distinct events.top_expert, dim_layer.num_experts"
-        " from stg_events as events inner join dim_layer"
+        " from events as events inner join dim_layer"
         " on events.run_id = dim_layer.run_id and events.layer = dim_layer.layer"
         " where events.run_id = $1 and events.weights[1] = 0",
         "zaya",

@@ -1,54 +1,12 @@
 """The commands: what they do on good input, and one line with exit code 2 on bad input."""
 
-import json
-import os
 import re
-import sys
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 
-from flows import cli, options
+from flows import options
 from warehouse.lake import Lake
-
-
-def gatehouse(monkeypatch, capfd, *arguments: object) -> tuple[int, str, str]:
-    """Run a command in this process; return (exit code, standard output, standard error)."""
-    monkeypatch.setattr(sys, "argv", ["gatehouse", *map(str, arguments)])
-    try:
-        cli.main()
-    except SystemExit as ended:
-        code = ended.code or 0
-    out, err = capfd.readouterr()
-    return int(code), out, err
-
-
-@pytest.fixture
-def run(monkeypatch, capfd, home):
-    return lambda *arguments: gatehouse(monkeypatch, capfd, *arguments)
-
-
-@pytest.fixture(scope="module")
-def captured(tmp_path_factory, tiny_mixtral) -> Path:
-    """A home with one finished, built run of the tiny model: 60 texts, 3 MoE layers."""
-    import random
-
-    from flows import commands
-    from flows.request import RunRequest
-    from warehouse.paths import Paths
-
-    folder = tmp_path_factory.mktemp("captured")
-    generator = random.Random(3)
-    words = "router expert token layer gate load entropy the of and a to in is".split()
-    texts = [{"text": " ".join(generator.choices(words, k=40))} for _ in range(60)]
-    corpus = folder / "texts.jsonl"
-    corpus.write_text("".join(json.dumps(row) + "\n" for row in texts))
-    paths = Paths(folder / "home")
-    request = RunRequest(model=str(tiny_mixtral), dataset=str(corpus), max_length=128)
-    commands.capture(request, paths)
-    commands.build(paths)
-    return paths.root
 
 
 @pytest.mark.parametrize(
@@ -102,7 +60,12 @@ BAD_INPUT = {
     "not a number": (["run", "--num-samples", "many"], "'--num-samples': Input should be"),
     "unknown option": (["run", "--no-such"], "No such option: --no-such"),
     "unknown command": (["rum"], "No such command 'rum'"),
-    "missing query": (["sql"], "Missing argument"),
+    "no warehouse to open a shell on": (["sql"], "run `gatehouse run`"),
+    "query in several words": (["sql", "select", "1"], "quote the query"),
+    "unknown format": (["sql", "select 1", "--format", "xml"], "'--format'"),
+    "Parquet on the terminal": (["sql", "select 1", "--format", "parquet"], "--output FILE"),
+    "unknown suffix": (["sql", "select 1", "--output", "x.xls"], "no format for x.xls"),
+    "unknown example": (["sql", "--examples", "nothing"], "no example 'nothing'"),
 }
 
 
@@ -155,14 +118,16 @@ def test_status_lists_runs_and_what_is_unfinished(run, home, captured):
 
 
 def test_sql_reads_marts_and_events_and_nothing_else(run, captured):
-    _, out, _ = run("sql", "select count(*) as events from stg_events", "--home", captured)
+    _, out, _ = run("sql", "select count(*) as n from events", "--home", captured)
     tokens = run("sql", "select sum(tokens) as t from dim_sample", "--home", captured)[1]
     numbers = [int(re.findall(r"│\s+(\d+)\s+│", text)[-1]) for text in (out, tokens)]
     assert numbers[0] == 3 * numbers[1] > 0
+    copy = f"copy (select 1) to '{captured}/lake/x.parquet'"
     for refused in (
         "select * from read_csv('/etc/passwd')",
         "create table t as select 1",
-        f"copy (select 1) to '{captured}/lake/x.parquet'",
+        copy,
+        f"with x as ({copy}) from x",
         "select 1; drop table dim_run",
         "attach '/tmp/x.db'",
         "select * from no_such_table",
@@ -171,6 +136,21 @@ def test_sql_reads_marts_and_events_and_nothing_else(run, captured):
         code, out, err = run("sql", refused, "--home", captured)
         assert (code, out) == (2, ""), refused
         assert len(err.strip().splitlines()) == 1, err
+    assert not (captured / "lake" / "x.parquet").exists()
+
+
+def test_sql_writes_results_and_runs_examples(run, captured, tmp_path):
+    query = "select layer, events from fct_layer_routing order by layer"
+    _, out, _ = run("sql", query, "--format", "csv", "--home", captured)
+    assert out.splitlines()[0] == '"layer","events"' and len(out.splitlines()) == 4
+    code, out, _ = run("sql", query, "--output", tmp_path / "layers.csv", "--home", captured)
+    assert (code, out) == (0, "") and len((tmp_path / "layers.csv").read_text().splitlines()) == 4
+    names = ["layers_at_a_glance", "what_text_was_read"]
+    code, out, _ = run("sql", "--examples", *names, "--format", "markdown", "--home", captured)
+    assert code == 0 and re.findall("^## .*", out, flags=re.M) == [
+        "## Layers at a glance",
+        "## What text was read",
+    ]
 
 
 def test_validate_plot_and_report_on_a_run(run, captured):
@@ -241,44 +221,3 @@ def test_a_family_that_cannot_be_captured_is_refused_before_its_weights(run, com
     code, out, err = run(command, "--model", tmp_path)
     assert (code, out) == (2, "") and "nllb_moe cannot be captured: " in err
     assert len(err.strip().splitlines()) == 1
-
-
-def test_docs_writes_one_static_page(run, captured):
-    code, out, _ = run("docs", "--home", captured)
-    page = Path(out.strip()).read_text(encoding="utf-8")
-    assert code == 0 and "fct_token_routing" in page
-
-
-def test_a_failing_build_keeps_the_previous_marts(run, captured, tmp_path):
-    """An event more than the samples have tokens: dbt's identity fails, readers notice nothing."""
-    import shutil
-
-    home = shutil.copytree(captured, tmp_path / "copy")
-    before = (home / "gatehouse.duckdb").read_bytes()
-    shard = next((home / "lake" / "events").rglob("shard-*.parquet"))
-    events = pq.read_table(shard, partitioning=None)
-    pq.write_table(events.slice(1), shard)
-    code, _, err = run("build", "--home", home)
-    assert code == 2 and "dbt build failed: " in err and len(err.strip().splitlines()) == 1
-    assert (home / "gatehouse.duckdb").read_bytes() == before
-    assert os.listdir(home / "lake" / "events")
-
-
-def test_a_second_build_waits_its_turn_and_a_leftover_does_not_matter(run, captured, tmp_path):
-    import shutil
-    import subprocess
-
-    home = shutil.copytree(captured, tmp_path / "copy")
-    building = home / "building" / "gatehouse.duckdb"
-    building.parent.mkdir()
-    hold = f"import duckdb; held = duckdb.connect({str(building)!r}); print(); input()"
-    other = subprocess.Popen(
-        [sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    other.stdout.readline()
-    code, _, err = run("build", "--home", home)
-    assert code == 2 and "another build is writing" in err and building.exists()
-    other.kill()
-    other.wait()
-    code, out, _ = run("build", "--home", home)
-    assert code == 0 and out.startswith("built ") and not building.parent.exists()

@@ -1,13 +1,13 @@
--- A view, because one table reads it: a table would write millions of rows to save nothing.
-{{ config(materialized='view') }}
+{{ config(materialized='layered', slices='new_layers') }}
 
 with events as (
-    select * from {{ ref('stg_events') }}
+    select * from {{ ref('stg_new_events') }}
+    where layer = {{ this_layer() }}
 ),
 
 final as (
     select
-        run_number,
+        run_key,
         layer,
         token_id,
         top_expert,
@@ -19,7 +19,7 @@ final as (
         sum(cast(confidence as double)) as confidence_sum,
         var_pop(cast(confidence as double)) * count(*) as confidence_m2
     from events
-    group by run_number, layer, token_id, top_expert
+    group by run_key, layer, token_id, top_expert
 )
 
 select * from final

@@ -1,3 +1,5 @@
+{{ config(materialized='table') }}
+
 with layers as (
     select * from {{ ref('stg_layers') }}
 ),

@@ -1,5 +1,6 @@
 with samples as (
     select * from {{ ref('stg_samples') }}
+    where {{ of_new_runs() }}
 ),
 
 final as (

@@ -1,5 +1,6 @@
 with vocabulary as (
     select * from {{ ref('stg_vocabulary') }}
+    where {{ of_new_runs() }}
 ),
 
 final as (

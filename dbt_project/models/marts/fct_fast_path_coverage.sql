@@ -1,9 +1,11 @@
 with token_routing as (
     select * from {{ ref('fct_token_routing') }}
+    where {{ of_new_runs() }}
 ),
 
 layer_routing as (
     select * from {{ ref('fct_layer_routing') }}
+    where {{ of_new_runs() }}
 ),
 
 frequency_thresholds as (

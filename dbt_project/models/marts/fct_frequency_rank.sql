@@ -1,5 +1,6 @@
 with token_routing as (
     select * from {{ ref('fct_token_routing') }}
+    where {{ of_new_runs() }}
 ),
 
 -- every MoE layer sees the same tokens: one layer counts them

@@ -1,9 +1,15 @@
 with token_routing as (
     select * from {{ ref('fct_token_routing') }}
+    where {{ of_new_runs() }}
 ),
 
 layers as (
     select * from {{ ref('dim_layer') }}
+),
+
+expert_load as (
+    select * from {{ ref('fct_expert_load') }}
+    where {{ of_new_runs() }}
 ),
 
 parts as (
@@ -43,6 +49,19 @@ merged as (
     group by run_id, layer
 ),
 
+balance as (
+    select
+        run_id,
+        layer,
+        max(load) / nullif(avg(load), 0) as max_load_ratio,
+        stddev_pop(load) / nullif(avg(load), 0) as load_variation,
+        pow(sum(load), 2) / nullif(count(*) * sum(pow(load, 2)), 0) as jain_index,
+        count(*) filter (where is_dead) as dead_experts,
+        sum(dropped) / sum(selections) as dropped_share
+    from expert_load
+    group by run_id, layer
+),
+
 final as (
     select
         merged.run_id,
@@ -58,9 +77,16 @@ final as (
         merged.mean_entropy / nullif(ln(layers.num_experts), 0) as normalised_entropy,
         merged.mean_confidence,
         {{ sample_deviation('merged.confidence_m2', 'merged.events') }} as std_confidence,
-        merged.routing_consistency
+        merged.routing_consistency,
+        balance.max_load_ratio,
+        balance.max_load_ratio - 1 as max_violation,
+        balance.load_variation,
+        balance.jain_index,
+        balance.dead_experts,
+        balance.dropped_share
     from merged
     left join layers on merged.run_id = layers.run_id and merged.layer = layers.layer
+    left join balance on merged.run_id = balance.run_id and merged.layer = balance.layer
 )
 
 select * from final

@@ -1,18 +1,16 @@
+{{ config(alias='events') }}
+
 with events as (
     select * from {{ source('lake', 'events') }}
 ),
 
 finished_runs as (
-    select
-        run_id,
-        run_number
-    from {{ ref('stg_runs') }}
+    select run_id from {{ ref('stg_runs') }}
 ),
 
 final as (
     select
         events.run_id,
-        finished_runs.run_number,
         events.sample_id,
         events.position,
         events.token_id,
@@ -23,7 +21,7 @@ final as (
         events.entropy,
         events.confidence
     from events
-    inner join finished_runs on events.run_id = finished_runs.run_id
+    semi join finished_runs on events.run_id = finished_runs.run_id
 )
 
 select * from final

@@ -1,3 +1,5 @@
+{{ config(alias='layers') }}
+
 with layers as (
     select * from {{ source('lake', 'layers') }}
 ),

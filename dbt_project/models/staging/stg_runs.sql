@@ -6,16 +6,38 @@ with runs as (
     select * from {{ source('lake', 'runs') }}
 ),
 
+shards as (
+    select * from {{ ref('stg_shards') }}
+),
+
+previous as (
+    {{ previous_rows(['run_id']) }}
+),
+
+landed as (
+    select
+        run_id,
+        count(*) as landed_shards,
+        bool_and(is_new) as is_all_new
+    from shards
+    group by run_id
+),
+
 finished as (
-    select * from runs
-    where finished_at is not null
+    select
+        runs.*,
+        landed.is_all_new or previous.run_id is null as is_new
+    from runs
+    inner join landed on runs.run_id = landed.run_id and runs.shards = landed.landed_shards
+    left join previous on runs.run_id = previous.run_id
+    where runs.finished_at is not null
 ),
 
 final as (
     select
         run_id,
-        -- events group faster by a short key than by the run's name
-        cast(row_number() over (order by started_at, run_id) as integer) as run_number,
+        {{ run_key('run_id') }} as run_key,
+        is_new,
         model,
         model_fingerprint,
         tokenizer_fingerprint,

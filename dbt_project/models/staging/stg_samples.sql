@@ -1,3 +1,5 @@
+{{ config(alias='samples') }}
+
 with samples as (
     select * from {{ source('lake', 'samples') }}
 ),

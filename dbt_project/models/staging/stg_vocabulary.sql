@@ -1,3 +1,5 @@
+{{ config(alias='vocabulary') }}
+
 with vocabulary as (
     select * from {{ source('lake', 'vocabulary') }}
 ),

@@ -1,0 +1,76 @@
+{# A table that is computed layer by layer, one statement each.
+
+   What a statement holds in memory, and the groups that it looks up at random, are those of one
+   layer, however many there are. The model's SQL says `where layer = {{ this_layer() }}`, and
+   `slices` names the layers to go through: `new_layers` or `new_layer_pairs` below. Like an
+   incremental table it keeps what the build before left, but for what a pre-hook deletes. #}
+{% materialization layered, adapter='duckdb' %}
+    {%- set target = this.incorporate(type='table') -%}
+    {%- if config.get('contract').enforced -%}
+        {{ get_assert_columns_equivalent(sql) }}
+        {%- set sql = get_select_subquery(sql) -%}
+    {%- endif -%}
+    {{ run_hooks(pre_hooks) }}
+    {%- if load_relation(this) is none -%}
+        {%- call statement('create') -%}
+            create table {{ target }} as select * from ({{ sql }}) where false
+        {%- endcall -%}
+        {#- DuckDB 2.0.0 loses the statistics of large inserts into a table that the same
+            transaction created empty: filters then find nothing until the next checkpoint. -#}
+        {%- do adapter.commit() -%}
+    {%- endif -%}
+    {%- for slice in run_query(context[config.require('slices')]()) -%}
+        {%- for name, value in slice.dict().items() -%}
+            {%- do run_query('set variable ' ~ name ~ ' = ' ~ value) -%}
+        {%- endfor -%}
+        {%- call statement('insert') -%}
+            insert into {{ target }} {{ sql }}
+        {%- endcall -%}
+    {%- endfor -%}
+    {%- call statement('main') -%}
+        select count(*) from {{ target }}
+    {%- endcall -%}
+    {{ run_hooks(post_hooks) }}
+    {%- do persist_docs(target, model) -%}
+    {{ adapter.commit() }}
+    {{ return({'relations': [target]}) }}
+{% endmaterialization %}
+
+{# The layer that a layered table computes just now; the list of layers is built before it. #}
+{% macro this_layer() -%}
+    {%- do ref('stg_new_layers') -%}
+    getvariable('layer')
+{%- endmacro %}
+
+{# The MoE layer after it in the same stack, where `slices` gives one. #}
+{% macro next_layer() -%}
+    getvariable('next_layer')
+{%- endmacro %}
+
+{# Condition on the runs that have this layer and the next one. #}
+{% macro in_these_runs() -%}
+    list_contains(getvariable('runs'), run_id)
+{%- endmacro %}
+
+{# Slices: the MoE layers of the runs that are new or have new shards. #}
+{% macro new_layers() -%}
+    select distinct layer from {{ ref('stg_new_layers') }} order by layer
+{%- endmacro %}
+
+{# Slices: each of them with the next MoE layer of its stack, and the runs that have both. #}
+{% macro new_layer_pairs() -%}
+    select
+        layer,
+        next_layer,
+        '[' || string_agg('''' || run_id || '''', ', ') || ']' as runs
+    from (
+        select
+            run_id,
+            layer,
+            lead(layer) over (partition by run_id, stack order by moe_index) as next_layer
+        from {{ ref('stg_new_layers') }}
+    )
+    where next_layer is not null
+    group by layer, next_layer
+    order by layer, next_layer
+{%- endmacro %}

@@ -1,0 +1,33 @@
+{# The ranks 1 … k of the largest k among the runs with new shards. #}
+{% macro ranks() -%}
+    select rank
+    from (
+        select unnest(generate_series(1, max(top_k))) as rank
+        from {{ ref('stg_new_layers') }}
+    )
+{%- endmacro %}
+
+{# Chance that two random sets of k of E experts share one: 1 - C(E - k, k) / C(E, k). #}
+{% macro overlap_chance(num_experts, top_k) -%}
+    1 - list_product(
+        list_transform(
+            range({{ top_k }}),
+            lambda i: greatest({{ num_experts }} - {{ top_k }} - i, 0) / ({{ num_experts }} - i)
+        )
+    )
+{%- endmacro %}
+
+{# Plug-in entropy in nats of counts, to be used under a group by. #}
+{% macro entropy_of_counts(count) -%}
+    ln(sum({{ count }})) - sum({{ count }} * ln({{ count }})) / sum({{ count }})
+{%- endmacro %}
+
+{# Correction of the plug-in entropy for small counts (Miller, 1955): (classes seen - 1) / 2n. #}
+{% macro miller_madow(count) -%}
+    (count(*) - 1) / (2 * sum({{ count }}))
+{%- endmacro %}
+
+{# First position of a bucket of positions: 0, 1, 2, 4, 8, … #}
+{% macro first_position(bucket) -%}
+    cast(case when {{ bucket }} = 0 then 0 else pow(2, {{ bucket }} - 1) end as bigint)
+{%- endmacro %}

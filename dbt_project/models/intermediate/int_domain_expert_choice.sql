@@ -1,0 +1,42 @@
+with events as (
+    select * from {{ ref('stg_new_events') }}
+),
+
+samples as (
+    select * from {{ ref('stg_new_samples') }}
+),
+
+ranks as (
+    {{ ranks() }}
+),
+
+choices as (
+    select
+        events.run_key,
+        events.layer,
+        samples.domain,
+        cast(ranks.rank as smallint) as rank,
+        events.experts[ranks.rank] as expert,
+        events.weights[ranks.rank] as weight
+    from events
+    inner join samples
+        on events.run_key = samples.run_key and events.sample_id = samples.sample_id
+    cross join ranks
+),
+
+final as (
+    select
+        run_key,
+        layer,
+        domain,
+        rank,
+        expert,
+        count(*) as selections,
+        count(*) filter (where weight = 0) as dropped,
+        sum(cast(weight as double)) as gate_mass
+    from choices
+    where expert is not null
+    group by run_key, layer, domain, rank, expert
+)
+
+select * from final

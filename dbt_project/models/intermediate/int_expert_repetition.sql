@@ -1,0 +1,55 @@
+-- The row before is the position before: events are stored by layer, sample and position. A test
+-- counts the pairs.
+with events as (
+    select
+        *,
+        -- comparing lists is slow, and needed only for more than two
+        case when len(experts) > 2 then experts end as many_experts
+    from {{ ref('stg_new_events') }}
+),
+
+neighbours as (
+    select
+        run_key,
+        layer,
+        sample_id,
+        position,
+        experts[1] as first_expert,
+        experts[2] as second_expert,
+        many_experts,
+        lag(sample_id) over () as previous_sample_id,
+        lag(position) over () as previous_position,
+        lag(experts[1]) over () as previous_first_expert,
+        lag(experts[2]) over () as previous_second_expert,
+        lag(many_experts) over () as previous_many_experts
+    from events
+),
+
+pairs as (
+    select
+        run_key,
+        layer,
+        first_expert = previous_first_expert as is_first_repeated,
+        first_expert = previous_first_expert
+        or first_expert = previous_second_expert
+        or second_expert = previous_first_expert
+        or second_expert = previous_second_expert as is_one_of_two_repeated,
+        list_has_any(many_experts, previous_many_experts) as is_one_of_many_repeated
+    from neighbours
+    where sample_id = previous_sample_id and position = previous_position + 1
+),
+
+final as (
+    select
+        run_key,
+        layer,
+        count(*) as pairs,
+        count(*) filter (where is_first_repeated) as first_choice_repeats,
+        count(*) filter (where is_one_of_two_repeated) as first_or_second_repeats,
+        count(*) filter (where is_one_of_two_repeated or is_one_of_many_repeated)
+            as any_choice_repeats
+    from pairs
+    group by run_key, layer
+)
+
+select * from final

@@ -1,0 +1,82 @@
+{{ config(
+    materialized='layered',
+    slices='new_layers',
+    pre_hook="{{ forget_rebuilt_runs('run_key', 'run_key') }}"
+) }}
+
+with events as (
+    select * from {{ ref('stg_new_run_events') }}
+    where layer = {{ this_layer() }}
+),
+
+samples as (
+    select * from {{ ref('stg_new_samples') }}
+    where split <> 'train'
+),
+
+ranks as (
+    {{ ranks() }}
+),
+
+lookup_table as (
+    select * from {{ ref('int_fast_path_table') }}
+    where layer = {{ this_layer() }} and {{ of_new_runs('run_key') }}
+),
+
+table_sizes as (
+    select unnest(cast({{ var('table_sizes') }} as bigint[])) as table_size
+),
+
+-- the smallest table that holds the token
+sized as (
+    select
+        lookup_table.*,
+        table_sizes.table_size
+    from lookup_table
+    asof join table_sizes on lookup_table.frequency_rank <= table_sizes.table_size
+),
+
+held_out_events as (
+    select events.*
+    from events
+    semi join samples
+        on events.run_key = samples.run_key and events.sample_id = samples.sample_id
+),
+
+looked_up as (
+    select
+        held_out_events.run_key,
+        held_out_events.layer,
+        sized.table_size,
+        ranks.rank,
+        held_out_events.experts[ranks.rank] as expert,
+        held_out_events.weights[ranks.rank] as weight,
+        list_contains(sized.expert_set, held_out_events.experts[ranks.rank]) as is_retained,
+        ranks.rank = 1 and held_out_events.top_expert = sized.top_expert as is_top_agreed,
+        case
+            when ranks.rank = 1 then list_sort(held_out_events.experts) = sized.expert_set
+        end as is_set_agreed
+    from held_out_events
+    cross join ranks
+    left join sized
+        on
+            held_out_events.run_key = sized.run_key
+            and held_out_events.token_id = sized.token_id
+),
+
+final as (
+    select
+        run_key,
+        layer,
+        table_size,
+        count(*) filter (where rank = 1) as occurrences,
+        count(*) filter (where is_top_agreed) as top_agreements,
+        count(*) filter (where is_set_agreed) as set_agreements,
+        sum(cast(weight as double)) as gate_mass,
+        coalesce(sum(cast(weight as double)) filter (where is_retained), 0) as retained_gate_mass
+    from looked_up
+    where expert is not null
+    group by run_key, layer, table_size
+)
+
+select * from final

@@ -1,0 +1,108 @@
+{{ config(
+    materialized='layered',
+    slices='new_layers',
+    pre_hook="{{ forget_rebuilt_runs('run_key', 'run_key') }}"
+) }}
+
+with events as (
+    select * from {{ ref('stg_new_run_events') }}
+    where layer = {{ this_layer() }}
+),
+
+samples as (
+    select * from {{ ref('stg_new_samples') }}
+    where split = 'train'
+),
+
+train_events as (
+    select events.*
+    from events
+    semi join samples
+        on events.run_key = samples.run_key and events.sample_id = samples.sample_id
+),
+
+counted as (
+    select
+        run_key,
+        layer,
+        token_id,
+        experts,
+        count(*) as occurrences
+    from train_events
+    group by run_key, layer, token_id, experts
+),
+
+first_choices as (
+    select
+        run_key,
+        layer,
+        token_id,
+        experts[1] as expert,
+        cast(sum(occurrences) as bigint) as occurrences
+    from counted
+    group by run_key, layer, token_id, experts[1]
+),
+
+top_experts as (
+    select
+        run_key,
+        layer,
+        token_id,
+        sum(occurrences) as train_frequency,
+        -- the most frequent top expert; of equals, the smallest id
+        arg_max(expert, occurrences * 65536 + 65535 - expert) as top_expert
+    from first_choices
+    group by run_key, layer, token_id
+),
+
+expert_sets as (
+    select
+        run_key,
+        layer,
+        token_id,
+        list_sort(experts) as expert_set,
+        cast(sum(occurrences) as bigint) as occurrences
+    from counted
+    group by run_key, layer, token_id, list_sort(experts)
+),
+
+most_occurrences as (
+    select
+        run_key,
+        token_id,
+        max(occurrences) as occurrences
+    from expert_sets
+    group by run_key, token_id
+),
+
+modal_sets as (
+    select
+        expert_sets.run_key,
+        expert_sets.token_id,
+        -- of equally frequent sets, the one with the smaller ids
+        min(expert_sets.expert_set) as expert_set
+    from expert_sets
+    inner join most_occurrences using (run_key, token_id, occurrences)
+    group by expert_sets.run_key, expert_sets.token_id
+),
+
+final as (
+    select
+        top_experts.run_key,
+        top_experts.layer,
+        top_experts.token_id,
+        cast(top_experts.train_frequency as bigint) as train_frequency,
+        row_number() over (
+            partition by top_experts.run_key, top_experts.layer
+            order by top_experts.train_frequency desc, top_experts.token_id asc
+        ) as frequency_rank,
+        top_experts.top_expert,
+        modal_sets.expert_set
+    from top_experts
+    inner join modal_sets
+        on
+            top_experts.run_key = modal_sets.run_key
+            and top_experts.token_id = modal_sets.token_id
+)
+
+select * from final

@@ -1,0 +1,99 @@
+{{ config(
+    materialized='layered',
+    slices='new_layers',
+    pre_hook="{{ forget_rebuilt_runs('run_key', 'run_key') }}"
+) }}
+
+with events as (
+    select * from {{ ref('stg_new_run_events') }}
+    where layer = {{ this_layer() }}
+),
+
+runs as (
+    select * from {{ ref('stg_new_runs') }}
+),
+
+samples as (
+    select * from {{ ref('stg_samples') }}
+    where {{ of_new_runs() }}
+),
+
+ranks as (
+    {{ ranks() }}
+),
+
+segment_lengths as (
+    select unnest(cast({{ var('segment_lengths') }} as integer[])) as segment_length
+),
+
+-- every n-th sample of a run, so that about segment_tokens tokens are looked at
+spaced as (
+    select
+        runs.run_key,
+        samples.sample_id,
+        samples.tokens,
+        row_number() over (partition by samples.run_id order by samples.sample_id) - 1
+            as sample_number,
+        greatest(
+            sum(samples.tokens) over (partition by samples.run_id) // {{ var('segment_tokens') }}, 1
+        ) as spacing
+    from samples
+    inner join runs on samples.run_id = runs.run_id
+),
+
+chosen as (
+    select * from spaced
+    where sample_number % spacing = 0
+),
+
+chosen_events as (
+    select
+        events.*,
+        chosen.tokens
+    from events
+    inner join chosen
+        on events.run_key = chosen.run_key and events.sample_id = chosen.sample_id
+),
+
+-- what is left at a sample's end is shorter than a segment
+segment_choices as (
+    select
+        chosen_events.run_key,
+        chosen_events.layer,
+        segment_lengths.segment_length,
+        chosen_events.sample_id,
+        chosen_events.position // segment_lengths.segment_length as segment,
+        chosen_events.experts[ranks.rank] as expert
+    from chosen_events
+    inner join segment_lengths
+        on
+            chosen_events.position // segment_lengths.segment_length
+            < chosen_events.tokens // segment_lengths.segment_length
+    cross join ranks
+),
+
+segments as (
+    select
+        run_key,
+        layer,
+        segment_length,
+        expert,
+        count(*) as tokens
+    from segment_choices
+    where expert is not null
+    group by run_key, layer, segment_length, sample_id, segment, expert
+),
+
+final as (
+    select
+        run_key,
+        layer,
+        segment_length,
+        expert,
+        tokens,
+        count(*) as segments
+    from segments
+    group by run_key, layer, segment_length, expert, tokens
+)
+
+select * from final

@@ -1,0 +1,36 @@
+-- First choices are counted in int_token_expert_routing already.
+{{ config(materialized='layered', slices='new_layers') }}
+
+with events as (
+    select * from {{ ref('stg_new_events') }}
+    where layer = {{ this_layer() }}
+),
+
+ranks as (
+    {{ ranks() }}
+    where rank > 1
+),
+
+choices as (
+    select
+        events.run_key,
+        events.layer,
+        events.token_id,
+        events.experts[ranks.rank] as expert
+    from events
+    cross join ranks
+),
+
+final as (
+    select
+        run_key,
+        layer,
+        token_id,
+        expert,
+        count(*) as selections
+    from choices
+    where expert is not null
+    group by run_key, layer, token_id, expert
+)
+
+select * from final

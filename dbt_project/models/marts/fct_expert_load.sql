@@ -1,0 +1,89 @@
+with choices as (
+    select * from {{ ref('int_domain_expert_choice') }}
+    where {{ of_new_runs('run_key') }}
+),
+
+runs as (
+    select * from {{ ref('stg_new_runs') }}
+),
+
+layers as (
+    select * from {{ ref('dim_layer') }}
+    where {{ of_new_runs() }}
+),
+
+grid as (
+    select
+        runs.run_key,
+        layers.*,
+        cast(unnest(range(layers.num_experts)) as integer) as expert
+    from layers
+    inner join runs on layers.run_id = runs.run_id
+),
+
+ranked_grid as (
+    select
+        *,
+        unnest(range(1, top_k + 1)) as rank
+    from grid
+),
+
+merged as (
+    select
+        run_key,
+        layer,
+        expert,
+        rank,
+        sum(selections) as selections,
+        sum(dropped) as dropped,
+        sum(gate_mass) as gate_mass
+    from choices
+    group by run_key, layer, expert, rank
+),
+
+counted as (
+    select
+        ranked_grid.run_id,
+        ranked_grid.layer,
+        ranked_grid.expert,
+        ranked_grid.moe_index,
+        cast(coalesce(sum(merged.selections), 0) as bigint) as selections,
+        cast(coalesce(sum(merged.dropped), 0) as bigint) as dropped,
+        cast(coalesce(sum(merged.selections - merged.dropped), 0) as bigint) as load,
+        cast(coalesce(sum(merged.selections) filter (where ranked_grid.rank = 1), 0) as bigint)
+            as first_choices,
+        list(cast(coalesce(merged.selections, 0) as bigint) order by ranked_grid.rank)
+            as selections_by_rank,
+        coalesce(sum(merged.gate_mass), 0) as gate_mass
+    from ranked_grid
+    left join merged
+        on
+            ranked_grid.run_key = merged.run_key
+            and ranked_grid.layer = merged.layer
+            and ranked_grid.expert = merged.expert
+            and ranked_grid.rank = merged.rank
+    group by ranked_grid.run_id, ranked_grid.layer, ranked_grid.expert, ranked_grid.moe_index
+),
+
+final as (
+    select
+        run_id,
+        layer,
+        expert,
+        moe_index,
+        selections,
+        dropped,
+        load,
+        load / nullif(sum(load) over layer_experts, 0) as load_share,
+        load / nullif(avg(load) over layer_experts, 0) as load_ratio,
+        first_choices,
+        first_choices / sum(first_choices) over layer_experts as first_choice_share,
+        selections_by_rank,
+        gate_mass,
+        gate_mass / nullif(sum(gate_mass) over layer_experts, 0) as gate_mass_share,
+        load = 0 as is_dead
+    from counted
+    window layer_experts as (partition by run_id, layer)
+)
+
+select * from final

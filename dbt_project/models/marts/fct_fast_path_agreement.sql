@@ -1,0 +1,94 @@
+with scores as (
+    select * from {{ ref('int_fast_path_score') }}
+    where {{ of_new_runs('run_key') }}
+),
+
+lookup_table as (
+    select * from {{ ref('int_fast_path_table') }}
+    where {{ of_new_runs('run_key') }}
+),
+
+runs as (
+    select * from {{ ref('stg_new_runs') }}
+),
+
+layers as (
+    select * from {{ ref('dim_layer') }}
+    where {{ of_new_runs() }}
+),
+
+table_sizes as (
+    select unnest(cast({{ var('table_sizes') }} as bigint[])) as table_size
+),
+
+tables as (
+    select
+        run_key,
+        layer,
+        count(*) as train_token_types
+    from lookup_table
+    group by run_key, layer
+),
+
+totals as (
+    select
+        run_key,
+        layer,
+        sum(occurrences) as held_out_occurrences
+    from scores
+    group by run_key, layer
+),
+
+grid as (
+    select
+        runs.run_id,
+        runs.run_key,
+        layers.layer,
+        layers.moe_index,
+        table_sizes.table_size
+    from layers
+    inner join runs on layers.run_id = runs.run_id
+    cross join table_sizes
+),
+
+covered as (
+    select
+        grid.run_id,
+        grid.run_key,
+        grid.layer,
+        grid.table_size,
+        grid.moe_index,
+        coalesce(sum(scores.occurrences), 0) as covered_occurrences,
+        sum(scores.top_agreements) as top_agreements,
+        sum(scores.set_agreements) as set_agreements,
+        sum(scores.gate_mass) as gate_mass,
+        sum(scores.retained_gate_mass) as retained_gate_mass
+    from grid
+    left join scores
+        on
+            grid.run_key = scores.run_key
+            and grid.layer = scores.layer
+            and grid.table_size >= scores.table_size
+    group by grid.run_id, grid.run_key, grid.layer, grid.table_size, grid.moe_index
+),
+
+final as (
+    select
+        covered.run_id,
+        covered.layer,
+        covered.table_size,
+        covered.moe_index,
+        cast(least(covered.table_size, coalesce(tables.train_token_types, 0)) as bigint)
+            as table_tokens,
+        cast(coalesce(totals.held_out_occurrences, 0) as bigint) as held_out_occurrences,
+        cast(covered.covered_occurrences as bigint) as covered_occurrences,
+        covered.covered_occurrences / nullif(totals.held_out_occurrences, 0) as coverage,
+        covered.top_agreements / nullif(covered.covered_occurrences, 0) as top_agreement,
+        covered.set_agreements / nullif(covered.covered_occurrences, 0) as set_agreement,
+        covered.retained_gate_mass / nullif(covered.gate_mass, 0) as retained_gate_mass
+    from covered
+    left join tables on covered.run_key = tables.run_key and covered.layer = tables.layer
+    left join totals on covered.run_key = totals.run_key and covered.layer = totals.layer
+)
+
+select * from final

@@ -1,0 +1,73 @@
+{{ config(
+    materialized='layered',
+    slices='new_layers',
+    pre_hook="{{ forget_rebuilt_runs('other_run_id') }}"
+) }}
+
+with events as (
+    select * from {{ ref('int_compared_event') }}
+    where layer = {{ this_layer() }}
+),
+
+pairs as (
+    select * from {{ ref('int_run_pair') }}
+),
+
+layers as (
+    select * from {{ ref('dim_layer') }}
+    where layer = {{ this_layer() }}
+),
+
+alike as (
+    select
+        pairs.*,
+        layers.moe_index,
+        layers.top_k
+    from pairs
+    inner join layers on pairs.run_id = layers.run_id
+    inner join layers as other_layers
+        on
+            pairs.other_run_id = other_layers.run_id
+            and layers.moe_index = other_layers.moe_index
+            and layers.num_experts = other_layers.num_experts
+            and layers.top_k = other_layers.top_k
+),
+
+compared as (
+    select
+        alike.run_id,
+        alike.other_run_id,
+        events.layer,
+        alike.moe_index,
+        len(list_intersect(events.experts, other_events.experts)) as shared_experts,
+        alike.top_k,
+        events.top_expert = other_events.top_expert as is_top_equal,
+        cast(other_events.entropy as double) - events.entropy as entropy_change
+    from alike
+    inner join events
+        on alike.run_key = events.run_key and alike.sample_id = events.sample_id
+    inner join events as other_events
+        on
+            alike.other_run_key = other_events.run_key
+            and alike.sample_id = other_events.sample_id
+            and events.position = other_events.position
+            and events.token_id = other_events.token_id
+),
+
+final as (
+    select
+        run_id,
+        other_run_id,
+        layer,
+        moe_index,
+        count(*) as tokens,
+        avg(shared_experts / top_k) as expert_overlap,
+        count(*) filter (where shared_experts = top_k) / count(*) as set_agreement,
+        count(*) filter (where is_top_equal) / count(*) as top_agreement,
+        avg(entropy_change) as mean_entropy_change,
+        avg(abs(entropy_change)) as mean_absolute_entropy_change
+    from compared
+    group by run_id, other_run_id, layer, moe_index
+)
+
+select * from final

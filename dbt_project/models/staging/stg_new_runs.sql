@@ -1,0 +1,13 @@
+with runs as (
+    select * from {{ ref('stg_runs') }}
+),
+
+final as (
+    select
+        run_id,
+        run_key
+    from runs
+    where is_new
+)
+
+select * from final

@@ -1,0 +1,25 @@
+with samples as (
+    select * from {{ source('lake', 'samples') }}
+),
+
+touched_runs as (
+    select run_id from {{ ref('stg_shards') }}
+    where is_new
+    union
+    select run_id from {{ ref('stg_new_runs') }}
+),
+
+final as (
+    select
+        samples.run_id,
+        {{ run_key('samples.run_id') }} as run_key,
+        samples.sample_id,
+        samples.domain,
+        samples.split,
+        samples.tokens,
+        samples.text_sha256
+    from samples
+    semi join touched_runs on samples.run_id = touched_runs.run_id
+)
+
+select * from final

@@ -1,0 +1,44 @@
+-- A table, not a view: the one list of landed shards that the whole build agrees on. What lands
+-- while the build goes on waits for the next build.
+{{ config(materialized='table') }}
+
+with files as (
+    select * from {{ source('lake', 'event_files') }}
+),
+
+landed as (
+    select
+        regexp_extract(filename, '/run_id=([^/]+)/', 1) as run_id,
+        cast(regexp_extract(filename, '/shard-([0-9]+)[.]parquet$', 1) as integer) as shard,
+        filename as path,
+        size as bytes,
+        last_modified as modified_at
+    from files
+),
+
+previous as (
+    {{ previous_rows(['run_id', 'shard', 'bytes', 'modified_at']) }}
+),
+
+-- a shard that has gone or changed: all of its run is counted again
+disturbed_runs as (
+    select distinct previous.run_id
+    from previous
+    anti join landed using (run_id, shard, bytes, modified_at)
+),
+
+final as (
+    select
+        landed.run_id,
+        {{ run_key('landed.run_id') }} as run_key,
+        landed.shard,
+        landed.path,
+        landed.bytes,
+        landed.modified_at,
+        previous.run_id is null or disturbed_runs.run_id is not null as is_new
+    from landed
+    left join previous on landed.run_id = previous.run_id and landed.shard = previous.shard
+    left join disturbed_runs on landed.run_id = disturbed_runs.run_id
+)
+
+select * from final

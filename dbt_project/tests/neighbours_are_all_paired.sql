@@ -1,0 +1,72 @@
+with repetition as (
+    select * from {{ ref('fct_expert_repetition') }}
+    where {{ of_new_runs() }}
+),
+
+context_information as (
+    select * from {{ ref('fct_context_information') }}
+    where {{ of_new_runs() }}
+),
+
+layers as (
+    select * from {{ ref('dim_layer') }}
+    where {{ of_new_runs() }}
+),
+
+samples as (
+    select * from {{ ref('dim_sample') }}
+    where {{ of_new_runs() }}
+),
+
+bigrams as (
+    select * from {{ ref('int_bigram_position') }}
+),
+
+runs as (
+    select * from {{ ref('stg_new_runs') }}
+),
+
+expected as (
+    select
+        run_id,
+        sum(tokens - 1) filter (where tokens > 0) as pairs
+    from samples
+    group by run_id
+),
+
+frequent as (
+    select
+        runs.run_id,
+        count(*) filter (where bigrams.is_frequent) as occurrences
+    from runs
+    left join bigrams on runs.run_key = bigrams.run_key
+    group by runs.run_id
+),
+
+final as (
+    select
+        layers.run_id,
+        layers.layer,
+        expected.pairs as expected_pairs,
+        repetition.pairs,
+        context_information.occurrences,
+        context_information.covered_occurrences,
+        frequent.occurrences as frequent_occurrences
+    from layers
+    left join expected on layers.run_id = expected.run_id
+    left join frequent on layers.run_id = frequent.run_id
+    left join repetition
+        on layers.run_id = repetition.run_id and layers.layer = repetition.layer
+    left join context_information
+        on
+            layers.run_id = context_information.run_id
+            and layers.layer = context_information.layer
+    where
+        (
+            coalesce(repetition.pairs, 0) = coalesce(expected.pairs, 0)
+            and context_information.occurrences = coalesce(expected.pairs, 0)
+            and context_information.covered_occurrences = frequent.occurrences
+        ) is not true
+)
+
+select * from final

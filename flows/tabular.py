@@ -1,0 +1,242 @@
+"""A query's result as a table, CSV, JSON, Parquet or Markdown; all but the table stream."""
+
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from warehouse.connect import errors_in_one_line, interruptible, query, statements
+from warehouse.errors import GatehouseError
+from warehouse.lake import write_atomically
+from warehouse.paths import Paths
+
+SUFFIXES = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".md": "markdown"}
+TABLE_ROWS = 1_000
+TEXT_ROWS = 10_000
+ROW_GROUP_ROWS = 122_880
+NUMBERS = set(
+    "tinyint smallint integer bigint hugeint utinyint usmallint uinteger ubigint uhugeint "
+    "decimal float double".split()
+)
+"""Types of numbers, by DuckDB's names."""
+
+WRITTEN_BY_ARROW = NUMBERS | {"boolean", "date", "null"}
+"""Types that CSV has as Arrow writes them; others as DuckDB's own text."""
+
+TIMESTAMPS = {"timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns"}
+TIMESTAMPS |= {"timestamp with time zone"}
+ISO_8601 = r"regexp_replace(replace(cast(#{0} as varchar), ' ', 'T'), '([+-]\d\d)$', '\1:00')"
+"""DuckDB's text of a timestamp with the T, and with the minutes of its offset."""
+
+NOT_IN_PARQUET = {"interval", "bit", "bignum", "union", "variant"}
+MARKDOWN_ESCAPED = re.compile(r"[\\`*|<~&$]|(?<![^\W_])_|_(?![^\W_])|](?=\()")
+
+
+def chosen_format(name: str | None, output: Path | None) -> str:
+    """Return the format that is named, or that the file's suffix names; without both, table.
+
+    Raises:
+        GatehouseError: no format is named for a file, or one that does not go where it shall.
+    """
+    if output is None:
+        if name == "parquet":
+            raise GatehouseError("--format parquet needs a file: add --output FILE.parquet")
+        return name or "table"
+    found = name or SUFFIXES.get(output.suffix.lower())
+    if found in (None, "table"):
+        raise GatehouseError(
+            f"no format for {output}: name it {', '.join(SUFFIXES)}, or add --format csv, json, "
+            "parquet or markdown"
+        )
+    return str(found)
+
+
+def checked_output(output: Path, paths: Paths) -> Path:
+    """Return the file to write, links resolved.
+
+    Raises:
+        GatehouseError: it is a folder or a device, its folder is missing or read-only, or it is
+            the warehouse's own.
+    """
+    target = output.expanduser().resolve()
+    if target == paths.database or target.is_relative_to(paths.lake):
+        raise GatehouseError(f"{output} belongs to the warehouse: name another file for --output")
+    if target.exists() and not target.is_file():
+        raise GatehouseError(f"{output} is not a file: name one for --output")
+    if not target.parent.is_dir():
+        raise GatehouseError(f"there is no folder {target.parent}: make it, or name another file")
+    if not os.access(target.parent, os.W_OK):
+        raise GatehouseError(f"{target.parent} is not writable: name another file for --output")
+    return target
+
+
+def show(relation: duckdb.DuckDBPyRelation, form: str) -> None:
+    """Print a result on standard output; a table has at most 1,000 rows, and says if it had more.
+
+    Raises:
+        GatehouseError: the query fails while it runs.
+    """
+    try:
+        if form == "table":
+            # as wide as the terminal, or in a file as it needs
+            wide = shutil.get_terminal_size().columns if os.isatty(1) else 100_000
+            with errors_in_one_line():
+                relation.show(max_rows=TABLE_ROWS, max_width=wide)
+        else:
+            for part in TEXTS[form](relation):
+                sys.stdout.write(part)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # `| head` has read enough; what Python still wants to print has to go somewhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def show_each(connection: duckdb.DuckDBPyConnection, text: str, form: str) -> None:
+    """Print the result of each statement of a text; Ctrl-C stops the one that runs.
+
+    Raises:
+        GatehouseError: a statement is not valid, or fails; results before it are printed.
+    """
+    for statement in statements(connection, text):
+        with interruptible(connection):
+            show(query(connection, statement), form)
+
+
+def write(relation: duckdb.DuckDBPyRelation, form: str, target: Path) -> None:
+    """Write a result to a file, whole or not at all.
+
+    Raises:
+        GatehouseError: the query fails while it runs, or the file cannot be written.
+    """
+    if form == "parquet":
+        write_atomically(target, lambda temporary: _write_parquet(relation, temporary))
+        return
+
+    def write_text(temporary: Path) -> None:
+        with open(temporary, "w", encoding="utf-8", newline="") as file:
+            file.writelines(TEXTS[form](relation))
+
+    write_atomically(target, write_text)
+
+
+def _write_parquet(relation: duckdb.DuckDBPyRelation, temporary: Path) -> None:
+    columns = [
+        f"cast(#{number} as varchar)" if kind.id in NOT_IN_PARQUET else f"#{number}"
+        for number, kind in enumerate(relation.types, start=1)
+    ]
+    batches = _batches(_projected(relation, columns), ROW_GROUP_ROWS)
+    first = next(batches)
+    with pq.ParquetWriter(temporary, first.schema, compression="zstd") as writer:
+        writer.write_batch(first)
+        for batch in batches:
+            writer.write_batch(batch)
+
+
+def _csv(relation: duckdb.DuckDBPyRelation) -> Iterator[str]:
+    """Yield CSV: strings in quotes, null as nothing, floats in the fewest digits that are exact.
+
+    A string that a spreadsheet would take for a formula begins with a single quote.
+    """
+    columns = []
+    for number, kind in enumerate(relation.types, start=1):
+        text = f"cast(#{number} as varchar)"
+        if kind.id in WRITTEN_BY_ARROW:
+            columns.append(f"#{number}")
+        elif kind.id == "interval":
+            columns.append(text)
+        else:
+            columns.append(
+                f"case when {text}[1] in ('=', '+', '@') or ({text}[1] = '-' and "
+                f"try_cast({text} as double) is null) then '''' || {text} else {text} end"
+            )
+    options = pa_csv.WriteOptions(include_header=True)
+    for batch in _batches(_projected(relation, columns), TEXT_ROWS):
+        stream = pa.BufferOutputStream()
+        pa_csv.write_csv(batch, stream, options)
+        yield stream.getvalue().to_pybytes().decode()
+        options = pa_csv.WriteOptions(include_header=False)
+
+
+def _json(relation: duckdb.DuckDBPyRelation) -> Iterator[str]:
+    """Yield one array of objects, an object a line; NaN and infinities are null."""
+    values = [
+        ISO_8601.format(number) if kind.id in TIMESTAMPS else f"#{number}"
+        for number, kind in enumerate(relation.types, start=1)
+    ]
+    names = [_quoted(name, "'") for name in relation.columns]
+    fields = ", ".join(map(": ".join, zip(names, values, strict=True)))
+    with errors_in_one_line():
+        objects = relation.project(f"cast(to_json({{{fields}}}) as varchar) as object")
+    separator = "[\n"
+    for batch in _batches(objects, TEXT_ROWS):
+        for text in batch[0].to_pylist():
+            yield separator + _finite(text)
+            separator = ",\n"
+    yield "[]\n" if separator == "[\n" else "\n]\n"
+
+
+def _finite(text: str) -> str:
+    """Return an object as JSON allows it: DuckDB writes NaN and Infinity as such."""
+    if "NaN" in text or "Infinity" in text:
+        return json.dumps(json.loads(text, parse_constant=lambda _: None), ensure_ascii=False)
+    return text
+
+
+def _markdown(relation: duckdb.DuckDBPyRelation) -> Iterator[str]:
+    """Yield a GitHub table, numbers to the right; marks and line ends in values are escaped."""
+    columns = [f"cast(#{number} as varchar)" for number in range(1, len(relation.types) + 1)]
+    sides = ["---:" if kind.id in NUMBERS else "---" for kind in relation.types]
+    yield _markdown_row(relation.columns) + _markdown_line(sides)
+    for batch in _batches(_projected(relation, columns), TEXT_ROWS):
+        yield "".join(
+            _markdown_row(row)
+            for row in zip(*(column.to_pylist() for column in batch.columns), strict=True)
+        )
+
+
+def _markdown_row(values: Iterable[str | None]) -> str:
+    escaped = (MARKDOWN_ESCAPED.sub(r"\\\g<0>", value or "") for value in values)
+    return _markdown_line(value.replace("\r", r"\r").replace("\n", r"\n") for value in escaped)
+
+
+def _markdown_line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _projected(relation: duckdb.DuckDBPyRelation, columns: list[str]) -> duckdb.DuckDBPyRelation:
+    """Return the relation with these expressions under its own columns' names."""
+    names = [_quoted(name, '"') for name in relation.columns]
+    with errors_in_one_line():
+        return relation.project(", ".join(map(" as ".join, zip(columns, names, strict=True))))
+
+
+def _quoted(name: str, mark: str) -> str:
+    return mark + name.replace(mark, 2 * mark) + mark
+
+
+def _batches(relation: duckdb.DuckDBPyRelation, rows: int) -> Iterator[pa.RecordBatch]:
+    """Yield a result in batches as DuckDB makes them, at least one; never all of it in memory."""
+    with errors_in_one_line():
+        reader = relation.to_arrow_reader(rows)
+    try:
+        yield pa.RecordBatch.from_pylist([], schema=reader.schema)
+        while True:
+            with errors_in_one_line():
+                batch = next(reader, None)
+            if batch is None:
+                return
+            yield batch
+    finally:
+        # until then the connection takes no other query
+        reader.close()
+
+
+TEXTS = {"csv": _csv, "json": _json, "markdown": _markdown}

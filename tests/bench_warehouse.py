@@ -1,0 +1,157 @@
+"""`make bench-warehouse`: what the warehouse costs at 10 M and at 100 M events, on two cores.
+
+The per-token statistics beside those of other engines over the same files, which have to give the
+same answer first; the whole build, model by model; and a second build after one more run.
+It takes a quarter to half an hour, and 4 GB in the folder for temporary files (TMPDIR), 1.4 GB of
+which are made-up lakes: `--lakes FOLDER` keeps them for the next time.
+
+The budgets are about wall time; CPU time is what other work on the machine changes least.
+"""
+
+import argparse
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+import duckdb
+from rich.table import Table
+
+from tests.bench_build import Build, Node, build
+from tests.bench_lake import LARGE, RUN_ID, SIZES, SMALL, lake_of, linked
+from tests.bench_statistics import (
+    GROWTH_BUDGET,
+    Budget,
+    bench_statistics,
+    megabytes,
+    screen,
+    within,
+)
+from warehouse.paths import Paths
+
+BUILD_BUDGET, MEMORY_BUDGET = 120.0, 4 * 2**30
+SHORT = 0.2
+"""Seconds at 10 M events under which a model's growth tells more of dbt than of the model."""
+
+
+def main() -> None:
+    """Measure and print the tables."""
+    parser = argparse.ArgumentParser(description="What the warehouse costs, beside its budgets.")
+    parser.add_argument("--lakes", type=Path, help="the folder in which made-up lakes are kept")
+    chosen = parser.parse_args().lakes
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        kept = (chosen or folder / "lakes").resolve()
+        lakes = {
+            size: lake_of(kept / size, events, seed)
+            for seed, (size, events) in enumerate(SIZES.items())
+        }
+        budgets = [*bench_statistics(lakes, folder), *bench_builds(lakes, folder)]
+    table = Table("what", "measured", "budget", "", title="Budgets, 2 cores")
+    for what, measured, budget, held in budgets:
+        table.add_row(what, measured, budget, "held" if held else "[red]NOT HELD[/red]")
+    screen.print(table)
+
+
+def bench_builds(lakes: dict[str, Path], folder: Path) -> list[Budget]:
+    """Print what builds take; return how budgets are held."""
+    homes = {size: linked(folder / size, {RUN_ID: lakes[size]}) for size in SIZES}
+    small, large = (watched_build(homes[size]) for size in SIZES)
+    paths = Paths(homes[LARGE])
+    size, rows = paths.database.stat().st_size, rows_of(paths)
+    linked(paths.root, {"made-up-b": lakes[SMALL]})
+    more, nothing = watched_build(paths.root), watched_build(paths.root)
+    show_models(small, large, more, rows)
+    show_tests(small, large, more)
+    show_builds(
+        {
+            "10 M events": small,
+            "100 M events": large,
+            "another run of 10 M events": more,
+            "nothing new": nothing,
+        }
+    )
+    screen.print(f"The database of 100 M events has {megabytes(size)}.")
+    slowest, growth = steepest(small, large)
+    peak = large.watched.peak
+    return [
+        within("the build of 100 M events, seconds", large.watched.seconds, BUILD_BUDGET),
+        ("its process's peak", megabytes(peak), megabytes(MEMORY_BUDGET), peak <= MEMORY_BUDGET),
+        within(f"the steepest growth of a model: {slowest}", growth, GROWTH_BUDGET),
+    ]
+
+
+def watched_build(home: Path) -> Build:
+    with screen.status(f"building {home.name}"):
+        return build(home, cores=2)
+
+
+def show_builds(builds: dict[str, Build]) -> None:
+    table = Table("build", "seconds", "CPU", "peak", title="Whole builds, a process each")
+    for what, each in builds.items():
+        watched = each.watched
+        cpu = watched.cpu[-1]
+        table.add_row(what, f"{watched.seconds:.1f}", f"{cpu:.1f}", megabytes(watched.peak))
+    screen.print(table)
+
+
+def rows_of(paths: Paths) -> dict[str, int]:
+    """Return the number of rows of each table in the database."""
+    with closing(duckdb.connect(str(paths.database), read_only=True)) as connection:
+        names = connection.execute("select table_name from duckdb_tables()").fetchall()
+        return {name: len(connection.table(name)) for (name,) in names}
+
+
+def show_models(small: Build, large: Build, more: Build, rows: dict[str, int]) -> None:
+    table = Table(
+        "model",
+        *("10 M", "100 M", "CPU", "growth", "peak", "rows", "+ 10 M"),
+        title="Models, seconds",
+        caption="CPU and peak of the process while the model ran, and rows, are those of 100 M "
+        "events; + 10 M: another run of 10 M events is added.",
+    )
+    before, after = small.models(), more.models()
+    for name, node in sorted(large.models().items(), key=lambda model: -model[1].seconds):
+        table.add_row(
+            name,
+            f"{before[name].seconds:.2f}",
+            f"{node.seconds:.2f}",
+            f"{node.cpu_seconds:.2f}",
+            f"{growth_of(before[name], node):.1f}" if before[name].seconds >= SHORT else "",
+            megabytes(node.peak),
+            f"{rows[name]:,}" if name in rows else "",
+            f"{after[name].seconds:.2f}" if name in after else "",
+        )
+    screen.print(table)
+
+
+def show_tests(*builds: Build) -> None:
+    table = Table("tests", "number", "10 M", "100 M", "+ 10 M", title="Tests, seconds")
+    groups = [[node.group for node in each.nodes if node.is_test] for each in builds]
+    totals = {
+        group: [seconds(each, group) for each in builds] for group in dict.fromkeys(groups[1])
+    }
+    for group, found in sorted(totals.items(), key=lambda total: -total[1][1]):
+        table.add_row(group, str(groups[1].count(group)), *(f"{each:.2f}" for each in found))
+    screen.print(table)
+
+
+def seconds(ran: Build, group: str) -> float:
+    return sum(node.seconds for node in ran.nodes if node.is_test and node.group == group)
+
+
+def steepest(small: Build, large: Build) -> tuple[str, float]:
+    """Return the model that grows most from 10 M to 100 M events, of those that take time."""
+    growth = {
+        name: growth_of(before, large.models()[name])
+        for name, before in small.models().items()
+        if before.seconds >= SHORT
+    }
+    return max(growth.items(), key=lambda found: found[1])
+
+
+def growth_of(small: Node, large: Node) -> float:
+    return large.seconds / small.seconds
+
+
+if __name__ == "__main__":
+    main()

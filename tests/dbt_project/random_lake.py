@@ -1,0 +1,242 @@
+"""Made-up runs of real Parquet, small, with every case that a definition finds hard.
+
+A sample's tokens follow from its text's name, the routing of a token from the routing's name: runs
+that share a text read the same tokens, and runs that share the routing too choose the same experts.
+"""
+
+import zlib
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from warehouse.lake import Lake
+from warehouse.records import EVENTS, LAYERS, RUNS, SAMPLES, VOCABULARY
+
+VOCABULARY_SIZE = 60
+SAMPLES_IN_A_SHARD = 10
+STARTED = datetime(2025, 3, 1, 12, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class RandomRun:
+    """A run to make up; `blocks` are the indices of its MoE layers' blocks in each stack."""
+
+    run_id: str
+    num_experts: int
+    top_k: int
+    blocks: tuple[int, ...]
+    shards: int = 1
+    samples: range = range(SAMPLES_IN_A_SHARD)
+    stacks: tuple[str, ...] = ("decoder",)
+    finished: bool = True
+    flat: bool = False
+    """Entropies 1e-5 about 4.85 nats."""
+    dropped: float = 0.0
+    """Share of the events that lose their last expert to its capacity."""
+    skip_class: bool = False
+    """The last class computes nothing, with weight 0."""
+    token_types: int = 55
+    lengths: tuple[int, int] = (1, 60)
+    max_length: int = 1000
+    text: str = ""
+    tokenizer: str = "x"
+    routing: str = ""
+    changed: float = 0.0
+    """Share of the events that go elsewhere than the routing says."""
+    rewritten: tuple[int, ...] = ()
+    """Samples with a text of their own, as long as the other was."""
+
+    @property
+    def layers(self) -> list[tuple[int, str, int]]:
+        """(layer, stack, block) of each MoE layer; layers are numbered where there are stacks."""
+        places = [(stack, block) for stack in self.stacks for block in self.blocks]
+        return [
+            (block if len(self.stacks) == 1 else index, stack, block)
+            for index, (stack, block) in enumerate(places)
+        ]
+
+
+THIRTY, TWENTY = range(30), range(20)
+RUNS_TO_LAND = [
+    RandomRun("0042", num_experts=4, top_k=1, blocks=(0, 1, 2), shards=2, samples=TWENTY),
+    RandomRun("wide", 8, 2, blocks=(1, 3), shards=3, samples=THIRTY, dropped=0.1),
+    RandomRun(
+        "whole", 8, 2, blocks=(1, 3), samples=THIRTY, dropped=0.1, text="wide", routing="wide"
+    ),
+    RandomRun(
+        "slim",
+        num_experts=8,
+        top_k=2,
+        blocks=(1, 3),
+        shards=2,
+        samples=TWENTY,
+        dropped=0.1,
+        max_length=40,
+        text="wide",
+        routing="wide",
+        changed=0.4,
+        rewritten=(5,),
+    ),
+    RandomRun(
+        "switch",
+        num_experts=8,
+        top_k=1,
+        blocks=(1, 3),
+        shards=2,
+        samples=TWENTY,
+        stacks=("encoder", "decoder"),
+        dropped=0.2,
+        text="wide",
+    ),
+    RandomRun("flat", 128, 4, (0,), samples=range(8), flat=True, text="wide", tokenizer="other"),
+    RandomRun("skipping", 5, 1, (0, 2), samples=range(8, 10), skip_class=True),
+    RandomRun("fine", 64, 8, (0,), samples=THIRTY, token_types=900, lengths=(30, 90)),
+    RandomRun(
+        "long",
+        num_experts=16,
+        top_k=8,
+        blocks=(0, 5),
+        shards=2,
+        samples=range(12),
+        token_types=6,
+        lengths=(250, 450),
+    ),
+    RandomRun("unfinished", 8, 2, blocks=(0, 1), shards=2, samples=TWENTY, finished=False),
+]
+
+
+def land(lake: Lake, run: RandomRun) -> None:
+    """Land a made-up run through the lake's own interface."""
+    lake.land_run(run.run_id, record(run, finished=False), layers(run), vocabulary(run))
+    for shard in range(run.shards):
+        lake.land_shard(run.run_id, shard, *random_shard(run, shard))
+    lake.update_run(run.run_id, record(run, finished=run.finished))
+
+
+def record(run: RandomRun, finished: bool) -> dict[str, Any]:
+    values: dict[str, Any] = {field.name: "x" for field in RUNS if pa.types.is_string(field.type)}
+    values |= {field.name: 1 for field in RUNS if pa.types.is_integer(field.type)}
+    started = STARTED - timedelta(hours=len(run.run_id))
+    return values | {
+        "tokenizer_fingerprint": run.tokenizer,
+        "windows": False,
+        "trust_remote_code": False,
+        "first_sample": run.samples.start,
+        "num_samples": len(run.samples),
+        "max_length": run.max_length,
+        "shards": run.shards,
+        "started_at": started,
+        "finished_at": started + timedelta(minutes=5) if finished else None,
+        "capture_seconds": 1.5,
+    }
+
+
+def layers(run: RandomRun) -> pa.Table:
+    rows = [
+        {
+            "layer": layer,
+            "moe_index": index,
+            "stack": stack,
+            "block": block,
+            "router_path": f"{stack}.layers.{block}.gate",
+            "scoring": "softmax",
+            "num_experts": run.num_experts,
+            "top_k": run.top_k,
+            "weights_sum_to_one": not (run.dropped or run.skip_class),
+        }
+        for index, (layer, stack, block) in enumerate(run.layers)
+    ]
+    return pa.Table.from_pylist(rows, schema=LAYERS)
+
+
+def vocabulary(run: RandomRun) -> pa.Table:
+    strings = ["<s>", "it's", 'a "quote"', "Köln", "line\nbreak", ""]
+    rows = [
+        {
+            "token_id": token,
+            "token_str": strings[token] if token < len(strings) else f"token {token}",
+            "is_special": token == 0,
+        }
+        for token in range(max(VOCABULARY_SIZE, run.token_types))
+    ]
+    return pa.Table.from_pylist(rows, schema=VOCABULARY)
+
+
+def random_shard(run: RandomRun, shard: int) -> tuple[pa.Table, pa.Table]:
+    """Make up a shard's samples (every tenth is empty) and their events."""
+    size = len(run.samples) // run.shards
+    samples = run.samples[shard * size : (shard + 1) * size]
+    texts = {sample: random_tokens(run, sample) for sample in samples}
+    rows = [
+        {
+            "sample_id": sample,
+            "name": f"sample {sample}",
+            "domain": ("web", "code", "maths")[sample % 3],
+            "split": {8: "validation", 9: "test"}.get(sample % 10, "train"),
+            "tokens": min(len(tokens), run.max_length),
+            "dropped_tokens": max(len(tokens) - run.max_length, 0),
+            "text_sha256": sha256(text_name(run, sample).encode()).hexdigest(),
+        }
+        for sample, tokens in texts.items()
+    ]
+    tables = [
+        random_events(run, index, sample, tokens)
+        for index in range(len(run.layers))
+        for sample, tokens in texts.items()
+    ]
+    return pa.Table.from_pylist(rows, schema=SAMPLES), pa.concat_tables(tables).combine_chunks()
+
+
+def text_name(run: RandomRun, sample: int) -> str:
+    text = run.run_id if sample in run.rewritten else run.text or run.run_id
+    return f"{text} {sample}"
+
+
+def generator_of(*names: object) -> np.random.Generator:
+    return np.random.default_rng(zlib.crc32(repr(names).encode()))
+
+
+def random_tokens(run: RandomRun, sample: int) -> np.ndarray:
+    """Make up a sample's tokens, few types of them, so that modes tie and bigrams repeat."""
+    generator = generator_of("tokens", text_name(run, sample))
+    likely = 1 / np.arange(1, run.token_types)
+    length = int(generator_of("length", run.text or run.run_id, sample).integers(*run.lengths))
+    size = 0 if sample % 10 == 0 else length
+    return generator.choice(len(likely), size=size, p=likely / likely.sum())
+
+
+def random_events(run: RandomRun, index: int, sample: int, tokens: np.ndarray) -> pa.Table:
+    """Make up one layer's events of a sample; the experts are near the token's own favourite."""
+    generator = generator_of("routing", run.routing or run.run_id, sample, index)
+    count, limit = len(tokens), np.log(run.num_experts)
+    favourite = tokens * 7 + index + generator.integers(0, 3, size=count)
+    experts = (favourite[:, None] + np.arange(run.top_k)) % run.num_experts
+    shuffled = generator.permuted(experts, axis=1)
+    experts = np.where(generator.uniform(size=(count, 1)) < 0.5, shuffled, experts)
+    weights = -np.sort(-generator.dirichlet(np.ones(run.top_k), size=count), axis=1)
+    weights[generator.uniform(size=count) < run.dropped, -1] = 0
+    entropy = generator.beta(1 + tokens % 5, 2, size=count) * limit
+    confidence = generator.uniform(1 / run.num_experts, 1, size=count)
+    if run.flat:
+        entropy = 4.85 + generator.normal(0, 1e-5, size=count)
+    changed = generator.uniform(size=count) < run.changed
+    experts[changed] = (experts[changed] + 1) % run.num_experts
+    entropy[changed] *= 0.9
+    if run.skip_class:
+        weights[experts == run.num_experts - 1] = 0
+    columns = {
+        "sample_id": np.full(count, sample),
+        "position": np.arange(count),
+        "token_id": tokens,
+        "layer": np.full(count, run.layers[index][0]),
+        "experts": experts.tolist(),
+        "weights": weights.astype(np.float16).tolist(),
+        "top_expert": experts[:, 0],
+        "entropy": entropy.astype(np.float32),
+        "confidence": confidence.astype(np.float32),
+    }
+    return pa.table(columns, schema=EVENTS).slice(0, run.max_length)

@@ -1,0 +1,112 @@
+"""The lookup-table fast path: built on the train split, scored on the held-out samples."""
+
+from collections import Counter, defaultdict
+
+import numpy as np
+import pandas as pd
+import pytest
+
+TABLE_SIZES = [64, 256, 1024, 4096, 16384, 65536]
+
+
+def train_counts(layer) -> tuple[dict[int, Counter], dict[int, Counter]]:
+    """Return token -> counts of its first choices, and token -> counts of its expert sets."""
+    first: dict[int, Counter] = defaultdict(Counter)
+    sets: dict[int, Counter] = defaultdict(Counter)
+    for row in np.flatnonzero(layer.split == "train"):
+        token = int(layer.token_id[row])
+        first[token][int(layer.experts[row, 0])] += 1
+        sets[token][tuple(sorted(layer.experts[row].tolist()))] += 1
+    return first, sets
+
+
+def smallest_mode(counts: Counter):
+    most = max(counts.values())
+    return min(choice for choice, count in counts.items() if count == most)
+
+
+def lookup_tables(layer) -> dict[int, dict[int, tuple[int, tuple[int, ...]]]]:
+    """Return table size -> token -> (modal top expert, modal expert set); of equals the smallest.
+
+    A table holds the most frequent tokens of the train split; of equals, the smallest ids.
+    """
+    first, sets = train_counts(layer)
+    tokens = sorted(first, key=lambda token: (-first[token].total(), token))
+    entries = {token: (smallest_mode(first[token]), smallest_mode(sets[token])) for token in tokens}
+    return {size: {token: entries[token] for token in tokens[:size]} for size in TABLE_SIZES}
+
+
+def scores(layer, table: dict[int, tuple[int, tuple[int, ...]]]) -> dict[str, float]:
+    held_out = np.flatnonzero(layer.split != "train")
+    covered = [row for row in held_out if layer.token_id[row] in table]
+    found: dict[str, float] = {
+        "table_tokens": len(table),
+        "held_out_occurrences": len(held_out),
+        "covered_occurrences": len(covered),
+        "coverage": len(covered) / len(held_out) if len(held_out) else np.nan,
+    }
+    if not covered:
+        return found
+    entries = [table[layer.token_id[row]] for row in covered]
+    experts, weights = layer.experts[covered], layer.weights[covered]
+    retained = [np.isin(row, entry[1]) for row, entry in zip(experts, entries)]
+    return found | {
+        "top_agreement": np.mean(experts[:, 0] == [entry[0] for entry in entries]),
+        "set_agreement": np.mean(
+            [set(row) == set(entry[1]) for row, entry in zip(experts, entries)]
+        ),
+        "retained_gate_mass": (weights * retained).sum() / weights.sum(),
+    }
+
+
+@pytest.fixture(scope="module")
+def expected(layer_events) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            layer.keys | {"table_size": size} | scores(layer, table)
+            for layer in layer_events
+            for size, table in lookup_tables(layer).items()
+        ]
+    )
+
+
+def test_the_lake_has_the_hard_cases(layer_events, expected):
+    """Modal experts and sets tie, tables hold some tokens only, some runs lack a split."""
+    tied_experts, tied_sets, larger_sets = 0, 0, 0
+    for layer in layer_events:
+        for counts in train_counts(layer)[0].values():
+            tied_experts += list(counts.values()).count(max(counts.values())) > 1
+        for counts in train_counts(layer)[1].values():
+            tied = list(counts.values()).count(max(counts.values())) > 1
+            tied_sets += tied and len(next(iter(counts))) > 1
+            larger_sets += tied and len(next(iter(counts))) == 8
+    assert min(tied_experts, tied_sets, larger_sets) > 20
+    fine = expected[expected["run_id"] == "fine"].set_index("table_size")
+    assert fine.loc[64, "coverage"] < fine.loc[256, "coverage"] < fine.loc[65536, "coverage"] < 1
+    assert fine.loc[256, "table_tokens"] == 256 < fine.loc[1024, "table_tokens"] < 1024
+    assert (expected["held_out_occurrences"] == 0).any()
+    assert (expected["table_tokens"] == 0).any()
+    assert (expected["set_agreement"] < expected["top_agreement"]).any()
+    assert expected["retained_gate_mass"].between(0.01, 0.99).any()
+
+
+def test_fast_path_agreement(assert_mart, expected):
+    assert_mart("fct_fast_path_agreement", ["run_id", "layer", "table_size"], expected)
+
+
+def test_lookup_tables_are_the_smallest_modes(connection, layer_events):
+    """The table itself: its tokens in their order, expert and set of each."""
+    rows = connection.execute(
+        """
+        select run_id, layer, token_id, top_expert, expert_set
+        from int_fast_path_table
+        inner join stg_runs using (run_key)
+        order by run_id, layer, frequency_rank
+        """
+    ).fetchall()
+    found = defaultdict(dict)
+    for run_id, layer, token, expert, expert_set in rows:
+        found[(run_id, layer)][token] = (expert, tuple(expert_set))
+    for layer in layer_events:
+        table = lookup_tables(layer)[max(TABLE_SIZES)]
+        assert list(found[(layer.run_id, layer.layer)].items()) == list(table.items())

@@ -1,0 +1,179 @@
+"""A warehouse that grew build by build holds what one built at once holds, row for row."""
+
+import re
+import shutil
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.dbt_project.random_lake import RUNS_TO_LAND, land, random_shard, record
+from warehouse.lake import Lake
+from warehouse.paths import DBT_PROJECT
+
+RUNS = {run.run_id: run for run in RUNS_TO_LAND}
+
+
+def first_lake(lake: Lake) -> None:
+    """Four runs have finished, a fifth has landed one of its two shards."""
+    for run_id in ("0042", "wide", "flat", "skipping"):
+        land(lake, RUNS[run_id])
+    land(lake, replace(RUNS["long"], finished=False))
+    (lake.root / "events" / "run_id=long" / "shard-00001.parquet").unlink()
+
+
+def runs_arrive(lake: Lake) -> None:
+    """The fifth run finishes, a sixth reads an older one's text; one is no longer finished."""
+    lake.land_shard("long", 1, *random_shard(RUNS["long"], 1))
+    lake.update_run("long", record(RUNS["long"], finished=True))
+    land(lake, RUNS["slim"])
+    lake.update_run("0042", record(RUNS["0042"], finished=False))
+
+
+def runs_change(lake: Lake) -> None:
+    """Shards are captured anew, with other events and with equal ones; a run is deleted.
+
+    The run that was unfinished for a while has finished again.
+    """
+    lake.land_shard("wide", 1, *random_shard(replace(RUNS["wide"], changed=0.3), 1))
+    lake.land_shard("flat", 0, *random_shard(RUNS["flat"], 0))
+    for folder in lake.root.glob("*/run_id=skipping"):
+        shutil.rmtree(folder)
+    lake.update_run("0042", record(RUNS["0042"], finished=True))
+
+
+def nothing_happens(lake: Lake) -> None:
+    """No file changes."""
+
+
+STEPS: list[Callable[[Lake], None]] = [first_lake, runs_arrive, runs_change, nothing_happens]
+
+
+@dataclass(frozen=True)
+class State:
+    """What a database holds after a build: marts, runs, and which shards the build read."""
+
+    marts: dict[str, pd.DataFrame]
+    new_shards: set[tuple[str, int]]
+    read: dict[str, set[tuple[str, int]]]
+
+    @property
+    def runs(self) -> set[str]:
+        return set(self.marts["dim_run"]["run_id"])
+
+
+def state(database) -> State:
+    with closing(duckdb.connect(str(database), read_only=True)) as connection:
+        names = connection.execute(
+            "select table_name from duckdb_tables() where regexp_matches(table_name, '^(fct|dim)_')"
+        ).fetchall()
+        shards = "select run_id, shard from stg_shards where is_new"
+        views = "select view_name, sql from duckdb_views() where not internal"
+        return State(
+            {name: rows(connection, name) for (name,) in names},
+            set(connection.execute(shards).fetchall()),
+            {name: files(sql) for name, sql in connection.execute(views).fetchall()},
+        )
+
+
+def rows(connection: duckdb.DuckDBPyConnection, table: str) -> pd.DataFrame:
+    """Return a table's rows in an order that does not depend on what was computed in floats."""
+    frame = connection.table(table).to_arrow_table().to_pandas()
+    frame = frame.map(lambda value: tuple(value) if isinstance(value, np.ndarray) else value)
+    exact = [
+        name for name in frame if frame[name].dtype != "float64" or name == "entropy_threshold"
+    ]
+    return frame.sort_values(exact, ignore_index=True)
+
+
+def files(view: str) -> set[tuple[str, int]]:
+    """Return the shards of events whose files a view's text names."""
+    named = re.findall(r"/events/run_id=([^/]+)/shard-(\d+)[.]parquet", view)
+    return {(run_id, int(shard)) for run_id, shard in named}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, make_project):
+    """The project without its descriptions in the database: a third of a small build's time."""
+    home = tmp_path_factory.mktemp("grown")
+    folder = shutil.copytree(DBT_PROJECT, home / "dbt_project")
+    settings = folder / "dbt_project.yml"
+    settings.write_text(re.sub(r"\+persist_docs: .*", "", settings.read_text()))
+    return make_project(home, folder)
+
+
+@pytest.fixture(scope="module")
+def grown(project) -> dict[str, State]:
+    """Step -> what the same database holds after it; `at once`: one built afterwards, afresh."""
+    states = {}
+    for step in STEPS:
+        step(project.lake)
+        states[step.__name__] = built_state(project)
+    project.database.unlink()
+    return states | {"at once": built_state(project)}
+
+
+def built_state(project) -> State:
+    outcome = project.dbt("run", "--no-write-json")
+    assert outcome.success, [node.message for node in outcome.result or []]
+    return state(project.database)
+
+
+def shards_of(*run_ids: str) -> set[tuple[str, int]]:
+    return {(run_id, shard) for run_id in run_ids for shard in range(RUNS[run_id].shards)}
+
+
+def test_a_grown_warehouse_equals_one_built_at_once(grown):
+    found, expected = grown["nothing_happens"].marts, grown["at once"].marts
+    assert len(expected) == 20
+    assert found.keys() == expected.keys()
+    for name in expected:
+        assert len(expected[name]) > 0, name
+        pd.testing.assert_frame_equal(found[name], expected[name], rtol=1e-9, atol=1e-15, obj=name)
+
+
+def test_runs_come_and_go(grown):
+    assert grown["first_lake"].runs == {"0042", "wide", "flat", "skipping"}
+    assert grown["runs_arrive"].runs == {"wide", "flat", "skipping", "long", "slim"}
+    assert grown["runs_change"].runs == {"0042", "wide", "flat", "long", "slim"}
+
+
+def test_a_build_reads_new_shards_alone(grown):
+    """Partial aggregates read what no build has counted; what needs whole runs, new runs."""
+    arrived = grown["runs_arrive"]
+    assert arrived.new_shards == {("long", 1)} | shards_of("slim")
+    assert arrived.read["stg_new_events"] == arrived.new_shards
+    assert arrived.read["stg_new_run_events"] == shards_of("long", "slim")
+    assert arrived.read["int_compared_event"] == shards_of("slim", "wide")
+
+
+def test_a_shard_that_is_captured_anew_is_counted_anew(grown):
+    """So are its run's other shards and its comparisons; equal events leave equal numbers."""
+    before, after = grown["runs_arrive"], grown["runs_change"]
+    assert after.new_shards == shards_of("wide", "flat")
+    for name in ("fct_token_routing", "fct_run_comparison"):
+        assert not of_run(before, name, "wide").equals(of_run(after, name, "wide"))
+    for name in before.marts:
+        pd.testing.assert_frame_equal(
+            of_run(before, name, "flat"), of_run(after, name, "flat"), rtol=1e-9, atol=1e-15
+        )
+
+
+def of_run(state: State, name: str, run_id: str) -> pd.DataFrame:
+    table = state.marts[name]
+    of_it = table["run_id"] == run_id
+    if "other_run_id" in table:
+        of_it |= table["other_run_id"] == run_id
+    return table[of_it].reset_index(drop=True)
+
+
+def test_a_build_with_nothing_new_reads_and_changes_nothing(grown):
+    before, after = grown["runs_change"], grown["nothing_happens"]
+    assert after.new_shards == set()
+    assert set().union(*after.read.values()) == set()
+    for name, table in before.marts.items():
+        pd.testing.assert_frame_equal(table, after.marts[name], check_exact=True, obj=name)

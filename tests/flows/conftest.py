@@ -1,0 +1,48 @@
+"""The command line in this process, and a small warehouse that it made."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows import cli
+
+
+def gatehouse(monkeypatch, capfd, *arguments: object) -> tuple[int, str, str]:
+    """Run a command in this process; return (exit code, standard output, standard error)."""
+    monkeypatch.setattr(sys, "argv", ["gatehouse", *map(str, arguments)])
+    try:
+        cli.main()
+    except SystemExit as ended:
+        code = ended.code or 0
+    out, err = capfd.readouterr()
+    return int(code), out, err
+
+
+@pytest.fixture
+def run(monkeypatch, capfd, home):
+    """`run(*arguments)`: what the command line answers."""
+    return lambda *arguments: gatehouse(monkeypatch, capfd, *arguments)
+
+
+@pytest.fixture(scope="session")
+def captured(tmp_path_factory, tiny_mixtral) -> Path:
+    """A home with one finished, built run of the tiny model: 60 texts, 3 MoE layers."""
+    import random
+
+    from flows import commands
+    from flows.request import RunRequest
+    from warehouse.paths import Paths
+
+    folder = tmp_path_factory.mktemp("captured")
+    generator = random.Random(3)
+    words = "router expert token layer gate load entropy the of and a to in is".split()
+    texts = [{"text": " ".join(generator.choices(words, k=40))} for _ in range(60)]
+    corpus = folder / "texts.jsonl"
+    corpus.write_text("".join(json.dumps(row) + "\n" for row in texts))
+    paths = Paths(folder / "home")
+    request = RunRequest(model=str(tiny_mixtral), dataset=str(corpus), max_length=128)
+    commands.capture(request, paths)
+    commands.build(paths)
+    return paths.root

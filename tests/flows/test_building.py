@@ -1,0 +1,118 @@
+"""Builds: what readers see while one runs, fails or is killed, and what a build starts from."""
+
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from flows import building
+from warehouse.connect import connect
+from warehouse.paths import CHECKOUT, Paths
+
+LAYERS = "select count(*) from fct_layer_routing"
+
+
+@pytest.fixture
+def copy(captured, tmp_path) -> Path:
+    """The small warehouse, moved to another folder: the lake's files keep their times."""
+    return shutil.copytree(captured, tmp_path / "copy")
+
+
+def rows(home: Path, query: str) -> list[tuple]:
+    with closing(connect(Paths(home))) as connection:
+        return connection.execute(query).fetchall()
+
+
+def test_docs_writes_one_static_page(run, captured):
+    code, out, _ = run("docs", "--home", captured)
+    page = Path(out.strip()).read_text(encoding="utf-8")
+    assert code == 0 and "fct_token_routing" in page
+
+
+def test_a_failing_build_keeps_the_previous_marts(run, copy):
+    """An event more than the samples have tokens: dbt's identity fails, readers notice nothing."""
+    home = copy
+    before = (home / "gatehouse.duckdb").read_bytes()
+    shard = next((home / "lake" / "events").rglob("shard-*.parquet"))
+    events = pq.read_table(shard, partitioning=None)
+    pq.write_table(events.slice(1), shard)
+    code, _, err = run("build", "--home", home)
+    assert code == 2 and "dbt build failed: " in err and len(err.strip().splitlines()) == 1
+    assert (home / "gatehouse.duckdb").read_bytes() == before
+    assert os.listdir(home / "lake" / "events")
+
+
+def test_a_second_build_waits_its_turn_and_a_leftover_does_not_matter(run, copy):
+    home = copy
+    building = home / "building" / "gatehouse.duckdb"
+    building.parent.mkdir()
+    building.write_bytes(b"half a database")
+    hold = (
+        "import pathlib, flows.building, warehouse.paths\n"
+        f"with flows.building.alone(warehouse.paths.Paths(pathlib.Path({str(home)!r}))):\n"
+        "    print()\n"
+        "    input()\n"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    other.stdout.readline()
+    code, _, err = run("build", "--home", home)
+    assert code == 2 and "another build is writing" in err and building.exists()
+    other.kill()
+    other.wait()
+    code, out, _ = run("build", "--home", home)
+    assert code == 0 and out.startswith("built ") and not building.parent.exists()
+
+
+def test_a_warehouse_that_has_moved_reads_its_own_lake(captured, copy):
+    """Views, too: the lake that they were built over may be gone."""
+    shutil.rmtree(copy / "lake" / "events")
+    shutil.copytree(captured / "lake" / "events", copy / "lake" / "events")
+    (kept,) = rows(copy, "select count(*) from events")
+    next((copy / "lake" / "events").rglob("shard-*.parquet")).unlink()
+    with pytest.raises(duckdb.IOException, match=str(copy)):
+        rows(copy, "select count(*) from events")
+    assert kept == rows(captured, "select count(*) from events")[0] > (0,)
+
+
+def test_a_build_that_is_killed_leaves_what_was_there(run, copy):
+    """Killed by SIGKILL between the last test and the swap, while somebody reads."""
+    before = (copy / "gatehouse.duckdb").read_bytes()
+    command = [sys.executable, str(CHECKOUT / "tests" / "flows" / "kill_at.py")]
+    command += ["flows.building._dbt:after", "1", "build", "--home", str(copy)]
+    with closing(connect(Paths(copy))) as reader:
+        ended = subprocess.run(command, cwd=CHECKOUT, capture_output=True)
+        assert ended.returncode == -9, ended.stderr
+        assert (copy / "building" / "gatehouse.duckdb").exists()
+        assert (copy / "gatehouse.duckdb").read_bytes() == before
+        assert run("build", "--home", copy)[0] == 0
+        # the file that was opened is still there for its reader, a new one for the next
+        assert reader.execute(LAYERS).fetchall() == rows(copy, LAYERS) == [(3,)]
+    assert os.listdir(copy / "lake" / "events") and not (copy / "building").exists()
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_only_what_the_same_project_built_is_added_to(tmp_path, monkeypatch, same):
+    previous, started = tmp_path / "gatehouse.duckdb", tmp_path / "started.duckdb"
+    fingerprint = building._fingerprint()
+    with closing(duckdb.connect(str(previous))) as connection:
+        connection.execute("create table stg_build as select $1 as fingerprint", [fingerprint])
+    if not same:
+        monkeypatch.setattr(duckdb, "__version__", "0.0.0")
+    building._start_from(previous, started)
+    assert started.exists() is same
+
+
+@pytest.mark.parametrize("content", [b"", b"not a database"])
+def test_a_damaged_database_is_not_added_to(tmp_path, content):
+    previous = tmp_path / "gatehouse.duckdb"
+    previous.write_bytes(content)
+    building._start_from(previous, tmp_path / "started.duckdb")
+    assert not (tmp_path / "started.duckdb").exists()

@@ -1,0 +1,77 @@
+"""What the benches rest on: made-up lakes, compared answers, watched processes."""
+
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.bench_build import watch
+from tests.bench_lake import EVENTS_IN_A_SAMPLE, RUN_ID, lake_of, linked
+from tests.bench_statistics import EXACT, ROUNDED, disagreements
+from warehouse.lake import Lake
+
+SAMPLES = 3
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A home with a made-up lake of three samples; landing it passes the lake's own checks."""
+    return lake_of(tmp_path_factory.mktemp("made"), SAMPLES * EVENTS_IN_A_SAMPLE)
+
+
+def events(home, run_id: str = RUN_ID) -> pa.Table:
+    (path,) = (home / "lake" / "events" / f"run_id={run_id}").iterdir()
+    return pq.read_table(path, partitioning=None)
+
+
+def test_a_made_up_lake_is_as_large_as_asked_for_and_landed_once(made):
+    lake = Lake(made / "lake")
+    assert lake.finished_shards(RUN_ID) == {0}
+    assert lake.tokens(RUN_ID) == (SAMPLES * 512, 0)
+    assert events(made).num_rows == SAMPLES * EVENTS_IN_A_SAMPLE
+    (path,) = (lake.root / "events").rglob("*.parquet")
+    before = path.stat()
+    lake_of(made, SAMPLES * EVENTS_IN_A_SAMPLE)
+    assert path.stat() == before
+    lake_of(made.with_name("larger"), 4 * EVENTS_IN_A_SAMPLE)
+    assert events(made.with_name("larger")).num_rows == 4 * EVENTS_IN_A_SAMPLE
+
+
+def test_runs_of_two_seeds_read_the_same_text_in_another_way(made, tmp_path):
+    other = lake_of(tmp_path / "other", SAMPLES * EVENTS_IN_A_SAMPLE, seed=1)
+    home = linked(tmp_path / "both", {"a": made, "b": other})
+    assert list(Lake(home / "lake").runs()) == ["a", "b"]
+    first, second = events(home, "a"), events(home, "b")
+    for column in ("sample_id", "position", "layer", "token_id"):
+        assert first[column] == second[column]
+    same = np.mean(first["top_expert"].to_numpy() == second["top_expert"].to_numpy())
+    assert 1 / 8 < same < 0.9
+
+
+@pytest.mark.parametrize("column", [*EXACT, *ROUNDED])
+def test_another_answer_is_a_disagreement(column):
+    numbers = np.arange(1.0, 9.0)
+    ours = pa.table({name: numbers for name in [*EXACT, *ROUNDED]})
+    ours = ours.set_column(7, "std_entropy", pa.array([None, *numbers[1:]]))
+    assert disagreements(ours, ours.take([3, 1, 2, 0, 7, 6, 5, 4])) == []
+    other = ours.set_column(ours.column_names.index(column), column, pa.array(numbers + 2e-6))
+    assert column in disagreements(ours, other)
+    assert disagreements(ours, ours.drop_columns([column])) == [column]
+    assert disagreements(ours, ours.slice(1)) == ["7 rows for 8"]
+
+
+def test_a_watched_process_shows_its_memory_and_what_it_printed():
+    code = "import time; held = b'x' * 100_000_000; time.sleep(0.2); print('done')"
+    watched = watch([sys.executable, "-c", code], {}, cores=1)
+    assert watched.printed == "done\n"
+    assert watched.peak > 100_000_000
+    started, ended = watched.moments[[0, -1]]
+    assert watched.peak_between(started, ended) > 100_000_000
+    assert watched.cpu_between(started, ended) <= watched.cpu[-1]
+
+
+def test_a_watched_process_that_fails_says_why():
+    with pytest.raises(RuntimeError, match="no such engine"):
+        watch([sys.executable, "-c", "raise SystemExit('no such engine')"], {}, cores=1)
