@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
@@ -39,7 +40,11 @@ def connect(paths: Paths | None = None) -> duckdb.DuckDBPyConnection:
             "capture has finished"
         )
     try:
-        connection = duckdb.connect(str(paths.database), read_only=True)
+        # an instance of its own: DuckDB shares one among connections to a path, with its settings,
+        # and would go on reading a file that a build has replaced
+        connection = duckdb.connect(config={"temp_directory": f"{paths.database}.tmp"})
+        connection.execute(attach_statement(paths.database))
+        connection.execute("use gatehouse")
         connection.execute("set variable gatehouse_home = $home", {"home": str(paths.root)})
         connection.execute("set allowed_directories = [$lake]", {"lake": f"{paths.lake}/"})
         connection.execute("set enable_external_access = false")
@@ -50,6 +55,12 @@ def connect(paths: Paths | None = None) -> duckdb.DuckDBPyConnection:
             "`gatehouse build`, the lake has everything"
         ) from error
     return connection
+
+
+def attach_statement(database: Path) -> str:
+    """Return the statement that opens a database file read-only under the name of its views."""
+    path = str(database).replace("'", "''")
+    return f"attach '{path}' as gatehouse (read_only)"
 
 
 def statements(connection: duckdb.DuckDBPyConnection, text: str) -> list[str]:
