@@ -49,7 +49,7 @@
 
 {# Condition on the runs that have this layer and the next one. #}
 {% macro in_these_runs() -%}
-    list_contains(getvariable('runs'), run_id)
+    (getvariable('runs') is null or list_contains(getvariable('runs'), run_id))
 {%- endmacro %}
 
 {# Slices: the MoE layers of the runs that are new or have new shards. #}
@@ -62,7 +62,12 @@
     select
         layer,
         next_layer,
-        '[' || string_agg('''' || run_id || '''', ', ') || ']' as runs
+        case
+            when count(*) < (select count(distinct run_id) from {{ ref('stg_new_layers') }})
+                then '[' || string_agg('''' || run_id || '''', ', ') || ']'
+            -- to look for each row's run among all of them takes time
+            else 'null'
+        end as runs
     from (
         select
             run_id,
