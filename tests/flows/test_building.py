@@ -116,3 +116,14 @@ def test_a_damaged_database_is_not_added_to(tmp_path, content):
     previous.write_bytes(content)
     building._start_from(previous, tmp_path / "started.duckdb")
     assert not (tmp_path / "started.duckdb").exists()
+
+
+def test_a_build_of_a_lake_that_is_as_before_says_so(run, copy):
+    """Not even dbt starts; a file that has changed, or another place, is reason enough to build."""
+    assert run("build", "--home", copy)[1].startswith("built ")
+    before = (copy / "gatehouse.duckdb").read_bytes()
+    code, out, _ = run("build", "--home", copy)
+    assert code == 0 and out.startswith("nothing new in 1 finished runs: ")
+    assert (copy / "gatehouse.duckdb").read_bytes() == before
+    os.utime(next((copy / "lake" / "events").rglob("shard-*.parquet")))
+    assert run("build", "--home", copy)[1].startswith("built ")
