@@ -19,7 +19,7 @@ demo: $(INSTALLED)
 	$(BIN)/gatehouse run --num-samples 2000 --batch-size 16
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

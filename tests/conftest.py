@@ -19,6 +19,17 @@ import pytest
 # DuckDB's bindings print pages of harmless leaks while the interpreter ends.
 atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
 
+SHARED = ("built", "captured")
+"""Fixtures that take as long as many tests: a warehouse that dbt has built."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the tests that share a warehouse run in one process, so that it is built once."""
+    for item in items:
+        for name in set(SHARED).intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group(name))
+
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 DEMO = CHECKOUT / "models" / "demo"
 WORDS = "the router sends every token to two experts of a layer and keeps the rest idle".split()
