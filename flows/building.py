@@ -77,7 +77,12 @@ def _finished_runs(paths: Paths) -> list[str]:
 @contextmanager
 def alone(paths: Paths) -> Iterator[None]:
     """Hold the lock of the one build that may run; it goes with the process, however that ends."""
-    with open(paths.root / "building.lock", "w") as lock:
+    path = paths.root / "building.lock"
+    try:
+        lock = open(path, "w")  # noqa: SIM115 - closed by the `with` below
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

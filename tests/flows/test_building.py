@@ -13,6 +13,7 @@ import pytest
 
 from flows import building
 from warehouse.connect import connect
+from warehouse.errors import GatehouseError
 from warehouse.paths import CHECKOUT, Paths
 
 LAYERS = "select count(*) from fct_layer_routing"
@@ -127,3 +128,19 @@ def test_a_build_of_a_lake_that_is_as_before_says_so(run, copy):
     assert (copy / "gatehouse.duckdb").read_bytes() == before
     os.utime(next((copy / "lake" / "events").rglob("shard-*.parquet")))
     assert run("build", "--home", copy)[1].startswith("built ")
+
+
+def test_a_lake_that_has_lost_its_events_is_not_as_before(tmp_path):
+    with closing(duckdb.connect(str(tmp_path / "gatehouse.duckdb"))) as connection:
+        fingerprint = building._fingerprint()
+        connection.execute("create table stg_build as select $1 as fingerprint", [fingerprint])
+        connection.execute("create table stg_shards (path text, bytes bigint, modified_at text)")
+        connection.execute("insert into stg_shards values ('shard-00000.parquet', 1, 'then')")
+        connection.execute("create table stg_runs as select 'gone' as run_id")
+    assert not building._holds(Paths(tmp_path), ["gone"])
+
+
+def test_a_home_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "building.lock").mkdir()
+    with pytest.raises(GatehouseError, match=r"cannot write .*building\.lock"):
+        building.alone(Paths(tmp_path)).__enter__()
