@@ -19,7 +19,7 @@ import pytest
 # DuckDB's bindings print pages of harmless leaks while the interpreter ends.
 atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
 
-SHARED = ("built", "captured")
+SHARED = ("built", "captured", "findings", "grown")
 """Fixtures that take as long as many tests: a warehouse that dbt has built."""
 
 

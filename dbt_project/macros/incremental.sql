@@ -9,9 +9,11 @@
     md5_number_lower({{ run_id }})
 {%- endmacro %}
 
-{# The rows that this table had after the build before; none where it is built first. #}
-{% macro previous_rows(columns) -%}
-    {%- set previous = load_relation(this) if execute else none -%}
+{# The rows that a table, this one unless named, had after the build before; none where that build
+   had no such table. One that this build has made already must not be asked for. #}
+{% macro previous_rows(columns, table=none) -%}
+    {%- set relation = this.incorporate(path={'identifier': table or this.identifier}) -%}
+    {%- set previous = load_relation(relation) if execute else none -%}
     {%- if previous -%}
         select {{ columns | join(', ') }} from {{ previous }}
     {%- else -%}
@@ -30,6 +32,16 @@
     {%- endif -%}
 {%- endmacro %}
 
+{# Pre-hook of partial aggregates that wait for their run to finish: the marts hold what is not
+   waiting any more. #}
+{% macro forget_finished_runs() -%}
+    {%- set shards = ref('stg_shards') -%}
+    {%- if load_relation(this) -%}
+        delete from {{ this }}
+        where run_key not in (select run_key from {{ shards }} where is_waiting)
+    {%- endif -%}
+{%- endmacro %}
+
 {# Pre-hook of marts, and of what is computed from whole runs: keep the rows of runs that this
    build does not add. #}
 {% macro forget_rebuilt_runs(column='run_id', key='run_id') -%}
@@ -45,8 +57,10 @@
     {{ column }} in (select {{ column }} from {{ ref('stg_new_runs') }})
 {%- endmacro %}
 
-{# The events of the listed files, in the order of the list; without a file, no events. #}
-{% macro events_in_files(condition) -%}
+{# The events of the listed files, in the order of the list; without a file, no events.
+
+   Naming the files keeps DuckDB from opening the others: a filter on file names would not. #}
+{% macro events_of_shards(condition) -%}
     {%- set shards = ref('stg_shards') -%}
     {%- set files = [] -%}
     {%- if execute and load_relation(shards) -%}
@@ -56,12 +70,26 @@
         {%- endset -%}
         {%- set files = run_query(query).columns[0].values() -%}
     {%- endif -%}
-    {%- if files -%}
-    read_parquet(
-        ['{{ files | join("', '") }}'],
-        hive_partitioning = true, hive_types = {'run_id': 'varchar'}
-    )
-    {%- else -%}
-    (select * from {{ source('lake', 'events') }} where false) as no_events
+    select
+        run_id,
+        {{ run_key('run_id') }} as run_key,
+        sample_id,
+        position,
+        token_id,
+        layer,
+        experts,
+        weights,
+        top_expert,
+        entropy,
+        confidence
+    from
+    {%- if files %}
+        read_parquet(
+            ['{{ files | join("', '") }}'],
+            hive_partitioning = true, hive_types = {'run_id': 'varchar'}
+        )
+    {%- else %}
+        {{ source('lake', 'events') }}
+    where false
     {%- endif -%}
 {%- endmacro %}

@@ -2,8 +2,8 @@
 
    What a statement holds in memory, and the groups that it looks up at random, are those of one
    layer, however many there are. The model's SQL says `where layer = {{ this_layer() }}`, and
-   `slices` names the layers to go through: `new_layers` or `new_layer_pairs` below. Like an
-   incremental table it keeps what the build before left, but for what a pre-hook deletes. #}
+   `slices` names the layers to go through: `new_layers`, `waiting_layers` or `new_layer_pairs` below.
+   Like an incremental table it keeps what the build before left, but for what a pre-hook deletes. #}
 {% materialization layered, adapter='duckdb' %}
     {%- set target = this.incorporate(type='table') -%}
     {%- if config.get('contract').enforced -%}
@@ -57,7 +57,14 @@
     select distinct layer from {{ ref('stg_new_layers') }} order by layer
 {%- endmacro %}
 
-{# Slices: each of them with the next MoE layer of its stack, and the runs that have both. #}
+{# Slices: those of them whose runs are counted shard by shard until they have finished. #}
+{% macro waiting_layers() -%}
+    select distinct layer from {{ ref('stg_new_layers') }}
+    where is_waiting
+    order by layer
+{%- endmacro %}
+
+{# Slices: each new layer with the next MoE layer of its stack, and the runs that have both. #}
 {% macro new_layer_pairs() -%}
     select
         layer,

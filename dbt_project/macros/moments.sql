@@ -1,3 +1,8 @@
+{# Sum of squared deviations of a float32 column from its mean (M2), in double precision. #}
+{% macro m2(column) -%}
+    var_pop(cast({{ column }} as double)) * count(*)
+{%- endmacro %}
+
 {# Sum of squared deviations of merged parts, from each part's count, mean and own sum (M2).
 
    Unlike a sum of squares it keeps deviations that are tiny against the mean (Chan, Golub and

@@ -26,12 +26,26 @@ def first_lake(lake: Lake) -> None:
     (lake.root / "events" / "run_id=long" / "shard-00001.parquet").unlink()
 
 
+def a_run_waits(lake: Lake) -> None:
+    """No file changes, so the fifth run is unfinished still."""
+
+
 def runs_arrive(lake: Lake) -> None:
     """The fifth run finishes, a sixth reads an older one's text; one is no longer finished."""
     lake.land_shard("long", 1, *random_shard(RUNS["long"], 1))
     lake.update_run("long", record(RUNS["long"], finished=True))
     land(lake, RUNS["slim"])
     lake.update_run("0042", record(RUNS["0042"], finished=False))
+
+
+def run_reopens(lake: Lake) -> None:
+    """The run that was counted shard by shard is unfinished once more."""
+    lake.update_run("long", record(RUNS["long"], finished=False))
+
+
+def run_returns(lake: Lake) -> None:
+    """It has finished again, with the same shards."""
+    lake.update_run("long", record(RUNS["long"], finished=True))
 
 
 def runs_change(lake: Lake) -> None:
@@ -50,7 +64,15 @@ def nothing_happens(lake: Lake) -> None:
     """No file changes."""
 
 
-STEPS: list[Callable[[Lake], None]] = [first_lake, runs_arrive, runs_change, nothing_happens]
+STEPS: list[Callable[[Lake], None]] = [
+    first_lake,
+    a_run_waits,
+    runs_arrive,
+    run_reopens,
+    run_returns,
+    runs_change,
+    nothing_happens,
+]
 
 
 @dataclass(frozen=True)
@@ -137,8 +159,11 @@ def test_a_grown_warehouse_equals_one_built_at_once(grown):
 
 
 def test_runs_come_and_go(grown):
-    assert grown["first_lake"].runs == {"0042", "wide", "flat", "skipping"}
+    for step in ("first_lake", "a_run_waits"):
+        assert grown[step].runs == {"0042", "wide", "flat", "skipping"}
     assert grown["runs_arrive"].runs == {"wide", "flat", "skipping", "long", "slim"}
+    assert grown["run_reopens"].runs == {"wide", "flat", "skipping", "slim"}
+    assert grown["run_returns"].runs == {"wide", "flat", "skipping", "long", "slim"}
     assert grown["runs_change"].runs == {"0042", "wide", "flat", "long", "slim"}
 
 
@@ -148,12 +173,22 @@ def test_a_build_reads_new_shards_alone(grown):
     assert arrived.new_shards == {("long", 1)} | shards_of("slim")
     assert arrived.read["stg_new_events"] == arrived.new_shards
     assert arrived.read["stg_new_run_events"] == shards_of("long", "slim")
+    assert arrived.read["stg_whole_run_events"] == shards_of("slim")
+    assert arrived.read["stg_waiting_events"] == {("long", 1)}
     assert arrived.read["int_compared_event"] == shards_of("slim", "wide")
+
+
+def test_a_finished_run_that_returns_is_counted_at_once(grown):
+    """No partial aggregate of it is left, and none is made for shards that have not changed."""
+    for step in ("run_reopens", "run_returns"):
+        assert grown[step].read["stg_waiting_events"] == set()
+    assert grown["run_reopens"].read["stg_whole_run_events"] == set()
+    assert grown["run_returns"].read["stg_whole_run_events"] == shards_of("long")
 
 
 def test_a_shard_that_is_captured_anew_is_counted_anew(grown):
     """So are its run's other shards and its comparisons; equal events leave equal numbers."""
-    before, after = grown["runs_arrive"], grown["runs_change"]
+    before, after = grown["run_returns"], grown["runs_change"]
     assert after.new_shards == shards_of("wide", "flat")
     for name in ("fct_token_routing", "fct_run_comparison"):
         assert not of_run(before, name, "wide").equals(of_run(after, name, "wide"))

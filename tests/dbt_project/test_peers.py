@@ -23,5 +23,5 @@ def test_an_engine_agrees_with_the_mart(engine, run_id, built, connection):
 
 def test_the_statistics_that_are_timed_read_events_and_end_in_the_mart(built):
     timed = {name.split(".")[-1] for name in downstream_of_events(built.target)}
-    assert {"int_token_expert_routing", "fct_token_routing"} <= timed
+    assert {"int_token_expert_routing", "stg_whole_run_events", "fct_token_routing"} <= timed
     assert not timed & {"dim_token", "dim_layer", "stg_runs", "stg_vocabulary"}

@@ -1,7 +1,11 @@
-{{ config(materialized='layered', slices='new_layers') }}
+{{ config(
+    materialized='layered',
+    slices='waiting_layers',
+    pre_hook="{{ forget_finished_runs() }}"
+) }}
 
 with events as (
-    select * from {{ ref('stg_new_events') }}
+    select * from {{ ref('stg_waiting_events') }}
     where layer = {{ this_layer() }}
 ),
 
@@ -13,11 +17,11 @@ final as (
         top_expert,
         count(*) as occurrences,
         sum(cast(entropy as double)) as entropy_sum,
-        var_pop(cast(entropy as double)) * count(*) as entropy_m2,
+        {{ m2('entropy') }} as entropy_m2,
         min(entropy) as min_entropy,
         max(entropy) as max_entropy,
         sum(cast(confidence as double)) as confidence_sum,
-        var_pop(cast(confidence as double)) * count(*) as confidence_m2
+        {{ m2('confidence') }} as confidence_m2
     from events
     group by run_key, layer, token_id, top_expert
 )

@@ -1,8 +1,11 @@
--- First choices are counted in int_token_expert_routing already.
-{{ config(materialized='layered', slices='new_layers') }}
+{{ config(
+    materialized='layered',
+    slices='waiting_layers',
+    pre_hook="{{ forget_finished_runs() }}"
+) }}
 
 with events as (
-    select * from {{ ref('stg_new_events') }}
+    select * from {{ ref('stg_waiting_events') }}
     where layer = {{ this_layer() }}
 ),
 

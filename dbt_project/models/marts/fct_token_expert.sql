@@ -1,11 +1,20 @@
 {{ config(materialized='layered', slices='new_layers') }}
 
-with partials as (
+with events as (
+    select * from {{ ref('stg_whole_run_events') }}
+    where layer = {{ this_layer() }}
+),
+
+ranks as (
+    {{ ranks() }}
+),
+
+partial_first_choices as (
     select * from {{ ref('int_token_expert_routing') }}
     where {{ of_new_runs('run_key') }} and layer = {{ this_layer() }}
 ),
 
-selections as (
+partial_selections as (
     select * from {{ ref('int_token_expert_selection') }}
     where {{ of_new_runs('run_key') }} and layer = {{ this_layer() }}
 ),
@@ -16,60 +25,80 @@ runs as (
 
 choices as (
     select
+        events.run_key,
+        events.token_id,
+        -- the first of the experts, if nothing is wrong: a test compares the two
+        case when ranks.rank = 1 then events.top_expert else events.experts[ranks.rank] end
+            as expert,
+        ranks.rank = 1 as is_first_choice
+    from events
+    cross join ranks
+),
+
+partials as (
+    select
         run_key,
-        layer,
         token_id,
         top_expert as expert,
         occurrences as first_choices,
         occurrences as selections
-    from partials
+    from partial_first_choices
     union all
     select
         run_key,
-        layer,
         token_id,
         expert,
         0 as first_choices,
         selections
-    from selections
+    from partial_selections
 ),
 
-merged as (
+counted as (
     select
         run_key,
-        layer,
         token_id,
         expert,
-        sum(first_choices) as first_choices,
-        sum(selections) as selections
+        count(*) filter (where is_first_choice) as first_choices,
+        count(*) as selections
     from choices
-    group by run_key, layer, token_id, expert
-),
-
-frequencies as (
+    where expert is not null
+    group by run_key, token_id, expert
+    union all
     select
         run_key,
         token_id,
-        sum(occurrences) as frequency
+        expert,
+        cast(sum(first_choices) as bigint) as first_choices,
+        cast(sum(selections) as bigint) as selections
     from partials
+    group by run_key, token_id, expert
+),
+
+-- every occurrence has one first choice
+totalled as (
+    select
+        run_key,
+        token_id,
+        cast(sum(first_choices) as bigint) as frequency
+    from counted
     group by run_key, token_id
 ),
 
 final as (
     select
         runs.run_id,
-        merged.layer,
-        merged.token_id,
-        cast(merged.expert as integer) as expert,
-        cast(frequencies.frequency as bigint) as frequency,
-        cast(merged.first_choices as bigint) as first_choices,
-        cast(merged.selections as bigint) as selections,
-        merged.first_choices / frequencies.frequency as first_choice_share,
-        merged.selections / frequencies.frequency as selection_share
-    from merged
-    inner join frequencies
-        on merged.run_key = frequencies.run_key and merged.token_id = frequencies.token_id
-    inner join runs on merged.run_key = runs.run_key
+        cast({{ this_layer() }} as smallint) as layer,
+        counted.token_id,
+        cast(counted.expert as integer) as expert,
+        totalled.frequency,
+        counted.first_choices,
+        counted.selections,
+        counted.first_choices / totalled.frequency as first_choice_share,
+        counted.selections / totalled.frequency as selection_share
+    from counted
+    inner join totalled
+        on counted.run_key = totalled.run_key and counted.token_id = totalled.token_id
+    inner join runs on counted.run_key = runs.run_key
 )
 
 select * from final

@@ -9,6 +9,10 @@ touched_runs as (
     select run_id from {{ ref('stg_new_runs') }}
 ),
 
+waiting_runs as (
+    select * from {{ ref('stg_waiting_runs') }}
+),
+
 final as (
     select
         layers.run_id,
@@ -17,9 +21,11 @@ final as (
         layers.moe_index,
         layers.stack,
         layers.num_experts,
-        layers.top_k
+        layers.top_k,
+        waiting_runs.run_id is not null as is_waiting
     from layers
     semi join touched_runs on layers.run_id = touched_runs.run_id
+    left join waiting_runs on layers.run_id = waiting_runs.run_id
 )
 
 select * from final

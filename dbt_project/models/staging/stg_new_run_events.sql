@@ -1,22 +1,5 @@
-with events as (
-    select *
-    from {{ events_in_files('run_id in (select run_id from ' ~ ref('stg_new_runs') ~ ')') }}
-),
-
-final as (
-    select
-        run_id,
-        {{ run_key('run_id') }} as run_key,
-        sample_id,
-        position,
-        token_id,
-        layer,
-        experts,
-        weights,
-        top_expert,
-        entropy,
-        confidence
-    from events
+with final as (
+    {{ events_of_shards('run_id in (select run_id from ' ~ ref('stg_new_runs') ~ ')') }}
 )
 
 select * from final

@@ -17,7 +17,11 @@ landed as (
 ),
 
 previous as (
-    {{ previous_rows(['run_id', 'shard', 'bytes', 'modified_at']) }}
+    {{ previous_rows(['run_id', 'shard', 'bytes', 'modified_at', 'is_new', 'is_waiting']) }}
+),
+
+previously_finished as (
+    {{ previous_rows(['run_id'], 'stg_runs') }}
 ),
 
 -- a shard that has gone or changed: all of its run is counted again
@@ -35,10 +39,14 @@ final as (
         landed.path,
         landed.bytes,
         landed.modified_at,
-        previous.run_id is null or disturbed_runs.run_id is not null as is_new
+        previous.run_id is null or disturbed_runs.run_id is not null as is_new,
+        coalesce(previous.is_new or previous.is_waiting, false)
+        and disturbed_runs.run_id is null
+        and previously_finished.run_id is null as is_waiting
     from landed
     left join previous on landed.run_id = previous.run_id and landed.shard = previous.shard
     left join disturbed_runs on landed.run_id = disturbed_runs.run_id
+    left join previously_finished on landed.run_id = previously_finished.run_id
 )
 
 select * from final
