@@ -19,15 +19,17 @@ import pytest
 # DuckDB's bindings print pages of harmless leaks while the interpreter ends.
 atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
 
-SHARED = ("built", "captured", "findings", "grown")
-"""Fixtures that take as long as many tests: a warehouse that dbt has built."""
+SHARED = ("built", "captured", "findings", "grown", "prefect_server")
+"""Fixtures that take as long as many tests: a warehouse that dbt has built, a server."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the tests that share a warehouse run in one process, so that it is built once."""
-    for item in items:
-        for name in set(SHARED).intersection(getattr(item, "fixturenames", ())):
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Let the tests that share such a fixture run in one process, so that it is made once."""
+    # not once all are collected: xdist's workers have read the marks by then
+    for name in SHARED:
+        if name in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group(name))
+            return
 
 
 CHECKOUT = Path(__file__).resolve().parent.parent
