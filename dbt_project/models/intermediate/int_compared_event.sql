@@ -2,8 +2,8 @@
 
 with final as (
     {{ events_of_shards(
-        'run_id in (select run_id from ' ~ ref('int_run_pair')
-        ~ ' union select other_run_id from ' ~ ref('int_run_pair') ~ ')'
+        '(run_id, shard) in (select (run_id, shard) from ' ~ ref('int_run_pair')
+        ~ ' union select (other_run_id, other_shard) from ' ~ ref('int_run_pair') ~ ')'
     ) }}
 )
 

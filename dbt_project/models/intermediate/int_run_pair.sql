@@ -30,7 +30,9 @@ final as (
         pairs.other_run_id,
         pairs.other_run_key,
         samples.sample_id,
-        samples.tokens
+        samples.tokens,
+        samples.shard,
+        other_samples.shard as other_shard
     from pairs
     inner join samples on pairs.run_id = samples.run_id
     inner join samples as other_samples

@@ -33,14 +33,15 @@ alike as (
             and layers.top_k = other_layers.top_k
 ),
 
-compared as (
+matched as (
     select
         alike.run_id,
         alike.other_run_id,
         events.layer,
         alike.moe_index,
-        len(list_intersect(events.experts, other_events.experts)) as shared_experts,
         alike.top_k,
+        events.experts,
+        other_events.experts as other_experts,
         events.top_expert = other_events.top_expert as is_top_equal,
         cast(other_events.entropy as double) - events.entropy as entropy_change
     from alike
@@ -52,6 +53,15 @@ compared as (
             and alike.sample_id = other_events.sample_id
             and events.position = other_events.position
             and events.token_id = other_events.token_id
+),
+
+compared as (
+    select
+        *,
+        -- list_intersect takes twice as long
+        len(list_filter(experts, lambda expert: list_contains(other_experts, expert)))
+            as shared_experts
+    from matched
 ),
 
 final as (

@@ -1,7 +1,10 @@
 {{ config(alias='samples') }}
 
 with samples as (
-    select * from {{ source('lake', 'samples') }}
+    select
+        *,
+        filename
+    from {{ source('lake', 'samples') }}
 ),
 
 finished_runs as (
@@ -12,6 +15,7 @@ final as (
     select
         samples.run_id,
         samples.sample_id,
+        cast(regexp_extract(samples.filename, '/shard-([0-9]+)[.]parquet$', 1) as integer) as shard,
         samples.name,
         samples.domain,
         samples.split,
