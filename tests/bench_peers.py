@@ -1,4 +1,4 @@
-"""The per-token statistics of a lake as other engines answer them.
+"""The per-token statistics of a lake as other engines answer them, and as the warehouse does.
 
 `python -m tests.bench_peers ENGINE HOME ANSWER` times one engine in a process of its own, prints
  `{"seconds": …, "cpu_seconds": …}`, and writes its answer as Parquet. Each engine has the
@@ -19,8 +19,33 @@ import pyarrow.parquet as pq
 
 from tests.bench_lake import NUM_EXPERTS, RUN_ID, VOCABULARY_SIZE
 from warehouse.lake import Lake
+from warehouse.paths import Paths
 
 READ = ["token_id", "top_expert", "entropy", "confidence"]
+
+
+def gatehouse(files: list[str], layers: list[int]) -> pa.Table:
+    """The SQL of `fct_token_routing` as dbt compiled it for a built home, layer by layer."""
+    import duckdb
+
+    paths = Paths(Path(files[0]).parents[3])
+    compiled = paths.dbt_target / "compiled" / "gatehouse" / "models" / "marts"
+    query = (compiled / "fct_token_routing.sql").read_text()
+    run_id = Path(files[0]).parent.name.removeprefix("run_id=")
+    parts = []
+    with duckdb.connect(str(paths.database), read_only=True) as connection:
+        # as in the project's profile
+        connection.execute(
+            f"set threads = {pa.cpu_count()}; set memory_limit = '4GB'; "
+            "set parquet_metadata_cache = true"
+        )
+        for layer in layers:
+            connection.execute(f"set variable layer = {int(layer)}")
+            answer = connection.sql(query).filter(
+                duckdb.ColumnExpression("run_id") == duckdb.ConstantExpression(run_id)
+            )
+            parts.append(answer.to_arrow_table())
+    return pa.concat_tables(parts)
 
 
 def polars_streaming(files: list[str], layers: list[int]) -> pa.Table:
@@ -198,14 +223,16 @@ def _numpy_layer(layer: int, counts: np.ndarray, sums: np.ndarray) -> pa.Table:
     )
 
 
-FLOOR = "numpy floor"
+OURS, FLOOR = "Gatehouse", "numpy floor"
 ENGINES: dict[str, Callable[[list[str], list[int]], pa.Table]] = {
+    OURS: gatehouse,
     "polars": polars_streaming,
     "pandas": pandas_groupby,
     "ClickHouse": clickhouse,
     FLOOR: numpy_floor,
 }
-PACKAGES = {"polars": "polars", "pandas": "pandas", "ClickHouse": "chdb", FLOOR: "numpy"}
+PACKAGES = {OURS: "duckdb", "polars": "polars", "pandas": "pandas", "ClickHouse": "chdb"}
+PACKAGES |= {FLOOR: "numpy"}
 
 
 def answer(engine: str, lake: Lake, run_id: str) -> pa.Table:
