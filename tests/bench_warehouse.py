@@ -2,7 +2,7 @@
 
 The per-token statistics beside those of other engines over the same files, which have to give the
 same answer first; the whole build, model by model; and a second build after one more run.
-It takes a quarter to half an hour, and 4 GB in the folder for temporary files (TMPDIR), 1.4 GB of
+It takes ten minutes to half an hour, and 4 GB in the folder for temporary files (TMPDIR), 1.4 GB of
 which are made-up lakes: `--lakes FOLDER` keeps them for the next time.
 
 The budgets are about wall time; CPU time is what other work on the machine changes least.
