@@ -231,8 +231,13 @@ ENGINES: dict[str, Callable[[list[str], list[int]], pa.Table]] = {
     "ClickHouse": clickhouse,
     FLOOR: numpy_floor,
 }
-PACKAGES = {OURS: "duckdb", "polars": "polars", "pandas": "pandas", "ClickHouse": "chdb"}
-PACKAGES |= {FLOOR: "numpy"}
+PACKAGES = {
+    OURS: "duckdb",
+    "polars": "polars",
+    "pandas": "pandas",
+    "ClickHouse": "chdb",
+    FLOOR: "numpy",
+}
 
 
 def answer(engine: str, lake: Lake, run_id: str) -> pa.Table:

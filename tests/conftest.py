@@ -25,7 +25,7 @@ SHARED = ("built", "captured", "findings", "grown", "prefect_server")
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Let the tests that share such a fixture run in one process, so that it is made once."""
-    # not once all are collected: xdist's workers have read the marks by then
+    # as each is collected, before xdist's workers read the marks
     for name in SHARED:
         if name in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group(name))

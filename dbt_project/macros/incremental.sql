@@ -9,6 +9,11 @@
     md5_number_lower({{ run_id }})
 {%- endmacro %}
 
+{# The number of a shard, from the path of one of its files. #}
+{% macro shard_number(path) -%}
+    cast(regexp_extract({{ path }}, '/shard-([0-9]+)[.]parquet$', 1) as integer)
+{%- endmacro %}
+
 {# The rows that a table, this one unless named, had after the build before; none where that build
    had no such table. One that this build has made already must not be asked for. #}
 {% macro previous_rows(columns, table=none) -%}

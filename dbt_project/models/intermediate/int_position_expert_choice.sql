@@ -3,7 +3,7 @@ with events as (
         run_key,
         layer,
         experts,
-        cast(entropy as double) as entropy,
+        entropy,
         -- 0, 1, 2-3, 4-7, …: the number of binary digits of the position
         cast(coalesce(floor(log2(nullif(position, 0))) + 1, 0) as smallint) as position_bucket
     from {{ ref('stg_new_events') }}
@@ -33,8 +33,8 @@ final as (
         is_first_choice,
         expert,
         count(*) as selections,
-        sum(entropy) as entropy_sum,
-        var_pop(entropy) * count(*) as entropy_m2
+        sum(cast(entropy as double)) as entropy_sum,
+        {{ m2('entropy') }} as entropy_m2
     from choices
     where expert is not null
     group by run_key, layer, position_bucket, is_first_choice, expert

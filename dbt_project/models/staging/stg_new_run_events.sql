@@ -1,5 +1,5 @@
 with final as (
-    {{ events_of_shards('run_id in (select run_id from ' ~ ref('stg_new_runs') ~ ')') }}
+    {{ events_of_shards(of_new_runs()) }}
 )
 
 select * from final

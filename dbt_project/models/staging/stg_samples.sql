@@ -15,7 +15,7 @@ final as (
     select
         samples.run_id,
         samples.sample_id,
-        cast(regexp_extract(samples.filename, '/shard-([0-9]+)[.]parquet$', 1) as integer) as shard,
+        {{ shard_number('samples.filename') }} as shard,
         samples.name,
         samples.domain,
         samples.split,

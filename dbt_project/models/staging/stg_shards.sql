@@ -9,7 +9,7 @@ with files as (
 landed as (
     select
         regexp_extract(filename, '/run_id=([^/]+)/', 1) as run_id,
-        cast(regexp_extract(filename, '/shard-([0-9]+)[.]parquet$', 1) as integer) as shard,
+        {{ shard_number('filename') }} as shard,
         filename as path,
         size as bytes,
         last_modified as modified_at

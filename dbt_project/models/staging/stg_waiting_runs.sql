@@ -7,9 +7,7 @@ runs as (
 ),
 
 final as (
-    select
-        shards.run_id,
-        any_value(shards.run_key) as run_key
+    select shards.run_id
     from shards
     left join runs on shards.run_id = runs.run_id
     group by shards.run_id
