@@ -17,6 +17,14 @@
     )
 {%- endmacro %}
 
+{# A column at the expert with the largest count, of equals the one with the smallest id; 0 where
+   all counts are 0. To be used under a group by. #}
+{% macro at_the_modal_expert(column, count) -%}
+    coalesce(
+        arg_max({{ column }}, {{ count }} * 65536 + 65535 - expert) filter (where {{ count }} > 0), 0
+    )
+{%- endmacro %}
+
 {# Plug-in entropy in nats of counts, to be used under a group by. #}
 {% macro entropy_of_counts(count) -%}
     ln(sum({{ count }})) - sum({{ count }} * ln({{ count }})) / sum({{ count }})

@@ -22,6 +22,20 @@ frequency_rank as (
     where {{ of_new_runs() }}
 ),
 
+samples as (
+    select * from {{ ref('dim_sample') }}
+    where {{ of_new_runs() }}
+),
+
+-- those of a sample are 0, 1, …
+sample_positions as (
+    select
+        run_id,
+        sum(tokens * (cast(tokens as bigint) - 1) // 2) as position_sum
+    from samples
+    group by run_id
+),
+
 frequencies as (
     select
         run_id,
@@ -34,7 +48,8 @@ frequencies as (
 ranked as (
     select
         run_id,
-        sum(frequency) as occurrences
+        sum(frequency) as occurrences,
+        sum(frequency * mean_position) as position_sum
     from frequency_rank
     group by run_id
 ),
@@ -47,10 +62,13 @@ final as (
         runs.events,
         frequencies.occurrences,
         layer_routing.events as layer_events,
-        ranked.occurrences as ranked_occurrences
+        ranked.occurrences as ranked_occurrences,
+        ranked.position_sum as ranked_position_sum,
+        sample_positions.position_sum
     from layers
     left join runs on layers.run_id = runs.run_id
     left join ranked on layers.run_id = ranked.run_id
+    left join sample_positions on layers.run_id = sample_positions.run_id
     left join frequencies
         on layers.run_id = frequencies.run_id and layers.layer = frequencies.layer
     left join layer_routing
@@ -61,6 +79,8 @@ final as (
             and frequencies.occurrences = runs.tokens
             and layer_routing.events = runs.tokens
             and ranked.occurrences = runs.tokens
+            and abs(ranked.position_sum - sample_positions.position_sum)
+            <= 1e-9 * sample_positions.position_sum
         ) is not true
 )
 

@@ -35,6 +35,8 @@ class RandomRun:
     finished: bool = True
     flat: bool = False
     """Entropies 1e-5 about 4.85 nats."""
+    uniform: bool = False
+    """First choices are drawn at random, whatever the token."""
     dropped: float = 0.0
     """Share of the events that lose their last expert to its capacity."""
     skip_class: bool = False
@@ -105,6 +107,7 @@ RUNS_TO_LAND = [
         token_types=6,
         lengths=(250, 450),
     ),
+    RandomRun("uniform", 8, 2, blocks=(0,), samples=range(150), uniform=True, token_types=400),
     RandomRun("unfinished", 8, 2, blocks=(0, 1), shards=2, samples=TWENTY, finished=False),
 ]
 
@@ -214,6 +217,8 @@ def random_events(run: RandomRun, index: int, sample: int, tokens: np.ndarray) -
     generator = generator_of("routing", run.routing or run.run_id, sample, index)
     count, limit = len(tokens), np.log(run.num_experts)
     favourite = tokens * 7 + index + generator.integers(0, 3, size=count)
+    if run.uniform:
+        favourite = generator.integers(0, run.num_experts, size=count)
     experts = (favourite[:, None] + np.arange(run.top_k)) % run.num_experts
     shuffled = generator.permuted(experts, axis=1)
     experts = np.where(generator.uniform(size=(count, 1)) < 0.5, shuffled, experts)

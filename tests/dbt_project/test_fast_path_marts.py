@@ -1,11 +1,14 @@
 """The lookup-table fast path: built on the train split, scored on the held-out samples."""
 
 from collections import Counter, defaultdict
+from itertools import product
 
 import numpy as np
 import pandas as pd
 import pytest
 
+FREQUENCIES = [0, 5, 10, 20, 50, 100, 200, 500, 1000]
+ENTROPIES = [0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]
 TABLE_SIZES = [64, 256, 1024, 4096, 16384, 65536]
 
 
@@ -55,7 +58,9 @@ def scores(layer, table: dict[int, tuple[int, tuple[int, ...]]]) -> dict[str, fl
         "set_agreement": np.mean(
             [set(row) == set(entry[1]) for row, entry in zip(experts, entries)]
         ),
-        "retained_gate_mass": (weights * retained).sum() / weights.sum(),
+        "retained_gate_mass": (weights * retained).sum() / weights.sum()
+        if weights.any()
+        else np.nan,
     }
 
 
@@ -70,8 +75,36 @@ def expected(layer_events) -> pd.DataFrame:
     )
 
 
-def test_the_lake_has_the_hard_cases(layer_events, expected):
-    """Modal experts and sets tie, tables hold some tokens only, some runs lack a split."""
+def threshold_scores(layer) -> list[dict[str, float]]:
+    """Return the scores of the table of each pair of thresholds, equal tables scored once."""
+    entries = lookup_tables(layer)[max(TABLE_SIZES)]
+    train = layer.split == "train"
+    entropies = {token: layer.entropy[train & (layer.token_id == token)] for token in entries}
+    known: dict[tuple[int, ...], dict[str, float]] = {}
+    rows = []
+    for frequency, entropy in product(FREQUENCIES, ENTROPIES):
+        tokens = tuple(
+            token
+            for token, values in entropies.items()
+            if len(values) > frequency and values.mean() < entropy
+        )
+        if tokens not in known:
+            known[tokens] = scores(layer, {token: entries[token] for token in tokens})
+        thresholds = {"frequency_threshold": frequency, "entropy_threshold": entropy}
+        rows.append(layer.keys | thresholds | known[tokens])
+    return rows
+
+
+@pytest.fixture(scope="module")
+def expected_thresholds(layer_events) -> pd.DataFrame:
+    return pd.DataFrame([row for layer in layer_events for row in threshold_scores(layer)])
+
+
+def test_the_lake_has_the_hard_cases(layer_events, expected, expected_thresholds):
+    """Modal experts and sets tie, tables hold some tokens only, some runs lack a split.
+
+    Both thresholds decide, and some tables of theirs hold no held-out token.
+    """
     tied_experts, tied_sets, larger_sets = 0, 0, 0
     for layer in layer_events:
         for counts in train_counts(layer)[0].values():
@@ -88,10 +121,20 @@ def test_the_lake_has_the_hard_cases(layer_events, expected):
     assert (expected["table_tokens"] == 0).any()
     assert (expected["set_agreement"] < expected["top_agreement"]).any()
     assert expected["retained_gate_mass"].between(0.01, 0.99).any()
+    for threshold in ("frequency_threshold", "entropy_threshold"):
+        assert expected_thresholds.groupby(threshold)["coverage"].sum().nunique() > 5
+    held_out = expected_thresholds[expected_thresholds["held_out_occurrences"] > 0]
+    assert held_out["top_agreement"].isna().any()
+    assert (held_out["covered_occurrences"] == 0)[held_out["table_tokens"] > 0].any()
 
 
 def test_fast_path_agreement(assert_mart, expected):
     assert_mart("fct_fast_path_agreement", ["run_id", "layer", "table_size"], expected)
+
+
+def test_fast_path_thresholds(assert_mart, expected_thresholds):
+    keys = ["run_id", "layer", "frequency_threshold", "entropy_threshold"]
+    assert_mart("fct_fast_path_thresholds", keys, expected_thresholds)
 
 
 def test_lookup_tables_are_the_smallest_modes(connection, layer_events):

@@ -11,11 +11,14 @@ PAIRS = {
     "unique_pairs": "(1, 'a'), (1, 'b'), (2, 'a')",
     "repeated_pair": "(1, 'a'), (1, 'a'), (1, 'a'), (2, 'a')",
     "null_in_pair": "(1, 'a'), (1, null), (null, 'b'), (2, 'b')",
+    "distant_pairs": "(0, 'a'), (63, 'a'), (64, 'a'), (127, 'a'), (127, 'b')",
+    "repeated_distant_pair": "(0, 'a'), (64, 'a'), (64, 'a'), (127, 'b'), (null, 'b')",
     "stray_pair": "(1, 'a'), (2, 'b'), (2, 'b')",
     "no_pairs": "(1, 'a') limit 0",
 }
 KEYS = {"columns": ["number", "letter"]}
 REFERENCES = KEYS | {"to": "ref('unique_pairs')"}
+FEW = {"columns": ["letter", "number"], "few": "number"}
 POSITIVE = {"expressions": ["number > 0", "letter in ('a', 'b')"]}
 AT_MOST_ONE = {"expressions": ["number > 0", "number < 2"]}
 
@@ -26,6 +29,12 @@ CASES = {
     ("primary_key", "repeated_pair", json.dumps(KEYS)): 1,
     ("primary_key", "null_in_pair", json.dumps(KEYS)): 2,
     ("primary_key", "unique_pairs", json.dumps({"columns": ["number"]})): 1,
+    ("primary_key", "unique_pairs", json.dumps(FEW)): 0,
+    ("primary_key", "no_pairs", json.dumps(FEW)): 0,
+    ("primary_key", "repeated_pair", json.dumps(FEW)): 1,
+    ("primary_key", "null_in_pair", json.dumps(FEW)): 2,
+    ("primary_key", "distant_pairs", json.dumps(FEW)): 0,
+    ("primary_key", "repeated_distant_pair", json.dumps(FEW)): 2,
     ("foreign_key", "repeated_pair", json.dumps(REFERENCES)): 0,
     ("foreign_key", "no_pairs", json.dumps(REFERENCES)): 0,
     ("foreign_key", "stray_pair", json.dumps(REFERENCES)): 1,

@@ -144,6 +144,38 @@ ALTERATIONS: dict[str, tuple[str, str]] = {
         "where run_id = 'forgetful' and table_size = 256",
         "larger_tables_cover_more",
     ),
+    "grudging": (
+        "update fct_fast_path_thresholds set table_tokens = 0 where run_id = 'grudging' "
+        "and layer = 1 and frequency_threshold = 0 and entropy_threshold = 2.0",
+        "looser_thresholds_cover_more",
+    ),
+    "displaced": (
+        "update fct_frequency_rank set mean_position = mean_position + 1 "
+        "where run_id = 'displaced' and frequency_rank = 5",
+        SUMS_LAW,
+    ),
+    "crowded": (
+        "update dim_sample set block = 0 where run_id = 'crowded' and block = 1",
+        "blocks_are_of_a_size",
+    ),
+    "blockless": (
+        "update dim_sample set block = null where run_id = 'blockless' and sample_id = 5",
+        "blocks_are_of_a_size",
+    ),
+    "miscounted": (
+        "update fct_block_routing set occurrences = occurrences + 1 "
+        "where run_id = 'miscounted' and block = 3",
+        "blocks_add_up",
+    ),
+    "heated": (
+        "update fct_block_routing set entropy_sum = entropy_sum + 1e-6 "
+        "where run_id = 'heated' and block = 3",
+        "blocks_add_up",
+    ),
+    "overrated": (
+        "update fct_token_consistency set held_out_consistency = 1 where run_id = 'overrated'",
+        "fct_token_consistency_is_in_range",
+    ),
     "compared": (
         "update fct_run_comparison set tokens = tokens - 1 where run_id = 'compared'",
         "compared_runs_share_their_text",

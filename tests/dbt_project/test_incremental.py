@@ -151,7 +151,7 @@ def shards_of(*run_ids: str) -> set[tuple[str, int]]:
 
 def test_a_grown_warehouse_equals_one_built_at_once(grown):
     found, expected = grown["nothing_happens"].marts, grown["at once"].marts
-    assert len(expected) == 20
+    assert len(expected) == 23
     assert found.keys() == expected.keys()
     for name in expected:
         assert len(expected[name]) > 0, name

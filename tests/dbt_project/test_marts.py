@@ -114,9 +114,8 @@ def test_frequency_rank(assert_mart, raw):
     counts = (
         raw["events"]
         .merge(layers, on=["run_id", "layer"])
-        .groupby(["run_id", "token_id"])
-        .size()
-        .rename("frequency")
+        .groupby(["run_id", "token_id"])["position"]
+        .agg(frequency="size", mean_position="mean")
         .reset_index()
         .sort_values(["run_id", "frequency", "token_id"], ascending=[True, False, True])
     )
@@ -176,7 +175,6 @@ def test_runs(assert_mart, raw):
     [
         ("dim_layer", "layers", ["layer"]),
         ("dim_token", "vocabulary", ["token_id"]),
-        ("dim_sample", "samples", ["sample_id"]),
         ("events", "events", ["sample_id", "layer", "position"]),
     ],
 )

@@ -6,6 +6,8 @@ from contextlib import closing
 import duckdb
 import pytest
 
+from reports.figures import FIGURES
+from reports.run_figures import RUN_FIGURES
 from tests.dbt_project.conftest import FINISHED
 
 
@@ -41,7 +43,7 @@ def test_whatever_computes_has_a_unit_test(artifacts):
 def test_the_documentation_is_one_page_that_names_every_mart(built, marts):
     page = (built.target / "static_index.html").read_text()
     assert "Gatehouse is an analytics warehouse" in page
-    assert len(marts) == 20
+    assert len(marts) == 23
     assert all(mart.split(".")[-1] in page for mart in marts)
 
 
@@ -78,15 +80,19 @@ def test_every_figure_has_its_lineage(artifacts):
         exposure["name"]: exposure["depends_on"]["nodes"]
         for exposure in artifacts["manifest"]["exposures"].values()
     }
-    figures = {
-        "frequency_vs_entropy",
-        "entropy_distribution",
-        "routing_consistency",
-        "fastpath_coverage",
+    assert set(exposures) == {
+        *FIGURES,
+        *RUN_FIGURES,
+        "validation_report",
+        "report_page",
+        "comparison_page",
     }
-    assert set(exposures) == figures | {"validation_report", "report_page"}
-    for nodes in exposures.values():
-        assert "model.gatehouse.fct_token_routing" in nodes
+    for name in (*FIGURES, "validation_report", "report_page"):
+        assert "model.gatehouse.fct_token_routing" in exposures[name]
+    for name in RUN_FIGURES:
+        # captions count layers and tokens
+        assert "model.gatehouse.fct_layer_routing" in exposures[name]
+        assert "model.gatehouse.fct_frequency_rank" in exposures[name]
 
 
 def test_a_build_in_one_process_lets_go_of_the_database(built):

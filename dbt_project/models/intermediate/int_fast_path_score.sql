@@ -23,19 +23,6 @@ lookup_table as (
     where layer = {{ this_layer() }} and {{ of_new_runs('run_key') }}
 ),
 
-table_sizes as (
-    select unnest(cast({{ var('table_sizes') }} as bigint[])) as table_size
-),
-
--- the smallest table that holds the token
-sized as (
-    select
-        lookup_table.*,
-        table_sizes.table_size
-    from lookup_table
-    asof join table_sizes on lookup_table.frequency_rank <= table_sizes.table_size
-),
-
 held_out_events as (
     select events.*
     from events
@@ -47,28 +34,28 @@ looked_up as (
     select
         held_out_events.run_key,
         held_out_events.layer,
-        sized.table_size,
+        lookup_table.token_id,
         ranks.rank,
         held_out_events.experts[ranks.rank] as expert,
         held_out_events.weights[ranks.rank] as weight,
-        list_contains(sized.expert_set, held_out_events.experts[ranks.rank]) as is_retained,
-        ranks.rank = 1 and held_out_events.top_expert = sized.top_expert as is_top_agreed,
+        list_contains(lookup_table.expert_set, held_out_events.experts[ranks.rank]) as is_retained,
+        ranks.rank = 1 and held_out_events.top_expert = lookup_table.top_expert as is_top_agreed,
         case
-            when ranks.rank = 1 then list_sort(held_out_events.experts) = sized.expert_set
+            when ranks.rank = 1 then list_sort(held_out_events.experts) = lookup_table.expert_set
         end as is_set_agreed
     from held_out_events
     cross join ranks
-    left join sized
+    left join lookup_table
         on
-            held_out_events.run_key = sized.run_key
-            and held_out_events.token_id = sized.token_id
+            held_out_events.run_key = lookup_table.run_key
+            and held_out_events.token_id = lookup_table.token_id
 ),
 
 final as (
     select
         run_key,
         layer,
-        table_size,
+        token_id,
         count(*) filter (where rank = 1) as occurrences,
         count(*) filter (where is_top_agreed) as top_agreements,
         count(*) filter (where is_set_agreed) as set_agreements,
@@ -76,7 +63,7 @@ final as (
         coalesce(sum(cast(weight as double)) filter (where is_retained), 0) as retained_gate_mass
     from looked_up
     where expert is not null
-    group by run_key, layer, table_size
+    group by run_key, layer, token_id
 )
 
 select * from final

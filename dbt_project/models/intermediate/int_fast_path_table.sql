@@ -27,7 +27,8 @@ counted as (
         layer,
         token_id,
         experts,
-        count(*) as occurrences
+        count(*) as occurrences,
+        sum(cast(entropy as double)) as entropy_sum
     from train_events
     group by run_key, layer, token_id, experts
 ),
@@ -38,7 +39,8 @@ first_choices as (
         layer,
         token_id,
         experts[1] as expert,
-        cast(sum(occurrences) as bigint) as occurrences
+        cast(sum(occurrences) as bigint) as occurrences,
+        sum(entropy_sum) as entropy_sum
     from counted
     group by run_key, layer, token_id, experts[1]
 ),
@@ -49,6 +51,7 @@ top_experts as (
         layer,
         token_id,
         sum(occurrences) as train_frequency,
+        sum(entropy_sum) / sum(occurrences) as train_mean_entropy,
         -- the most frequent top expert; of equals, the smallest id
         arg_max(expert, occurrences * 65536 + 65535 - expert) as top_expert
     from first_choices
@@ -92,6 +95,7 @@ final as (
         top_experts.layer,
         top_experts.token_id,
         cast(top_experts.train_frequency as bigint) as train_frequency,
+        top_experts.train_mean_entropy,
         row_number() over (
             partition by top_experts.run_key, top_experts.layer
             order by top_experts.train_frequency desc, top_experts.token_id asc

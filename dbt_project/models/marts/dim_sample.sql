@@ -3,17 +3,24 @@ with samples as (
     where {{ of_new_runs() }}
 ),
 
+blocks as (
+    select * from {{ ref('int_sample_block') }}
+),
+
 final as (
     select
-        run_id,
-        sample_id,
-        name,
-        domain,
-        split,
-        tokens,
-        dropped_tokens,
-        text_sha256
+        samples.run_id,
+        samples.sample_id,
+        samples.name,
+        samples.domain,
+        samples.split,
+        samples.tokens,
+        samples.dropped_tokens,
+        samples.text_sha256,
+        blocks.block
     from samples
+    left join blocks
+        on samples.run_id = blocks.run_id and samples.sample_id = blocks.sample_id
 )
 
 select * from final

@@ -21,6 +21,36 @@ table_sizes as (
     select unnest(cast({{ var('table_sizes') }} as bigint[])) as table_size
 ),
 
+-- the smallest table that holds the token
+sized as (
+    select
+        lookup_table.run_key,
+        lookup_table.layer,
+        lookup_table.token_id,
+        table_sizes.table_size
+    from lookup_table
+    asof join table_sizes on lookup_table.frequency_rank <= table_sizes.table_size
+),
+
+scores_by_size as (
+    select
+        scores.run_key,
+        scores.layer,
+        sized.table_size,
+        sum(scores.occurrences) as occurrences,
+        sum(scores.top_agreements) as top_agreements,
+        sum(scores.set_agreements) as set_agreements,
+        sum(scores.gate_mass) as gate_mass,
+        sum(scores.retained_gate_mass) as retained_gate_mass
+    from scores
+    inner join sized
+        on
+            scores.run_key = sized.run_key
+            and scores.layer = sized.layer
+            and scores.token_id = sized.token_id
+    group by scores.run_key, scores.layer, sized.table_size
+),
+
 tables as (
     select
         run_key,
@@ -58,17 +88,17 @@ covered as (
         grid.layer,
         grid.table_size,
         grid.moe_index,
-        coalesce(sum(scores.occurrences), 0) as covered_occurrences,
-        sum(scores.top_agreements) as top_agreements,
-        sum(scores.set_agreements) as set_agreements,
-        sum(scores.gate_mass) as gate_mass,
-        sum(scores.retained_gate_mass) as retained_gate_mass
+        coalesce(sum(scores_by_size.occurrences), 0) as covered_occurrences,
+        sum(scores_by_size.top_agreements) as top_agreements,
+        sum(scores_by_size.set_agreements) as set_agreements,
+        sum(scores_by_size.gate_mass) as gate_mass,
+        sum(scores_by_size.retained_gate_mass) as retained_gate_mass
     from grid
-    left join scores
+    left join scores_by_size
         on
-            grid.run_key = scores.run_key
-            and grid.layer = scores.layer
-            and grid.table_size >= scores.table_size
+            grid.run_key = scores_by_size.run_key
+            and grid.layer = scores_by_size.layer
+            and grid.table_size >= scores_by_size.table_size
     group by grid.run_id, grid.run_key, grid.layer, grid.table_size, grid.moe_index
 ),
 

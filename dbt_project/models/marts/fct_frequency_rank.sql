@@ -3,10 +3,28 @@ with token_routing as (
     where {{ of_new_runs() }}
 ),
 
+positions as (
+    select * from {{ ref('int_bigram_position') }}
+),
+
+runs as (
+    select * from {{ ref('stg_new_runs') }}
+),
+
 -- every MoE layer sees the same tokens: one layer counts them
 first_layer as (
     select * from token_routing
     where moe_index = 0
+),
+
+mean_positions as (
+    select
+        runs.run_id,
+        positions.token_id,
+        avg(positions.position) as mean_position
+    from positions
+    inner join runs on positions.run_key = runs.run_key
+    group by runs.run_id, positions.token_id
 ),
 
 ranked as (
@@ -25,15 +43,18 @@ ranked as (
 
 final as (
     select
-        run_id,
-        token_id,
-        token_str,
-        is_special,
-        frequency,
-        frequency_rank,
-        frequency / tokens as share,
-        cumulative_frequency / tokens as cumulative_share
+        ranked.run_id,
+        ranked.token_id,
+        ranked.token_str,
+        ranked.is_special,
+        ranked.frequency,
+        ranked.frequency_rank,
+        ranked.frequency / ranked.tokens as share,
+        ranked.cumulative_frequency / ranked.tokens as cumulative_share,
+        mean_positions.mean_position
     from ranked
+    left join mean_positions
+        on ranked.run_id = mean_positions.run_id and ranked.token_id = mean_positions.token_id
 )
 
 select * from final

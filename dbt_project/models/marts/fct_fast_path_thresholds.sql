@@ -1,0 +1,128 @@
+with scores as (
+    select * from {{ ref('int_fast_path_score') }}
+    where {{ of_new_runs('run_key') }}
+),
+
+lookup_table as (
+    select * from {{ ref('int_fast_path_table') }}
+    where {{ of_new_runs('run_key') }}
+),
+
+runs as (
+    select * from {{ ref('stg_new_runs') }}
+),
+
+layers as (
+    select * from {{ ref('dim_layer') }}
+    where {{ of_new_runs() }}
+),
+
+frequency_thresholds as (
+    select unnest(cast({{ var('frequency_thresholds') }} as bigint[])) as frequency_threshold
+),
+
+entropy_thresholds as (
+    select unnest(cast({{ var('entropy_thresholds') }} as double[])) as entropy_threshold
+),
+
+-- as in fct_fast_path_coverage
+strictest as (
+    select
+        lookup_table.run_key,
+        lookup_table.layer,
+        lookup_table.token_id,
+        frequency_thresholds.frequency_threshold,
+        entropy_thresholds.entropy_threshold
+    from lookup_table
+    asof join frequency_thresholds
+        on lookup_table.train_frequency > frequency_thresholds.frequency_threshold
+    asof join entropy_thresholds
+        on lookup_table.train_mean_entropy < entropy_thresholds.entropy_threshold
+),
+
+counted as (
+    select
+        strictest.run_key,
+        strictest.layer,
+        strictest.frequency_threshold,
+        strictest.entropy_threshold,
+        count(*) as table_tokens,
+        sum(scores.occurrences) as occurrences,
+        sum(scores.top_agreements) as top_agreements,
+        sum(scores.set_agreements) as set_agreements,
+        sum(scores.gate_mass) as gate_mass,
+        sum(scores.retained_gate_mass) as retained_gate_mass
+    from strictest
+    left join scores
+        on
+            strictest.run_key = scores.run_key
+            and strictest.layer = scores.layer
+            and strictest.token_id = scores.token_id
+    group by
+        strictest.run_key,
+        strictest.layer,
+        strictest.frequency_threshold,
+        strictest.entropy_threshold
+),
+
+totals as (
+    select
+        run_key,
+        layer,
+        sum(occurrences) as held_out_occurrences
+    from scores
+    group by run_key, layer
+),
+
+grid as (
+    select
+        runs.run_id,
+        runs.run_key,
+        layers.layer,
+        layers.moe_index,
+        frequency_thresholds.frequency_threshold,
+        entropy_thresholds.entropy_threshold
+    from layers
+    inner join runs on layers.run_id = runs.run_id
+    cross join frequency_thresholds
+    cross join entropy_thresholds
+),
+
+covered as (
+    select
+        grid.*,
+        coalesce(sum(counted.table_tokens), 0) as table_tokens,
+        coalesce(sum(counted.occurrences), 0) as covered_occurrences,
+        sum(counted.top_agreements) as top_agreements,
+        sum(counted.set_agreements) as set_agreements,
+        sum(counted.gate_mass) as gate_mass,
+        sum(counted.retained_gate_mass) as retained_gate_mass
+    from grid
+    left join counted
+        on
+            grid.run_key = counted.run_key
+            and grid.layer = counted.layer
+            and grid.frequency_threshold <= counted.frequency_threshold
+            and grid.entropy_threshold >= counted.entropy_threshold
+    group by all
+),
+
+final as (
+    select
+        covered.run_id,
+        covered.layer,
+        covered.frequency_threshold,
+        covered.entropy_threshold,
+        covered.moe_index,
+        cast(covered.table_tokens as bigint) as table_tokens,
+        cast(coalesce(totals.held_out_occurrences, 0) as bigint) as held_out_occurrences,
+        cast(covered.covered_occurrences as bigint) as covered_occurrences,
+        covered.covered_occurrences / nullif(totals.held_out_occurrences, 0) as coverage,
+        covered.top_agreements / nullif(covered.covered_occurrences, 0) as top_agreement,
+        covered.set_agreements / nullif(covered.covered_occurrences, 0) as set_agreement,
+        covered.retained_gate_mass / nullif(covered.gate_mass, 0) as retained_gate_mass
+    from covered
+    left join totals on covered.run_key = totals.run_key and covered.layer = totals.layer
+)
+
+select * from final

@@ -1,0 +1,41 @@
+with samples as (
+    select * from {{ ref('dim_sample') }}
+    where {{ of_new_runs() }}
+),
+
+sizes as (
+    select
+        run_id,
+        block,
+        count(*) as samples,
+        bool_and(tokens = 0) as are_empty
+    from samples
+    group by run_id, block
+),
+
+compared as (
+    select
+        *,
+        min(samples) filter (where block is not null) over (partition by run_id)
+            as smallest,
+        max(block) over (partition by run_id) as last_block,
+        count(block) over (partition by run_id) as blocks
+    from sizes
+),
+
+final as (
+    select * from compared
+    where
+        (
+            are_empty = (block is null)
+            and (block is null or samples <= smallest + 1)
+            and coalesce(block, 0) between 0 and {{ var('bootstrap_blocks') }} - 1
+            -- with a sample in every block, or a block for every sample
+            and (
+                blocks = coalesce(last_block + 1, 0)
+                and (blocks = {{ var('bootstrap_blocks') }} or coalesce(smallest, 1) = 1)
+            )
+        ) is not true
+)
+
+select * from final
