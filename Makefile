@@ -1,11 +1,11 @@
-# make demo | test | check | bench | bench-capture | bench-warehouse | docs | clean (Python 3.11+, GNU make)
+# make demo | test | check | bench | bench-capture | bench-evidence | bench-warehouse | docs | clean (Python 3.11+, GNU make)
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 export DO_NOT_TRACK := 1
 
-.PHONY: install demo test check bench bench-capture bench-warehouse docs constraints clean
+.PHONY: install demo test check bench bench-capture bench-evidence bench-warehouse docs constraints clean
 
 install: $(INSTALLED)
 
@@ -32,6 +32,9 @@ bench: $(INSTALLED)
 
 bench-capture: $(INSTALLED)
 	$(BIN)/python -m tests.bench_capture
+
+bench-evidence: $(INSTALLED)
+	$(BIN)/python -m tests.bench_evidence
 
 bench-warehouse: $(INSTALLED)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'

@@ -1,19 +1,16 @@
-"""Statistics of per-token routing: arrays in, frozen dataclasses out, never a silent nan.
+"""The statistics that the original specification names, as its own code computes them.
 
-Every function takes one value per distinct token of one MoE layer. Entropy is in nats. What the
-data cannot define (a correlation with a constant, say) is None, and `undefined` says why.
+Zipf's line, the entropy distribution, routing consistency, the fast path and its coverage grid;
+the correlation is in `reports.statistics.correlation`.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import stats
 
-Array = NDArray[np.float64]
-
-LEAST_TOKENS = 3
-"""A p value needs n - 2 > 0 degrees of freedom."""
+from reports.statistics.arrays import LEAST_TOKENS, Array
 
 COVERAGE_RANKS = (10, 100, 1000)
 """Coverage is given for this many of the most frequent tokens."""
@@ -35,32 +32,6 @@ class Zipf:
     r_squared: float | None
     coverage: dict[int, float]
     undefined: str | None = None
-
-
-@dataclass(frozen=True)
-class Correlation:
-    """Frequency against mean entropy: Spearman's rho, its two-sided p, Pearson's r.
-
-    `p_value` may underflow to 0; `log10_p` is always finite. `pearson` is that of
-    ln(frequency + 1) and mean entropy.
-    """
-
-    spearman: float | None
-    p_value: float | None
-    log10_p: float | None
-    pearson: float | None
-    undefined: str | None = None
-
-    @property
-    def p_text(self) -> str:
-        """Return p as `1.23e-145`, also where it is smaller than any float."""
-        if self.log10_p is None:
-            return f"undefined: {self.undefined}"
-        exponent = int(np.floor(self.log10_p))
-        mantissa = f"{10 ** (self.log10_p - exponent):.2f}"
-        if mantissa == "10.00":
-            mantissa, exponent = "1.00", exponent + 1
-        return f"{mantissa}e{exponent:+03d}"
 
 
 @dataclass(frozen=True)
@@ -97,6 +68,9 @@ def zipf(frequency: Array) -> Zipf:
 
     Args:
         frequency: (tokens,) occurrences, at least 1, in any order.
+
+    Source: the specification; the +1 and the line through ranks are its own. A fit by maximum
+    likelihood is `fit_zipf`.
     """
     ordered = np.sort(np.asarray(frequency, dtype=np.float64))[::-1]
     total = ordered.sum()
@@ -108,57 +82,6 @@ def zipf(frequency: Array) -> Zipf:
     ranks = np.arange(1, ordered.size + 1)
     fit = stats.linregress(np.log(ranks), np.log(ordered + 1))
     return Zipf(float(fit.rvalue**2), coverage)
-
-
-def frequency_entropy(frequency: Array, mean_entropy: Array) -> Correlation:
-    """Correlate frequency with mean entropy over the distinct tokens.
-
-    Args:
-        frequency: (tokens,) occurrences.
-        mean_entropy: (tokens,) nats.
-    """
-    frequency = np.asarray(frequency, dtype=np.float64)
-    mean_entropy = np.asarray(mean_entropy, dtype=np.float64)
-    if frequency.size < LEAST_TOKENS:
-        return Correlation(None, None, None, None, f"fewer than {LEAST_TOKENS} tokens")
-    for values, name in ((frequency, "frequencies"), (mean_entropy, "mean entropies")):
-        if np.ptp(values) == 0:
-            return Correlation(None, None, None, None, f"all {name} are equal")
-    result = stats.spearmanr(frequency, mean_entropy)
-    rho = float(np.clip(result.statistic, -1, 1))
-    log10_p = _log10_p(rho, float(result.pvalue), frequency)
-    # the squares of a nearly vanishing spread can underflow
-    with np.errstate(invalid="ignore", divide="ignore"):
-        pearson = np.corrcoef(np.log(frequency + 1), mean_entropy)[0, 1]
-    return Correlation(rho, 10**log10_p, log10_p, float(pearson) if np.isfinite(pearson) else None)
-
-
-def _log10_p(rho: float, p_value: float, frequency: Array) -> float:
-    """Return log10 of the two-sided p of `rho`, finite where scipy's `p_value` is 0.
-
-    p = I_x(a, 1/2), the regularised incomplete beta function at x = 1 - rho², a = n / 2 - 1
-    (Student's t with n - 2 degrees of freedom, Abramowitz & Stegun 26.7.1). Substituting
-    u = x exp(-s / a) in its integral leaves one that Gauss-Laguerre quadrature solves.
-    """
-    if abs(rho) > 1 - 1e-12:
-        return _log10_p_of_perfect_order(frequency)
-    if p_value > 0:
-        return float(np.log10(p_value))
-    a, x = frequency.size / 2 - 1, (1 - rho) * (1 + rho)
-    nodes, weights = np.polynomial.laguerre.laggauss(16)
-    integral = np.sum(weights / np.sqrt(1 - x * np.exp(-nodes / a)))
-    log_p = a * np.log(x) - np.log(a) - special.betaln(a, 0.5) + np.log(integral)
-    return float(log_p / np.log(10))
-
-
-def _log10_p_of_perfect_order(frequency: Array) -> float:
-    """Return log10 of the exact permutation p at |rho| = 1, where the t approximation gives 0.
-
-    Two of the n! / (product of ties!) distinct orders are perfect: one rising, one falling.
-    """
-    ties = np.unique(frequency, return_counts=True)[1]
-    orders = special.gammaln(frequency.size + 1) - special.gammaln(ties + 1).sum()
-    return float(min(0.0, (np.log(2) - orders) / np.log(10)))
 
 
 def entropy_distribution(mean_entropy: Array, threshold: float) -> EntropyDistribution:

@@ -1,0 +1,101 @@
+"""Statistics of per-token routing: arrays in, frozen dataclasses out, never a silent nan.
+
+Entropy is in nats. What the data cannot define (a correlation with a constant, say) is None, and
+`undefined` says why wherever there is more than one possible reason. Everything random is seeded.
+"""
+
+from reports.statistics.arrays import LEAST_TOKENS
+from reports.statistics.blocks import Blocks
+from reports.statistics.correlation import (
+    MINIMA,
+    Correlation,
+    MinimumFrequency,
+    frequency_entropy,
+    holm,
+    kendall,
+    p_text,
+    partial_spearman,
+    spearman_by_minimum,
+)
+from reports.statistics.mandelbrot import Mandelbrot, fit_mandelbrot
+from reports.statistics.pareto import pareto_front
+from reports.statistics.permutation import PermutationNull, permutation_nulls
+from reports.statistics.power_law import Lognormal, ZipfFit, fit_zipf
+from reports.statistics.random_router import (
+    UnbiasedConsistency,
+    random_consistency,
+    random_specialisation,
+    unbiased_consistency,
+)
+from reports.statistics.resampling import (
+    Bootstrapped,
+    BootstrappedRun,
+    Interval,
+    SampleSize,
+    bootstrap,
+    draws,
+    rarefaction,
+)
+from reports.statistics.specification import (
+    CONSISTENCY_RANKS,
+    COVERAGE_RANKS,
+    ENTROPY_THRESHOLDS,
+    FREQUENCY_THRESHOLDS,
+    Consistency,
+    EntropyDistribution,
+    FastPath,
+    Zipf,
+    consistency,
+    coverage_grid,
+    eligible,
+    entropy_distribution,
+    fast_path,
+    zipf,
+)
+
+__all__ = [
+    "CONSISTENCY_RANKS",
+    "COVERAGE_RANKS",
+    "ENTROPY_THRESHOLDS",
+    "FREQUENCY_THRESHOLDS",
+    "LEAST_TOKENS",
+    "MINIMA",
+    "Blocks",
+    "Bootstrapped",
+    "BootstrappedRun",
+    "Consistency",
+    "Correlation",
+    "EntropyDistribution",
+    "FastPath",
+    "Interval",
+    "Lognormal",
+    "Mandelbrot",
+    "MinimumFrequency",
+    "PermutationNull",
+    "SampleSize",
+    "UnbiasedConsistency",
+    "Zipf",
+    "ZipfFit",
+    "bootstrap",
+    "consistency",
+    "coverage_grid",
+    "draws",
+    "eligible",
+    "entropy_distribution",
+    "fast_path",
+    "fit_mandelbrot",
+    "fit_zipf",
+    "frequency_entropy",
+    "holm",
+    "kendall",
+    "p_text",
+    "pareto_front",
+    "partial_spearman",
+    "permutation_nulls",
+    "random_consistency",
+    "random_specialisation",
+    "rarefaction",
+    "spearman_by_minimum",
+    "unbiased_consistency",
+    "zipf",
+]
