@@ -4,30 +4,34 @@
 
 Nothing is read or saved here, and pyplot's state is never touched. Every function takes
 
-- frame: per-token statistics of one MoE layer, usable rows only (entropy in nats),
+- frame: per-token statistics of one MoE layer, usable rows only (entropy in nats); where there are
+  the columns `held_out_consistency` and `random_consistency`, consistency is drawn beside them,
 - validation: `reports.hypothesis.validate` of the same frame,
-- run: names the run and the layer, or the file, in the caption.
+- run: names the run and the layer, or the file, in the caption,
+- interval: the 95 % interval of rho, drawn by `frequency_vs_entropy` alone.
 """
 
 from collections.abc import Callable
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from reports import panels, statistics, style
-from reports.criteria import LEAST_COVERAGE, RHO
+from reports import coverage_panels, panels, statistics, style
+from reports.criteria import RHO
 from reports.hypothesis import Validation
+
+Interval = tuple[float, float] | None
 
 ENTROPY_LABEL = "Mean router entropy (nats)"
 CONSISTENCY_LABEL = "Routing consistency"
 
 
 @style.styled
-def frequency_vs_entropy(frame: pd.DataFrame, validation: Validation, run: str) -> Figure:
+def frequency_vs_entropy(
+    frame: pd.DataFrame, validation: Validation, run: str, *, interval: Interval = None
+) -> Figure:
     """Scatter mean entropy over frequency, the fast-path region shaded, rho and p above."""
     frequency, entropy = _columns(frame, "frequency", "mean_entropy")
     caption = _caption(validation, run)
@@ -40,14 +44,17 @@ def frequency_vs_entropy(frame: pd.DataFrame, validation: Validation, run: str) 
     region = panels.thresholds(axes, validation.frequency_threshold, validation.entropy_threshold)
     region.set_label(_eligible_label(validation))
     axes.set_ylabel(ENTROPY_LABEL)
-    axes.set_title(_correlation_title(validation), fontweight="normal")
+    title = style.wrapped(_correlation_title(validation, interval), 0.8 * style.SINGLE_PANEL[0])
+    axes.set_title(title, fontsize=style.SMALL, fontweight="normal")
     style.density_bar(figure, points, axes)
-    axes.legend(loc="best", frameon=True, framealpha=0.9, edgecolor="none")
+    style.boxed_legend(axes)
     return figure
 
 
 @style.styled
-def entropy_distribution(frame: pd.DataFrame, validation: Validation, run: str) -> Figure:
+def entropy_distribution(
+    frame: pd.DataFrame, validation: Validation, run: str, *, interval: Interval = None
+) -> Figure:
     """Show mean entropy as histogram, cumulative distribution, bin means and box plots."""
     frequency, entropy = _columns(frame, "frequency", "mean_entropy")
     threshold = validation.entropy_threshold
@@ -64,10 +71,10 @@ def entropy_distribution(frame: pd.DataFrame, validation: Validation, run: str) 
         panels.threshold_line(axes.axvline, threshold)
         axes.set_xlabel(ENTROPY_LABEL)
         axes.legend(loc="best")
-    means.set_title("c  Entropy by frequency bin (mean, 95 % interval)")
+    means.set_title("c  By frequency bin (mean, 95 % interval)")
     panels.bin_means(means, frequency, entropy)
     style.frequency_axis(means, frequency)
-    boxes.set_title("d  Entropy by frequency range (whiskers: 5 to 95 %)")
+    boxes.set_title("d  By frequency range (whiskers: 5 to 95 %)")
     panels.boxes(boxes, frequency, entropy)
     for axes in (means, boxes):
         panels.entropy_axis(axes.set_ylim, entropy, threshold)
@@ -77,7 +84,9 @@ def entropy_distribution(frame: pd.DataFrame, validation: Validation, run: str) 
 
 
 @style.styled
-def routing_consistency(frame: pd.DataFrame, validation: Validation, run: str) -> Figure:
+def routing_consistency(
+    frame: pd.DataFrame, validation: Validation, run: str, *, interval: Interval = None
+) -> Figure:
     """Show consistency over frequency, its distribution, over entropy, and by frequency bin."""
     names = ("frequency", "mean_entropy", "routing_consistency")
     frequency, entropy, consistency = _columns(frame, *names)
@@ -87,7 +96,7 @@ def routing_consistency(frame: pd.DataFrame, validation: Validation, run: str) -
     over_frequency.set_title("a  Consistency and frequency")
     panels.density_scatter(over_frequency, frequency, consistency, logarithmic=True)
     panels.trend(over_frequency, frequency, consistency)
-    over_frequency.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none")
+    style.boxed_legend(over_frequency)
     distribution.set_title("b  Distribution of consistency")
     panels.histogram(distribution, consistency, frequency, (0, max(1.0, consistency.max())))
     distribution.set_xlim(0, 1.02)
@@ -97,8 +106,8 @@ def routing_consistency(frame: pd.DataFrame, validation: Validation, run: str) -
     panels.density_scatter(over_entropy, entropy, consistency, logarithmic=False)
     panels.entropy_axis(over_entropy.set_xlim, entropy, validation.entropy_threshold)
     over_entropy.set_xlabel(ENTROPY_LABEL)
-    means.set_title("d  Consistency by frequency bin (mean, 95 % interval)")
-    panels.bin_means(means, frequency, consistency)
+    means.set_title("d  By frequency bin (mean, 95 % interval)")
+    _consistency_means(means, frame)
     for axes in (over_frequency, means):
         style.frequency_axis(axes, frequency)
     for axes in (over_frequency, over_entropy, means):
@@ -108,25 +117,29 @@ def routing_consistency(frame: pd.DataFrame, validation: Validation, run: str) -
 
 
 @style.styled
-def fastpath_coverage(frame: pd.DataFrame, validation: Validation, run: str) -> Figure:
+def fastpath_coverage(
+    frame: pd.DataFrame, validation: Validation, run: str, *, interval: Interval = None
+) -> Figure:
     """Show eligible tokens, what they cover, how thresholds matter, and cumulative coverage."""
     frequency, entropy = _columns(frame, "frequency", "mean_entropy")
     caption = _caption(validation, run)
     figure = style.new_figure(style.FOUR_PANELS, "Fast-path coverage", caption)
     scatter, bars, grid, curve = style.four_axes(figure)
     scatter.set_title("a  Eligible and other tokens")
-    _eligible_scatter(scatter, frequency, entropy, validation)
+    coverage_panels.eligible_scatter(scatter, frequency, entropy, validation)
+    scatter.set_ylabel(ENTROPY_LABEL)
     bars.set_title("b  Coverage")
-    panels.share_bars(bars, *_coverage_bars(validation))
+    coverage_panels.share_bars(bars, *coverage_panels.coverage_bars(validation))
     grid.set_title("c  Coverage of occurrences by thresholds")
-    panels.sensitivity(grid, statistics.coverage_grid(frequency, entropy))
-    _mark_thresholds(grid, validation)
+    coverage_panels.sensitivity(grid, statistics.coverage_grid(frequency, entropy))
+    coverage_panels.mark_thresholds(grid, validation)
     curve.set_title("d  Cumulative coverage")
-    _coverage_curve(curve, frequency, _is_eligible(frequency, entropy, validation))
+    chosen = coverage_panels.is_eligible(frequency, entropy, validation)
+    coverage_panels.coverage_curve(curve, frequency, chosen)
     return figure
 
 
-FIGURES: dict[str, Callable[[pd.DataFrame, Validation, str], Figure]] = {
+FIGURES: dict[str, Callable[..., Figure]] = {
     "frequency_vs_entropy": frequency_vs_entropy,
     "entropy_distribution": entropy_distribution,
     "routing_consistency": routing_consistency,
@@ -145,92 +158,34 @@ def _caption(validation: Validation, run: str) -> str:
     )
 
 
-def _correlation_title(validation: Validation) -> str:
+def _correlation_title(validation: Validation, interval: Interval) -> str:
     correlation = validation.correlation
     if correlation.spearman is None:
         return f"Spearman {RHO} undefined: {correlation.undefined}"
+    between = f", 95 % interval {interval[0]:.2f} to {interval[1]:.2f}" if interval else ""
     return (
-        f"Spearman {RHO} = {correlation.spearman:.3f}, p = {correlation.p_text}, "
-        f"n = {validation.tokens:,}"
+        f"Spearman {RHO} = {correlation.spearman:.3f}{between}, "
+        f"n = {validation.tokens:,}; p = {correlation.p_text}"
     )
 
 
 def _eligible_label(validation: Validation) -> str:
     fast_path = validation.fast_path
     return (
-        f"fast-path eligible: {fast_path.eligible_tokens:,} tokens, "
+        f"fast-path eligible: {fast_path.eligible_tokens:,} tokens,\n"
         f"{fast_path.coverage:.1%} of occurrences"
     )
 
 
-def _is_eligible(frequency: NDArray, entropy: NDArray, validation: Validation) -> NDArray:
-    return statistics.eligible(
-        frequency, entropy, validation.frequency_threshold, validation.entropy_threshold
-    )
-
-
-def _eligible_scatter(
-    axes: Axes, frequency: NDArray, entropy: NDArray, validation: Validation
-) -> None:
-    chosen = _is_eligible(frequency, entropy, validation)
-    for mask, colour, name in (
-        (~chosen, style.LIGHT_GREY, "other"),
-        (chosen, style.GREEN, "eligible"),
-    ):
-        axes.scatter(
-            frequency[mask],
-            entropy[mask],
-            s=9,
-            color=colour,
-            linewidths=0,
-            label=f"{name}: {mask.sum():,} tokens",
-        )
-    style.frequency_axis(axes, frequency)
-    panels.entropy_axis(axes.set_ylim, entropy, validation.entropy_threshold)
-    panels.thresholds(axes, validation.frequency_threshold, validation.entropy_threshold)
-    axes.set_ylabel(ENTROPY_LABEL)
-    axes.legend(loc="best", frameon=True, framealpha=0.9, edgecolor="none", markerscale=2)
-
-
-def _coverage_bars(validation: Validation) -> tuple[dict[str, float], list[str]]:
-    shares = {
-        "eligible tokens\n(of distinct)": validation.fast_path.eligible_share,
-        "eligible tokens\n(of occurrences)": validation.fast_path.coverage,
-    }
-    ranks = {
-        f"top {top:,} tokens\n(of occurrences)": share
-        for top, share in validation.zipf.coverage.items()
-    }
-    colours = [style.GREEN] * len(shares) + [style.LIGHT_GREY] * len(ranks)
-    return shares | ranks, colours
-
-
-def _mark_thresholds(axes: Axes, validation: Validation) -> None:
-    """Outline the grid's cell of the validation's own thresholds, where the grid has it."""
-    rows, columns = statistics.FREQUENCY_THRESHOLDS, statistics.ENTROPY_THRESHOLDS
-    row, column = validation.frequency_threshold, validation.entropy_threshold
-    if row in rows and column in columns:
-        corner = (columns.index(column) - 0.5, rows.index(row) - 0.5)
-        axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=style.VERMILLION, linewidth=2))
-
-
-def _coverage_curve(axes: Axes, frequency: NDArray, chosen: NDArray) -> None:
-    for mask, colour, name in (
-        (np.ones_like(chosen), style.BLUE, "all tokens"),
-        (chosen, style.GREEN, "eligible tokens"),
-    ):
-        ordered = np.sort(frequency[mask])[::-1]
-        ranks = np.arange(1, ordered.size + 1)
-        axes.plot(ranks, np.cumsum(ordered) / frequency.sum(), color=colour, label=name)
-    axes.axhline(
-        LEAST_COVERAGE,
-        color=style.INK,
-        linestyle=(0, (1, 2)),
-        linewidth=1.1,
-        label=f"criterion: over {LEAST_COVERAGE:.0%}",
-    )
-    style.frequency_axis(axes, np.arange(1, frequency.size + 1), "Tokens, most frequent first")
-    axes.set_ylim(0, 1.03)
-    axes.set_ylabel("Share of occurrences")
-    style.percent_axis(axes.yaxis)
-    axes.legend(loc="best")
+def _consistency_means(axes: Axes, frame: pd.DataFrame) -> None:
+    """Draw consistency per frequency bin beside the fairer measures that the frame has."""
+    frequency, consistency = _columns(frame, "frequency", "routing_consistency")
+    panels.bin_means(axes, frequency, consistency, label="of a token's own occurrences")
+    if "held_out_consistency" in frame:
+        held_out = frame["held_out_consistency"].to_numpy(float, na_value=float("nan"))
+        panels.bin_means(axes, frequency, held_out, "on held-out documents", style.ORANGE, "D")
+    if "random_consistency" in frame:
+        random = frame["random_consistency"].to_numpy(float, na_value=float("nan"))
+        panels.bin_line(axes, frequency, random, "a random router's")
+    if len(axes.get_legend_handles_labels()[0]) > 1:
+        style.boxed_legend(axes)

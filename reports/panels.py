@@ -9,20 +9,26 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import LogNorm
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import ndimage, stats
 
 from reports import style
-from reports.statistics import ENTROPY_THRESHOLDS, FREQUENCY_THRESHOLDS
 
 DENSITY_CELLS = 70
 HISTOGRAM_BINS = 40
 LEAST_FOR_INTERVAL = 2
 LEAST_FOR_QUARTILES = 5
-DARK_CELL = 0.55
-DASHED: Any = {"color": style.INK, "linestyle": (0, (4, 3)), "linewidth": 0.9}
+DASHED: Any = {"color": style.INK, "linestyle": (0, (4, 3)), "linewidth": 0.8}
 
 
-def density_scatter(axes: Axes, x: NDArray, y: NDArray, logarithmic: bool) -> PathCollection:
+def density_scatter(
+    axes: Axes,
+    x: NDArray,
+    y: NDArray,
+    *,
+    logarithmic: bool,
+    hue: str = "Blues",
+    of: int | None = None,
+) -> PathCollection:
     """Draw every token as a point, coloured by the tokens around it, crowded points on top.
 
     Args:
@@ -30,22 +36,35 @@ def density_scatter(axes: Axes, x: NDArray, y: NDArray, logarithmic: bool) -> Pa
         x: (tokens,) horizontal positions.
         y: (tokens,) vertical positions.
         logarithmic: whether x is drawn on a logarithmic axis.
+        hue: matplotlib's name of a colour map of one hue, light to dark.
+        of: tokens in the panel, where these are some of them; the more, the smaller the points.
     """
-    place = np.log10(x) if logarithmic else x
-    counts, x_edges, y_edges = np.histogram2d(place, y, bins=DENSITY_CELLS)
-    column = np.clip(np.searchsorted(x_edges, place, side="right") - 1, 0, DENSITY_CELLS - 1)
-    row = np.clip(np.searchsorted(y_edges, y, side="right") - 1, 0, DENSITY_CELLS - 1)
-    density = counts[column, row]
+    density = _density(np.log10(x) if logarithmic else x, y)
     order = np.argsort(density, kind="stable")
     return axes.scatter(
         x[order],
         y[order],
         c=density[order],
-        norm=LogNorm(1, max(2, density.max())),
-        cmap=style.density_colours(),
-        s=9,
+        norm=LogNorm(1, max(2, density.max(initial=1))),
+        cmap=style.density_colours(hue),
+        s=float(np.clip(160 / np.sqrt(max(of or x.size, 1)), 1.5, 9)),
         linewidths=0,
+        # tens of thousands of points would make a PDF slow to show
+        rasterized=True,
     )
+
+
+def _density(x: NDArray, y: NDArray) -> NDArray:
+    """Return (tokens,) tokens around each, per cell of a grid over the cloud, at least 1."""
+    if x.size == 0:
+        return np.empty(0)
+    counts, *edges = np.histogram2d(x, y, bins=DENSITY_CELLS)
+    # between the centres of cells, so that no edges of cells show in the cloud
+    places = [
+        (values - edge[0]) / (edge[1] - edge[0]) - 0.5
+        for values, edge in zip((x, y), edges, strict=True)
+    ]
+    return np.maximum(1, ndimage.map_coordinates(counts, places, order=1, mode="nearest"))
 
 
 def entropy_axis(set_limits: Callable[..., object], entropy: NDArray, threshold: float) -> None:
@@ -84,9 +103,9 @@ def trend(axes: Axes, frequency: NDArray, values: NDArray) -> None:
     bins = [mask for mask in style.frequency_bins(frequency) if mask.sum() >= LEAST_FOR_QUARTILES]
     centres = [_geometric_mean(frequency[mask]) for mask in bins]
     for quantile, width, marker, label in (
-        (0.5, 1.8, "o", "median per frequency bin"),
-        (0.25, 1.0, "", "quartiles"),
-        (0.75, 1.0, "", "_quartiles"),
+        (0.5, 1.3, "o", "median per frequency bin"),
+        (0.25, 0.8, "", "quartiles"),
+        (0.75, 0.8, "", "_quartiles"),
     ):
         axes.plot(
             centres,
@@ -95,7 +114,7 @@ def trend(axes: Axes, frequency: NDArray, values: NDArray) -> None:
             linewidth=width,
             linestyle="-" if marker else (0, (5, 2)),
             marker=marker,
-            markersize=3.5,
+            markersize=2.6,
             label=label,
         )
 
@@ -120,7 +139,7 @@ def histogram(axes: Axes, values: NDArray, frequency: NDArray, limits: tuple[flo
         weights=frequency / frequency.sum(),
         histtype="step",
         color=style.VERMILLION,
-        linewidth=1.4,
+        linewidth=1.1,
         label="occurrences",
     )
     axes.set_ylabel("Share per bin")
@@ -140,9 +159,25 @@ def cumulative(axes: Axes, values: NDArray, frequency: NDArray) -> None:
     style.percent_axis(axes.yaxis)
 
 
-def bin_means(axes: Axes, frequency: NDArray, values: NDArray) -> None:
-    """Draw the mean of `values` per frequency bin, its 95 % interval, and the bin's extent."""
-    bins = style.frequency_bins(frequency)
+def bin_means(
+    axes: Axes,
+    frequency: NDArray,
+    values: NDArray,
+    label: str | None = None,
+    colour: str = style.BLUE,
+    marker: str = "o",
+) -> None:
+    """Draw the mean of `values` per frequency bin, its 95 % interval, and the bin's extent.
+
+    Args:
+        axes: where to draw.
+        frequency: (tokens,) occurrences.
+        values: (tokens,) one each; bins with none but nan are left out.
+        label: for the legend.
+        colour: of the series.
+        marker: of the series.
+    """
+    frequency, values, bins = _defined_bins(frequency, values)
     centres = np.array([_geometric_mean(frequency[mask]) for mask in bins])
     lowest = np.array([frequency[mask].min() for mask in bins])
     highest = np.array([frequency[mask].max() for mask in bins])
@@ -152,12 +187,32 @@ def bin_means(axes: Axes, frequency: NDArray, values: NDArray) -> None:
         # a mean of equal frequencies can round to the wrong side of them
         xerr=np.maximum(0, [centres - lowest, highest - centres]),
         yerr=[_interval(values[mask]) for mask in bins],
-        fmt="o",
-        color=style.BLUE,
-        elinewidth=1.1,
-        capsize=2.5,
-        markersize=5,
+        fmt=marker,
+        color=colour,
+        elinewidth=0.9,
+        capsize=1.8,
+        markersize=3.6,
+        label=label,
     )
+
+
+def bin_line(axes: Axes, frequency: NDArray, values: NDArray, label: str) -> None:
+    """Draw the mean of `values` per frequency bin as a dashed line, a reference to others."""
+    frequency, values, bins = _defined_bins(frequency, values)
+    axes.plot(
+        [_geometric_mean(frequency[mask]) for mask in bins],
+        [values[mask].mean() for mask in bins],
+        color=style.INK,
+        linestyle=(0, (4, 2)),
+        linewidth=1.0,
+        label=label,
+    )
+
+
+def _defined_bins(frequency: NDArray, values: NDArray) -> tuple[NDArray, NDArray, list[NDArray]]:
+    defined = np.isfinite(values)
+    bins = style.frequency_bins(frequency[defined]) if defined.any() else []
+    return frequency[defined], values[defined], bins
 
 
 def _geometric_mean(frequency: NDArray) -> float:
@@ -181,44 +236,11 @@ def boxes(axes: Axes, frequency: NDArray, values: NDArray) -> None:
         showfliers=False,
         widths=0.55,
         patch_artist=True,
-        boxprops={"facecolor": style.SKY, "edgecolor": style.BLUE, "linewidth": 1.0},
-        medianprops={"color": style.INK, "linewidth": 1.6},
+        boxprops={"facecolor": style.SKY, "edgecolor": style.BLUE, "linewidth": 0.8},
+        medianprops={"color": style.INK, "linewidth": 1.3},
         whiskerprops={"color": style.BLUE},
         capprops={"color": style.BLUE},
         tick_labels=[f"{style.frequency_range(frequency[m])}\nn={m.sum():,}" for m in bins],
     )
     axes.grid(axis="x", visible=False)
     axes.set_xlabel("Token frequency (occurrences)")
-
-
-def share_bars(axes: Axes, shares: dict[str, float], colours: list[str]) -> None:
-    """Draw horizontal bars of shares in [0, 1], the first on top, each with its value."""
-    bars = axes.barh(list(shares), list(shares.values()), color=colours, height=0.62)
-    axes.bar_label(bars, [f"{share:.1%}" for share in shares.values()], padding=4, fontsize=9)
-    axes.invert_yaxis()
-    axes.set_xlim(0, 1.14)
-    axes.set_xticks(np.linspace(0, 1, 6))
-    axes.grid(axis="y", visible=False)
-    style.percent_axis(axes.xaxis)
-
-
-def sensitivity(axes: Axes, coverage: NDArray) -> None:
-    """Draw coverage per pair of thresholds as a heatmap with its numbers in percent.
-
-    Args:
-        axes: where to draw.
-        coverage: (frequency thresholds, entropy thresholds), as `statistics.coverage_grid`.
-    """
-    axes.imshow(coverage, cmap="Blues", vmin=0, vmax=1, aspect="auto", origin="lower")
-    axes.set_xticks(range(len(ENTROPY_THRESHOLDS)), [f"{edge:g}" for edge in ENTROPY_THRESHOLDS])
-    axes.set_yticks(
-        range(len(FREQUENCY_THRESHOLDS)), [f"{edge:,}" for edge in FREQUENCY_THRESHOLDS]
-    )
-    for (row, column), share in np.ndenumerate(coverage):
-        colour = "white" if share > DARK_CELL else style.INK
-        axes.text(column, row, f"{share:.0%}", ha="center", va="center", fontsize=8, color=colour)
-    axes.grid(visible=False)
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0)
-    axes.set_xlabel("Entropy threshold (nats)")
-    axes.set_ylabel("Frequency threshold")

@@ -1,9 +1,11 @@
 """The one place for the figures' look: colours, sizes, frequency axes and bins.
 
 Colours are Okabe and Ito's, which readers with any colour vision can tell apart; density is one
-hue from light to dark.
+hue from light to dark, ratios to chance run from blue (under) over white (1) to vermillion (over).
+Figures are drawn as wide as they are printed, so the sizes of text are those on paper.
 """
 
+import textwrap
 from collections.abc import Callable
 from functools import cache, wraps
 from typing import Any, ParamSpec
@@ -13,7 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.collections import PathCollection
-from matplotlib.colors import Colormap, ListedColormap
+from matplotlib.colors import Colormap, LinearSegmentedColormap, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
@@ -23,44 +25,77 @@ BLUE = "#0072B2"
 SKY = "#56B4E9"
 GREEN = "#009E73"
 VERMILLION = "#D55E00"
+ORANGE = "#E69F00"
+PURPLE = "#CC79A7"
 GREY = "#6B7280"
 LIGHT_GREY = "#C3C8D0"
 INK = "#1F2430"
 
+SERIES = ((BLUE, "o"), (VERMILLION, "s"), (GREEN, "^"), (PURPLE, "D"), (ORANGE, "v"), (INK, "P"))
+"""A colour and a marker for each of a few lines: no two differ in colour alone."""
+
+SMALL = 7.0
+"""Points: the smallest text but for numbers in cells and captions."""
+
+CELL_TEXT = 6.5
 RC: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 9.5,
+    "font.size": 7.5,
     "text.color": INK,
     "axes.labelcolor": INK,
+    "axes.labelpad": 3,
     "axes.edgecolor": GREY,
-    "axes.linewidth": 0.8,
+    "axes.linewidth": 0.7,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.titlesize": 10.5,
+    "axes.titlesize": 8,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "axes.titlepad": 8,
+    "axes.titlepad": 5,
     "axes.axisbelow": True,
     "axes.grid": True,
     "grid.color": "#E5E7EB",
-    "grid.linewidth": 0.6,
+    "grid.linewidth": 0.5,
+    "lines.linewidth": 1.2,
     "xtick.color": INK,
     "ytick.color": INK,
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
-    "legend.fontsize": 8.5,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "legend.fontsize": SMALL,
     "legend.frameon": False,
-    "figure.titlesize": 13,
+    "legend.handlelength": 1.6,
+    "legend.handletextpad": 0.5,
+    "legend.borderaxespad": 0.4,
+    "legend.labelspacing": 0.35,
+    "figure.titlesize": 9.5,
     "figure.titleweight": "bold",
     "figure.facecolor": "white",
+    # fonts whole in a PDF, as journals ask, not as outlines of glyphs
+    "pdf.fonttype": 42,
+    "figure.autolayout": False,
+    "figure.constrained_layout.use": False,
     # a token may hold a dollar sign: text is never mathematics
     "text.parse_math": False,
 }
 
-SINGLE_PANEL = (8.0, 5.8)
-FOUR_PANELS = (11.0, 8.4)
-"""Inches."""
+PRINT_DPI = 300
+"""Of PNG files, and of what a PDF holds as pixels: clouds of points."""
+
+WIDTH = 7.0
+SINGLE_PANEL = (4.2, 3.7)
+FOUR_PANELS = (WIDTH, 5.6)
+"""Inches: a figure over two columns, and one that survives a column of 3.4 inches."""
+
+MARGIN, TITLE_HEIGHT = 0.07, 0.23
+"""Inches left of a figure's title and caption, and those that a title of one line takes."""
+
+CHARACTERS_PER_INCH = 18.5
+"""Of small text."""
 
 PLAIN_NUMBERS = FuncFormatter(lambda value, _: f"{value:,.0f}")
 MANTISSAS = (1, 2, 5)
@@ -79,28 +114,60 @@ def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
     @wraps(draw)
     def drawn(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Figure:
         with matplotlib.rc_context(RC):
-            return draw(*args, **kwargs)
+            figure = draw(*args, **kwargs)
+            _lay_out(figure)
+            return figure
 
     return drawn
 
 
+def _lay_out(figure: Figure) -> None:
+    """Place everything once: a figure that is saved twice would be laid out at each save."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        # without an engine, and unlike with "none", a save draws once and not twice
+        figure.set_layout_engine(None)
+
+
 def new_figure(size: tuple[float, float], title: str, caption: str) -> Figure:
     """Return an empty figure with its title above and its caption (run and sizes) below."""
-    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.09))
-    figure.suptitle(title, x=0.012, ha="left")
-    figure.supxlabel(caption, x=0.012, ha="left", fontsize=8.5, color=GREY)
+    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.05, h_pad=0.05))
+    title_above(figure, title)
+    figure.supxlabel(
+        wrapped(caption, size[0]), x=MARGIN / size[0], ha="left", fontsize=SMALL, color=GREY
+    )
     return figure
+
+
+def title_above(figure: Figure, text: str) -> None:
+    """Write or change the title of a figure."""
+    figure.suptitle(text, x=MARGIN / figure.get_figwidth(), ha="left")
+
+
+def wrapped(text: str, inches: float) -> str:
+    """Break small text into lines of that width."""
+    width = int(inches * CHARACTERS_PER_INCH)
+    return "\n".join(textwrap.wrap(text, width, break_on_hyphens=False))
 
 
 def four_axes(figure: Figure) -> list[Axes]:
     """Return the axes of a two-by-two grid, row by row."""
-    return list(figure.subplots(2, 2, gridspec_kw={"wspace": 0.06, "hspace": 0.08}).flat)
+    return list(figure.subplots(2, 2, gridspec_kw={"wspace": 0.05, "hspace": 0.06}).flat)
 
 
 @cache
-def density_colours() -> Colormap:
-    """Return one blue hue, from few tokens (light) to many (dark)."""
-    return ListedColormap(matplotlib.colormaps["Blues"](np.linspace(0.38, 1.0, 256)), "density")
+def density_colours(hue: str = "Blues") -> Colormap:
+    """Return one hue, from few tokens (light) to many (dark)."""
+    darkest = 1.0 if hue == "Blues" else 0.8
+    return ListedColormap(matplotlib.colormaps[hue](np.linspace(0.38, darkest, 256)), "density")
+
+
+@cache
+def chance_colours() -> Colormap:
+    """Return blue under chance, white at it, vermillion over it; grey where there is no value."""
+    ends = ["#003A5C", BLUE, "#8CC3E3", "#FAFAFA", "#F3B183", VERMILLION, "#6B2F00"]
+    return LinearSegmentedColormap.from_list("chance", ends).with_extremes(bad=LIGHT_GREY)
 
 
 def frequency_axis(
@@ -119,9 +186,32 @@ def frequency_axis(
 def density_bar(figure: Figure, points: PathCollection, axes: Axes) -> None:
     """Add the key of a density scatter's colours, ticks as plain numbers."""
     bar = figure.colorbar(points, ax=axes, pad=0.015, aspect=32, label="Tokens nearby")
+    bar.outline.set_visible(False)
     bar.ax.yaxis.set_major_locator(LogLocator(10, MANTISSAS))
     bar.ax.yaxis.set_major_formatter(PLAIN_NUMBERS)
     bar.ax.yaxis.set_minor_locator(NullLocator())
+
+
+def boxed_legend(axes: Axes, **options: Any) -> None:
+    """Add a legend that stays legible over a cloud of points."""
+    axes.legend(loc="best", frameon=True, framealpha=0.9, edgecolor="none", **options)
+
+
+def criterion(axes: Axes, value: float, label: str) -> None:
+    """Draw what the hypothesis asks for as a dotted line."""
+    axes.axhline(value, color=INK, linestyle=(0, (1, 1.5)), linewidth=1.0, label=label)
+
+
+def bare(axes: Axes) -> None:
+    """Leave a heatmap without grid, frame and tick marks."""
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+
+
+def cell_text(axes: Axes, column: float, row: float, text: str, colour: str) -> None:
+    """Write a number into a cell of a heatmap."""
+    axes.text(column, row, text, ha="center", va="center", fontsize=CELL_TEXT, color=colour)
 
 
 def percent_axis(axis: Axis) -> None:

@@ -43,7 +43,9 @@ def panels(figure):
 
 def texts(figure) -> str:
     figure.canvas.draw()
-    return "\n".join(each.get_text() for each in figure.findobj(matplotlib.text.Text))
+    written = "\n".join(each.get_text() for each in figure.findobj(matplotlib.text.Text))
+    # captions and titles are broken into lines
+    return " ".join(written.split())
 
 
 def test_stems_are_the_specifications():
@@ -74,10 +76,21 @@ def test_frequency_vs_entropy_draws_every_token_and_the_eligible_region(frame, v
     written = texts(figure)
     correlation = validation.correlation
     assert (
-        f"Spearman {RHO} = {correlation.spearman:.3f}, p = {correlation.p_text}, n = 400" in written
+        f"Spearman {RHO} = {correlation.spearman:.3f}, n = 400; p = {correlation.p_text}" in written
     )
     assert f"{validation.fast_path.eligible_tokens:,} tokens" in written
     assert axes.get_xscale() == "log"
+
+
+def test_the_interval_follows_rho_and_p_comes_last(frame, validation):
+    written = texts(frequency_vs_entropy(frame, validation, RUN, interval=(-0.875, -0.5)))
+    rho = validation.correlation.spearman
+    assert f"{RHO} = {rho:.3f}, 95 % interval -0.88 to -0.50, n = 400; p = " in written
+
+
+def test_ten_thousands_of_points_are_pixels_in_a_pdf(frame, validation):
+    axes = panels(frequency_vs_entropy(frame, validation, RUN))[0]
+    assert all(each.get_rasterized() for each in axes.collections)
 
 
 def test_the_trend_is_the_median_per_bin(frame, validation):
@@ -152,6 +165,24 @@ def test_routing_consistency_panels_hold_the_columns(frame, validation):
     container = next(each for each in means.containers if isinstance(each, ErrorbarContainer))
     middle = frame.loc[frame["frequency"].between(21, 50), "routing_consistency"].mean()
     assert np.abs(container.lines[0].get_ydata() - middle).min() == pytest.approx(0, abs=1e-12)
+
+
+def test_held_out_and_random_consistency_stand_beside_the_plain_one(frame, validation):
+    frequency = frame["frequency"]
+    held_out = frame["routing_consistency"].where(frequency > 1) * 0.9
+    wider = frame.assign(held_out_consistency=held_out, random_consistency=1 / frequency)
+    means = panels(routing_consistency(wider, validation, RUN))[3]
+    written = [each.get_text() for each in means.get_legend().get_texts()]
+    assert any("held-out" in each for each in written)
+    assert any("random router" in each for each in written)
+    plain, other = (each for each in means.containers if isinstance(each, ErrorbarContainer))
+    middle = frequency.between(21, 50)
+    for series, values in ((plain, frame["routing_consistency"]), (other, held_out)):
+        drawn = series.lines[0].get_ydata()
+        assert np.abs(drawn - values[middle].mean()).min() == pytest.approx(0, abs=1e-12)
+    line = next(each for each in means.lines if "random" in str(each.get_label()))
+    expected = (1 / frequency[middle]).mean()
+    assert np.abs(line.get_ydata() - expected).min() == pytest.approx(0, abs=1e-12)
 
 
 def test_fastpath_panels_hold_the_validations_numbers(frame, validation):
