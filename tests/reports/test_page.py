@@ -1,124 +1,147 @@
-"""The page holds everything in itself, shows tokens as text, and says what was found."""
+"""The page holds everything in itself, runs only its own scripts, and says what was found."""
 
 import dataclasses
+import hashlib
 import itertools
+import json
 import re
-from html.parser import HTMLParser
 
-import numpy as np
+import pandas as pd
 import pytest
 
-from reports.figures import FIGURES
-from reports.hypothesis import validate
-from reports.page import READING, TOP_TOKENS, render
+from reports.html import ASSETS
+from reports.page import SCRIPTS, render
+from reports.page_charts import GROUPS
+from reports.run_page import Links, RunPage
+from tests.reports.made_up import made_up_marts
+from tests.reports.made_up_findings import made_up_findings
+from tests.reports.made_up_page import made_up_page
+from tests.reports.parsed_page import Page
 
-PNG = b"\x89PNG\r\n\x1a\n not a real image"
-VOID = {"meta", "img", "link", "br", "hr", "input"}
-
-
-class Page(HTMLParser):
-    """Tags, attributes and text of a page; refuses tags that are not closed in order."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text: list[str] = []
-        self.open: list[str] = []
-        self.feed(html)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text.append(data)
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
-
-    @property
-    def words(self) -> str:
-        return re.sub(r"\s+", " ", " ".join(self.text))
+LARGEST_PAGE = 6_000_000
+CHARTS = [chart for group in GROUPS for chart in group.charts]
 
 
-@pytest.fixture
-def validation(analysis):
-    return validate(analysis.frame, special_token_ids=analysis.special_token_ids)
+@pytest.fixture(scope="module")
+def run_page() -> RunPage:
+    return made_up_page()
 
 
-@pytest.fixture
-def html(analysis, validation) -> str:
-    return render(analysis, validation, dict.fromkeys(FIGURES, PNG))
+@pytest.fixture(scope="module")
+def html(run_page) -> str:
+    return render(run_page, Links(layer=1))
 
 
-def test_nothing_is_fetched_and_nothing_runs(html):
-    page = Page(html)
+@pytest.fixture(scope="module")
+def page(html) -> Page:
+    return Page(html)
+
+
+def test_nothing_is_fetched(page):
     for tag, attributes in page.tags:
-        assert tag not in {"script", "link", "iframe", "object", "form"}
+        assert tag not in {"link", "iframe", "object", "form", "img", "base"}
         assert not any(name.startswith("on") for name in attributes)
         for name in ("src", "href", "action", "srcset"):
-            assert (attributes.get(name) or "data:").startswith("data:")
-    assert "http:" not in html
-    assert "https:" not in html
-    assert "@import" not in html
-    assert "url(" not in html
+            assert (attributes.get(name) or "#").startswith("#")
+    style = (ASSETS / "page.css").read_text(encoding="utf-8")
+    assert "@import" not in style
+    assert "url(" not in style
+    own = "".join((ASSETS / "page" / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    assert not re.search(r"https?:|fetch\(|XMLHttpRequest|eval\(|innerHTML|import ", own)
 
 
-def test_the_verdict_and_its_three_numbers_come_first(html, validation):
-    words = Page(html).words
-    positions = [words.index("SUPPORTED")]
-    positions += [words.index(criterion.found) for criterion in validation.criteria]
-    positions += [words.index(title) for title in ("Measures", "What was run", "MoE layers")]
-    positions += [words.index(title) for title in ("Figures", "most frequent tokens", "Limits")]
-    assert positions == sorted(positions)
+def test_only_the_pages_own_scripts_may_run(page):
+    assert page.policy["default-src"] == "'none'"
+    assert page.policy["img-src"] == "data:"
+    kinds = [each.get("type") for each in page.all("script")]
+    assert kinds == ["application/json", None, "module"]
+    assert page.policy["script-src"].split() == page.hashes
+
+
+def test_the_charts_library_is_the_one_recorded():
+    recorded = json.loads((ASSETS / "vendored.json").read_text())
+    assert set(recorded) == {path.name for path in ASSETS.glob("*.min.js")}
+    for name, expected in recorded.items():
+        content = (ASSETS / name).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == expected["sha256"]
+        assert f'version="{expected["version"]}"' in content.decode()
+    for licence in ("LICENSE", "LICENSE-d3", "NOTICE"):
+        assert (ASSETS / f"echarts.{licence}").stat().st_size
+
+
+def test_the_verdict_and_its_three_numbers_come_first(page, run_page):
+    validation, finding = run_page.validations[1], run_page.findings.layers.iloc[1]
+    words = page.words[page.words.index("in MoE layer 1") - 30 :]
+    positions = [words.index(validation.verdict)]
     for criterion in validation.criteria:
+        positions.append(words.index(f"{criterion.found} 95 % interval"))
         assert f"Grade: {criterion.grade}" in words
+    positions += [words.index("Each token's values averaged"), words.index("What was run")]
+    assert positions == sorted(positions)
+    parts = [each["id"] for each in page.all("h2")]
+    assert parts[3:] == [
+        *("model", "run", *(group.stem for group in GROUPS), "tokens", "limits", "cite"),
+    ]
+    assert f"{finding['coverage_low']:.1%} to {finding['coverage_high']:.1%}" in words
+    assert "The evidence in layer 1 is strong." in words
 
 
-def test_headings_descend_one_level_at_a_time(html):
-    levels = [int(tag[1]) for tag, _ in Page(html).tags if re.fullmatch(r"h\d", tag)]
+def test_one_layer_is_shown_at_first(page):
+    sections = [each for each in page.all("section") if each.get("class") == "of-one-layer"]
+    assert ["hidden" in each for each in sections] == [True, False, True]
+    assert page.data["layer"] == 1
+    assert [each.get("value") for each in page.all("option")] == ["0", "1", "2"]
+    assert sum(each.get("aria-current") == "true" for each in page.all("tr")) == 1
+
+
+def test_the_model_is_summed_up(page, run_page):
+    supporting = sum(each.supported for each in run_page.validations)
+    assert f"{supporting} of 3 MoE layers support the hypothesis" in page.words
+    assert "Over the layers the evidence is weak." in page.words
+    assert "Capture more text." in page.words
+
+
+def test_headings_descend_one_level_at_a_time(page):
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h\d", tag)]
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
 
 
-def test_figures_are_embedded_with_alternative_text_and_a_reading(html, analysis):
-    images = Page(html).all("img")
-    assert len(images) == len(FIGURES) == len(READING)
-    assert len({image["alt"] for image in images}) == len(images)
-    for image in images:
-        assert image["src"].startswith("data:image/png;base64,iVBOR")
-    assert "400 tokens" in images[0]["alt"]
-    for _, reading in READING.values():
-        assert reading.split(":")[0] in Page(html).words
+def test_every_chart_has_a_heading_a_reading_its_data_and_a_table(page):
+    figures = [each for each in page.all("section") if "figure" in (each.get("class") or "")]
+    assert [each["id"] for each in figures] == [chart.stem for chart in CHARTS]
+    for chart in CHARTS:
+        assert chart.reading in page.words
+    assert sum(each.get("class") == "csv" for each in page.all("button")) == len(CHARTS)
+    assert sum(each.get("class") == "alternative" for each in page.all("details")) == len(CHARTS)
 
 
-def test_tokens_are_text_whatever_they_hold(html):
-    page = Page(html)
-    assert page.all("script") == []
-    assert "'<script>alert(1)</script>'" in page.words
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
-    assert r"'\n'" in page.words
+def test_names_are_unique_and_lead_somewhere(page):
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for _, attributes in page.tags:
+        for name in ("aria-labelledby", "for"):
+            assert name not in attributes or attributes[name] in ids
+        link = attributes.get("href") or ""
+        assert not link.startswith("#") or link.startswith("#layer=") or link[1:] in ids
 
 
-def test_names_of_models_are_escaped_too(analysis, validation):
-    run = analysis.run | {"model": '"><img src=x onerror=alert(1)>', "dataset": "<b>"}
-    page = Page(render(dataclasses.replace(analysis, run=run), validation, {}))
+def test_tokens_and_names_are_text_whatever_they_hold(html, page):
+    assert html.count("<script") == 3
     assert page.all("img") == []
-    assert page.all("b") != []
-    assert all("onerror" not in attributes for _, attributes in page.tags)
+    assert "<b>web</b>" in page.words
+    assert repr("</script><script>alert(1)</script>") in page.data["tokens"]["literal"]
+    assert r"'\u2028'" in page.data["tokens"]["literal"]
+    assert not set("<>&\u2028\u2029") & set(page.scripts[0])
+    assert "@misc{made_up--web--0123456789," in page.words
+    assert r"run made\_up-web-0123456789}" in page.words
 
 
-def test_light_and_dark_narrow_and_wide(html):
-    page = Page(html)
-    assert "@media (prefers-color-scheme: dark)" in html
-    assert "@media (max-width: 40rem)" in html
+def test_light_and_dark_narrow_and_wide_print_and_stillness(html, page):
+    for query in ("prefers-color-scheme: dark", "max-width: 40rem", "prefers-reduced-motion"):
+        assert query in html
+    assert "@media print" in html
     assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in page.all(
         "meta"
     )
@@ -129,45 +152,51 @@ def test_light_and_dark_narrow_and_wide(html):
     assert light == dark
 
 
-def test_a_wrapped_table_scrolls_by_keyboard(html):
-    regions = [each for each in Page(html).all("div") if each.get("class") == "scroll"]
-    assert len(regions) == len(Page(html).all("table")) == 2
-    assert all(each["tabindex"] == "0" and each["aria-label"] for each in regions)
+def test_what_needs_no_script_is_in_the_page(page, run_page):
+    assert "drawn by a script" in page.words
+    for mean in run_page.marts.layers["mean_entropy"]:
+        assert f"{mean:.4f}" in page.words
+    assert "ln 8 = 2.08 nats, so 0.5 nats is 24% of the range" in page.words
+    assert "7 tokens past the maximum length of 512" in page.words
+    assert "Apache License 2.0" in page.words
 
 
-def test_the_token_table_has_the_most_frequent_and_their_eligibility(analysis, validation, html):
-    table = html.split('id="tokens"')[1].split("</table>")[0]
-    rows = re.findall(r"<tr>\s*<td>(\d+)</td>.*?</tr>", table, re.S)
-    assert rows == [str(rank) for rank in range(1, TOP_TOKENS + 1)]
-    top = analysis.frame.head(TOP_TOKENS)
-    eligible = (top["frequency"] > 50) & (top["mean_entropy"] < 0.5)
-    assert table.count("<td>yes</td>") == eligible.sum()
-    assert f"{top['frequency'].iloc[0]:,}" in table
+def test_links_are_there_when_given(run_page):
+    links = Links("lineage.html", {"frequency_vs_entropy": "figures/a.png"}, layer=0)
+    linked = Page(render(run_page, links))
+    assert [each["href"] for each in linked.all("a")][-2:] == ["lineage.html", "figures/a.png"]
 
 
-def test_every_layer_is_listed_and_the_tested_one_marked(html, analysis):
-    table = html.split('id="layers"')[1].split("</table>")[0]
-    assert table.count('<th scope="row">') == len(analysis.layers)
-    assert table.count('aria-current="true"') == 1
-    for mean in analysis.layers["mean_entropy"]:
-        assert f"<td>{mean:.4f}</td>" in table
+@pytest.mark.parametrize("shape", [(32, 24_000, 8), (48, 50_000, 128)])
+def test_the_page_stays_small(shape):
+    one, marts = made_up_page(1, 300, shape[2]), made_up_marts(*shape)
+    every_layer = {name: getattr(one, name) * shape[0] for name in ("validations", "sentences")}
+    run_page = RunPage(one.run, marts, made_up_findings(marts), **every_layer)
+    html = render(run_page, Links())
+    assert len(html.encode()) < LARGEST_PAGE
+    assert len(Page(html).data["tokens"]["literal"]) == 3000
 
 
-def test_limits_carry_the_runs_own_numbers(html, validation):
-    words = Page(html).words
-    assert "ln 8 = 2.08 nats, so 0.5 nats is 24% of the range" in words
-    assert "7 tokens past the maximum length of 512" in words
-    assert f"{validation.special.occurrence_share:.1%} of the occurrences" in words
-
-
-def test_undefined_measures_are_said(analysis):
-    constant = dataclasses.replace(analysis, frame=analysis.frame.assign(mean_entropy=0.3))
-    page = Page(render(constant, validate(constant.frame), {}))
-    assert "undefined: all mean entropies are equal" in page.words
-    assert "nan" not in page.words.lower().split()
-    assert "None" not in page.words
-
-
-def test_a_missing_spread_is_no_obstacle(analysis, validation):
-    frame = analysis.frame.assign(std_entropy=np.nan)
-    assert render(dataclasses.replace(analysis, frame=frame), validation, {})
+def test_what_is_undefined_or_missing_is_said():
+    whole = made_up_page(1, 40, top_k=1)
+    empty = {name: getattr(whole.marts, name).head(0) for name in ("agreement", "thresholds")}
+    undefined = whole.findings.layers.assign(
+        spearman=None, spearman_low=float("nan"), held_out_consistency=pd.NA
+    )
+    page = Page(
+        render(
+            dataclasses.replace(
+                whole,
+                marts=dataclasses.replace(whole.marts, **empty),
+                findings=dataclasses.replace(whole.findings, layers=undefined),
+                model_validation=None,
+                sentences=[],
+                advice=[],
+            ),
+            Links(layer=7),
+        )
+    )
+    assert page.data["coactivation"] == page.data["transition"] == [None]
+    assert page.data["layers"]["spearman"] == [None]
+    assert "averaged over the layers" not in page.words
+    assert not {"nan", "None", "NaN"} & set(page.words.split())

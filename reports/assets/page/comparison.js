@@ -1,0 +1,100 @@
+// Two runs, layer by layer, in the same panels.
+const COMPARED = [
+  ["spearman", `Spearman ${RHO} of frequency and entropy`, two, -0.4, true],
+  ["low_entropy_share", "Low-entropy share of tokens", whole, 0.3, true],
+  ["coverage", "Coverage of occurrences", whole, 0.4, true],
+  ["normalised_entropy", "Mean entropy / ln experts", two, null, false],
+  ["held_out_consistency", "Held-out consistency", two, null, false],
+];
+const OVERLAPS = [
+  [
+    "Same experts",
+    whole,
+    { expert_overlap: "Experts in common", set_agreement: "Same set", top_agreement: "Same first choice" },
+  ],
+  [
+    "Change of entropy from A to B, nats",
+    significant,
+    { mean_entropy_change: "Mean change", mean_absolute_entropy_change: "Mean absolute change" },
+  ],
+];
+
+function panelOf(colours, title, words, series, { y, description, lines = [] }) {
+  const option = styled(colours, description, {
+    grid: { top: 28 },
+    legend: { data: series.map(({ name }) => name).filter(Boolean) },
+    tooltip: { trigger: "axis", valueFormatter: words },
+    xAxis: axis(colours, "category", "", {
+      data: data.indices,
+      nameGap: 0,
+      axisPointer: { label: { formatter: ({ value }) => `Layer ${value}` } },
+    }),
+    yAxis: axis(colours, "value", "", { splitNumber: 4, ...y, axisLabel: { formatter: words } }),
+    series: [
+      ...series,
+      {
+        type: "line",
+        data: [],
+        silent: true,
+        markLine: lines.length ? markLines(colours, lines) : undefined,
+      },
+    ],
+  });
+  return { option, title };
+}
+
+function drawNumbers(_, colours) {
+  const tints = [colours.blue, colours.orange];
+  const panels = COMPARED.map(([name, title, words, criterion, bounded]) => {
+    const axes = { spearman: RHO_AXIS, low_entropy_share: SHARE_AXIS, coverage: SHARE_AXIS };
+    const boundsOf = (run) =>
+      data.indices.map((_, at) => [at, run[`${name}_low`][at], run[`${name}_high`][at]]);
+    const series = data.runs.flatMap((run, at) => [
+      ...(bounded ? [whiskers(colours, boundsOf(run), tints[at])] : []),
+      line("AB"[at], run[name], tints[at], {
+        symbol: at ? "diamond" : "circle",
+        lineStyle: { type: at ? "dashed" : "solid" },
+      }),
+    ]);
+    return panelOf(colours, title, words, series, {
+      y: axes[name] ?? WHOLE_AXIS,
+      description: `${title} by layer: A ${spread(data.runs[0][name], words)}, B ${spread(data.runs[1][name], words)}.`,
+      lines: criterion === null ? [] : [{ yAxis: criterion, name: "criterion" }],
+    });
+  });
+  return { panels, note: data.labels.join(" · ") };
+}
+
+function drawOverlap(_, colours) {
+  const tints = [colours.blue, colours.green, colours.purple];
+  const panels = OVERLAPS.map(([title, words, names], panel) => {
+    const series = Object.entries(names).map(([name, label], at) =>
+      line(label, data.overlap[name], tints[at]),
+    );
+    const description = `${title} by layer: ${Object.entries(names)
+      .map(([name, label]) => `${label} ${spread(data.overlap[name], words)}`)
+      .join(", ")}.`;
+    return panelOf(colours, title, words, series, { y: panel ? {} : WHOLE_AXIS, description });
+  });
+  return { panels };
+}
+
+function numberRows() {
+  const names = Object.keys(data.runs[0]);
+  return {
+    columns: ["layer", ...names.flatMap((name) => [`${name}_a`, `${name}_b`])],
+    rows: data.indices.map((index, at) => [
+      index,
+      ...names.flatMap((name) => data.runs.map((run) => run[name][at])),
+    ]),
+  };
+}
+
+document.documentElement.classList.add("scripted");
+figure("numbers", { draw: drawNumbers, table: numberRows });
+if (data.overlap) {
+  const names = Object.keys(data.overlap);
+  const rows = () => data.indices.map((index, at) => [index, ...names.map((name) => data.overlap[name][at])]);
+  figure("overlap", { draw: drawOverlap, table: () => ({ columns: ["layer", ...names], rows: rows() }) });
+}
+startFigures();

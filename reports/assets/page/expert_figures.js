@@ -1,0 +1,142 @@
+// The experts of one layer: together, one after the other, and by domain.
+
+function pairRows(pairs) {
+  if (!pairs) return [];
+  return cells(numbers(pairs.probability), pairs.columns.length).map(([column, row, share]) => [
+    pairs.rows[row],
+    pairs.columns[column],
+    share,
+  ]);
+}
+
+function drawPairs(place, colours, { pairs, rowName, columnName, words }) {
+  const points = cells(numbers(pairs.probability), pairs.columns.length);
+  const most = largest(points.map((point) => point[2]));
+  const option = styled(colours, words(most), {
+    legend: null,
+    tooltip: {
+      formatter: ({ value: [column, row, share] }) =>
+        `${rowName} ${pairs.rows[row]}<br>${columnName} ${pairs.columns[column]}<br>${percent(share)}`,
+    },
+    xAxis: axis(colours, "category", columnName, { data: pairs.columns }),
+    yAxis: axis(colours, "category", rowName, {
+      data: pairs.rows,
+      inverse: true,
+      nameGap: 34,
+      axisLabel: { interval: everyFew(pairs.rows.length, 16) },
+    }),
+    visualMap: hue(colours, [0, most], whole),
+    series: [heatmap(colours, points)],
+  });
+  const all = data.layers.num_experts[place];
+  const note = pairs.rows.length < all ? `Shown: the ${pairs.rows.length} busiest of ${all} experts.` : "";
+  return { panels: [{ option, renderer: "canvas", height: "25rem" }], note };
+}
+
+function drawCoactivation(place, colours) {
+  const pairs = data.coactivation[place];
+  const index = data.indices[place];
+  if (!pairs) {
+    const one = data.layers.top_k[place] === 1;
+    return {
+      empty: one
+        ? "This layer chooses one expert for each token: no two are chosen together."
+        : "No two experts were chosen together.",
+    };
+  }
+  return drawPairs(place, colours, {
+    pairs,
+    rowName: "Given expert",
+    columnName: "Also chosen",
+    words: (most) =>
+      `Heatmap of co-activation of ${pairs.rows.length} experts in layer ${index}, up to ${percent(most)}.`,
+  });
+}
+
+function drawTransition(place, colours) {
+  const pairs = data.transition[place];
+  const index = data.indices[place];
+  if (!pairs) {
+    const last = place === data.indices.length - 1;
+    return {
+      empty: last
+        ? "This is the last MoE layer: no transition follows."
+        : "No transition from this layer was counted.",
+    };
+  }
+  return drawPairs(place, colours, {
+    pairs,
+    rowName: `Expert in layer ${index}`,
+    columnName: `Expert in layer ${data.indices[place + 1]}`,
+    words: (most) =>
+      `Heatmap of transitions from ${pairs.rows.length} experts of layer ${index} to the next layer's, up to ${percent(most)}.`,
+  });
+}
+
+function domainRows(place) {
+  const packed = data.domains.layers[place];
+  if (!packed) return [];
+  return cells(numbers(packed), data.load.experts).map(([expert, row, share]) => [
+    data.domains.names[row],
+    data.domains.tokens[row],
+    expert,
+    share,
+  ]);
+}
+
+function drawDomains(place, colours) {
+  const { names, layers } = data.domains;
+  if (!layers[place] || !names.length) return { empty: "The samples of this run have no domains." };
+  const points = cells(numbers(layers[place]), data.load.experts);
+  const most = largest(points.map((point) => point[2]));
+  const fair = data.layers.top_k[place] / data.layers.num_experts[place];
+  const option = styled(
+    colours,
+    `Heatmap of ${names.length} domains by expert in layer ${data.indices[place]}, up to ${percent(most)} where an even share is ${percent(fair)}.`,
+    {
+      legend: null,
+      tooltip: {
+        formatter: ({ value: [expert, row, share] }) =>
+          `${escaped(names[row])}, expert ${expert}<br>${percent(share)} of its tokens (even: ${percent(fair)})`,
+      },
+      xAxis: axis(colours, "category", "Expert", {
+        data: Array.from({ length: data.layers.num_experts[place] }, (_, expert) => expert),
+      }),
+      yAxis: axis(colours, "category", "", {
+        data: names,
+        inverse: true,
+        axisLabel: { width: 110, overflow: "truncate" },
+      }),
+      visualMap: hue(colours, [0, most], whole),
+      series: [heatmap(colours, points)],
+    },
+  );
+  return {
+    panels: [{ option, renderer: "canvas", height: `${Math.min(110 + 26 * names.length, 640)}px` }],
+    note: `An even share would be ${percent(fair)}.`,
+  };
+}
+
+function startExpertFigures() {
+  figure("coactivation", {
+    follows: ["place"],
+    draw: drawCoactivation,
+    table: (place) => ({
+      columns: ["expert", "other_expert", "probability"],
+      rows: pairRows(data.coactivation[place]),
+    }),
+  });
+  figure("transition", {
+    follows: ["place"],
+    draw: drawTransition,
+    table: (place) => ({
+      columns: ["expert", "next_expert", "probability"],
+      rows: pairRows(data.transition[place]),
+    }),
+  });
+  figure("domains", {
+    follows: ["place"],
+    draw: drawDomains,
+    table: (place) => ({ columns: ["domain", "domain_tokens", "expert", "share"], rows: domainRows(place) }),
+  });
+}

@@ -1,0 +1,136 @@
+// One figure: panels of charts, a note, its data as CSV and, where it is small, as a table.
+const LARGEST_TABLE = 300;
+const figures = [];
+
+/**
+ * Register the figure with that id.
+ *
+ * draw(place, colours) returns {panels: [{option, title, renderer, height, onClick}], note} or
+ * {empty: why}; table(place) returns {columns, rows}; follows names what of the state it shows.
+ */
+function figure(stem, { draw, table, follows = [] }) {
+  const element = document.getElementById(stem);
+  const registered = { stem, element, draw, table, follows, charts: [], stale: true, visible: false };
+  element
+    .querySelector(".csv")
+    .addEventListener("click", () => download(fileName(stem, follows), table(state.place)));
+  element.querySelector(".alternative").addEventListener("toggle", () => fillTable(registered));
+  figures.push(registered);
+}
+
+function fileName(stem, follows) {
+  const layer = follows.includes("place") ? `-layer-${data.indices[state.place]}` : "";
+  return `${stem}${layer}.csv`;
+}
+
+function refresh(registered) {
+  if (!registered.visible) {
+    registered.stale = true;
+    return;
+  }
+  registered.stale = false;
+  const drawn = registered.draw(state.place, look());
+  showPanels(registered, registered.element.querySelector(".panels"), drawn);
+  const note = registered.element.querySelector(".note");
+  note.textContent = drawn.note ?? "";
+  note.hidden = !drawn.note;
+  const size = drawn.empty ? 0 : registered.table(state.place).rows.length;
+  registered.element.querySelector(".actions").hidden = !size;
+  registered.element.querySelector(".alternative").hidden = !size || size > LARGEST_TABLE;
+  fillTable(registered);
+}
+
+function fillTable(registered) {
+  const details = registered.element.querySelector(".alternative");
+  if (details.open && !details.hidden) {
+    details.querySelector(".scroll").replaceChildren(tableElement(registered.table(state.place)));
+  }
+}
+
+/** Draw panels into a container; charts of earlier panels are kept where the number is the same. */
+function showPanels(holder, container, { panels = [], empty }) {
+  if (empty || holder.charts.length !== panels.length) {
+    for (const chart of holder.charts) chart.dispose();
+    holder.charts = [];
+    container.replaceChildren();
+  }
+  container.classList.toggle("several", panels.length > 1);
+  if (empty) {
+    const words = document.createElement("p");
+    words.className = "empty";
+    words.textContent = empty;
+    container.append(words);
+    return;
+  }
+  if (!holder.charts.length) holder.charts = panels.map((panel) => newChart(container, panel));
+  panels.forEach((panel, place) => {
+    const chart = holder.charts[place];
+    chart.onClick = panel.onClick;
+    if (panel.height) chart.getDom().style.height = panel.height;
+    chart.resize();
+    chart.setOption(panel.option, { notMerge: true });
+  });
+}
+
+function newChart(container, { title, renderer = "svg" }) {
+  const panel = document.createElement("div");
+  panel.className = "panel";
+  if (title) {
+    const words = document.createElement("p");
+    words.className = "title";
+    words.textContent = title;
+    panel.append(words);
+  }
+  const drawing = document.createElement("div");
+  drawing.className = "drawing";
+  drawing.setAttribute("role", "img");
+  panel.append(drawing);
+  container.append(panel);
+  const chart = echarts.init(drawing, null, { renderer });
+  chart.getZr().on("click", (event) => clicked(chart, event));
+  resizes.observe(drawing);
+  return chart;
+}
+
+function clicked(chart, { offsetX, offsetY }) {
+  if (!chart.onClick || !chart.containPixel("grid", [offsetX, offsetY])) return;
+  const [x, y] = chart.convertFromPixel({ xAxisIndex: 0, yAxisIndex: 0 }, [offsetX, offsetY]);
+  chart.onClick(Math.round(x), Math.round(y));
+}
+
+const resizes = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    const chart = echarts.getInstanceByDom(target);
+    if (chart && target.clientWidth && target.clientWidth !== chart.getWidth())
+      chart.resize({ animation: { duration: 0 } });
+  }
+});
+
+const near = new IntersectionObserver(
+  (entries) => {
+    for (const { target, isIntersecting } of entries) {
+      const registered = figures.find(({ element }) => element === target);
+      registered.visible = isIntersecting;
+      if (isIntersecting && registered.stale) refresh(registered);
+    }
+  },
+  { rootMargin: "400px" },
+);
+
+function redrawAll() {
+  for (const registered of figures) refresh(registered);
+}
+
+function startFigures() {
+  for (const { element } of figures) near.observe(element);
+  onChange((changed) => {
+    for (const registered of figures)
+      if (registered.follows.some((name) => changed.has(name))) refresh(registered);
+  });
+  dark.addEventListener("change", redrawAll);
+  still.addEventListener("change", redrawAll);
+  addEventListener("beforeprint", () => {
+    for (const registered of figures) registered.visible = true;
+    redrawAll();
+  });
+}

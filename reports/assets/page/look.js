@@ -1,0 +1,131 @@
+// The charts' look, read from the page's own styles, so that both change together.
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const still = matchMedia("(prefers-reduced-motion: reduce)");
+const COLOURS = [
+  "page",
+  "card",
+  "line",
+  "edge",
+  "ink",
+  "soft",
+  "mark",
+  "blue",
+  "orange",
+  "green",
+  "purple",
+  "grey",
+  "low",
+  "high",
+];
+
+function look() {
+  const style = getComputedStyle(document.documentElement);
+  const colours = COLOURS.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]);
+  return { ...Object.fromEntries(colours), font: getComputedStyle(document.body).fontFamily };
+}
+
+/** Return an option with the page's look; `parts` is merged over it. */
+function styled(colours, description, parts) {
+  return {
+    animation: !still.matches,
+    animationDuration: 200,
+    animationDurationUpdate: 200,
+    color: [colours.blue, colours.orange, colours.green, colours.purple],
+    textStyle: { fontFamily: colours.font, color: colours.ink },
+    aria: { enabled: true, label: { description } },
+    ...parts,
+    grid: {
+      left: 6,
+      right: 22,
+      top: 34,
+      bottom: 4,
+      outerBoundsMode: "same",
+      outerBoundsContain: "all",
+      ...parts.grid,
+    },
+    tooltip: tooltip(colours, parts.tooltip),
+    legend: parts.legend === null ? undefined : legend(colours, parts.legend),
+  };
+}
+
+function tooltip(colours, parts) {
+  return {
+    confine: true,
+    backgroundColor: colours.page,
+    borderColor: colours.edge,
+    textStyle: { color: colours.ink, fontSize: 13, fontFamily: colours.font },
+    axisPointer: { lineStyle: { color: colours.edge } },
+    ...parts,
+  };
+}
+
+function legend(colours, parts) {
+  return {
+    type: "scroll",
+    top: 0,
+    left: 0,
+    itemWidth: 22,
+    itemHeight: 9,
+    textStyle: { color: colours.ink, fontSize: 12 },
+    inactiveColor: colours.edge,
+    pageTextStyle: { color: colours.ink },
+    pageIconColor: colours.ink,
+    pageIconInactiveColor: colours.line,
+    ...parts,
+  };
+}
+
+/** Return an axis; type "value", "log" or "category". */
+function axis(colours, type, name, parts = {}) {
+  return {
+    type,
+    name,
+    nameLocation: "middle",
+    nameGap: 26,
+    nameTextStyle: { color: colours.soft, fontSize: 12 },
+    axisLine: { show: true, lineStyle: { color: colours.edge } },
+    axisTick: { show: type !== "category", lineStyle: { color: colours.edge } },
+    splitLine: { show: type !== "category", lineStyle: { color: colours.line, width: 0.6 } },
+    minorTick: { show: false },
+    scale: true,
+    ...parts,
+    axisLabel: { color: colours.soft, fontSize: 12, hideOverlap: true, ...parts.axisLabel },
+  };
+}
+
+// Axes whose ends are ticks as well.
+const RHO_AXIS = {
+  interval: 0.2,
+  min: ({ min }) => Math.max(-1, Math.floor(Math.min(min, -0.5) * 5) / 5),
+  max: ({ max }) => Math.min(1, Math.ceil(Math.max(max, 0) * 5) / 5),
+};
+const SHARE_AXIS = {
+  interval: 0.2,
+  min: 0,
+  max: ({ max }) => Math.min(1, Math.ceil(Math.max(max, 0.41) * 5) / 5),
+};
+const WHOLE_AXIS = { interval: 0.25, min: 0, max: 1 };
+
+/** Return the label interval of a category axis that leaves at most so many of them. */
+function everyFew(categories, most) {
+  return Math.max(Math.ceil(categories / most) - 1, 0);
+}
+
+/** Return the map from values to one hue, as a legend beside the chart. */
+function hue(colours, [least, most], formatter, parts = {}) {
+  return {
+    type: "continuous",
+    min: least,
+    max: most,
+    calculable: false,
+    orient: "horizontal",
+    top: 0,
+    right: 8,
+    itemWidth: 12,
+    itemHeight: 110,
+    text: [formatter(most), formatter(least)],
+    textStyle: { color: colours.soft, fontSize: 12 },
+    inRange: { color: [colours.low, colours.high] },
+    ...parts,
+  };
+}

@@ -1,0 +1,200 @@
+"""Two runs side by side as one HTML page: verdicts, numbers, what differs, layer by layer."""
+
+from typing import Any
+
+import pandas as pd
+
+from reports.criteria import RHO
+from reports.html import rendered
+from reports.hypothesis import Validation
+from reports.packing import columns, plain, script_json
+from reports.page import model_view, scripts
+from reports.page_charts import Chart
+from reports.run_page import RunPage
+from reports.summary import run_facts
+
+SCRIPTS = ("data.js", "format.js", "state.js", "look.js", "marks.js", "figure.js", "comparison.js")
+LABELS = ("A", "B")
+NONE = "\N{EN DASH}"
+"""Undefined, or of a layer that a run does not have."""
+
+FINDINGS = (
+    "spearman",
+    "spearman_low",
+    "spearman_high",
+    "low_entropy_share",
+    "low_entropy_share_low",
+    "low_entropy_share_high",
+    "coverage",
+    "coverage_low",
+    "coverage_high",
+    "held_out_consistency",
+)
+OVERLAP = (
+    "tokens",
+    "expert_overlap",
+    "set_agreement",
+    "top_agreement",
+    "mean_entropy_change",
+    "mean_absolute_entropy_change",
+)
+CHARTS = (
+    Chart(
+        "numbers",
+        "Layer by layer",
+        "Whiskers are each run's own 95 % interval over its documents, dashed lines are the "
+        "criteria: where the whiskers of both runs are apart, they differ by more than "
+        "their choice of documents explains.",
+        of_layer=False,
+        wide=True,
+    ),
+    Chart(
+        "overlap",
+        "The same occurrences in both runs",
+        "On the text that both runs read: how often they chose the same experts, and how far "
+        "entropy moved from A to B.",
+        of_layer=False,
+        wide=True,
+    ),
+)
+LIMITS = (
+    "Layers are matched by their index among the MoE layers: in models of different depth the "
+    "same index is another part of the model.",
+    "Differences are B minus A and have no interval of their own. Each whisker is one run's; that "
+    "two overlap does not show that the runs agree.",
+    "Runs of different datasets differ by their text, of different models by their experts too: "
+    "an entropy in nats is comparable only between routers with as many experts.",
+)
+
+
+def render_comparison(left: RunPage, right: RunPage, overlap: pd.DataFrame | None) -> str:
+    """Return the page of two runs as HTML text.
+
+    Args:
+        left: run A.
+        right: run B.
+        overlap: rows of `fct_run_comparison`: moe_index and OVERLAP; None or no rows where the
+            runs share no text or no experts.
+    """
+    sides = (left, right)
+    indices = sorted({int(each) for side in sides for each in side.marts.layers["moe_index"]})
+    shared = overlap if overlap is not None and len(overlap) else None
+    return rendered(
+        "compare.html.j2",
+        scripts=scripts(SCRIPTS),
+        data=script_json(_payload(sides, indices, shared)),
+        title=f"{left.run['run_id']} and {right.run['run_id']}",
+        sides=[_side(label, side) for label, side in zip(LABELS, sides, strict=True)],
+        averages=_averages(left, right),
+        facts=_facts(left, right),
+        layers=[_layer(index, left, right) for index in indices],
+        charts=CHARTS if shared is not None else CHARTS[:1],
+        shared=shared is not None,
+        limits=LIMITS,
+    )
+
+
+def _payload(
+    sides: tuple[RunPage, RunPage], indices: list[int], overlap: pd.DataFrame | None
+) -> dict[str, Any]:
+    """Return what `comparison.js` draws: a row per index, null where a run has no such layer."""
+    return {
+        "indices": indices,
+        "runs": [_series(side, indices) for side in sides],
+        "labels": [
+            f"{label}: {side.run['run_id']}" for label, side in zip(LABELS, sides, strict=True)
+        ],
+        "overlap": None
+        if overlap is None
+        else columns(overlap.set_index("moe_index").reindex(indices), OVERLAP),
+    }
+
+
+def _series(side: RunPage, indices: list[int]) -> dict[str, list[Any]]:
+    layers = side.marts.layers.set_index("moe_index").reindex(indices)
+    findings = side.findings.layers.set_index("moe_index").reindex(indices)
+    return columns(findings, FINDINGS) | {"normalised_entropy": plain(layers["normalised_entropy"])}
+
+
+def _side(label: str, side: RunPage) -> dict[str, Any]:
+    return {
+        "label": label,
+        "run": side.run,
+        "model": model_view(side),
+        "layers": len(side.validations),
+    }
+
+
+def _averages(left: RunPage, right: RunPage) -> list[dict[str, str]]:
+    """Return the three numbers of the models' averages: A, B and B minus A; none if one lacks."""
+    if left.model_validation is None or right.model_validation is None:
+        return []
+    return _numbers(left.model_validation, right.model_validation)
+
+
+def _numbers(left: Validation | None, right: Validation | None) -> list[dict[str, str]]:
+    """Return rho, low-entropy share and coverage as text, and the differences."""
+    rows = []
+    names = (f"Spearman {RHO}", "Low-entropy share", "Coverage")
+    for place, name in enumerate(names):
+        first, second = (_values(each)[place] for each in (left, right))
+        points = place > 0
+        change = None if first is None or second is None else second - first
+        rows.append(
+            {
+                "name": name,
+                "left": _text(first, points),
+                "right": _text(second, points),
+                "change": _change(change, points),
+            }
+        )
+    return rows
+
+
+def _values(validation: Validation | None) -> tuple[float | None, float | None, float | None]:
+    if validation is None:
+        return None, None, None
+    return (
+        validation.correlation.spearman,
+        validation.entropy.low_entropy_share,
+        validation.fast_path.coverage,
+    )
+
+
+def _text(value: float | None, share: bool) -> str:
+    if value is None:
+        return NONE
+    return f"{value:.1%}" if share else f"{value:.3f}"
+
+
+def _change(value: float | None, share: bool) -> str:
+    if value is None:
+        return NONE
+    # what rounds to zero has no sign of its own: -0.0 + 0.0 is 0.0
+    return (
+        f"{round(100 * value, 1) + 0.0:+.1f} points" if share else f"{round(value, 3) + 0.0:+.3f}"
+    )
+
+
+def _facts(left: RunPage, right: RunPage) -> list[dict[str, Any]]:
+    """Return what was run, side by side, and whether it differs."""
+    first, second = (run_facts(side.run, side.marts.layers) for side in (left, right))
+    return [
+        {"name": name, "left": value, "right": second[name], "differs": value != second[name]}
+        for name, value in first.items()
+    ]
+
+
+def _layer(index: int, left: RunPage, right: RunPage) -> dict[str, Any]:
+    first, second = (_validation_of(side, index) for side in (left, right))
+    return {
+        "index": index,
+        "left": first.verdict if first else None,
+        "right": second.verdict if second else None,
+        "numbers": _numbers(first, second),
+    }
+
+
+def _validation_of(side: RunPage, index: int) -> Validation | None:
+    indices = [int(each) for each in side.marts.layers["moe_index"]]
+    return side.validations[indices.index(index)] if index in indices else None

@@ -1,0 +1,156 @@
+"""The charts of a run's page: their order, headings, and one sentence on how to read each."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One chart: its id in the page, what it is called and how it is read.
+
+    `of_layer` says that it shows the selected layer, `wide` that it takes both columns.
+    """
+
+    stem: str
+    heading: str
+    reading: str
+    of_layer: bool = True
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Group:
+    """Charts under one heading."""
+
+    stem: str
+    heading: str
+    charts: tuple[Chart, ...]
+
+
+GROUPS = (
+    Group(
+        "routing",
+        "Frequency, entropy, consistency",
+        (
+            Chart(
+                "frequency-entropy",
+                "Frequency and entropy",
+                "Shades count all distinct tokens, points are the most frequent ones: if frequent "
+                "tokens are routed more decisively, both fall to the right, into the corner that "
+                "the two thresholds enclose.",
+                wide=True,
+            ),
+            Chart(
+                "entropy-distribution",
+                "Distribution of entropy",
+                "Where occurrences lie left of distinct tokens, running text is routed with less "
+                "entropy than its vocabulary.",
+            ),
+            Chart(
+                "consistency",
+                "Routing consistency by frequency",
+                "Only what lies above the random router is consistency: a token seen once is "
+                "always consistent, and the held-out line is scored on documents that did not "
+                "choose the expert.",
+            ),
+        ),
+    ),
+    Group(
+        "fast-path",
+        "Fast path",
+        (
+            Chart(
+                "coverage",
+                "Coverage under your thresholds",
+                "Move the sliders or choose a cell: the stronger the colour, the more of the "
+                "text a lookup table of the eligible tokens would answer.",
+                wide=True,
+            ),
+            Chart(
+                "agreement",
+                "Coverage against agreement on held-out text",
+                "Right is more text answered, up is more of it answered with the router's own "
+                "expert set; on the front no other choice of thresholds is better in both.",
+                wide=True,
+            ),
+        ),
+    ),
+    Group(
+        "layers",
+        "Layers",
+        (
+            Chart(
+                "overview",
+                "All layers",
+                "Whiskers are 95 % intervals over documents, the grey band is where "
+                "\N{GREEK SMALL LETTER RHO} falls by chance, dashed lines are the criteria; "
+                "choose a layer by clicking it.",
+                of_layer=False,
+                wide=True,
+            ),
+        ),
+    ),
+    Group(
+        "experts",
+        "Experts",
+        (
+            Chart(
+                "load",
+                "Expert load",
+                "1 is a fair share of the choices: a row with few strong cells sends most of its "
+                "text to a few experts.",
+                of_layer=False,
+                wide=True,
+            ),
+            Chart(
+                "coactivation",
+                "Experts chosen together",
+                "Of the tokens that chose the row's expert, the share that chose the column's too.",
+            ),
+            Chart(
+                "transition",
+                "Experts from this layer to the next",
+                "Of the tokens whose first choice here is the row's expert, the share whose first "
+                "choice in the next MoE layer is the column's.",
+            ),
+            Chart(
+                "repetition",
+                "Repetition from token to token",
+                "How often the next token has the same expert; only the distance from the dashed "
+                "line of chance is repetition.",
+                of_layer=False,
+                wide=True,
+            ),
+            Chart(
+                "domains",
+                "Domains and experts",
+                "The share of a domain's tokens that chose the expert: columns that change "
+                "between rows are experts that prefer a domain.",
+                wide=True,
+            ),
+        ),
+    ),
+    Group(
+        "text",
+        "The text and its size",
+        (
+            Chart(
+                "zipf",
+                "Frequency by rank",
+                "Both axes are logarithmic: a text that follows Zipf's law is a straight line.",
+                of_layer=False,
+            ),
+            Chart(
+                "minima",
+                "Correlation without rare tokens",
+                "If \N{GREEK SMALL LETTER RHO} vanishes when rare tokens are left out, it came "
+                "from their noise.",
+            ),
+            Chart(
+                "samples",
+                "With less text",
+                "A line that is still moving at its right end would move on with more text.",
+                wide=True,
+            ),
+        ),
+    ),
+)

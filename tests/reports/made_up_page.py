@@ -1,0 +1,78 @@
+"""A made-up run as its page takes it, some of its tokens hostile."""
+
+import datetime
+import json
+
+import numpy as np
+import pandas as pd
+
+from reports.hypothesis import Validation, validate
+from reports.run_page import RunPage
+from tests.reports.made_up import made_up_marts
+from tests.reports.made_up_findings import made_up_findings
+
+ODD_TOKENS = (
+    "<s>",
+    "</script><script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "\n",
+    "=1+1",
+    "\u2028",
+    "",
+)
+
+
+def made_up_page(
+    layers: int = 3, tokens: int = 300, experts: int = 8, top_k: int = 2, seed: int = 0
+) -> RunPage:
+    """A run whose validations, findings and marts are of the same made-up events."""
+    marts = made_up_marts(layers, tokens, experts, top_k, seed)
+    ranks = marts.frequency_rank
+    odd = min(len(ODD_TOKENS), tokens)
+    ranks["token_str"] = [*ODD_TOKENS[:odd], *ranks["token_str"].iloc[odd:]]
+    of_token = ranks.set_index("token_id")["token_str"]
+    if top_k == 1:
+        marts.coactivation.drop(marts.coactivation.index, inplace=True)
+    frames = [frame for _, frame in marts.tokens.groupby("moe_index")]
+    validations = [_validation(frame, of_token) for frame in frames]
+    values = ["frequency", "mean_entropy", "mean_confidence", "routing_consistency"]
+    averaged = marts.tokens.groupby("token_id", as_index=False)[values].mean()
+    return RunPage(
+        run=_run(int(frames[0]["frequency"].sum()), layers),
+        marts=marts,
+        findings=made_up_findings(marts),
+        validations=validations,
+        model_validation=_validation(averaged, of_token),
+        sentences=[f"The evidence in layer {index} is strong." for index in range(layers)],
+        model_sentence="Over the layers the evidence is weak.",
+        advice=[[] if each.supported else ["Capture more text."] for each in validations],
+    )
+
+
+def _validation(frame: pd.DataFrame, of_token: pd.Series) -> Validation:
+    named = frame.assign(token_str=frame["token_id"].map(of_token))
+    return validate(named.astype({"frequency": np.int64}), special_token_ids=set())
+
+
+def _run(tokens: int, layers: int) -> dict:
+    finished = datetime.datetime(2025, 11, 2, 9, 30, tzinfo=datetime.UTC)
+    return {
+        "run_id": "made_up-{web}-0123456789",
+        "model": "mistralai/Mixtral-8x7B-v0.1",
+        "dataset": "<b>web</b>",
+        "max_length": 512,
+        "dtype": "bfloat16",
+        "quantization": "none",
+        "attention_implementation": "sdpa",
+        "experts_implementation": "grouped_mm",
+        "batch_size": 8,
+        "device": "cpu",
+        "versions": json.dumps({"torch": "2.13.0"}),
+        "finished_at": pd.Timestamp(finished),
+        "capture_seconds": 31.4,
+        "samples": 12,
+        "tokens": tokens,
+        "dropped_tokens": 7,
+        "moe_layers": layers,
+        "events": tokens * layers,
+    }
