@@ -61,7 +61,7 @@ def docs(paths: Paths) -> Path:
     if not paths.database.exists():
         raise GatehouseError(f"there is no {paths.database} yet: run `gatehouse build` first")
     _dbt(paths, paths.database, "docs", "generate", "--static")
-    return paths.dbt_target / "static_index.html"
+    return paths.lineage_page
 
 
 def _finished_runs(paths: Paths) -> list[str]:

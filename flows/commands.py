@@ -98,21 +98,42 @@ def build(paths: Paths) -> str:
     return building.build(paths)
 
 
-def validate(selection: Selection, paths: Paths, output: Path | None = None) -> str:
-    """Write the validation report and return its text."""
+def validate(selection: Selection, paths: Paths, output: Path | None = None) -> tuple[str, bool]:
+    """Write the validation report; return its text, and whether its last verdict is SUPPORTED."""
     from flows import outputs
 
-    results = outputs.open_results(selection, paths)
+    results = outputs.open_results(selection, paths, every_layer=False)
     outputs.write_validation(results, output)
-    return results.report_text
+    return results.report_text, results.supported
+
+
+def sweep(
+    run_id: str | None, layer: int | None, paths: Paths, output: Path | None = None
+) -> tuple[str, bool]:
+    """Write the verdict at every pair of thresholds as CSV.
+
+    Args:
+        run_id: one run; None for all that the warehouse holds.
+        layer: index among the MoE layers; None for all.
+        paths: the warehouse.
+        output: the file to write.
+
+    Returns:
+        A table of runs and layers, and whether any of them is SUPPORTED somewhere.
+
+    Raises:
+        GatehouseError: there is no such run or layer.
+    """
+    from flows import sweeping
+
+    return sweeping.sweep(run_id, layer, paths, output)
 
 
 def plot(selection: Selection, paths: Paths, folder: Path | None = None) -> list[Path]:
     """Draw the figures into a folder and return their files."""
     from flows import outputs
 
-    drawn = outputs.write_figures(outputs.open_results(selection, paths), folder)
-    return [path for figures in drawn for path in figures.values()]
+    return list(outputs.write_figures(outputs.open_results(selection, paths), folder).values())
 
 
 def report(selection: Selection, paths: Paths, output: Path | None = None) -> Path:
@@ -120,7 +141,26 @@ def report(selection: Selection, paths: Paths, output: Path | None = None) -> Pa
     from flows import outputs
 
     results = outputs.open_results(selection, paths)
-    return outputs.write_page(results, outputs.write_figures(results), output)
+    return outputs.write_page(results, outputs.write_figures(results), paths, output)
+
+
+def compare(
+    run_ids: tuple[str, str],
+    frequency_threshold: int,
+    entropy_threshold: float,
+    paths: Paths,
+    output: Path | None = None,
+) -> Path:
+    """Write the HTML page that puts two runs side by side and return its file.
+
+    Raises:
+        GatehouseError: there are no such runs, or they are one.
+    """
+    from flows import comparing
+    from reports.assessment import Thresholds
+
+    thresholds = Thresholds(frequency_threshold, entropy_threshold)
+    return comparing.compare(run_ids, thresholds, paths, output)
 
 
 def sql(

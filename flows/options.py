@@ -116,6 +116,22 @@ ReportFile = Annotated[
         "--output", help="File of the report. Default: the run's results; printed either way."
     ),
 ]
+Sweep = Annotated[
+    bool,
+    typer.Option(
+        "--sweep",
+        help="Instead, the verdict at every pair of thresholds of every run and layer in the "
+        "warehouse; --run and --layer narrow it. A table, and all pairs as CSV.",
+    ),
+]
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="Exit with code 1 where the verdict is not SUPPORTED."),
+]
+Compare = Annotated[
+    tuple[str, str] | None,
+    typer.Option(metavar="RUN RUN", help="Instead, put these two runs side by side."),
+]
 FigureFolder = Annotated[
     Path | None,
     typer.Option("--output-dir", help="Folder of the figures. Default: the run's results."),

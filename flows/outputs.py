@@ -1,142 +1,216 @@
 """What a run leaves for people, in one folder; with `--layer all`, a folder a layer in it.
 
-results/RUN/routing_stats.parquet .csv · analysis_summary.txt · validation_report.txt
-results/RUN/figures/*.png · report.html          (all: results/RUN/layer-N/…)
+results/RUN/routing_stats.parquet .csv · analysis_summary.txt · validation_report.txt .json
+results/RUN/figures/*.png *.pdf · report.html      (all: results/RUN/layer-N/figures/…)
 """
 
+import os
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import duckdb
 import pandas as pd
 
-from flows.console import shown
+from flows.console import bar, shown
 from flows.request import Selection
 from reports import outputs, queries, tables
-from reports.analysis import Analysis
-from reports.hypothesis import Validation, report_text, validate
+from reports.analysis import Marts
+from reports.assessment import Assessment, RunAssessment, Thresholds, assess_run, assess_table
+from reports.findings import document, findings
+from reports.report_text import report_text
+from reports.run_page import Links, RunPage
+from reports.statistics import Blocks
 from warehouse.connect import connect
 from warehouse.paths import Paths
 
 
 @dataclass(frozen=True)
-class Section:
-    """One validated MoE layer; of a file there is no analysis of a run."""
+class RunResults:
+    """A run in the marts, every MoE layer of it assessed that was asked for."""
 
-    name: str
-    frame: pd.DataFrame
-    validation: Validation
-    analysis: Analysis | None = None
+    run: dict[str, Any]
+    marts: Marts
+    assessed: RunAssessment
 
 
 @dataclass(frozen=True)
 class Results:
-    """What was validated, and where it goes: `table` is the parquet file of the statistics."""
+    """What was assessed, and where it goes: `table` is the parquet file of the statistics.
+
+    `sections` are the layers asked for, or a file; `of_run` is None for a file.
+    """
 
     folder: Path
     table: Path
     statistics: pd.DataFrame
-    sections: list[Section]
+    sections: list[Assessment]
+    name: str
+    of_run: RunResults | None = None
+
+    @property
+    def model(self) -> Assessment | None:
+        """The average over the layers, where several were asked for."""
+        return self.of_run.assessed.model if self.of_run and len(self.sections) > 1 else None
+
+    @property
+    def supported(self) -> bool:
+        """Whether the last verdict of the report is SUPPORTED: the model's, or the only one."""
+        return (self.model or self.sections[-1]).validation.supported
 
     @property
     def report_text(self) -> str:
         """The validation report, one after another where there are several layers."""
-        return "\n".join(report_text(part.validation, [part.name]) for part in self.sections)
+        every = [*self.sections, *([self.model] if self.model else [])]
+        return "\n".join(report_text(each, [self.title(each)]) for each in every)
 
-    def subfolder(self, section: Section, folder: Path) -> Path:
-        """Return the folder that takes one layer's figures and page."""
-        if len(self.sections) == 1 or section.analysis is None:
-            return folder
-        return folder / f"layer-{section.analysis.layer}"
+    def title(self, section: Assessment) -> str:
+        """Return what a section is about."""
+        if section.layer is not None:
+            return f"{self.name}, MoE layer {section.layer}"
+        return f"{self.name}, average of all MoE layers" if self.of_run else self.name
+
+    def subfolder(self, section: Assessment, folder: Path) -> Path:
+        """Return the folder that takes one layer's figures."""
+        return folder if len(self.sections) == 1 else folder / f"layer-{section.layer}"
 
 
-def open_results(selection: Selection, paths: Paths, output: Path | None = None) -> Results:
-    """Read what the selection names, from the warehouse or a file, and validate it.
+def open_results(
+    selection: Selection, paths: Paths, output: Path | None = None, *, every_layer: bool = True
+) -> Results:
+    """Read what the selection names, from the warehouse or a file, and assess it.
 
     Args:
         selection: a run (the latest unless named) or a file, its layer, the thresholds.
         paths: the warehouse.
         output: a folder, or a .parquet file whose folder takes everything else.
+        every_layer: assess all layers of a run, as page and figures need it.
 
     Raises:
         GatehouseError: no such run, layer or file, or nothing in it that can be used.
     """
+    thresholds = Thresholds(selection.frequency_threshold, selection.entropy_threshold)
     if selection.input:
-        return _of_file(selection, selection.input)
+        return _of_file(selection.input, selection.layer, thresholds)
     with closing(connect(paths)) as connection:
         run_id = queries.resolve_run(connection, selection.run_id)
-        if selection.layer is None:
-            every_layer = map(int, queries.layers(connection, run_id)["moe_index"])
-            analyses = [queries.analysis(connection, run_id, layer) for layer in every_layer]
-            statistics = queries.routing_statistics(connection, run_id, None)
-        else:
-            analyses = [queries.analysis(connection, run_id, selection.layer)]
-            statistics = analyses[0].frame
-    sections = [
-        Section(
-            each.name, each.frame, _validate(each.frame, selection, each.special_token_ids), each
-        )
-        for each in analyses
-    ]
+        statistics = queries.routing_statistics(connection, run_id, selection.layer)
+        alone = None if every_layer or selection.layer is None else [selection.layer]
+        of_run = assess(connection, run_id, thresholds, alone)
+    sections = [each for each in of_run.assessed.layers if selection.layer in (None, each.layer)]
     target = output or paths.results(run_id)
     if target.suffix == ".parquet":
-        return Results(target.parent, target, statistics, sections)
-    return Results(target, target / "routing_stats.parquet", statistics, sections)
+        return Results(target.parent, target, statistics, sections, run_id, of_run)
+    table = target / "routing_stats.parquet"
+    return Results(target, table, statistics, sections, run_id, of_run)
+
+
+def assess(
+    connection: duckdb.DuckDBPyConnection,
+    run_id: str,
+    thresholds: Thresholds,
+    chosen: list[int] | None = None,
+) -> RunResults:
+    """Read a run from the marts and assess its chosen MoE layers, or all."""
+
+    marts = queries.marts(connection, run_id)
+    total = len(marts.layers) if chosen is None else len(chosen)
+    with bar("assessing MoE layers", total) as moved:
+        read = 0
+
+        def blocks_of(layer: int) -> Blocks:
+            nonlocal read
+            moved(read)
+            read += 1
+            rows = queries.block_routing(connection, run_id, layer)
+            return Blocks.of_rows(*(rows[name] for name in rows.columns))
+
+        assessed = assess_run(marts, blocks_of, thresholds, chosen)
+    return RunResults(queries.run_summary(connection, run_id), marts, assessed)
 
 
 def write_tables(results: Results) -> list[Path]:
     """Write routing_stats .parquet and .csv, and analysis_summary.txt."""
     written = [*tables.write_statistics(results.statistics, results.table)]
-    if analysis := results.sections[0].analysis:
-        written.append(outputs.write_summary(analysis, results.folder))
+    if of_run := results.of_run:
+        written.append(
+            outputs.write_summary(
+                of_run.run, of_run.marts.layers, results.sections[0], results.folder
+            )
+        )
     return written
 
 
 def write_validation(results: Results, output: Path | None = None) -> list[Path]:
-    """Write validation_report.txt; of a file only where `output` says."""
-    if output is None and results.sections[0].analysis is None:
+    """Write validation_report.txt and validation.json; of a file only where `output` says."""
+    if output is None and results.of_run is None:
         return []
-    return [outputs.write_validation(results.report_text, output or results.folder)]
+    source = results.of_run.run if results.of_run else {"file": str(results.table)}
+    content = document(results.sections, results.model, source)
+    return outputs.write_validation(results.report_text, content, output or results.folder)
 
 
-def write_figures(results: Results, folder: Path | None = None) -> list[dict[str, Path]]:
-    """Draw every section's figures, into `folder` where one is given; return name -> file."""
-    return [
-        outputs.write_figures(
-            section.frame,
-            section.validation,
-            section.name,
-            results.subfolder(section, folder)
-            if folder
-            else results.subfolder(section, results.folder) / "figures",
+def write_figures(results: Results, folder: Path | None = None) -> dict[str, Path]:
+    """Draw the run's figures and every section's; return name -> PNG of those in one folder.
+
+    Args:
+        results: what was assessed.
+        folder: takes the figures; default: `figures` in the results.
+    """
+    drawn: dict[str, Path] = {}
+    for section in results.sections:
+        place = results.subfolder(section, folder or results.folder)
+        target = place if folder else place / "figures"
+        drawn = outputs.write_figures(section, results.title(section), target)
+    if of_run := results.of_run:
+        drawn |= outputs.write_run_figures(
+            of_run.run,
+            of_run.marts,
+            findings(of_run.assessed),
+            folder or results.folder / "figures",
         )
-        for section in results.sections
-    ]
+    return drawn
 
 
 def write_page(
-    results: Results, figures: list[dict[str, Path]], output: Path | None = None
+    results: Results, figures: dict[str, Path], paths: Paths, output: Path | None = None
 ) -> Path:
-    """Write the HTML page of every section of a run from its figures; return the first."""
-    pages = []
-    for section, drawn in zip(results.sections, figures, strict=True):
-        assert section.analysis is not None, "a page needs a run"
-        target = results.subfolder(section, results.folder)
-        if output:
-            several = len(results.sections) > 1
-            stem = f"{output.stem}-layer-{section.analysis.layer}" if several else output.stem
-            target = output.with_name(f"{stem}.html")
-        pages.append(outputs.write_page(section.analysis, section.validation, drawn, target))
-    return pages[0]
+    """Write the HTML page of a run, which shows every layer; return its file."""
+    assert results.of_run is not None, "a page needs a run"
+    target = output or results.folder / "report.html"
+    lineage = paths.lineage_page
+    links = Links(
+        lineage=os.path.relpath(lineage, target.parent) if lineage.exists() else None,
+        figures={stem: os.path.relpath(path, target.parent) for stem, path in figures.items()},
+        layer=results.sections[0].layer or 0,
+    )
+    return outputs.write_page(page_of(results.of_run), links, target)
+
+
+def page_of(of_run: RunResults) -> RunPage:
+    """Return a run as its page takes it."""
+    layers, model = of_run.assessed.layers, of_run.assessed.model
+    tokens = pd.concat([each.frame for each in layers], ignore_index=True)
+    return RunPage(
+        run=of_run.run,
+        marts=replace(of_run.marts, tokens=tokens),
+        findings=findings(of_run.assessed),
+        validations=[each.validation for each in layers],
+        model_validation=model.validation,
+        sentences=[each.strength for each in layers],
+        model_sentence=model.strength,
+        advice=[list(each.advice) for each in layers],
+    )
 
 
 def markdown(results: Results, page: Path) -> str:
     """Return the verdict as Markdown, for Prefect's artifact."""
     lines = []
     for section in results.sections:
-        lines += [f"# {section.name}: {section.validation.verdict}", ""]
+        lines += [f"# {results.title(section)}: {section.validation.verdict}", ""]
         lines += [f"- {criterion.found}" for criterion in section.validation.criteria]
-        lines.append("")
+        lines += ["", section.strength, ""]
     return "\n".join([*lines, f"Report: `{page}`"])
 
 
@@ -145,20 +219,7 @@ def closing_text(results: Results, page: Path) -> str:
     return f"{results.report_text}\nReport: {shown(page)}"
 
 
-def _of_file(selection: Selection, path: Path) -> Results:
-    table = tables.read_statistics(path, selection.layer)
-    name = path.name if table.layer is None else f"{path.name}, MoE layer {table.layer}"
-    validation = _validate(table.frame, selection, None, table.excluded_rows)
-    return Results(path.parent, path, table.frame, [Section(name, table.frame, validation)])
-
-
-def _validate(
-    frame: pd.DataFrame, selection: Selection, special: set[int] | None, excluded: int = 0
-) -> Validation:
-    return validate(
-        frame,
-        frequency_threshold=selection.frequency_threshold,
-        entropy_threshold=selection.entropy_threshold,
-        excluded_rows=excluded,
-        special_token_ids=special,
-    )
+def _of_file(path: Path, layer: int | None, thresholds: Thresholds) -> Results:
+    table = tables.read_statistics(path, layer)
+    section = assess_table(table.frame, thresholds, table.layer, table.excluded_rows)
+    return Results(path.parent, path, table.frame, [section], path.name)

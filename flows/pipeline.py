@@ -47,15 +47,15 @@ def validate_task(results: outputs.Results) -> list[Path]:
 
 
 @task(name="draw figures", cache_policy=NO_CACHE)
-def figures_task(results: outputs.Results) -> list[dict[str, Path]]:
+def figures_task(results: outputs.Results) -> dict[str, Path]:
     """Draw the figures."""
     return outputs.write_figures(results)
 
 
 @task(name="write report", cache_policy=NO_CACHE)
-def report_task(results: outputs.Results, figures: list[dict[str, Path]]) -> Path:
+def report_task(results: outputs.Results, figures: dict[str, Path], paths: Paths) -> Path:
     """Write the HTML report and leave the verdict as an artifact."""
-    page = outputs.write_page(results, figures)
+    page = outputs.write_page(results, figures, paths)
     create_markdown_artifact(outputs.markdown(results, page), key="gatehouse-verdict")
     return page
 
@@ -138,7 +138,7 @@ def pipeline(
     )
     results = outputs.open_results(selection, paths, output)
     validate_task(results)
-    page = report_task(results, figures_task(results))
+    page = report_task(results, figures_task(results), paths)
     return outputs.closing_text(results, page)
 
 

@@ -2,91 +2,127 @@
 
 results/RUN/routing_stats.parquet, routing_stats.csv     tables.write_statistics
 results/RUN/analysis_summary.txt                         write_summary
-results/RUN/validation_report.txt                        write_validation
-results/RUN/figures/frequency_vs_entropy.png …           write_figures
+results/RUN/validation_report.txt, validation.json       write_validation
+results/RUN/figures/frequency_vs_entropy.png, .pdf …     write_figures, write_run_figures
 results/RUN/report.html                                  write_page
 """
 
-import io
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from reports.analysis import Analysis
-from reports.hypothesis import Validation
+from reports.analysis import Findings, Marts
+from reports.assessment import Assessment
+from reports.run_page import Links, RunPage
 from reports.summary import summary_text
-from reports.tables import usable_rows
 from warehouse.lake import write_atomically
 
-PRINT_DPI = 300
-PAGE_WIDTH = 1300
-"""Pixels: the page's figures are reduced to this width, a little over its widest column."""
 
-
-def write_summary(analysis: Analysis, target: Path) -> Path:
+def write_summary(
+    run: dict[str, Any], layers: pd.DataFrame, section: Assessment, target: Path
+) -> Path:
     """Write `analysis_summary.txt`; `target` is a folder, or the file's own name (.txt)."""
-    return _write_text(_named(target, "analysis_summary.txt"), summary_text(analysis))
+    text = summary_text(run, layers, section.frame, section.layer or 0)
+    return _write_text(_named(target, "analysis_summary.txt"), text)
 
 
-def write_validation(text: str, target: Path) -> Path:
-    """Write `validation_report.txt`; `target` is a folder, or the file's own name (.txt)."""
-    return _write_text(_named(target, "validation_report.txt"), text)
-
-
-def write_figures(
-    frame: pd.DataFrame, validation: Validation, run: str, folder: Path
-) -> dict[str, Path]:
-    """Draw the four figures into `folder` as PNG of 300 DPI; return stem -> path.
+def write_validation(text: str, document: str, target: Path) -> list[Path]:
+    """Write `validation_report.txt` and, for machines, `validation.json`.
 
     Args:
-        frame: the per-token statistics that were validated.
-        validation: of the same table.
+        text: the report.
+        document: the same as JSON (`reports.findings.document`).
+        target: a folder, or the report's own name (.txt), beside which lies a .json.
+    """
+    report = _named(target, "validation_report.txt")
+    beside = "validation.json" if report.name == "validation_report.txt" else f"{report.stem}.json"
+    return [_write_text(report, text), _write_text(report.with_name(beside), document)]
+
+
+def write_figures(section: Assessment, run: str, folder: Path) -> dict[str, Path]:
+    """Draw the four figures of a layer into `folder`; return stem -> PNG.
+
+    Args:
+        section: what was assessed.
         run: names the run and the layer, or the file, in the figures' captions.
         folder: made if it is missing.
     """
     # matplotlib takes a second to import: only those who draw pay for it
     from reports.figures import FIGURES
 
-    usable, _ = usable_rows(frame)
-    paths = {stem: folder / f"{stem}.png" for stem in FIGURES}
-    for stem, draw in FIGURES.items():
-        write_atomically(paths[stem], partial(_save, draw(usable, validation, run)))
-    return paths
+    bootstrap = section.evidence.bootstrap
+    rho = bootstrap.spearman if bootstrap else None
+    interval = (rho.low, rho.high) if rho else None
+    return {
+        stem: _save(draw(section.frame, section.validation, run, interval=interval), folder, stem)
+        for stem, draw in FIGURES.items()
+    }
 
 
-def write_page(
-    analysis: Analysis, validation: Validation, figures: dict[str, Path], target: Path
-) -> Path:
+def write_run_figures(
+    run: dict[str, Any], marts: Marts, findings: Findings, folder: Path
+) -> dict[str, Path]:
+    """Draw the figures of a whole run into `folder`; return stem -> PNG.
+
+    Args:
+        run: the row of `dim_run`.
+        marts: the run's frames.
+        findings: what the statistics say of it.
+        folder: made if it is missing.
+    """
+    from reports.run_figures import RUN_FIGURES
+
+    return {
+        stem: _save(draw(run, marts, findings), folder, stem) for stem, draw in RUN_FIGURES.items()
+    }
+
+
+def write_page(page: RunPage, links: Links, target: Path) -> Path:
     """Write `report.html`; `target` is a folder, or the file's own name (.html).
 
     Args:
-        analysis: what was run.
-        validation: of the analysis' own frame.
-        figures: what `write_figures` returned for it.
+        page: a run and what was found of it.
+        links: where the page leads, relative to it.
         target: where to write.
     """
     from reports.page import render
 
-    images = {stem: reduced(path) for stem, path in figures.items()}
-    return _write_text(_named(target, "report.html"), render(analysis, validation, images))
+    return _write_text(_named(target, "report.html"), render(page, links))
 
 
-def reduced(path: Path) -> bytes:
-    """Return the PNG file's image as PNG of at most PAGE_WIDTH pixels in width."""
-    from PIL import Image
+def write_comparison(left: RunPage, right: RunPage, overlap: pd.DataFrame, target: Path) -> Path:
+    """Write the page that puts two runs side by side.
 
-    with Image.open(path) as file:
-        image = file.convert("RGB")
-        image.thumbnail((PAGE_WIDTH, 10 * PAGE_WIDTH), Image.Resampling.LANCZOS)
-        content = io.BytesIO()
-        image.save(content, format="PNG")
-    return content.getvalue()
+    Args:
+        left: one run.
+        right: the other.
+        overlap: their agreement on shared text, a row per MoE layer (`queries.run_overlap`).
+        target: the file to write.
+    """
+    from reports.compare_page import render_comparison
+
+    return _write_text(target, render_comparison(left, right, None if overlap.empty else overlap))
 
 
-def _save(figure: Any, path: Path) -> None:
-    figure.savefig(path, format="png", dpi=PRINT_DPI)
+def _save(figure: Any, folder: Path, stem: str) -> Path:
+    """Write the figure as PNG for screens and as PDF for print; return the PNG."""
+    png = folder / f"{stem}.png"
+    # a PDF without its date is the same file every time
+    for path, metadata in ((png, {}), (png.with_suffix(".pdf"), {"CreationDate": None})):
+        write_atomically(path, partial(_draw, figure, path.suffix[1:], metadata))
+    return png
+
+
+def _draw(figure: Any, kind: str, metadata: dict[str, None], path: Path) -> None:
+    import matplotlib
+
+    from reports.style import PRINT_DPI, RC
+
+    # the kind of fonts in a file, and the number of ticks, follow the settings at its saving
+    with matplotlib.rc_context(RC):
+        figure.savefig(path, format=kind, dpi=PRINT_DPI, metadata=metadata)
 
 
 def _named(target: Path, name: str) -> Path:

@@ -1,32 +1,43 @@
 """The plain-text summary of a run: what was captured, every MoE layer, the top tokens."""
 
 import json
+from typing import Any
 
 import pandas as pd
 
-from reports.analysis import Analysis
-from reports.hypothesis import RULE, heading
+from reports.report_text import RULE, heading
 
 TOP_TOKENS = 10
 
 
-def summary_text(analysis: Analysis) -> str:
-    """Return `analysis_summary.txt`."""
-    facts = run_facts(analysis)
+def summary_text(run: dict[str, Any], layers: pd.DataFrame, frame: pd.DataFrame, layer: int) -> str:
+    """Return `analysis_summary.txt`.
+
+    Args:
+        run: the row of `dim_run`.
+        layers: one row per MoE layer (`queries.layers`).
+        frame: the per-token statistics of one of them, the most frequent token first.
+        layer: its index among the MoE layers.
+    """
+    facts = run_facts(run, layers)
     blocks = [
         heading("Routing analysis summary"),
         [f"{name + ':':<18}{value}" for name, value in facts.items()],
         ["Per MoE layer (entropy in nats; normalised = mean entropy / ln experts)", RULE],
-        [_layer_table(analysis.layers)],
-        [f"Top {TOP_TOKENS} tokens, MoE layer {analysis.layer}", RULE],
-        [_token_table(analysis.frame.head(TOP_TOKENS))],
+        [_layer_table(layers)],
+        [f"Top {TOP_TOKENS} tokens, MoE layer {layer}", RULE],
+        [_token_table(frame.head(TOP_TOKENS))],
     ]
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 
-def run_facts(analysis: Analysis) -> dict[str, str]:
-    """Return what was run, by name, as text for a reader."""
-    run, layers = analysis.run, analysis.layers
+def run_facts(run: dict[str, Any], layers: pd.DataFrame) -> dict[str, str]:
+    """Return what was run, by name, as text for a reader.
+
+    Args:
+        run: the row of `dim_run`.
+        layers: one row per MoE layer, with num_experts, top_k and scoring.
+    """
     tokens, dropped = run["tokens"], run["dropped_tokens"]
     share = dropped / (tokens + dropped) if tokens + dropped else 0.0
     return {

@@ -77,11 +77,8 @@ def test_every_command_of_the_table_runs(prefect_server, home, tmp_path, monkeyp
     assert "NOT SUPPORTED" in (folder / "validation_report.txt").read_text(encoding="utf-8")
     assert (folder / "analysis_summary.txt").exists() and (folder / "report.html").exists()
     drawn = {path.name for path in (tmp_path / "figures" / "routing_analysis").iterdir()}
-    assert drawn == {
-        "frequency_vs_entropy.png",
-        "entropy_distribution.png",
-        "routing_consistency.png",
-        "fastpath_coverage.png",
-    }
+    four = ("frequency_vs_entropy", "entropy_distribution", "routing_consistency")
+    stems = (*four, "fastpath_coverage")
+    assert drawn == {f"{stem}.{kind}" for stem in stems for kind in ("png", "pdf")}
     assert list((folder / "checkpoints" / "lake" / "events").rglob("shard-00000.parquet"))
     assert list((tmp_path / "data" / "processed").rglob("validation.parquet"))

@@ -48,6 +48,25 @@ class Paths:
         """dbt's artifacts, the static documentation page among them."""
         return self.root / "dbt"
 
+    @property
+    def lineage_page(self) -> Path:
+        """The page of every model, column and its lineage, once `gatehouse docs` has written it."""
+        return self.dbt_target / "static_index.html"
+
+    @property
+    def sweep(self) -> Path:
+        """The verdict of every run, layer and pair of thresholds."""
+        return self.root / "results" / "sweep.csv"
+
+    def comparison(self, run_id: str, other_run_id: str) -> Path:
+        """The page of two runs side by side.
+
+        Raises:
+            GatehouseError: a name is not a run id.
+        """
+        name = f"{checked_run_id(run_id)}-and-{checked_run_id(other_run_id)}.html"
+        return self.root / "results" / name
+
     def results(self, run_id: str) -> Path:
         """Tables, figures and the report of one run.
 

@@ -130,3 +130,29 @@ def test_dropped_and_skipped_tokens_have_weight_0(ask):
         "zaya",
     )
     assert skipped == [(4, 5)]
+
+
+@pytest.mark.parametrize("family", MODELS.values(), ids=MODELS)
+def test_every_family_is_assessed_drawn_and_shown(built, family, tmp_path):
+    """Hash layers have no spread of entropy, top-1 models no pairs, stacks none between them."""
+    from flows.outputs import assess, page_of
+    from reports import outputs
+    from reports.assessment import Thresholds
+    from reports.findings import document, findings
+    from reports.report_text import report_text
+    from reports.run_figures import RUN_FIGURES
+    from reports.run_page import Links
+    from warehouse.connect import connect
+
+    with connect(Paths(built[1].parent)) as connection:
+        of_run = assess(connection, built[0][family], Thresholds(3, 1.0))
+    for each in (*of_run.assessed.layers, of_run.assessed.model):
+        text = report_text(each)
+        assert "nan" not in text.lower() and "None" not in text
+        assert each.evidence.bootstrap is not None
+    assert "NaN" not in document(of_run.assessed.layers, of_run.assessed.model, of_run.run)
+    drawn = findings(of_run.assessed)
+    for draw in RUN_FIGURES.values():
+        assert draw(of_run.run, of_run.marts, drawn).axes
+    page = outputs.write_page(page_of(of_run), Links(), tmp_path)
+    assert built[0][family] in page.read_text(encoding="utf-8")

@@ -156,10 +156,10 @@ def test_sql_writes_results_and_runs_examples(run, captured, tmp_path):
 def test_validate_plot_and_report_on_a_run(run, captured):
     code, out, _ = run("validate", "--home", captured, "--layer", 1)
     assert code == 0 and "VAR Hypothesis Validation" in out and "MoE layer 1" in out
-    results = next((captured / "results").iterdir())
+    (results,) = (path for path in (captured / "results").iterdir() if path.is_dir())
     assert (results / "validation_report.txt").read_text() == out
     code, out, _ = run("plot", "--home", captured, "--layer", 2)
-    assert code == 0 and len(out.splitlines()) == 4
+    assert code == 0 and len(out.splitlines()) == 4 + 10
     assert all(Path(line).read_bytes().startswith(b"\x89PNG") for line in out.splitlines())
     code, out, _ = run("report", "--home", captured)
     page = Path(out.strip())

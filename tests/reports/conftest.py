@@ -3,14 +3,15 @@
 import datetime
 import json
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import duckdb
 import numpy as np
 import pandas as pd
 import pytest
 
-from reports.analysis import Analysis
 from reports.statistics import ENTROPY_THRESHOLDS, FREQUENCY_THRESHOLDS
+from tests.reports.browsing import address, browser, run_page, tab  # noqa: F401
 from warehouse.connect import connect
 from warehouse.paths import Paths
 
@@ -82,12 +83,12 @@ def connection(warehouse_paths: Paths) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 @pytest.fixture
-def analysis(frame: pd.DataFrame) -> Analysis:
+def analysis(frame: pd.DataFrame) -> SimpleNamespace:
+    """The run's row, its layers, and the statistics of its first MoE layer."""
     tables = marts(RUN, 2)
     routed = tables["fct_layer_routing"].drop(columns=["moe_index", "num_experts"])
     layers = tables["dim_layer"].merge(routed, on=["run_id", "layer"])
-    run = tables["dim_run"].iloc[0].to_dict()
-    return Analysis(run, layers, frame, 0, {0, 1})
+    return SimpleNamespace(run=tables["dim_run"].iloc[0].to_dict(), layers=layers, frame=frame)
 
 
 @pytest.fixture(scope="session")
@@ -179,6 +180,10 @@ def _layer_routing(run_id: str, block: int, frame: pd.DataFrame) -> dict:
         "mean_confidence": 0.6,
         "std_confidence": 0.1,
         "routing_consistency": 0.7,
+        "max_load_ratio": 1.5,
+        "load_variation": 0.3,
+        "jain_index": 0.9,
+        "dead_experts": 0,
     }
 
 

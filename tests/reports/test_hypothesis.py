@@ -6,9 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from reports.assessment import Assessment
 from reports.criteria import RHO
-from reports.hypothesis import report_text, validate
-from reports.statistics import Correlation
+from reports.evidence import Evidence
+from reports.hypothesis import Validation, validate
+from reports.report_text import report_text
+from reports.statistics import Correlation, fit_zipf
 from warehouse.errors import GatehouseError
 
 EXPECTED_OUTPUT = """\
@@ -58,6 +61,15 @@ MEASURED = (
 """The block's numbers that a report measures; all others are fixed. Longer ones come first."""
 
 
+NO_EVIDENCE = Evidence(None, None, [], None)
+
+
+def text_of(validation: Validation, title: tuple[str, ...] = ()) -> str:
+    """The report on a verdict with nothing beside it."""
+    zipf = fit_zipf(np.ones(2))
+    return report_text(Assessment(None, pd.DataFrame(), validation, NO_EVIDENCE, zipf, ()), title)
+
+
 def pattern(line: str) -> str:
     """The specification's line as a pattern that takes any number for a measured one."""
     text = re.escape(line)
@@ -70,13 +82,13 @@ def test_the_report_has_the_specifications_lines_in_order(make_frame):
     frame = make_frame(2000)
     validation = validate(frame)
     assert validation.supported
-    lines = iter(report_text(validation).splitlines())
+    lines = iter(text_of(validation).splitlines())
     for expected in EXPECTED_OUTPUT.splitlines():
         assert any(re.fullmatch(pattern(expected), line) for line in lines), expected
 
 
 def test_the_reports_numbers_are_those_of_the_table(frame):
-    text = report_text(validate(frame, frequency_threshold=20, entropy_threshold=0.75))
+    text = text_of(validate(frame, frequency_threshold=20, entropy_threshold=0.75))
     frequency, entropy = frame["frequency"], frame["mean_entropy"]
     eligible = frame[(frequency > 20) & (entropy < 0.75)]
     assert f"Mean entropy: {entropy.mean():.4f}" in text
@@ -90,14 +102,14 @@ def test_the_reports_numbers_are_those_of_the_table(frame):
 
 
 def test_title_lines_and_sizes_stand_under_the_heading(frame):
-    lines = report_text(validate(frame), ["Run: demo", "MoE layer: 2"]).splitlines()
+    lines = text_of(validate(frame), ("Run: demo", "MoE layer: 2")).splitlines()
     assert lines[4:6] == ["Run: demo", "MoE layer: 2"]
     assert lines[6] == f"Tokens: 400 distinct, {frame['frequency'].sum():,} occurrences"
 
 
 def test_each_failed_criterion_has_one_line(make_frame):
     validation = validate(make_frame(low_entropy=False), frequency_threshold=10**6)
-    text = report_text(validation)
+    text = text_of(validation)
     summary = text.split("Validation Summary")[1].split("Grades")[0]
     assert "✗ VAR Hypothesis NOT SUPPORTED" in summary
     assert "SUPPORTED\n  - Low-entropy tokens: " in summary
@@ -118,7 +130,7 @@ def test_all_three_criteria_are_needed(frame):
 def test_constants_give_undefined_never_nan(frame, constant):
     frame[constant] = 1 if constant == "frequency" else 0.3
     validation = validate(frame)
-    text = report_text(validation)
+    text = text_of(validation)
     assert "nan" not in text.lower()
     assert "None" not in text
     assert f"Spearman {RHO}: undefined: all" in text
@@ -132,7 +144,7 @@ def test_a_correlation_without_pearson_says_why(frame, monkeypatch):
     found = Correlation(-0.5, 1e-9, -9.0, None)
     monkeypatch.setattr("reports.statistics.frequency_entropy", lambda *_: found)
     line = "Pearson r of ln(frequency + 1): undefined: the spread is below floating-point precision"
-    assert line in report_text(validate(frame))
+    assert line in text_of(validate(frame))
 
 
 def test_impossible_rows_change_nothing_but_their_count(frame):
@@ -141,7 +153,7 @@ def test_impossible_rows_change_nothing_but_their_count(frame):
     found = validate(pd.concat([broken, frame]), excluded_rows=4)
     clean = validate(frame)
     assert found.excluded_rows == 7
-    assert "Excluded rows: 7" in report_text(found)
+    assert "Excluded rows: 7" in text_of(found)
     for measure in ("tokens", "zipf", "correlation", "entropy", "consistency", "fast_path"):
         assert getattr(found, measure) == getattr(clean, measure)
 
@@ -162,7 +174,7 @@ def test_special_tokens_are_counted_by_id_or_by_shape(frame):
     by_shape = validate(frame.assign(token_str=frame["token_str"].replace("<s>", "[CLS]")))
     assert (by_id.special.tokens, by_id.special.recognised_by) == (1, "the tokenizer")
     assert by_id.special.occurrence_share == pytest.approx(share)
-    assert f"Special tokens: 1 by the tokenizer, {share:.1%} of occurrences" in report_text(by_id)
+    assert f"Special tokens: 1 by the tokenizer, {share:.1%} of occurrences" in text_of(by_id)
     assert by_shape.special.tokens == 1
-    assert "by the shape of token_str" in report_text(by_shape)
+    assert "by the shape of token_str" in text_of(by_shape)
     assert validate(frame, special_token_ids=set()).special.tokens == 0

@@ -65,31 +65,23 @@ def test_routing_statistics_of_all_layers(connection, run_ids, make_frame):
 
 
 def test_an_unknown_layer_is_refused_with_the_layers_there_are(connection, run_ids):
-    for ask in (queries.routing_statistics, queries.coverage_grid, queries.analysis):
-        with pytest.raises(GatehouseError, match="no MoE layer 3: this run has 0, 1"):
-            ask(connection, run_ids[1], 3)
+    with pytest.raises(GatehouseError, match="no MoE layer 3: this run has 0, 1"):
+        queries.routing_statistics(connection, run_ids[1], 3)
 
 
-def test_special_token_ids_are_the_tokenizers(connection, run_ids, make_frame):
-    frame = make_frame(60, 1)
-    expected = set(frame.loc[frame["token_str"] == "<s>", "token_id"])
-    assert queries.special_token_ids(connection, run_ids[1]) == expected
-
-
-def test_coverage_grid_equals_the_statistics_of_the_same_layer(connection, run_ids, make_frame):
-    grid = queries.coverage_grid(connection, run_ids[1], 1)
-    table = grid.pivot(index="frequency_threshold", columns="entropy_threshold", values="coverage")
+def test_the_sweep_has_every_pair_of_thresholds_of_every_run(connection, run_ids, make_frame):
+    grid = queries.sweep(connection, None)
+    assert list(grid["run_id"].drop_duplicates()) == list(run_ids)
+    assert len(grid) == 2 * 2 * 81
+    one = queries.sweep(connection, run_ids[1])
+    rows = one[one["moe_index"] == 1]
+    table = rows.pivot(index="frequency_threshold", columns="entropy_threshold", values="coverage")
     frame = make_frame(60, 2)
     assert table.to_numpy() == pytest.approx(
         statistics.coverage_grid(frame["frequency"], frame["mean_entropy"])
     )
-
-
-def test_an_analysis_holds_one_layer_of_one_run(connection, run_ids, make_frame):
-    analysis = queries.analysis(connection, run_ids[1], 1)
-    assert analysis.name == f"{run_ids[1]}, MoE layer 1"
-    assert len(analysis.layers) == 2
-    pd.testing.assert_frame_equal(analysis.frame, make_frame(60, 2), check_dtype=False)
+    for most, share in zip(rows["entropy_threshold"], rows["low_entropy_share"]):
+        assert share == pytest.approx((frame["mean_entropy"] < most).mean())
 
 
 def test_a_warehouse_without_marts_or_runs_says_the_way_out(tmp_path):

@@ -1,12 +1,11 @@
-"""The only SQL in reports: one function per need, over the marts that dbt builds."""
+"""Runs and the per-token statistics of their layers."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
 import pandas as pd
 
-from reports.analysis import Analysis
+from reports.queries.session import frame_of, in_utc, relation_of
 from warehouse.errors import GatehouseError
 
 
@@ -16,7 +15,7 @@ def finished_runs(connection: duckdb.DuckDBPyConnection) -> list[str]:
     Raises:
         GatehouseError: the marts are not built.
     """
-    frame = _frame(connection, "select run_id from dim_run order by finished_at, run_id", [])
+    frame = frame_of(connection, "select run_id from dim_run order by finished_at, run_id", [])
     return frame["run_id"].to_list()
 
 
@@ -36,32 +35,17 @@ def resolve_run(connection: duckdb.DuckDBPyConnection, run_id: str | None) -> st
     return run_id
 
 
-def analysis(connection: duckdb.DuckDBPyConnection, run_id: str, layer: int) -> Analysis:
-    """Return all that the reports on one MoE layer of a run need.
-
-    Raises:
-        GatehouseError: there is no such run, or it has no such MoE layer.
-    """
-    return Analysis(
-        run=run_summary(connection, run_id),
-        layers=layers(connection, run_id),
-        frame=routing_statistics(connection, run_id, layer),
-        layer=layer,
-        special_token_ids=special_token_ids(connection, run_id),
-    )
-
-
 def run_summary(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, Any]:
     """Return the run's row of `dim_run`, timestamps in UTC.
 
     Raises:
         GatehouseError: there is no such run.
     """
-    relation = _relation(connection, "select * from dim_run where run_id = $1", [run_id])
+    relation = relation_of(connection, "select * from dim_run where run_id = $1", [run_id])
     rows = relation.to_arrow_table().to_pylist()
     if not rows:
         raise GatehouseError(f"no finished run {run_id!r}: `gatehouse status` lists the runs")
-    return {name: _in_utc(value) for name, value in rows[0].items()}
+    return {name: in_utc(value) for name, value in rows[0].items()}
 
 
 def layers(connection: duckdb.DuckDBPyConnection, run_id: str) -> pd.DataFrame:
@@ -87,14 +71,18 @@ def layers(connection: duckdb.DuckDBPyConnection, run_id: str) -> pd.DataFrame:
             routing.normalised_entropy,
             routing.mean_confidence,
             routing.std_confidence,
-            routing.routing_consistency
+            routing.routing_consistency,
+            routing.max_load_ratio,
+            routing.load_variation,
+            routing.jain_index,
+            routing.dead_experts
         from dim_layer
         inner join fct_layer_routing as routing
             on dim_layer.run_id = routing.run_id and dim_layer.layer = routing.layer
         where dim_layer.run_id = $1
         order by dim_layer.moe_index
     """
-    return _frame(connection, query, [run_id])
+    return frame_of(connection, query, [run_id])
 
 
 def routing_statistics(
@@ -110,7 +98,7 @@ def routing_statistics(
     Raises:
         GatehouseError: the run has no such MoE layer.
     """
-    _check_layer(connection, run_id, layer)
+    check_layer(connection, run_id, layer)
     query = """
         select
             moe_index as layer,
@@ -129,70 +117,21 @@ def routing_statistics(
         where run_id = $1 and ($2 is null or moe_index = $2)
         order by moe_index, frequency desc, token_id
     """
-    frame = _frame(connection, query, [run_id, layer])
+    frame = frame_of(connection, query, [run_id, layer])
     return frame if layer is None else frame.drop(columns="layer")
 
 
-def special_token_ids(connection: duckdb.DuckDBPyConnection, run_id: str) -> set[int]:
-    """Return the ids of the tokenizer's special tokens."""
-    query = "select token_id from dim_token where run_id = $1 and is_special"
-    return {int(token_id) for token_id in _frame(connection, query, [run_id])["token_id"]}
-
-
-def coverage_grid(connection: duckdb.DuckDBPyConnection, run_id: str, layer: int) -> pd.DataFrame:
-    """Return fast-path coverage per pair of thresholds (occurrences, nats).
-
-    Args:
-        connection: a session over the marts.
-        run_id: a finished run.
-        layer: index among the MoE layers.
+def check_layer(connection: duckdb.DuckDBPyConnection, run_id: str, layer: int | None) -> None:
+    """Refuse a run or a MoE layer that is not there.
 
     Raises:
-        GatehouseError: the run has no such MoE layer.
+        GatehouseError: there is no such run, or it has no such MoE layer.
     """
-    _check_layer(connection, run_id, layer)
-    query = """
-        select
-            frequency_threshold,
-            entropy_threshold,
-            eligible_tokens,
-            token_types,
-            covered_occurrences,
-            occurrences,
-            coverage
-        from fct_fast_path_coverage
-        where run_id = $1 and moe_index = $2
-        order by frequency_threshold, entropy_threshold
-    """
-    return _frame(connection, query, [run_id, layer])
-
-
-def _check_layer(connection: duckdb.DuckDBPyConnection, run_id: str, layer: int | None) -> None:
     query = "select moe_index from dim_layer where run_id = $1 order by moe_index"
-    known = [int(index) for index in _frame(connection, query, [run_id])["moe_index"]]
+    known = [int(index) for index in frame_of(connection, query, [run_id])["moe_index"]]
     if not known:
         raise GatehouseError(f"no finished run {run_id!r}: `gatehouse status` lists the runs")
     if layer is not None and layer not in known:
         raise GatehouseError(
             f"there is no MoE layer {layer}: this run has {', '.join(map(str, known))}"
         )
-
-
-def _frame(connection: duckdb.DuckDBPyConnection, query: str, values: list[Any]) -> pd.DataFrame:
-    return _relation(connection, query, values).to_arrow_table().to_pandas()
-
-
-def _relation(
-    connection: duckdb.DuckDBPyConnection, query: str, values: list[Any]
-) -> duckdb.DuckDBPyRelation:
-    try:
-        return connection.sql(query, params=values)
-    except (duckdb.CatalogException, duckdb.BinderException) as error:
-        reason = str(error).splitlines()[0]
-        raise GatehouseError(
-            f"the marts are not of this Gatehouse ({reason}): run `gatehouse build`"
-        ) from error
-
-
-def _in_utc(value: Any) -> Any:
-    return value.astimezone(UTC) if isinstance(value, datetime) and value.tzinfo else value

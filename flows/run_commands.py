@@ -1,0 +1,122 @@
+"""Commands that make the warehouse: run, prepare, fetch, capture, build."""
+
+from flows import options
+from flows.terminal import app, paths_of
+
+
+@app.command(epilog="Example: gatehouse run --dataset ./texts --num-samples 1000 --layer all")
+def run(
+    model: options.Model = "demo",
+    revision: options.Revision = None,
+    dataset: options.Dataset = "pydoc",
+    num_samples: options.NumSamples = 10_000,
+    first_sample: options.FirstSample = 0,
+    batch_size: options.BatchSize = 4,
+    max_length: options.MaxLength = 512,
+    windows: options.Windows = False,
+    create_splits: options.CreateSplits = False,
+    dtype: options.Precision = "auto",
+    quantize: options.Quantize = "auto",
+    device_map: options.DeviceMap = None,
+    attn_implementation: options.AttnImplementation = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    num_experts: options.NumExperts = None,
+    layer: options.RunLayer = "0",
+    frequency_threshold: options.FrequencyThreshold = 50,
+    entropy_threshold: options.EntropyThreshold = 0.5,
+    output: options.OutputFolder = None,
+    home: options.Home = None,
+) -> None:
+    """Everything: prepare, capture, build, validate, plot, report; resumes where it stopped."""
+    parameters = {name: value for name, value in locals().items() if name != "home"}
+    paths_of(home)
+    from flows import commands
+
+    print(commands.run(**parameters))
+
+
+@app.command(epilog="Example: gatehouse prepare --dataset c4 --num-samples 10000 --create-splits")
+def prepare(
+    dataset: options.Dataset = "pydoc",
+    num_samples: options.NumSamples = 10_000,
+    first_sample: options.FirstSample = 0,
+    create_splits: options.CreateSplits = False,
+    output_dir: options.PreparedFolder = None,
+    home: options.Home = None,
+) -> None:
+    """Read a corpus and write it as numbered samples, each in its split."""
+    from flows import commands
+    from flows.request import RunRequest
+
+    request = RunRequest(
+        dataset=dataset,
+        num_samples=num_samples,
+        first_sample=first_sample,
+        create_splits=create_splits,
+    )
+    print(commands.prepare(request, output_dir or paths_of(home).prepared))
+
+
+@app.command(epilog="Example: gatehouse fetch mixtral --analyze-structure")
+def fetch(
+    name: options.ModelName = None,
+    model: options.Model = "demo",
+    revision: options.Revision = None,
+    dtype: options.Precision = "auto",
+    quantize: options.Quantize = "auto",
+    device_map: options.DeviceMap = None,
+    attn_implementation: options.AttnImplementation = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    analyze_structure: options.AnalyzeStructure = False,
+    test: options.Test = False,
+) -> None:
+    """Download a model's config, tokenizer and safetensors into the hub's cache."""
+    from flows import commands
+    from flows.request import RunRequest
+
+    request = RunRequest(
+        model=name or model,
+        revision=revision,
+        dtype=dtype,
+        quantize=quantize,
+        device_map=device_map,
+        attn_implementation=attn_implementation,
+        trust_remote_code=trust_remote_code,
+    )
+    print(commands.fetch(request, analyze_structure=analyze_structure, test=test))
+
+
+@app.command(epilog="Example: gatehouse capture --model mixtral --dataset c4 --batch-size 8")
+def capture(
+    model: options.Model = "demo",
+    revision: options.Revision = None,
+    dataset: options.Dataset = "pydoc",
+    num_samples: options.NumSamples = 10_000,
+    first_sample: options.FirstSample = 0,
+    batch_size: options.BatchSize = 4,
+    max_length: options.MaxLength = 512,
+    windows: options.Windows = False,
+    dtype: options.Precision = "auto",
+    quantize: options.Quantize = "auto",
+    device_map: options.DeviceMap = None,
+    attn_implementation: options.AttnImplementation = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    num_experts: options.NumExperts = None,
+    home: options.Home = None,
+) -> None:
+    """Run the model and land its routing events; the same command again resumes."""
+    parameters = {name: value for name, value in locals().items() if name != "home"}
+    paths = paths_of(home)
+    from flows import commands
+    from flows.request import RunRequest
+
+    print(commands.capture(RunRequest(**parameters), paths).line)
+
+
+@app.command(epilog="Example: gatehouse build")
+def build(home: options.Home = None) -> None:
+    """Build and test the marts from the lake's finished runs with dbt."""
+    paths = paths_of(home)
+    from flows import commands
+
+    print(commands.build(paths))

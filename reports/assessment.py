@@ -1,0 +1,146 @@
+"""Verdict, evidence and advice for every MoE layer of a run, for their average, or for a table."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import pandas as pd
+
+from reports import evidence, statistics
+from reports.advice import advice
+from reports.analysis import Marts
+from reports.evidence import Evidence
+from reports.hypothesis import Validation, validate
+from reports.judgement import strength
+from reports.tables import usable_rows
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """A token is eligible when frequency > `frequency` and mean entropy < `entropy` (nats)."""
+
+    frequency: int = 50
+    entropy: float = 0.5
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """One verdict with all that stands beside it.
+
+    `layer` is an index among the MoE layers; None is a run's average over its layers, or a table
+    that does not say. `frame` has the per-token statistics that were validated.
+    """
+
+    layer: int | None
+    frame: pd.DataFrame
+    validation: Validation
+    evidence: Evidence
+    zipf: statistics.ZipfFit
+    advice: tuple[str, ...]
+
+    @cached_property
+    def strength(self) -> str:
+        """How strong the evidence for the verdict is, in one sentence."""
+        return strength(self.validation, self.evidence)
+
+
+@dataclass(frozen=True)
+class RunAssessment:
+    """A run's chosen MoE layers in order, and the values of its tokens averaged over them."""
+
+    layers: list[Assessment]
+    model: Assessment
+
+    @property
+    def supporting(self) -> int:
+        """How many of the layers support the hypothesis."""
+        return sum(each.validation.supported for each in self.layers)
+
+
+def assess_table(
+    frame: pd.DataFrame, thresholds: Thresholds, layer: int | None = None, excluded_rows: int = 0
+) -> Assessment:
+    """Assess per-token statistics made anywhere.
+
+    Args:
+        frame: as `reports.hypothesis.validate` takes it.
+        thresholds: of the fast path.
+        layer: index among the MoE layers, where the table says.
+        excluded_rows: rows that were excluded before.
+
+    Raises:
+        GatehouseError: fewer than 3 rows are usable.
+    """
+    usable, excluded = usable_rows(frame)
+    validation = _validate(usable, thresholds, None, excluded_rows + excluded)
+    found = evidence.of_table(usable)
+    zipf = statistics.fit_zipf(usable["frequency"].to_numpy())
+    return Assessment(
+        layer, usable, validation, found, zipf, tuple(advice(validation, found, usable, {}))
+    )
+
+
+def assess_run(
+    marts: Marts,
+    blocks_of: Callable[[int], statistics.Blocks],
+    thresholds: Thresholds,
+    chosen: Sequence[int] | None = None,
+) -> RunAssessment:
+    """Assess MoE layers of a run.
+
+    Args:
+        marts: the run's frames.
+        blocks_of: index of a MoE layer -> its sums by blocks of documents.
+        thresholds: of the fast path.
+        chosen: indices of MoE layers; None for all.
+
+    Raises:
+        GatehouseError: the run has fewer than 3 distinct tokens.
+    """
+    ranked = marts.frequency_rank
+    special = set(ranked.loc[ranked["is_special"], "token_id"])
+    names = ranked[["token_id", "token_str", "mean_position"]]
+    frames = {layer: _named(marts, layer, names) for layer in marts.layers["moe_index"].astype(int)}
+    validations = {layer: _validate(frame, thresholds, special) for layer, frame in frames.items()}
+    layers = sorted(frames) if chosen is None else list(chosen)
+    beside, beside_model = evidence.of_run(marts, frames, validations, blocks_of, layers)
+    zipf = statistics.fit_zipf(ranked["frequency"].to_numpy())
+    average = evidence.average_frame([frames[layer] for layer in layers])
+
+    def assessment(
+        layer: int | None, frame: pd.DataFrame, validation: Validation, found: Evidence
+    ) -> Assessment:
+        others = {index: each for index, each in validations.items() if index != layer}
+        what_to_try = tuple(advice(validation, found, frame, others))
+        return Assessment(layer, frame, validation, found, zipf, what_to_try)
+
+    return RunAssessment(
+        [
+            assessment(layer, frames[layer], validations[layer], found)
+            for layer, found in zip(layers, beside, strict=True)
+        ],
+        assessment(None, average, _validate(average, thresholds, special), beside_model),
+    )
+
+
+def _named(marts: Marts, layer: int, names: pd.DataFrame) -> pd.DataFrame:
+    """Return a layer's per-token statistics with their tokens and what chance would score."""
+    rows = marts.tokens[marts.tokens["moe_index"] == layer]
+    load = marts.expert_load[marts.expert_load["moe_index"] == layer]
+    chance = statistics.random_consistency(
+        rows["frequency"].to_numpy(), load["first_choice_share"].to_numpy()
+    )
+    frame = rows.merge(names, on="token_id", how="left", validate="one_to_one")
+    return frame.assign(random_consistency=chance)
+
+
+def _validate(
+    frame: pd.DataFrame, thresholds: Thresholds, special: set[int] | None, excluded_rows: int = 0
+) -> Validation:
+    return validate(
+        frame,
+        frequency_threshold=thresholds.frequency,
+        entropy_threshold=thresholds.entropy,
+        excluded_rows=excluded_rows,
+        special_token_ids=special,
+    )

@@ -1,0 +1,180 @@
+"""validate, plot and report on a real run: their files, their exit codes, what they agree on."""
+
+import json
+import shutil
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from flows import commands, outputs
+from flows.request import RunRequest
+from reports import queries
+from reports.analysis import Marts
+from reports.assessment import Thresholds
+from warehouse.connect import connect
+from warehouse.lake import Lake
+from warehouse.paths import Paths
+
+
+@pytest.fixture
+def results(captured) -> Path:
+    return next((captured / "results").glob("*-*"), captured / "results")
+
+
+def test_the_text_and_the_json_say_the_same(run, captured):
+    code, out, _ = run("validate", "--home", captured, "--layer", 1)
+    assert code == 0 and "MoE layer 1" in out
+    (report,) = (captured / "results").glob("*/validation_report.txt")
+    assert report.read_text(encoding="utf-8") == out
+    content = json.loads(report.with_name("validation.json").read_text(encoding="utf-8"))
+    (layer,) = content["layers"]
+    assert content["source"]["run_id"] == report.parent.name
+    assert content["model"] is None and layer["layer"] == 1
+    assert layer["strength"] in out and layer["verdict"] in out
+    assert f"{layer['statistics']['correlation']['spearman']:.4f}" in out
+
+
+def test_all_layers_end_with_the_model(run, captured):
+    code, out, _ = run("validate", "--home", captured, "--layer", "all")
+    assert code == 0
+    assert [line for line in out.splitlines() if "MoE layer" in line and ", " in line][-1].endswith(
+        "average of all MoE layers"
+    )
+    (path,) = (captured / "results").glob("*/validation.json")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    assert [each["layer"] for each in content["layers"]] == [0, 1, 2]
+    assert content["model"]["layer"] is None
+
+
+def test_strict_tells_scripts_by_the_exit_code(run, captured, tmp_path):
+    ranks = np.arange(1, 201)
+    frame = pd.DataFrame(
+        {
+            "token_id": ranks,
+            "token_str": [f"token {rank}" for rank in ranks],
+            "frequency": 20_000 // ranks,
+            "mean_entropy": 0.1 + 0.002 * ranks,
+            "mean_confidence": 0.9,
+            "routing_consistency": 0.9,
+        }
+    )
+    for name, moved, expected in (("good", 0.0, 0), ("bad", 2.0, 1)):
+        path = tmp_path / f"{name}.parquet"
+        frame.assign(mean_entropy=frame["mean_entropy"] + moved).to_parquet(path)
+        code, out, _ = run("validate", "--input", path)
+        assert code == 0
+        code, strict, err = run("validate", "--input", path, "--strict")
+        assert (code, strict, err) == (expected, out, "")
+    code, _, err = run("validate", "--home", captured, "--strict")
+    assert (code, err) == (1, "")
+
+
+def test_a_report_of_a_file_has_its_json_beside_it(run, captured, tmp_path):
+    with closing(connect(Paths(captured))) as connection:
+        run_id = queries.resolve_run(connection, None)
+        queries.routing_statistics(connection, run_id, 0).to_csv(tmp_path / "s.csv", index=False)
+    code, out, _ = run("validate", "--input", tmp_path / "s.csv", "--output", tmp_path / "r.txt")
+    assert code == 0 and (tmp_path / "r.txt").read_text(encoding="utf-8") == out
+    content = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    assert content["source"] == {"file": str(tmp_path / "s.csv")}
+
+
+def test_the_sweep_covers_every_layer_and_pair(run, captured, tmp_path):
+    code, out, _ = run("validate", "--home", captured, "--sweep", "--output", tmp_path / "s.csv")
+    assert code == 0 and "0 of 81" in out and str(tmp_path / "s.csv") in out
+    table = pd.read_csv(tmp_path / "s.csv")
+    assert len(table) == 3 * 81
+    code, out, _ = run("validate", "--home", captured, "--sweep", "--layer", 2, "--strict")
+    assert code == 1
+    assert set(pd.read_csv(captured / "results" / "sweep.csv")["layer"]) == {2}
+    with closing(connect(Paths(captured))) as connection:
+        of_run = outputs.assess(connection, table["run_id"][0], Thresholds(20, 1.0))
+    for each in of_run.assessed.layers:
+        row = table.query(
+            f"layer == {each.layer} and frequency_threshold == 20 and entropy_threshold == 1"
+        ).iloc[0]
+        assert row["verdict"] == each.validation.verdict
+        assert row["spearman"] == pytest.approx(each.validation.correlation.spearman)
+        assert row["coverage"] == pytest.approx(each.validation.fast_path.coverage)
+
+
+@pytest.fixture(scope="module")
+def two_runs(captured, tmp_path_factory) -> tuple[Path, list[str]]:
+    """A home with another run of the same text, in half the precision."""
+    home = tmp_path_factory.mktemp("two") / "home"
+    shutil.copytree(captured, home, ignore=shutil.ignore_patterns("results", "prefect"))
+    paths = Paths(home)
+    (record,) = Lake(paths.lake).runs().values()
+    commands.capture(
+        RunRequest(
+            model=record["model"], dataset=record["dataset"], max_length=128, dtype="bfloat16"
+        ),
+        paths,
+    )
+    commands.build(paths)
+    with closing(connect(paths)) as connection:
+        return home, queries.finished_runs(connection)
+
+
+def test_two_runs_stand_side_by_side(run, two_runs):
+    home, runs = two_runs
+    code, out, _ = run("report", "--home", home, "--compare", *runs)
+    page = Path(out.strip())
+    assert code == 0 and page == home / "results" / f"{runs[0]}-and-{runs[1]}.html"
+    html = page.read_text(encoding="utf-8")
+    assert all(run_id in html for run_id in runs)
+    assert "bfloat16" in html and "Same experts" in html
+    code, _, err = run("report", "--home", home, "--compare", runs[0], runs[0])
+    assert code == 2 and "two different runs" in err
+    with closing(connect(Paths(home))) as connection:
+        there = queries.run_overlap(connection, *runs)
+        back = queries.run_overlap(connection, *reversed(runs))
+    assert list(there["moe_index"]) == [0, 1, 2]
+    assert there["expert_overlap"].between(0.9, 1).all()
+    assert (there["mean_entropy_change"] == -back["mean_entropy_change"]).all()
+    assert there.drop(columns="mean_entropy_change").equals(
+        back.drop(columns="mean_entropy_change")
+    )
+
+
+BAD = {
+    "sweep of a file": (["validate", "--sweep", "--input", "x.csv"], "leave --input out"),
+    "sweep of no run": (["validate", "--sweep", "--run", "no-such"], "gatehouse status"),
+    "sweep of no layer": (["validate", "--sweep", "--layer", "9"], "the runs have 0, 1, 2"),
+    "one run to compare": (["report", "--compare", "x"], "requires 2"),
+    "runs to compare": (["report", "--compare", "x", "y"], "no finished run 'x'"),
+    "a layer to compare": (
+        ["report", "--compare", "x", "y", "--layer", "1"],
+        "leave --run and --layer out",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_questions_end_in_one_line(run, captured, name):
+    words, expected = BAD[name]
+    code, out, err = run(words[0], "--home", captured, *words[1:])
+    assert (code, out, err.count("\n")) == (2, "", 1) and expected in err
+
+
+def test_the_marts_frames_are_those_that_the_reports_name(captured):
+    with closing(connect(Paths(captured))) as connection:
+        run_id = queries.resolve_run(connection, None)
+        marts = queries.marts(connection, run_id)
+        blocks = queries.block_routing(connection, run_id, 1)
+    described = " ".join((Marts.__doc__ or "").split())
+    for name, frame in vars(marts).items():
+        assert len(frame) > 0, name
+        if name != "layers":
+            part = described.split(f" {name}: ")[1]
+            for column in frame.columns:
+                assert column in part or f"held_out_{column}" in part or "same measures" in part
+    tokens = marts.tokens[marts.tokens["moe_index"] == 1].set_index("token_id")
+    assert tokens["frequency"].sum() == blocks["occurrences"].sum()
+    sums = blocks.groupby("token_id")["entropy_sum"].sum() / tokens["frequency"]
+    assert sums.to_numpy() == pytest.approx(tokens["mean_entropy"][sums.index].to_numpy())
+    assert marts.expert_load.groupby("moe_index")["load_share"].sum().to_numpy() == pytest.approx(1)
+    assert set(marts.transition["moe_index"]) == {0, 1}
