@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import duckdb
 import pandas as pd
@@ -178,14 +179,20 @@ def write_page(
 ) -> Path:
     """Write the HTML page of a run, which shows every layer; return its file."""
     assert results.of_run is not None, "a page needs a run"
-    target = output or results.folder / "report.html"
+    target = output or results.folder
+    target = target if target.suffix == ".html" else target / "report.html"
     lineage = paths.lineage_page
     links = Links(
-        lineage=os.path.relpath(lineage, target.parent) if lineage.exists() else None,
-        figures={stem: os.path.relpath(path, target.parent) for stem, path in figures.items()},
+        lineage=_link(lineage, target) if lineage.exists() else None,
+        figures={stem: _link(path, target) for stem, path in figures.items()},
         layer=results.sections[0].layer or 0,
     )
     return outputs.write_page(page_of(results.of_run), links, target)
+
+
+def _link(path: Path, page: Path) -> str:
+    """Return the way from a page to a file, as a link writes it."""
+    return quote(os.path.relpath(path.resolve(), page.parent.resolve()))
 
 
 def page_of(of_run: RunResults) -> RunPage:

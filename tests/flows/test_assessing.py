@@ -1,9 +1,11 @@
 """validate, plot and report on a real run: their files, their exit codes, what they agree on."""
 
 import json
+import re
 import shutil
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
@@ -99,6 +101,19 @@ def test_the_sweep_covers_every_layer_and_pair(run, captured, tmp_path):
         assert row["verdict"] == each.validation.verdict
         assert row["spearman"] == pytest.approx(each.validation.correlation.spearman)
         assert row["coverage"] == pytest.approx(each.validation.fast_path.coverage)
+
+
+def test_the_pages_links_lead_to_its_figures(run, captured, tmp_path):
+    target = tmp_path / "a b#c"
+    code, out, _ = run("report", "--home", captured, "--output", target)
+    page = Path(out.strip())
+    assert code == 0 and page == target / "report.html"
+    links = re.findall(r'href="([^"#][^"]*)"', page.read_text(encoding="utf-8"))
+    files = [target / unquote(link) for link in links]
+    assert len(files) == 2 * (4 + 10) and all(path.is_file() for path in files)
+    elsewhere = tmp_path / "report.html"
+    code, out, _ = run("report", "--home", captured, "--output", elsewhere)
+    assert code == 0 and out.strip() == str(elsewhere)
 
 
 @pytest.fixture(scope="module")

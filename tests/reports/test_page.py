@@ -164,7 +164,11 @@ def test_what_needs_no_script_is_in_the_page(page, run_page):
 def test_links_are_there_when_given(run_page):
     links = Links("lineage.html", {"frequency_vs_entropy": "figures/a.png"}, layer=0)
     linked = Page(render(run_page, links))
-    assert [each["href"] for each in linked.all("a")][-2:] == ["lineage.html", "figures/a.png"]
+    assert [each["href"] for each in linked.all("a")][-3:] == [
+        "lineage.html",
+        "figures/a.png",
+        "figures/a.pdf",
+    ]
 
 
 @pytest.mark.parametrize("shape", [(32, 24_000, 8), (48, 50_000, 128)])
