@@ -150,7 +150,8 @@ def test_interrupted_by_hand_says_how_to_go_on(command, request_, tmp_path):
     program += ["--model", request_.model, "--dataset", request_.dataset, "--max-length", "64"]
     environment = {key: value for key, value in os.environ.items() if "PREFECT" not in key}
     running = subprocess.Popen(
-        [*program, "--batch-size", "8", "--home", str(tmp_path)],
+        # small batches: two more shards take a while after the first
+        [*program, "--batch-size", "1", "--home", str(tmp_path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
