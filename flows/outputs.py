@@ -45,7 +45,6 @@ class Results:
 
     folder: Path
     table: Path
-    statistics: pd.DataFrame
     sections: list[Assessment]
     name: str
     of_run: RunResults | None = None
@@ -96,15 +95,14 @@ def open_results(
         return _of_file(selection.input, selection.layer, thresholds)
     with closing(connect(paths)) as connection:
         run_id = queries.resolve_run(connection, selection.run_id)
-        statistics = queries.routing_statistics(connection, run_id, selection.layer)
         alone = None if every_layer or selection.layer is None else [selection.layer]
         of_run = assess(connection, run_id, thresholds, alone)
     sections = [each for each in of_run.assessed.layers if selection.layer in (None, each.layer)]
     target = output or paths.results(run_id)
     if target.suffix == ".parquet":
-        return Results(target.parent, target, statistics, sections, run_id, of_run)
+        return Results(target.parent, target, sections, run_id, of_run)
     table = target / "routing_stats.parquet"
-    return Results(target, table, statistics, sections, run_id, of_run)
+    return Results(target, table, sections, run_id, of_run)
 
 
 def assess(
@@ -131,16 +129,15 @@ def assess(
     return RunResults(queries.run_summary(connection, run_id), marts, assessed)
 
 
-def write_tables(results: Results) -> list[Path]:
-    """Write routing_stats .parquet and .csv, and analysis_summary.txt."""
-    written = [*tables.write_statistics(results.statistics, results.table)]
-    if of_run := results.of_run:
-        written.append(
-            outputs.write_summary(
-                of_run.run, of_run.marts.layers, results.sections[0], results.folder
-            )
-        )
-    return written
+def write_tables(results: Results, paths: Paths) -> list[Path]:
+    """Write routing_stats .parquet and .csv, and analysis_summary.txt, of a run."""
+    assert results.of_run is not None, "a file has its table already"
+    run, first = results.of_run.run, results.sections[0]
+    layer = first.layer if len(results.sections) == 1 else None
+    with closing(connect(paths)) as connection:
+        statistics = queries.routing_statistics(connection, run["run_id"], layer)
+    summary = outputs.write_summary(run, results.of_run.marts.layers, first, results.folder)
+    return [*tables.write_statistics(statistics, results.table), summary]
 
 
 def write_validation(results: Results, output: Path | None = None) -> list[Path]:
@@ -229,4 +226,4 @@ def closing_text(results: Results, page: Path) -> str:
 def _of_file(path: Path, layer: int | None, thresholds: Thresholds) -> Results:
     table = tables.read_statistics(path, layer)
     section = assess_table(table.frame, thresholds, table.layer, table.excluded_rows)
-    return Results(path.parent, path, table.frame, [section], path.name)
+    return Results(path.parent, path, [section], path.name)

@@ -41,9 +41,9 @@ def build_task(paths: Paths) -> str:
 
 
 @task(name="validate", cache_policy=NO_CACHE)
-def validate_task(results: outputs.Results) -> list[Path]:
+def validate_task(results: outputs.Results, paths: Paths) -> list[Path]:
     """Write the statistics tables, the summary and the validation report."""
-    return outputs.write_tables(results) + outputs.write_validation(results)
+    return outputs.write_tables(results, paths) + outputs.write_validation(results)
 
 
 @task(name="draw figures", cache_policy=NO_CACHE)
@@ -137,7 +137,7 @@ def pipeline(
         None, summary.run_id, request.moe_index, frequency_threshold, entropy_threshold
     )
     results = outputs.open_results(selection, paths, output)
-    validate_task(results)
+    validate_task(results, paths)
     page = report_task(results, figures_task(results), paths)
     return outputs.closing_text(results, page)
 

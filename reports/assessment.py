@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from reports import evidence, statistics
 from reports.advice import advice
@@ -103,9 +105,13 @@ def assess_run(
     frames = {layer: _named(marts, layer, names) for layer in marts.layers["moe_index"].astype(int)}
     validations = {layer: _validate(frame, thresholds, special) for layer, frame in frames.items()}
     layers = sorted(frames) if chosen is None else list(chosen)
-    beside, beside_model = evidence.of_run(marts, frames, validations, blocks_of, layers)
-    zipf = statistics.fit_zipf(ranked["frequency"].to_numpy())
+    for layer in layers:
+        frames[layer] = frames[layer].assign(
+            random_consistency=_chance(marts, layer, frames[layer])
+        )
     average = evidence.average_frame([frames[layer] for layer in layers])
+    beside, beside_model = evidence.of_run(marts, frames, validations, blocks_of, layers, average)
+    zipf = statistics.fit_zipf(ranked["frequency"].to_numpy())
 
     def assessment(
         layer: int | None, frame: pd.DataFrame, validation: Validation, found: Evidence
@@ -124,14 +130,17 @@ def assess_run(
 
 
 def _named(marts: Marts, layer: int, names: pd.DataFrame) -> pd.DataFrame:
-    """Return a layer's per-token statistics with their tokens and what chance would score."""
+    """Return a layer's per-token statistics with their tokens."""
     rows = marts.tokens[marts.tokens["moe_index"] == layer]
+    return rows.merge(names, on="token_id", how="left", validate="one_to_one")
+
+
+def _chance(marts: Marts, layer: int, frame: pd.DataFrame) -> NDArray[np.float64]:
+    """Return (tokens,) consistency of a random router with the layer's own load."""
     load = marts.expert_load[marts.expert_load["moe_index"] == layer]
-    chance = statistics.random_consistency(
-        rows["frequency"].to_numpy(), load["first_choice_share"].to_numpy()
+    return statistics.random_consistency(
+        frame["frequency"].to_numpy(), load["first_choice_share"].to_numpy()
     )
-    frame = rows.merge(names, on="token_id", how="left", validate="one_to_one")
-    return frame.assign(random_consistency=chance)
 
 
 def _validate(

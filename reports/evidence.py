@@ -59,12 +59,8 @@ def of_table(frame: pd.DataFrame) -> Evidence:
     """
     frequency = frame["frequency"].to_numpy(float)
     entropy = frame["mean_entropy"].to_numpy(float)
-    return Evidence(
-        kendall=statistics.kendall(frequency, entropy),
-        partial_spearman=None,
-        minima=statistics.spearman_by_minimum(frequency, entropy),
-        permutation=statistics.permutation_nulls(frequency, entropy[None])[0],
-    )
+    (null,) = statistics.permutation_nulls(frequency, entropy[None])
+    return replace(_of_ranks(frame), permutation=null)
 
 
 def of_run(
@@ -73,19 +69,21 @@ def of_run(
     validations: Mapping[int, Validation],
     blocks_of: Callable[[int], statistics.Blocks],
     chosen: Sequence[int],
+    average: pd.DataFrame,
 ) -> tuple[list[Evidence], Evidence]:
     """Return the evidence of the chosen MoE layers, and of their average.
 
     Args:
         marts: the run.
-        frames: per-token statistics of every MoE layer, with `mean_position` and
+        frames: per-token statistics of the chosen MoE layers, with `mean_position` and
             `random_consistency`; the same tokens in the same order.
         validations: of every MoE layer.
         blocks_of: index of a MoE layer -> its sums by blocks of documents.
         chosen: indices of MoE layers.
+        average: `average_frame` of their frames.
     """
-    average = average_frame([frames[layer] for layer in chosen])
-    entropies = [each["mean_entropy"].to_numpy(float) for each in _with(frames, chosen, average)]
+    every = (*(frames[layer] for layer in chosen), average)
+    entropies = [each["mean_entropy"].to_numpy(float) for each in every]
     nulls = statistics.permutation_nulls(average["frequency"].to_numpy(float), np.stack(entropies))
     intervals, sizes = _resampled(validations[chosen[0]], blocks_of, chosen)
     corrected = dict(
@@ -131,20 +129,17 @@ def average_frame(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return average
 
 
-def _with(
-    frames: Mapping[int, pd.DataFrame], chosen: Sequence[int], average: pd.DataFrame
-) -> list[pd.DataFrame]:
-    return [*(frames[layer] for layer in chosen), average]
-
-
 def _of_ranks(frame: pd.DataFrame) -> Evidence:
+    """Return the rank correlations; a table made elsewhere knows no positions."""
     frequency = frame["frequency"].to_numpy(float)
     entropy = frame["mean_entropy"].to_numpy(float)
     return Evidence(
         kendall=statistics.kendall(frequency, entropy),
         partial_spearman=statistics.partial_spearman(
             frequency, entropy, frame["mean_position"].to_numpy(float)
-        ),
+        )
+        if "mean_position" in frame
+        else None,
         minima=statistics.spearman_by_minimum(frequency, entropy),
         permutation=None,
     )

@@ -46,7 +46,7 @@ def margins(validation: Validation, evidence: Evidence) -> tuple[Margin, Margin,
     met = [criterion.met for criterion in validation.criteria]
     percent = "{:.1%} to {:.1%}".format
     return (
-        Margin(RHO, rho, LARGEST_RHO, met[0], rho_text(rho)),
+        Margin(RHO, rho, LARGEST_RHO, met[0], f"{rho.low:.3f} to {rho.high:.3f}" if rho else ""),
         Margin(
             "the share of low-entropy tokens",
             share,
@@ -62,11 +62,6 @@ def margins(validation: Validation, evidence: Evidence) -> tuple[Margin, Margin,
             percent(coverage.low, coverage.high) if coverage else "",
         ),
     )
-
-
-def rho_text(interval: Interval | None) -> str:
-    """Return an interval of rho as text; empty without one."""
-    return f"{interval.low:.3f} to {interval.high:.3f}" if interval else ""
 
 
 def strength(validation: Validation, evidence: Evidence) -> str:

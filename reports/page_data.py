@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports import page_grids, page_matrices, page_ranks, statistics
+from reports import page_grids, page_matrices, page_ranks, published, statistics
 from reports.analysis import Findings, Marts
 from reports.packing import columns, plain
 from reports.run_page import Links, RunPage
@@ -57,6 +57,7 @@ def payload(page: RunPage, links: Links) -> dict[str, Any]:
         **_threshold_grid(frames, marts, findings),
         **_distributions(frames, marts, indices),
         "agreement": _agreement(marts, indices),
+        "published": published.repetition(str(page.run["model"])),
         "repetition": columns(_by_index(marts.repetition, indices), REPETITION_COLUMNS),
         "samples": _per_layer(findings.sample_sizes, indices, SAMPLE_COLUMNS),
         "minima": _per_layer(findings.minima, indices, ("minimum", "tokens", "spearman")),

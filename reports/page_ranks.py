@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from reports import statistics
 from reports.packing import plain
 
 POINTS = 240
@@ -42,21 +43,17 @@ def _least_squares(rank: Ranks, frequency: Frequencies) -> dict[str, Any] | None
     """Return the line of the validation's R²: ln(frequency + 1) on ln(rank)."""
     if frequency[0] == frequency[-1]:
         return None
-    every = np.arange(1, frequency.size + 1)
-    slope, start = np.polyfit(np.log(every), np.log(frequency + 1), 1)
-    drawn = np.exp(start + slope * np.log(rank)) - 1
-    return _line(f"Least squares, slope {slope:.2f}", drawn)
+    line = statistics.zipf_line(frequency)
+    return _line(
+        f"Least squares, slope {line.slope:.2f}", line.frequencies(rank.astype(np.float64))
+    )
 
 
 def _mandelbrot(fit: Any, rank: Ranks, frequency: Frequencies) -> dict[str, Any] | None:
     law = getattr(fit, "mandelbrot", None)
     if law is None:
         return None
-    every = np.arange(1, frequency.size + 1)
-    # in logarithms: a large shift and exponent would underflow
-    shape = -law.exponent * np.log(every + law.shift)
-    total = np.logaddexp.reduce(shape)
-    drawn = frequency.sum() * np.exp(shape[rank - 1] - total)
+    drawn = law.frequencies(rank.astype(np.float64), frequency.size, frequency.sum())
     name = f"Zipf{EN_DASH}Mandelbrot, exponent {law.exponent:.2f}, shift {law.shift:.3g}"
     return _line(name, drawn)
 

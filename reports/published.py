@@ -1,4 +1,6 @@
-"""Published numbers that figures show beside a run's own."""
+"""Published numbers that figures and the page show beside a run's own."""
+
+from typing import Any
 
 MIXTRAL_LAYERS = (0, 15, 31)
 
@@ -26,3 +28,17 @@ REPETITION_SOURCE = (
 def is_mixtral(model: str) -> bool:
     """Return whether the model is the paper's, by its name."""
     return "mixtral-8x7b" in model.lower()
+
+
+def repetition(model: str) -> dict[str, Any] | None:
+    """Return the paper's repetition as its page draws it; None where the model is another.
+
+    `layers`, and per kind one list a corpus of shares in [0, 1] at these layers.
+    """
+    if not is_mixtral(model):
+        return None
+    corpora = MIXTRAL_REPETITION.values()
+    return {"layers": list(MIXTRAL_LAYERS)} | {
+        kind: [[share / 100 for share in corpus[kind]] for corpus in corpora]
+        for kind in ("first_choice", "first_or_second")
+    }

@@ -47,11 +47,9 @@ def _least_squares(axes: Axes, frequency: NDArray) -> None:
     if described.r_squared is None:
         _unfitted(axes, f"{name}:\nundefined, {described.undefined}")
         return
-    ranks = np.arange(1, frequency.size + 1)
-    fit = stats.linregress(np.log(ranks), np.log(frequency + 1))
-    drawn = _spaced(1, frequency.size)
-    heights = np.exp(fit.intercept + fit.slope * np.log(drawn)) - 1
-    label = f"{name}:\nexponent {-fit.slope:.2f}, R² = {described.r_squared:.3f}"
+    line, drawn = statistics.zipf_line(frequency), _spaced(1, frequency.size)
+    heights = line.frequencies(drawn)
+    label = f"{name}:\nexponent {-line.slope:.2f}, R² = {described.r_squared:.3f}"
     # under an eighth of an occurrence the line would only stretch the axes
     shown = heights > 1 / 8
     axes.plot(drawn[shown], heights[shown], color=style.INK, linestyle=(0, (4, 2)), label=label)
@@ -75,9 +73,7 @@ def _likeliest(axes: Axes, frequency: NDArray, fit: ZipfFit | None) -> None:
         _unfitted(axes, "Zipf-Mandelbrot:\nnot fitted")
         return
     law, drawn = fit.mandelbrot, _spaced(1, frequency.size)
-    ranks = np.arange(1, frequency.size + 1)
-    total = np.exp(-law.exponent * np.log(ranks + law.shift)).sum()
-    heights = frequency.sum() * np.exp(-law.exponent * np.log(drawn + law.shift)) / total
+    heights = law.frequencies(drawn, frequency.size, frequency.sum())
     label = (
         f"Zipf-Mandelbrot, (rank + shift)^-exponent:\nexponent {law.exponent:.2f}, "
         f"shift {law.shift:.3g};\nlikelihood ratio over shift 0: {law.ratio:,.0f}"

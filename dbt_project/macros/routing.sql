@@ -39,3 +39,11 @@
 {% macro first_position(bucket) -%}
     cast(case when {{ bucket }} = 0 then 0 else pow(2, {{ bucket }} - 1) end as bigint)
 {%- endmacro %}
+
+{# What a lookup table does on held-out text, from sums over what it covers; null over nothing. #}
+{% macro lookup_table_measures(held_out_occurrences) -%}
+    covered.covered_occurrences / nullif({{ held_out_occurrences }}, 0) as coverage,
+        covered.top_agreements / nullif(covered.covered_occurrences, 0) as top_agreement,
+        covered.set_agreements / nullif(covered.covered_occurrences, 0) as set_agreement,
+        covered.retained_gate_mass / nullif(covered.gate_mass, 0) as retained_gate_mass
+{%- endmacro %}

@@ -45,12 +45,14 @@ from reports.statistics.specification import (
     EntropyDistribution,
     FastPath,
     Zipf,
+    ZipfLine,
     consistency,
     coverage_grid,
     eligible,
     entropy_distribution,
     fast_path,
     zipf,
+    zipf_line,
 )
 
 __all__ = [
@@ -76,6 +78,7 @@ __all__ = [
     "UnbiasedConsistency",
     "Zipf",
     "ZipfFit",
+    "ZipfLine",
     "bootstrap",
     "consistency",
     "coverage_grid",
@@ -98,4 +101,5 @@ __all__ = [
     "spearman_by_minimum",
     "unbiased_consistency",
     "zipf",
+    "zipf_line",
 ]

@@ -28,6 +28,12 @@ class Mandelbrot:
     ratio: float
     p_value: float
 
+    def frequencies(self, ranks: Array, tokens: int, occurrences: float) -> Array:
+        """Return (ranks,) expected occurrences of `tokens` that occur so often in all."""
+        # in logarithms: a large shift and exponent would underflow
+        total = np.logaddexp.reduce(-self.exponent * np.log(np.arange(1, tokens + 1) + self.shift))
+        return occurrences * np.exp(-self.exponent * np.log(ranks + self.shift) - total)
+
 
 def fit_mandelbrot(frequency: Array) -> Mandelbrot:
     """Fit both laws to the occurrences of ranks 1 to tokens.

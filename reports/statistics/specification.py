@@ -35,6 +35,19 @@ class Zipf:
 
 
 @dataclass(frozen=True)
+class ZipfLine:
+    """The straight line whose R² the specification asks for: ln(frequency + 1) on ln(rank)."""
+
+    slope: float
+    intercept: float
+    r_squared: float
+
+    def frequencies(self, ranks: Array) -> Array:
+        """Return (ranks,) occurrences on the line."""
+        return np.exp(self.intercept + self.slope * np.log(ranks)) - 1
+
+
+@dataclass(frozen=True)
 class EntropyDistribution:
     """Mean entropies of the distinct tokens, nats; the share of tokens is under `threshold`."""
 
@@ -79,9 +92,19 @@ def zipf(frequency: Array) -> Zipf:
         return Zipf(None, coverage, f"fewer than {LEAST_TOKENS} tokens")
     if ordered[0] == ordered[-1]:
         return Zipf(None, coverage, "all frequencies are equal")
+    return Zipf(zipf_line(ordered).r_squared, coverage)
+
+
+def zipf_line(frequency: Array) -> ZipfLine:
+    """Return the least-squares line of ln(frequency + 1) on ln(rank).
+
+    Args:
+        frequency: (tokens,) occurrences, at least 1, in any order, not all equal.
+    """
+    ordered = np.sort(np.asarray(frequency, dtype=np.float64))[::-1]
     ranks = np.arange(1, ordered.size + 1)
     fit = stats.linregress(np.log(ranks), np.log(ordered + 1))
-    return Zipf(float(fit.rvalue**2), coverage)
+    return ZipfLine(float(fit.slope), float(fit.intercept), float(fit.rvalue**2))
 
 
 def entropy_distribution(mean_entropy: Array, threshold: float) -> EntropyDistribution:

@@ -112,10 +112,7 @@ final as (
             as table_tokens,
         cast(coalesce(totals.held_out_occurrences, 0) as bigint) as held_out_occurrences,
         cast(covered.covered_occurrences as bigint) as covered_occurrences,
-        covered.covered_occurrences / nullif(totals.held_out_occurrences, 0) as coverage,
-        covered.top_agreements / nullif(covered.covered_occurrences, 0) as top_agreement,
-        covered.set_agreements / nullif(covered.covered_occurrences, 0) as set_agreement,
-        covered.retained_gate_mass / nullif(covered.gate_mass, 0) as retained_gate_mass
+        {{ lookup_table_measures('totals.held_out_occurrences') }}
     from covered
     left join tables on covered.run_key = tables.run_key and covered.layer = tables.layer
     left join totals on covered.run_key = totals.run_key and covered.layer = totals.layer
