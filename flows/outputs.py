@@ -95,6 +95,7 @@ def open_results(
         return _of_file(selection.input, selection.layer, thresholds)
     with closing(connect(paths)) as connection:
         run_id = queries.resolve_run(connection, selection.run_id)
+        queries.check_layer(connection, run_id, selection.layer)
         alone = None if every_layer or selection.layer is None else [selection.layer]
         of_run = assess(connection, run_id, thresholds, alone)
     sections = [each for each in of_run.assessed.layers if selection.layer in (None, each.layer)]

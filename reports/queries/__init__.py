@@ -2,6 +2,7 @@
 
 from reports.queries.marts import block_routing, marts, run_overlap, sweep
 from reports.queries.runs import (
+    check_layer,
     finished_runs,
     layers,
     resolve_run,
@@ -11,6 +12,7 @@ from reports.queries.runs import (
 
 __all__ = [
     "block_routing",
+    "check_layer",
     "finished_runs",
     "layers",
     "marts",
