@@ -1,6 +1,7 @@
 """Token windows to batches that the model can run: padded, uniform, and within memory."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import groupby
 from typing import TypeVar
 
@@ -12,18 +13,22 @@ from warehouse.records import TokenWindow
 
 Result = TypeVar("Result")
 
+NO_MEMORY = ("can't allocate memory", "not enough memory", "bad_alloc")
+"""What torch says in a RuntimeError where a CPU's memory ran out."""
+
 
 def pad(windows: list[TokenWindow]) -> tuple[torch.Tensor, torch.Tensor]:
     """Return (token_ids [B, S] int64, mask [B, S] bool), padded on the right.
 
-    Behind a causal mask the pads on the right change nothing before them.
+    Behind a causal mask the pads on the right change nothing before them. A pad repeats its row's
+    first token, since rows of an embedding that no text meets may hold NaN, and 0 times it is NaN.
     """
     longest = max(len(window.token_ids) for window in windows)
     token_ids = torch.zeros(len(windows), longest, dtype=torch.int64)
     mask = torch.zeros(len(windows), longest, dtype=torch.bool)
     for row, window in enumerate(windows):
         length = len(window.token_ids)
-        token_ids[row, :length] = torch.tensor(window.token_ids)
+        token_ids[row] = torch.tensor(window.token_ids + window.token_ids[:1] * (longest - length))
         mask[row, :length] = True
     return token_ids, mask
 
@@ -41,6 +46,25 @@ def uniform(windows: list[TokenWindow], batching: str) -> list[list[TokenWindow]
         ordered = sorted(windows, key=lambda window: len(window.token_ids))
         return [list(group) for _, group in groupby(ordered, lambda window: len(window.token_ids))]
     return [windows]
+
+
+def check_embedded(token_ids: torch.Tensor, rows: int) -> None:
+    """Refuse token ids that the model has no embedding of: a GPU would end with an assertion.
+
+    Args:
+        token_ids: integers, on the CPU.
+        rows: of the model's embedding.
+
+    Raises:
+        GatehouseError: an id is `rows` or more, or below 0.
+    """
+    smallest, largest = (int(each) for each in token_ids.aminmax())
+    if smallest < 0 or largest >= rows:
+        raise GatehouseError(
+            f"the tokenizer gives token id {largest if largest >= rows else smallest}, but the "
+            f"model embeds the ids 0 to {rows - 1:,}: restore the tokenizer files that came with "
+            "this model"
+        )
 
 
 def decoder_inputs(
@@ -74,10 +98,15 @@ def decoder_inputs(
 
 
 class Memory:
-    """How many token positions fit at once: halved whenever the device runs out of memory."""
+    """How many token positions fit at once: halved whenever the device runs out of memory.
 
-    def __init__(self) -> None:
+    Args:
+        model: what runs the windows; tells what would make its weights smaller.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
         self.positions: int | None = None
+        self._smaller = _smaller_weights(model)
 
     def run(
         self, windows: list[TokenWindow], work: Callable[[list[TokenWindow]], Result]
@@ -93,7 +122,7 @@ class Memory:
             if len(part) > 1 and self.positions and _positions(part) > self.positions:
                 pending += _halves(part)
                 continue
-            result = _attempt(part, work)
+            result = self._attempt(part, work)
             if result is None:
                 self.positions = _positions(part) // 2
                 pending.append(part)
@@ -101,15 +130,40 @@ class Memory:
             else:
                 yield part, result
 
+    def _attempt(
+        self, part: list[TokenWindow], work: Callable[[list[TokenWindow]], Result]
+    ) -> Result | None:
+        """Return work(part), None where memory ran out: its traceback would keep tensors alive."""
+        try:
+            return work(part)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            if len(part) == 1:
+                raise _too_long(part[0], self._smaller, error) from error
+            return None
 
-def _attempt(part: list[TokenWindow], work: Callable[[list[TokenWindow]], Result]) -> Result | None:
-    """Return work(part), None where memory ran out: its traceback would keep tensors alive."""
+
+@contextmanager
+def enough_memory(otherwise: str) -> Iterator[None]:
+    """Turn running out of memory into one line.
+
+    Raises:
+        GatehouseError: says `otherwise`: what does not fit, and the way out.
+    """
     try:
-        return work(part)
-    except torch.OutOfMemoryError as error:
-        if len(part) == 1:
-            raise _too_long(part[0]) from error
-        return None
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        raise GatehouseError(otherwise) from error
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Return whether the device's memory ran out, or on a CPU the machine's or the process's."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(said in str(error) for said in NO_MEMORY)
 
 
 def _release() -> None:
@@ -126,9 +180,23 @@ def _halves(windows: list[TokenWindow]) -> list[list[TokenWindow]]:
     return [windows[middle:], windows[:middle]]
 
 
-def _too_long(window: TokenWindow) -> GatehouseError:
+def _smaller_weights(model: nn.Module) -> list[str]:
+    """Return the options under which the weights would take less memory than they do."""
+    itemsize = {parameter.dtype.itemsize for parameter in model.parameters()}
+    if 1 in itemsize:  # quantised
+        return []
+    return [*(["--dtype bfloat16"] if 4 in itemsize else []), "--quantize 4bit"]
+
+
+def _too_long(window: TokenWindow, smaller: list[str], error: Exception) -> GatehouseError:
     length = len(window.token_ids)
+    ways = [*([f"--max-length {length // 2}"] if length > 1 else []), *smaller]
+    if isinstance(error, torch.OutOfMemoryError):
+        place, ways = "the GPU's memory", [*ways, "--device-map auto"]
+    else:
+        place = "this machine's memory"
+    options = f"use {', '.join(ways)}, or " if ways else ""
     return GatehouseError(
-        f"the GPU's memory does not hold one sequence of {length} tokens: use --max-length "
-        f"{max(length // 2, 1)}, --quantize 4bit, --dtype bfloat16 or --device-map auto"
+        f"{place} does not hold one sequence of {length} tokens beside the model: {options}end "
+        "other programs that use it (a smaller --batch-size does not help)"
     )

@@ -10,14 +10,13 @@ copy per field and batch; nothing is kept of the logits but entropy and confiden
 from collections.abc import Iterable
 from typing import Any, Self
 
-import numpy as np
 import pyarrow as pa
 import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from models.batches import Memory, decoder_inputs, pad, uniform
-from models.events import LayerRouting, keys_of, layer_events, to_host
+from models.batches import Memory, check_embedded, decoder_inputs, enough_memory, pad, uniform
+from models.events import LayerRouting, check_finite, join_events, keys_of, to_host
 from models.families import SCALED, text_part
 from models.readers import Routing, UnreadableRouter, Watch
 from models.routers import RouterSite, find_sites, unreadable
@@ -49,7 +48,7 @@ class RoutingTap:
         self.sites = find_sites(model)
         self._part = model.get_submodule(text_part(model))
         self.batching = _batching(self._part, self.sites)
-        self.memory = Memory()
+        self.memory = Memory(model)
         self._scoring: dict[int, tuple[str, bool]] = {}
         self._handles: list[RemovableHandle] = []
         self._watches = [site.reader.watch() for site in self.sites]
@@ -79,10 +78,11 @@ class RoutingTap:
                 `mask.flatten()`.
 
         Raises:
-            GatehouseError: a router did not fire exactly once, a row count is wrong, or the
-                scoring is of no known kind.
+            GatehouseError: a token id that the model does not embed, a router did not fire
+                exactly once, a row count is wrong, or the scoring is of no known kind.
         """
-        device = self.model.get_input_embeddings().weight.device  # type: ignore[operator]
+        check_embedded(token_ids, len(self._embedding))
+        device = self._embedding.device
         inputs, decoder_mask = decoder_inputs(self.model, token_ids, mask)
         # before the forward pass: later it would wait for the GPU, which then waits for the reading
         masks = {"encoder": mask.flatten(), "decoder": decoder_mask.flatten()}
@@ -101,6 +101,16 @@ class RoutingTap:
         finally:
             self._seen = None
 
+    def route(self, windows: list[TokenWindow]) -> list[LayerRouting]:
+        """Run windows as one padded batch and return the routing of their tokens, per MoE layer.
+
+        Raises:
+            GatehouseError: what `run` raises, or a score that is not finite, by sample.
+        """
+        found = self.run(*pad(windows))
+        check_finite(found, self.sites, windows, self._embedding)
+        return found
+
     def layers(self) -> pa.Table:
         """Return the tapped MoE layers, schema LAYERS; scoring is known after the first batch."""
         rows = []
@@ -111,6 +121,10 @@ class RoutingTap:
                 | {"scoring": scoring, "weights_sum_to_one": sums}
             )
         return pa.Table.from_pylist(rows, schema=LAYERS)
+
+    @property
+    def _embedding(self) -> torch.Tensor:
+        return self.model.get_input_embeddings().weight  # type: ignore[operator]
 
     def _read(
         self, site: RouterSite, positions: int, real: torch.Tensor
@@ -125,7 +139,10 @@ class RoutingTap:
             )
         if site.moe_index not in self._scoring:
             fields = (routing.logits, routing.ids, routing.weights)
-            first = (field.index_select(0, real.to(field.device)) for field in fields)
+            first = [field.index_select(0, real.to(field.device)) for field in fields]
+            if not (first[0].amax(dim=1).isfinite().all() and first[2].isfinite().all()):
+                # nothing to learn from; `check_finite` names the sample, and the run ends
+                return routing.ids, routing.weights, *distribution(routing.logits, "softmax")
             self._scoring[site.moe_index] = _identify(site, *first)
         kind, _ = self._scoring[site.moe_index]
         return routing.ids, routing.weights, *distribution(routing.logits, kind)
@@ -205,8 +222,8 @@ def _identify(
 def capture(tap: RoutingTap, batches: Iterable[list[TokenWindow]]) -> pa.Table:
     """Run batches of token windows and return their events, ordered by (layer, sample, position).
 
-    Where a batch does not fit into the GPU's memory, it is halved and the rest of the run keeps
-    to that size: the same events.
+    Where a batch does not fit into the memory of the GPU, or on a CPU of the machine, it is halved
+    and the rest of the run keeps to that size: the same events.
 
     Args:
         tap: entered.
@@ -217,19 +234,19 @@ def capture(tap: RoutingTap, batches: Iterable[list[TokenWindow]]) -> pa.Table:
         A table of schema EVENTS with tokens x MoE layers rows.
 
     Raises:
-        GatehouseError: what `RoutingTap.run` raises, or one sequence alone does not fit.
+        GatehouseError: what `RoutingTap.route` raises, or one sequence alone or all events
+            together do not fit.
     """
     keys, routing = [], []
     for group in (part for windows in batches for part in uniform(windows, tap.batching)):
-        for windows, found in tap.memory.run(group, lambda each: tap.run(*pad(each))):
+        for windows, found in tap.memory.run(group, tap.route):
             routing.append(found)
             keys.append(keys_of(windows))
     if not keys:
         return EVENTS.empty_table()
-    sample_id, position, token_id = np.concatenate(keys, axis=1)
-    order = np.lexsort((position, sample_id))
-    keyed = sample_id[order], position[order], token_id[order]
-    return pa.concat_tables(
-        layer_events(LayerRouting.concatenate(found).take(order), site, *keyed)
-        for site, found in zip(tap.sites, zip(*routing, strict=True), strict=True)
-    )
+    events = len(tap.sites) * sum(each.shape[1] for each in keys)
+    with enough_memory(
+        f"this machine's memory does not hold the {events:,} events of one shard: end other "
+        "programs, or use a smaller --max-length without --windows; what has landed stays"
+    ):
+        return join_events(keys, routing, tap.sites)

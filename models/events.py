@@ -9,6 +9,7 @@ import pyarrow as pa
 import torch
 
 from models.routers import RouterSite
+from warehouse.errors import GatehouseError
 from warehouse.records import EVENTS, TokenWindow
 
 SMALLEST_WEIGHT = 2.0**-24
@@ -94,7 +95,66 @@ def keys_of(windows: list[TokenWindow]) -> np.ndarray:
     ).astype(np.int64)
 
 
-def layer_events(
+def check_finite(
+    found: list[LayerRouting],
+    sites: list[RouterSite],
+    windows: list[TokenWindow],
+    embedding: torch.Tensor,
+) -> None:
+    """Refuse routing by scores of NaN or infinity, which would land as if a router had chosen.
+
+    Args:
+        found: the routing of the windows' tokens, one a site, in the order the layers run.
+        sites: the MoE layers.
+        windows: one batch.
+        embedding: [V, H] of the model, whose rows are looked at only where a score is not finite.
+
+    Raises:
+        GatehouseError: names the first such layer, and the first such token there.
+    """
+    for routing, site in zip(found, sites, strict=True):
+        finite = np.isfinite(routing.entropy) & np.isfinite(routing.weights).all(axis=1)
+        if finite.all():
+            continue
+        sample_id, position, token_id = keys_of(windows)[:, (~finite).argmax()]
+        raise GatehouseError(
+            f"{site.router_path} (MoE layer {site.moe_index}) scored sample {sample_id}, position "
+            f"{position} (token id {token_id}) with NaN or infinity"
+            f"{_culprit(windows, sample_id, embedding)}: get the checkpoint anew, or name a "
+            "--dtype of more range (float32, bfloat16); what has landed stays"
+        )
+
+
+def _culprit(windows: list[TokenWindow], sample_id: int, embedding: torch.Tensor) -> str:
+    """Return which token brought NaN in; attention hands it to the tokens before it too."""
+    ids = sorted({t for each in windows if each.sample_id == sample_id for t in each.token_ids})
+    rows = embedding[torch.tensor(ids, device=embedding.device)]
+    for token_id, finite in zip(ids, rows.isfinite().all(dim=1).tolist(), strict=True):
+        if not finite:
+            return f", and so is the sample's token id {token_id} embedded"
+    return ""
+
+
+def join_events(
+    keys: list[np.ndarray], batches: list[list[LayerRouting]], sites: list[RouterSite]
+) -> pa.Table:
+    """Return the events of batches as one table, ordered by (layer, sample, position).
+
+    Args:
+        keys: what `keys_of` gives, one a batch.
+        batches: the routing of each, one a site.
+        sites: the MoE layers.
+    """
+    sample_id, position, token_id = np.concatenate(keys, axis=1)
+    order = np.lexsort((position, sample_id))
+    keyed = sample_id[order], position[order], token_id[order]
+    return pa.concat_tables(
+        _layer_events(LayerRouting.concatenate(found).take(order), site, *keyed)
+        for site, found in zip(sites, zip(*batches, strict=True), strict=True)
+    )
+
+
+def _layer_events(
     routing: LayerRouting,
     site: RouterSite,
     sample_id: np.ndarray,

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 import transformers.utils
+from torch import nn
 from transformers import (
     MODEL_MAPPING,
     AttentionInterface,
@@ -177,6 +178,33 @@ def check_weights(name: str, found: dict[str, Any]) -> None:
             f"{name!r} lacks {len(missing)} of its weights ({missing[0]}, ...): the checkpoint is "
             "incomplete or of another model"
         )
+
+
+def check_finite_weights(name: str, model: Any) -> None:
+    """Refuse a checkpoint with NaN or infinity in a matrix that any token may meet.
+
+    Vectors may hold minus infinity: a bias that switches an expert off. Rows of an embedding may
+    hold anything, where their tokens never occur.
+
+    Args:
+        name: of the model.
+        model: loaded; weights that are on no device yet are left out.
+
+    Raises:
+        GatehouseError: names the first such weight.
+    """
+    embeddings = {id(each.weight) for each in model.modules() if isinstance(each, nn.Embedding)}
+    for path, weight in model.named_parameters():
+        read = weight.is_floating_point() and weight.dtype.itemsize > 1 and not weight.is_meta
+        if not read or weight.ndim < 2 or id(weight) in embeddings:
+            continue
+        # one pass without a copy (a sum in another dtype would make one on a CPU); finite numbers
+        # whose sum overflows are looked at one by one, an expert at a time
+        if not (weight.sum().isfinite() or all(part.isfinite().all() for part in weight)):
+            raise GatehouseError(
+                f"{name!r} has NaN or infinity among its weights ({path}): the checkpoint is "
+                "damaged, or --dtype has less range than it was stored in"
+            )
 
 
 def device_name(device_map: str) -> str:

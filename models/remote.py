@@ -124,38 +124,49 @@ class ExpertList(Reader):
         if rest or not 1 <= top_k <= logits.shape[1]:
             raise UnreadableRouter("has experts that did not get the same number of rows a token")
         ids = logits.topk(top_k, dim=1).indices
-        self._require_rows(ids)
-        if self._combination is None:
-            self._combination = self._explain(hidden, logits, ids, output)
-        kind, normalised, scale = self._combination
+        # what a row of NaN chose cannot be told: a pad's is left out, a token's ends the run
+        finite = logits.amax(dim=1).isfinite()
+        self._require_rows(ids[finite], others=top_k * int((~finite).sum()))
+        if self._combination is None and finite.any():
+            self._combination = self._explain(hidden, logits, ids, output, finite)
+        kind, normalised, scale = self._combination or ("softmax", True, 1.0)
         return Routing(logits, ids, scale * _weights(logits, ids, kind, normalised))
 
     def _explain(
-        self, hidden: torch.Tensor, logits: torch.Tensor, ids: torch.Tensor, output: Any
+        self,
+        hidden: torch.Tensor,
+        logits: torch.Tensor,
+        ids: torch.Tensor,
+        output: Any,
+        finite: torch.Tensor,
     ) -> tuple[str, bool, float]:
-        """Return (scoring kind, weights normalised?, factor) that give the block's output."""
+        """Return (scoring kind, weights normalised?, factor) that give the output's finite rows."""
         whole = output[0] if isinstance(output, tuple) else output
         tolerance = EXPLAINED.get(whole.dtype, 2e-2)
-        whole = whole.reshape(hidden.shape).float()
-        chosen = self._chosen_outputs(hidden, ids)
+        whole = whole.reshape(hidden.shape).float()[finite]
+        logits, ids = logits[finite], ids[finite]
+        chosen = self._chosen_outputs(hidden[finite], ids)
         fits = []
         for kind, normalised in product(INFERRED, (True, False)):
             weights = _weights(logits, ids, kind, normalised)
             mixed = (weights.unsqueeze(-1) * chosen).sum(dim=1)
-            fits.append((*self._unexplained(whole, mixed), kind, normalised))
+            fits.append((*self._unexplained(whole, mixed, finite), kind, normalised))
         (left, scale, kind, normalised), (second, *_) = sorted(fits)[:2]
-        if left > tolerance or second < DISTINCT * max(left, 1e-7):
+        if not (left <= tolerance and second >= DISTINCT * max(left, 1e-7)):
             raise UnreadableRouter("applies weights that no known scoring explains")
         return kind, normalised, 1.0 if abs(scale - 1) < 1e-2 else scale
 
-    def _unexplained(self, whole: torch.Tensor, mixed: torch.Tensor) -> tuple[float, float]:
+    def _unexplained(
+        self, whole: torch.Tensor, mixed: torch.Tensor, finite: torch.Tensor
+    ) -> tuple[float, float]:
         """Return the least share of the block's output [N, H] that stays, and the factor."""
         found = []
-        for shared in self._shared_outputs(whole):
+        for shared in self._shared_outputs(finite, whole.shape):
             routed = whole - shared
             scale = (routed * mixed).sum() / mixed.square().sum().clamp(min=1e-30)
             left = (routed - scale * mixed).norm() / routed.norm().clamp(min=1e-30)
-            found.append((float(left), float(scale)))
+            # NaN, of an output that overflowed, explains nothing and cannot be ranked
+            found.append((float(left.nan_to_num(nan=torch.inf)), float(scale)))
         return min(found)
 
     def _chosen_outputs(self, hidden: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
@@ -164,24 +175,32 @@ class ExpertList(Reader):
         marks = hidden.double().sum(dim=1)
         for expert, calls in self._received.items():
             tokens, slots = (ids == expert).nonzero(as_tuple=True)
-            got = torch.cat([rows for rows, _ in calls]).double().sum(dim=1).argsort()
+            got = torch.cat([rows for rows, _ in calls]).double().sum(dim=1)
             gave = torch.cat([result for _, result in calls]).float()
+            if len(got) > len(tokens):  # rows that are not looked at were run too
+                mine = torch.isin(got, marks[tokens])
+                got, gave = got[mine], gave[mine]
+            if len(got) != len(tokens):
+                raise UnreadableRouter("names other experts than those that ran")
             order = marks[tokens].argsort()
-            outputs[tokens[order], slots[order]] = gave[got]
+            outputs[tokens[order], slots[order]] = gave[got.argsort()]
         return outputs
 
-    def _shared_outputs(self, whole: torch.Tensor) -> list[torch.Tensor]:
+    def _shared_outputs(self, finite: torch.Tensor, shape: torch.Size) -> list[torch.Tensor]:
         """Return what shared experts may have added: nothing, their output, or a gated one."""
-        wide = [value.float() for value in self._shared.values() if value.shape == whole.shape]
-        gates = [value.float() for value in self._shared.values() if value.shape[1] == 1]
+        values = [
+            value[finite].float() for value in self._shared.values() if len(value) == len(finite)
+        ]
+        wide = [value for value in values if value.shape == shape]
+        gates = [value for value in values if value.shape[1] == 1]
         gated = [gate.sigmoid() * value for gate in gates for value in wide]
-        return [*gated, *wide, torch.zeros_like(whole)]
+        return [*gated, *wide, torch.zeros(shape, device=finite.device)]
 
-    def _require_rows(self, ids: torch.Tensor) -> None:
-        """Hold the ids against the number of rows that each expert received."""
+    def _require_rows(self, ids: torch.Tensor, others: int = 0) -> None:
+        """Hold the ids against the rows that each expert received, but for so many others."""
         counts = torch.bincount(ids.flatten(), minlength=self.num_experts()).tolist()
-        received = [self._rows.get(expert, 0) for expert in range(len(counts))]
-        if counts != received:
+        spare = [self._rows.get(expert, 0) - count for expert, count in enumerate(counts)]
+        if min(spare) < 0 or sum(spare) != others:
             raise UnreadableRouter("names other experts than those that ran")
 
 

@@ -62,7 +62,7 @@ def find_sites(model: nn.Module) -> list[RouterSite]:
 
     Raises:
         GatehouseError: the model has none, is of a family whose routing cannot be captured, or
-            has a router that does not tell its number of experts.
+            has a router that does not tell its number of experts or tells an impossible one.
     """
     sites = [
         _site(model, path, block, moe_index)
@@ -115,6 +115,11 @@ def _site(model: nn.Module, path: str, block: nn.Module, moe_index: int) -> Rout
         num_experts, top_k = reader.num_experts(), reader.top_k(model)
     except UnreadableRouter as problem:
         raise unreadable(router_path, router, problem) from problem
+    if num_experts < 2 or not 1 <= top_k <= num_experts:
+        raise GatehouseError(
+            f"{router_path} tells of {num_experts} experts and top-{top_k}: a router chooses among "
+            "2 or more, and 1 of them or more; restore the model's own config.json"
+        )
     _, index = _block(path)
     return RouterSite(
         layer=index,

@@ -41,11 +41,16 @@ def distribution(logits: torch.Tensor, kind: str) -> tuple[torch.Tensor, torch.T
     """Return (entropy in nats, largest probability), each [N] fp32, of logits [N, E] of a kind.
 
     Always fp32 and always `entr`, which is 0 at 0: in fp16, p log(p + 1e-10) is NaN wherever a
-    probability underflows.
+    probability underflows. Where a logit is NaN or +infinity, entropy is NaN; -infinity is an
+    expert that cannot be chosen.
     """
-    scores = SCORING[kind](logits.float())
+    logits = logits.float()
+    scores = SCORING[kind](logits)
     if kind not in ("softmax", "sparsemixer"):
-        scores = scores / scores.sum(dim=-1, keepdim=True)
+        total = scores.sum(dim=-1, keepdim=True)
+        if kind == "sigmoid":  # which makes an ordinary 1 of infinity; 0 times it is NaN
+            total = total + 0 * logits.amax(dim=-1, keepdim=True)
+        scores = scores / total
     return torch.special.entr(scores).sum(dim=-1), scores.amax(dim=-1)
 
 

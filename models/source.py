@@ -15,12 +15,16 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ["USE_HUB_KERNELS"] = "0"
 
 import huggingface_hub
+import safetensors
 import torch
 import transformers
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+from transformers import AutoTokenizer
 
 from models.aliases import ALIASES
+from models.batches import out_of_memory
 from warehouse.errors import GatehouseError
+from warehouse.plain_text import without_secrets
 
 CONNECT_SECONDS = 10.0
 
@@ -45,7 +49,7 @@ class Source:
         Raises:
             GatehouseError: no network and not in the cache, or files that cannot be loaded.
         """
-        with self.errors(), quiet():
+        with self.errors("tokenizer" if loader is AutoTokenizer else "model"), quiet():
             return loader.from_pretrained(
                 self.location,
                 revision=self.commit,
@@ -79,8 +83,8 @@ class Source:
         return digest.hexdigest()[:16]
 
     @contextmanager
-    def errors(self) -> Iterator[None]:
-        """Turn what transformers and the hub raise into one line with the way out."""
+    def errors(self, part: str = "model") -> Iterator[None]:
+        """Turn what transformers and the hub raise about a part into one line with the way out."""
         try:
             yield
         except GatehouseError:
@@ -90,6 +94,8 @@ class Source:
                 f"{self.name!r} does not fit the GPU: add --quantize 4bit, --device-map auto to "
                 "spread it over all GPUs and the CPU, or --device-map cpu"
             ) from error
+        except MemoryError as error:
+            raise _does_not_fit(self.name) from error
         except Exception as error:  # of transformers, safetensors, or the hub's HTTP library
             if "trust_remote_code" in str(error) and not self.trust_remote_code:
                 raise GatehouseError(
@@ -101,7 +107,25 @@ class Source:
                     f"cannot load model {self.name!r}: there is no network, and the hub's cache "
                     "has it not; use the bundled model `demo` or a local folder"
                 ) from error
-            raise _cannot_load(self.name, error) from error
+            if out_of_memory(error):
+                raise _does_not_fit(self.name) from error
+            if isinstance(error, safetensors.SafetensorError):
+                raise self._damaged(error) from error
+            raise _cannot_load(self.name, error, part) from error
+
+    def _damaged(self, error: Exception) -> GatehouseError:
+        """Return what says which file of a folder is no safetensors, or cut off."""
+        for path in sorted(Path(self.location).glob("*.safetensors")):
+            try:
+                with safetensors.safe_open(path, "np"):
+                    continue
+            except safetensors.SafetensorError:
+                return GatehouseError(
+                    f"{path} is damaged or incomplete: fetch or copy it again ({error})"
+                )
+        return GatehouseError(
+            f"the weights of {self.name!r} are damaged or incomplete: fetch them again ({error})"
+        )
 
 
 def find_source(name: str, revision: str | None = None, trust_remote_code: bool = False) -> Source:
@@ -157,8 +181,21 @@ def _latest_cached(location: str) -> str | None:
     return max(revisions, key=lambda each: each.last_modified).commit_hash if revisions else None
 
 
-def _cannot_load(name: str, error: Exception) -> GatehouseError:
-    text = " ".join(str(error).split())
+def _does_not_fit(name: str) -> GatehouseError:
+    return GatehouseError(
+        f"{name!r} does not fit this machine's memory: add --quantize 4bit or --dtype bfloat16, or "
+        "end other programs"
+    )
+
+
+def _cannot_load(name: str, error: Exception, part: str = "model") -> GatehouseError:
+    # before it is cut: half a secret would not be known
+    text = without_secrets(" ".join(str(error).split()))
+    if part == "tokenizer":
+        return GatehouseError(
+            f"cannot load the tokenizer of {name!r}: restore the tokenizer files that came with "
+            f"this model ({text[:160]})"
+        )
     if isinstance(error, OSError):
         return GatehouseError(
             f"cannot load model {name!r}: check the name, the revision or the folder ({text[:160]})"

@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from models.batches import pad
 from models.capture import RoutingTap
 from models.quantization import BLOCK, quantizable, stored_bytes
 from models.routers import RouterSite, find_sites
@@ -135,7 +134,7 @@ def route(loaded: LoadedModel, text: str) -> list[tuple[str, list[list[int]]]]:
     """Return each token of a text with its experts in every MoE layer, weight-descending."""
     token_ids = loaded.encode([text])[0]
     with RoutingTap(loaded.model) as tap, torch.inference_mode():
-        routing = tap.run(*pad([TokenWindow(0, 0, token_ids)]))
+        routing = tap.route([TokenWindow(0, 0, token_ids)])
     return [
         (
             str(loaded.tokenizer.decode([token_id])),

@@ -19,6 +19,7 @@ from models.loading import (
     backbone,
     check_attention,
     check_device,
+    check_finite_weights,
     check_weights,
     choose_quantization,
     dequantizing,
@@ -79,16 +80,22 @@ class ModelPlan:
         """The tokenizer, read once.
 
         Raises:
-            GatehouseError: the model has none that transformers can read.
+            GatehouseError: the model has none that transformers can read, or an empty one.
         """
-        return self.source.read(AutoTokenizer)
+        tokenizer = self.source.read(AutoTokenizer)
+        if len(tokenizer) <= len(tokenizer.all_special_ids):
+            raise GatehouseError(
+                f"the tokenizer of {self.name!r} has no tokens but {len(tokenizer)} special ones: "
+                "restore the tokenizer files that came with this model"
+            )
+        return tokenizer
 
     def load(self) -> LoadedModel:
         """Load weights (safetensors only) onto the plan's devices.
 
         Raises:
             GatehouseError: no network and not in the cache, no safetensors, a damaged or
-                incomplete checkpoint, or not enough memory.
+                incomplete checkpoint, weights that are not finite, or not enough memory.
         """
         quantization = dequantizing(self.config)
         if self.quantization != "none":
@@ -104,6 +111,7 @@ class ModelPlan:
             **({"quantization_config": quantization} if quantization else {}),
         )
         check_weights(self.name, found)
+        check_finite_weights(self.name, model)
         return LoadedModel(backbone(model, self.config).eval(), self.tokenizer)
 
 

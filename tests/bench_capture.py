@@ -25,6 +25,7 @@ from torch.profiler import ProfilerActivity, profile
 from models.capture import RoutingTap
 from models.zoo import resolve
 from tests.bench_models import RELEASED, SMALL, fitting, random_model
+from warehouse.records import TokenWindow
 
 ROUNDS = 9
 BOTH = [ProfilerActivity.CPU, ProfilerActivity.CUDA]
@@ -80,6 +81,8 @@ class Bench:
         shape = sequences, length
         self.token_ids = torch.randint(5, config.vocab_size, shape, generator=seeded)
         self.mask = torch.ones(shape, dtype=torch.bool)
+        rows = enumerate(self.token_ids.tolist())
+        self.windows = [TokenWindow(sample, 0, row) for sample, row in rows]
         self.tokens = sequences * length
         self.looped_rows = min(looped_rows or self.tokens, self.tokens)
         self.tap = RoutingTap(model)
@@ -127,7 +130,7 @@ class Bench:
 
     def capture(self) -> float:
         with self.tap as tap:
-            return self.seconds(lambda: tap.run(self.token_ids, self.mask))
+            return self.seconds(lambda: tap.route(self.windows))
 
     def with_logits(self) -> float:
         return self.seconds(lambda: self.forward(output_router_logits=True))
@@ -181,7 +184,7 @@ class Bench:
         handles = [self.model.register_forward_hook(end), *self.around_hooks(start)]
         with self.tap as tap:
             handles += self.around_hooks(stop)
-            tap.run(self.token_ids, self.mask)
+            tap.route(self.windows)
             after = self.now() - ended
         for handle in handles:
             handle.remove()
@@ -199,7 +202,7 @@ class Bench:
     def copying(self) -> float:
         """Return the seconds in which the GPU copies a captured batch to the host."""
         with self.tap as tap, profile(activities=BOTH) as profiled:
-            tap.run(self.token_ids, self.mask)
+            tap.route(self.windows)
         copies = [e for e in profiled.key_averages() if "Memcpy DtoH" in e.key]
         return sum(each.self_device_time_total for each in copies) / 1e6
 

@@ -30,14 +30,15 @@ def attempt(name: str) -> dict:
 
 if __name__ == "__main__":
     repositories, cache = sys.argv[1:]
-    from tests.ingest.fake_hub import FakeHub
+    from tests.ingest.fake_hub import REFUSALS, FakeHub
 
     FakeHub.root = Path(repositories)
     server = ThreadingHTTPServer(("127.0.0.1", 0), FakeHub)
     os.environ["HF_ENDPOINT"] = f"http://127.0.0.1:{server.server_port}"
     os.environ["HF_HOME"] = cache
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    found = {name: attempt(f"owner/{name}") for name in ("tiny", "unknown", "gated", "pickled")}
+    names = ["tiny", "unknown", "gated", "pickled", *(f"answers-{code}" for code in REFUSALS)]
+    found = {name: attempt(f"owner/{name}") for name in names}
     server.shutdown()
     server.server_close()
     found["tiny without the hub"] = attempt("owner/tiny")

@@ -12,12 +12,18 @@ from warehouse.errors import GatehouseError
 
 DISCRETE = ["sample_id", "position", "token_id", "layer", "experts", "top_expert"]
 
+GPU = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+CPU = RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to")
+
 
 class SmallDevice:
     """Stands before a model's forward pass like a device that holds so many positions."""
 
-    def __init__(self, model: torch.nn.Module, positions: int) -> None:
+    def __init__(
+        self, model: torch.nn.Module, positions: int, error: Exception | None = None
+    ) -> None:
         self.positions = positions
+        self.error = error or GPU
         self.sizes: list[int] = []
         self.forward = model.forward
         model.forward = self
@@ -25,7 +31,7 @@ class SmallDevice:
     def __call__(self, input_ids, **inputs):
         self.sizes.append(input_ids.numel())
         if input_ids.numel() > self.positions:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            raise self.error
         return self.forward(input_ids=input_ids, **inputs)
 
 
@@ -55,12 +61,38 @@ def test_the_size_that_fits_is_kept_for_the_rest_of_the_run(model):
     assert device.sizes == [60] * 4
 
 
-def test_one_sequence_that_does_not_fit_says_what_to_try(model):
-    SmallDevice(model, 20)
-    with (
-        RoutingTap(model) as tap,
-        pytest.raises(GatehouseError, match=r"one sequence of 30 tokens: use --max-length 15, --q"),
-    ):
+@pytest.mark.parametrize(
+    ("error", "dtype", "length", "ways"),
+    [
+        (
+            GPU,
+            torch.float32,
+            30,
+            "--max-length 15, --dtype bfloat16, --quantize 4bit, --device-map",
+        ),
+        (GPU, torch.bfloat16, 30, "--max-length 15, --quantize 4bit, --device-map auto, or end"),
+        (CPU, torch.float32, 30, "--max-length 15, --dtype bfloat16, --quantize 4bit, or end"),
+        (CPU, torch.bfloat16, 1, "--quantize 4bit, or end"),
+        (MemoryError(), torch.bfloat16, 30, "--max-length 15, --quantize 4bit, or end other prog"),
+    ],
+)
+def test_one_sequence_that_does_not_fit_says_what_helps(model, error, dtype, length, ways):
+    """Nothing is named that the model has already, or that a CPU has not."""
+    model.to(dtype)
+    SmallDevice(model, 0, error)
+    place = "the GPU's" if error is GPU else "this machine's"
+    said = f"^{place} memory does not hold one sequence of {length} tokens .*: use {ways}"
+    with RoutingTap(model) as tap, pytest.raises(GatehouseError, match=said):
+        capture(tap, [random_windows([length])])
+
+
+def test_events_that_cannot_be_joined_are_one_line(model, monkeypatch):
+    def joined(*parts):
+        raise MemoryError("Unable to allocate 3.00 GiB for an array")
+
+    monkeypatch.setattr("models.events.np.lexsort", joined)
+    said = "does not hold the 120 events of one shard: end other programs, or .* landed stays"
+    with RoutingTap(model) as tap, pytest.raises(GatehouseError, match=said):
         capture(tap, [random_windows([30, 10])])
 
 
@@ -77,6 +109,16 @@ def test_uniform_groups_hold_every_window_once():
         assert [len(group) for group in groups] == sizes
         assert sorted(w.sample_id for group in groups for w in group) == list(range(6))
     assert all(len({len(w.token_ids) for w in g}) == 1 for g in uniform(windows, "equal"))
+
+
+def test_a_row_of_nan_that_no_token_names_is_met_by_no_pad(model):
+    windows = random_windows([20, 5, 11])
+    with RoutingTap(model) as tap:
+        expected = capture(tap, [windows])
+        model.get_input_embeddings().weight.data[0] = torch.nan
+        found = capture(tap, [windows])
+    assert 0 not in found["token_id"].to_pylist()
+    assert found.equals(expected)
 
 
 def test_pads_would_take_up_capacity_so_switch_runs_without_them():

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.ingest.fake_hub import COMMIT
+from tests.ingest.fake_hub import COMMIT, REFUSALS, TOKEN, write_refusals
 from warehouse.paths import CHECKOUT
 
 
@@ -22,15 +22,17 @@ def found(tiny_mixtral, tmp_path_factory) -> dict:
     weights = folder / "owner" / "pickled" / "model.safetensors"
     weights.rename(weights.with_name("pytorch_model.bin"))
     environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    write_refusals(folder / "owner")
     program = [sys.executable, str(CHECKOUT / "tests" / "models" / "hub_program.py")]
     done = subprocess.run(
         [*program, str(folder), str(folder / "cache")],
         capture_output=True,
         text=True,
         cwd=CHECKOUT,
-        env=environment | {"PYTHONPATH": str(CHECKOUT)},
+        env=environment | {"PYTHONPATH": str(CHECKOUT), "HF_TOKEN": TOKEN},
     )
     assert done.returncode == 0, done.stderr
+    assert TOKEN not in done.stderr + done.stdout
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -56,6 +58,12 @@ def test_without_the_hub_the_cache_serves_the_same_model(found):
 )
 def test_what_cannot_be_had_is_one_line(found, name, says):
     assert says in found[name]["error"] and "\n" not in found[name]["error"]
+
+
+@pytest.mark.parametrize("status", REFUSALS)
+def test_what_the_hub_says_shows_no_token(found, status):
+    error = found[f"answers-{status}"]["error"]
+    assert "owner/answers" in error and "hf_" not in error and "\n" not in error
 
 
 def test_no_kernel_is_taken_from_the_hub(found):

@@ -15,6 +15,7 @@ from transformers import (
     dynamic_module_utils,
 )
 
+from models.loading import check_finite_weights
 from models.structure import route, weight_bytes
 from models.zoo import resolve
 from tests.conftest import DEMO
@@ -196,3 +197,18 @@ def test_devices_change_nothing_but_where_weights_are(tiny_mixtral, device_map):
     plan = resolve(str(tiny_mixtral), device_map=device_map, dtype="float32", quantize="none")
     expected = resolve(str(tiny_mixtral), device_map="cpu", dtype="float32").load()
     assert route(plan.load(), text) == route(expected, text)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_finite_weights_may_have_a_sum_that_is_not(dtype):
+    """The sum is only a quick look: an expert whose sum overflows is looked at in full."""
+    largest = torch.finfo(dtype).max
+    model = torch.nn.ParameterDict({"experts": torch.full((3, 4, 5), largest, dtype=dtype)})
+    check_finite_weights("large", model)
+    model["bias"] = torch.full((4,), -torch.inf)
+    check_finite_weights("large", model)
+    for value in (torch.nan, torch.inf, -torch.inf):
+        with torch.no_grad():
+            model["experts"][2, 1, 3] = value
+        with pytest.raises(GatehouseError, match=r"'large' has NaN or infinity .*\(experts\)"):
+            check_finite_weights("large", model)

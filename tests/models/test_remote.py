@@ -221,6 +221,62 @@ def test_what_cannot_be_reconstructed_is_refused(make, reason):
     assert "layers.0.mlp.gate" in str(caught.value)
 
 
+class MaskingModel(Model):
+    """Hands NaN to its blocks at pads, as attention does that masks all that a pad could see."""
+
+    def forward(self, input_ids, attention_mask, use_cache):
+        hidden = self.embed(input_ids).masked_fill(attention_mask.unsqueeze(-1) == 0, torch.nan)
+        for layer in self.layers:
+            mixed = layer["mlp"](F.normalize(hidden.cumsum(dim=1), dim=-1) * HIDDEN**0.5)
+            hidden = hidden + (mixed[0] if isinstance(mixed, tuple) else mixed)
+        return hidden
+
+
+@pytest.mark.parametrize("style", [name for name in STYLES if name.startswith("linear")])
+def test_nan_at_pads_changes_neither_what_lands_nor_what_is_learnt(style):
+    make, kind = STYLES[style]
+    found = []
+    for model in (Model(make), MaskingModel(make)):
+        with RoutingTap(model) as tap:
+            found.append(capture(tap, [WINDOWS]))
+        assert {row["scoring"] for row in tap.layers().to_pylist()} == {kind}
+    assert found[1].num_rows == 2 * TOKENS and found[1].equals(found[0])
+
+
+def test_nan_at_pads_does_not_let_weights_of_another_kind_in():
+    model = MaskingModel(lambda: ListBlock(lambda logits, ids: raw(logits, ids) ** 3))
+    with (
+        RoutingTap(model) as tap,
+        pytest.raises(GatehouseError, match="no known scoring explains"),
+    ):
+        capture(tap, [WINDOWS])
+
+
+def test_an_output_of_nan_explains_nothing():
+    model = Model(lambda: ListBlock(raw))
+    with torch.no_grad():
+        model.layers[1]["mlp"].experts[0].bias[3] = torch.inf
+    with (
+        RoutingTap(model) as tap,
+        pytest.raises(GatehouseError, match=r"layers\.1.*no known scoring explains"),
+    ):
+        capture(tap, [WINDOWS])
+
+
+@pytest.mark.parametrize("make", [lambda: ListBlock(raw), lambda: ChoosingBlock(softmax)])
+def test_a_token_that_is_scored_by_nan_is_named(make):
+    model, token_ids = Model(make), WINDOWS[1].token_ids
+    ids = [token_id for window in WINDOWS for token_id in window.token_ids]
+    position = next(n for n in range(10, 24) if ids.count(token_ids[n]) == 1)
+    rare = token_ids[position]
+    with torch.no_grad():
+        model.embed.weight[rare] = torch.nan
+    named = rf"layers\.0.* scored sample 1, position {position} \(token id {rare}\) with NaN"
+    for batches in ([WINDOWS], [[WINDOWS[0]], WINDOWS[1:]]):
+        with RoutingTap(model) as tap, pytest.raises(GatehouseError, match=named):
+            capture(tap, batches)
+
+
 def test_a_forward_pass_that_broke_off_leaves_nothing_behind():
     model = Model(lambda: ListBlock(raw))
     with RoutingTap(model) as tap:

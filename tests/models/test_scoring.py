@@ -75,6 +75,27 @@ def test_entropy_is_between_certainty_and_uniformity_and_equals_float64(kind):
     assert uniform.item() == pytest.approx(math.log(EXPERTS))
 
 
+@pytest.mark.parametrize("kind", SCORING)
+def test_a_row_with_nan_or_infinity_has_no_entropy_and_others_keep_theirs(kind):
+    logits, _, _ = decision("softmax", 1, normalised=False)
+    sound, _ = distribution(logits, kind)
+    for value in (math.nan, math.inf):
+        damaged = logits.clone()
+        damaged[7, 3] = value
+        entropy, _ = distribution(damaged, kind)
+        assert entropy.isnan().nonzero().flatten().tolist() == [7]
+        assert torch.equal(entropy[torch.arange(ROWS) != 7], sound[torch.arange(ROWS) != 7])
+
+
+@pytest.mark.parametrize("kind", SCORING)
+def test_an_expert_at_minus_infinity_is_as_if_it_were_not_there(kind):
+    """A group that is masked: its experts cannot be chosen, and that is no damage."""
+    logits, _, _ = decision("softmax", 1, normalised=False)
+    masked = torch.cat([logits, torch.full((ROWS, 4), -math.inf)], dim=1)
+    for found, expected in zip(distribution(masked, kind), distribution(logits, kind)):
+        torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+
+
 def test_weights_sum_to_one_or_not():
     assert sums_to_one(decision("softmax", 4, normalised=True)[2])
     assert sums_to_one(decision("softmax", 4, normalised=True)[2].bfloat16())

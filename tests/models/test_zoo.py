@@ -58,7 +58,9 @@ def test_a_pickled_checkpoint_is_refused(folder):
 def test_a_damaged_checkpoint_is_one_line(folder):
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:500])
-    with pytest.raises(GatehouseError, match="cannot load model") as caught:
+    with pytest.raises(
+        GatehouseError, match=r"model\.safetensors is damaged or incomplete: fetch"
+    ) as caught:
         resolve(str(folder)).load()
     assert "\n" not in str(caught.value)
 
