@@ -8,7 +8,7 @@ from pathlib import Path
 from ingest.files import READERS, read_path
 from ingest.hub import HUB_DATASETS, hub_dataset, read_hub
 from ingest.pydoc import read_pydoc
-from ingest.rows import Document
+from ingest.rows import Broken, Document
 from warehouse.errors import GatehouseError
 
 PYDOC = "pydoc"
@@ -16,14 +16,14 @@ PYDOC = "pydoc"
 
 @dataclass(frozen=True)
 class Corpus:
-    """A named stream of documents; `documents` can be read once.
+    """A named stream of documents, and of what cannot be read as one; it can be read once.
 
     `name` is as the user gave it, a path resolved; `revision` is the commit of a hub dataset, the
     Python version of `pydoc`, and None for local files.
     """
 
     name: str
-    documents: Iterator[Document]
+    documents: Iterator[Document | Broken]
     revision: str | None
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from ingest.rows import Document, document_of, known_columns
+from ingest.rows import Broken, Document, document_of, known_columns
 from warehouse.errors import GatehouseError
 
 SPLIT = "train"
@@ -41,7 +41,7 @@ def hub_dataset(name: str) -> HubDataset | None:
     return HubDataset(match["repository"], match["configuration"]) if match else None
 
 
-def read_hub(name: str, dataset: HubDataset) -> tuple[Iterator[Document], str | None]:
+def read_hub(name: str, dataset: HubDataset) -> tuple[Iterator[Document | Broken], str | None]:
     """Return the documents of the train split, streamed, and the commit that they come from.
 
     The commit is None in offline mode (HF_HUB_OFFLINE=1), where only the local cache is read.
@@ -87,7 +87,7 @@ def _commit(repository: str) -> str | None:
         return None
 
 
-def _documents(name: str, rows: Any) -> Iterator[Document]:
+def _documents(name: str, rows: Any) -> Iterator[Document | Broken]:
     try:
         for index, row in enumerate(rows):
             yield document_of(row, f"{name} row {index}", f"{name}:{index}", name)

@@ -1,29 +1,36 @@
-"""From documents to samples: what is empty is left out, the rest numbered, split and hashed."""
+"""From documents to samples: what is empty or broken is left out, the rest numbered and hashed."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from itertools import islice
 
-from ingest.rows import Document
-from warehouse.records import SPLITS, Sample
+from ingest.rows import Broken, Document
+from warehouse.records import SPLITS, Sample, sample_line
 
 
 class Numbering:
     """Numbers a corpus once, and keeps count: read the attributes when `samples` has ended.
 
     `met` counts the texts that were numbered, wanted or not, `skipped_empty` those that hold
-    white space alone, `fingerprint` hashes name, domain and text hash of the samples in order.
+    white space alone, `skipped_broken` the lines that are no documents, `first_broken` tells of
+    the first of them; `fingerprint` hashes name, domain and text hash of the samples in order.
     """
 
-    def __init__(self, documents: Iterator[Document]) -> None:
+    def __init__(self, documents: Iterator[Document | Broken], *, skip_broken: bool) -> None:
         self.documents = documents
+        self.skip_broken = skip_broken
         self.met = 0
         self.skipped_empty = 0
+        self.skipped_broken = 0
+        self.first_broken: str | None = None
         self.fingerprint = hashlib.sha256()
 
     def samples(self, num_samples: int, first_sample: int) -> Iterator[Sample]:
-        """Yield samples `first_sample` … `first_sample + num_samples - 1`, as far as there are."""
+        """Yield samples `first_sample` … `first_sample + num_samples - 1`, as far as there are.
+
+        Raises:
+            GatehouseError: a line is broken, unless `skip_broken` is set.
+        """
         wanted = islice(self._texts(), first_sample + num_samples)
         for sample_id, document in enumerate(wanted):
             self.met = sample_id + 1
@@ -32,7 +39,12 @@ class Numbering:
 
     def _texts(self) -> Iterator[Document]:
         for document in self.documents:
-            if document.text.strip():
+            if isinstance(document, Broken):
+                if not self.skip_broken:
+                    raise document.error
+                self.skipped_broken += 1
+                self.first_broken = self.first_broken or document.what
+            elif document.text.strip():
                 yield document
             else:
                 self.skipped_empty += 1
@@ -40,7 +52,7 @@ class Numbering:
     def _sample(self, sample_id: int, document: Document) -> Sample:
         name, domain, text = map(_storable, document)
         digest = hashlib.sha256(text.encode()).hexdigest()
-        self.fingerprint.update(json.dumps([name, domain, digest]).encode() + b"\n")
+        self.fingerprint.update(sample_line(name, domain, digest))
         return Sample(sample_id, name, domain, split_of(digest), text, digest)
 
 

@@ -3,8 +3,10 @@
     prepared/SLUG-FINGERPRINT/samples.parquet                    see samples_file.py
     prepared/SLUG-FINGERPRINT/{train,validation,test}.parquet    with `create_splits`
     prepared/SLUG-FINGERPRINT/prepared.json                      hub datasets: what was asked for
+    prepared/.SLUG.lock                                          while a process writes
 
-Each appears whole or not at all.
+Each appears whole or not at all. One process at a time prepares a dataset; what one that was
+killed has left is removed by the next.
 """
 
 import json
@@ -16,6 +18,7 @@ from pathlib import Path
 
 from ingest.corpora import Corpus, is_on_hub, read_corpus
 from ingest.numbering import Numbering
+from ingest.one_writer import one_writer
 from ingest.samples_file import (
     SHARD_SAMPLES,
     is_whole,
@@ -25,7 +28,7 @@ from ingest.samples_file import (
     write_splits,
 )
 from warehouse.errors import GatehouseError
-from warehouse.lake import write_atomically
+from warehouse.files import write_atomically
 from warehouse.records import slug
 
 __all__ = ["SHARD_SAMPLES", "Prepared", "prepare", "read_shard", "shard_count"]
@@ -37,7 +40,8 @@ class Prepared:
 
     `dataset` is as the user named it, a path resolved; `fingerprint` is the SHA-256 of every
     sample's name, domain and text hash in order; `skipped_empty` counts the texts of white space
-    alone that were met before the last sample.
+    alone that were met before the last sample, `skipped_broken` the lines that could not be read
+    as documents, and `first_broken` tells of the first of these.
     """
 
     path: Path
@@ -46,6 +50,21 @@ class Prepared:
     num_samples: int
     first_sample: int
     skipped_empty: int
+    skipped_broken: int = 0
+    first_broken: str | None = None
+
+    @property
+    def left_out(self) -> list[str]:
+        """One sentence for each kind of text that was left out."""
+        lines = []
+        if self.skipped_broken:
+            many = f"{self.skipped_broken:,} broken lines, the first"
+            counted = many if self.skipped_broken > 1 else "1 broken line"
+            lines.append(f"left out {counted}: {self.first_broken}")
+        if self.skipped_empty:
+            plural = "s" if self.skipped_empty > 1 else ""
+            lines.append(f"left out {self.skipped_empty:,} empty sample{plural}")
+        return lines
 
 
 def prepare(
@@ -55,7 +74,9 @@ def prepare(
     first_sample: int = 0,
     folder: Path,
     create_splits: bool = False,
+    skip_broken: bool = False,
     progress: Callable[[int], None] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Prepared:
     """Write samples `first_sample` … `first_sample + num_samples - 1` of a corpus under `folder`.
 
@@ -66,36 +87,45 @@ def prepare(
     Args:
         dataset: a name or path, see `corpora.read_corpus`.
         create_splits: also write train, validation and test files beside the samples.
+        skip_broken: leave out, and count, lines that cannot be read as documents.
         progress: called with the number of samples written so far.
+        say: called with a sentence where another process has to finish first.
 
     Raises:
         GatehouseError: a number is out of range, the corpus cannot be read or holds no such
-            samples, or the folder cannot be written; no file is left half-written.
+            samples, a line is broken, or the folder cannot be written; no file is left
+            half-written.
     """
     if num_samples < 1:
         raise GatehouseError(f"num_samples is {num_samples}: ask for at least 1")
     if first_sample < 0:
         raise GatehouseError(f"first_sample is {first_sample}: count from 0")
     on_hub = is_on_hub(dataset)
-    prepared = _find(folder, dataset, num_samples, first_sample) if on_hub else None
-    if prepared is None:
-        corpus = read_corpus(dataset)
-        prepared = _write(corpus, num_samples, first_sample, folder, progress)
-        if on_hub:
-            _remember(prepared, corpus.revision, exhausted=prepared.num_samples < num_samples)
-    if create_splits:
-        write_splits(prepared.path)
+    # what is here is looked up at once, the hub only where it was not prepared before
+    corpus = None if on_hub else read_corpus(dataset)
+    with one_writer(folder, slug(corpus.name if corpus else dataset), say):
+        found = _find(folder, dataset, num_samples, first_sample) if on_hub else None
+        if found and (skip_broken or not found.skipped_broken):
+            prepared = found
+        else:
+            corpus = corpus or read_corpus(dataset)
+            numbering = Numbering(corpus.documents, skip_broken=skip_broken)
+            prepared = _write(corpus, numbering, num_samples, first_sample, folder, progress)
+            if on_hub:
+                _remember(prepared, corpus.revision, exhausted=prepared.num_samples < num_samples)
+        if create_splits:
+            write_splits(prepared.path)
     return prepared
 
 
 def _write(
     corpus: Corpus,
+    numbering: Numbering,
     num_samples: int,
     first_sample: int,
     folder: Path,
     progress: Callable[[int], None] | None,
 ) -> Prepared:
-    numbering = Numbering(corpus.documents)
     samples = numbering.samples(num_samples, first_sample)
     # the fingerprint, and with it the file's name, is known only after the last sample
     staged = folder / f".{slug(corpus.name)}.{os.getpid()}.parquet"
@@ -103,7 +133,7 @@ def _write(
         write_atomically(staged, lambda path: write_samples(path, samples, progress))
         written = numbering.met - first_sample
         if written < 1:
-            raise _no_samples(corpus.name, numbering.met, first_sample)
+            raise _no_samples(corpus.name, numbering, first_sample)
         fingerprint = numbering.fingerprint.hexdigest()
         path = folder / _folder_name(corpus.name, fingerprint, first_sample) / "samples.parquet"
         if not is_whole(path, written):
@@ -111,7 +141,16 @@ def _write(
     finally:
         with suppress(OSError):
             staged.unlink()
-    return Prepared(path, corpus.name, fingerprint, written, first_sample, numbering.skipped_empty)
+    return Prepared(
+        path,
+        corpus.name,
+        fingerprint,
+        written,
+        first_sample,
+        numbering.skipped_empty,
+        numbering.skipped_broken,
+        numbering.first_broken,
+    )
 
 
 def _folder_name(dataset: str, fingerprint: str, first_sample: int) -> str:
@@ -120,7 +159,13 @@ def _folder_name(dataset: str, fingerprint: str, first_sample: int) -> str:
     return f"{name}-from-{first_sample}" if first_sample else name
 
 
-def _no_samples(dataset: str, met: int, first_sample: int) -> GatehouseError:
+def _no_samples(dataset: str, numbering: Numbering, first_sample: int) -> GatehouseError:
+    met = numbering.met
+    if met == 0 and numbering.skipped_broken:
+        return GatehouseError(
+            f"{dataset} holds no text that can be read, {numbering.skipped_broken:,} broken lines, "
+            f"the first: {numbering.first_broken}; mend it or name another dataset"
+        )
     if met == 0:
         return GatehouseError(f"{dataset} holds no text: name another dataset")
     return GatehouseError(

@@ -1,4 +1,4 @@
-"""From a row of any corpus to its document: which fields count, what is refused."""
+"""From a row of any corpus to its document: which fields count, what cannot be read."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -21,24 +21,41 @@ class Document(NamedTuple):
     text: str
 
 
-def document_of(row: Mapping[str, Any], where: str, name: str, domain: str) -> Document:
+class Broken(NamedTuple):
+    """One line or row of a corpus that cannot be read as a document.
+
+    `what` names its place and what is wrong there, `remedy` is the way out.
+    """
+
+    what: str
+    remedy: str
+
+    @property
+    def error(self) -> GatehouseError:
+        """The refusal of a corpus with such a line."""
+        return GatehouseError(
+            f"{self.what}: {self.remedy}, or leave broken lines out with --skip-broken"
+        )
+
+
+def document_of(row: Mapping[str, Any], where: str, name: str, domain: str) -> Document | Broken:
     """Read `text`, and `domain` and `id` (or `name`) where the row has them.
 
     Args:
         row: one record; a null text counts as an empty one.
-        where: file and line, or dataset, as an error message names it.
+        where: file and line, or dataset and row, as a message names it.
         name: the document's name where the row gives none.
         domain: its domain where the row gives none.
 
-    Raises:
-        GatehouseError: there is no field `text`, or it is not a string.
+    Returns:
+        The document, or what is broken: no field `text`, or one that is not a string.
     """
     if TEXT not in row:
-        raise _no_text(where, list(row))
+        return _no_text(where, list(row))
     text = row[TEXT]
     if text is not None and not isinstance(text, str):
         kind = type(text).__name__
-        raise GatehouseError(f"{where}: the field text holds a {kind}: it must hold a string")
+        return Broken(f"{where} holds a {kind} in the field text", "it must hold a string")
     return Document(
         name=str(_first(row, NAMES, name)),
         domain=str(_first(row, (DOMAIN,), domain)),
@@ -57,11 +74,13 @@ def known_columns(where: str, columns: list[str]) -> list[str]:
         GatehouseError: `text` is not among them; the message names the columns there are.
     """
     if TEXT not in columns:
-        raise _no_text(where, columns)
+        broken = _no_text(where, columns)
+        # no row of such a table can be read: that is another dataset, not a broken line
+        raise GatehouseError(f"{broken.what}: {broken.remedy}")
     return [column for column in (TEXT, DOMAIN, *NAMES) if column in columns]
 
 
-def _no_text(where: str, columns: list[str]) -> GatehouseError:
+def _no_text(where: str, columns: list[str]) -> Broken:
     listed = ", ".join(map(repr, columns[:LISTED_FIELDS])) or "no fields"
     more = ", …" if len(columns) > LISTED_FIELDS else ""
-    return GatehouseError(f"{where} has no field text, only {listed}{more}: rename one to text")
+    return Broken(f"{where} has no field text, only {listed}{more}", "rename one to text")

@@ -15,11 +15,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from warehouse.errors import GatehouseError
-from warehouse.lake import write_atomically
+from warehouse.files import write_atomically
 from warehouse.records import SPLITS, Sample
 
 SHARD_SAMPLES = 512
-"""Samples in a row group of the samples file, and so in a shard of the lake."""
+"""Most samples in a row group of the samples file, and so in a shard of the lake."""
+
+SHARD_CHARACTERS = 8_000_000
+"""Characters that close a shard earlier: of long texts, one shard must not need all the memory.
+
+Another number, here or above, is another lake version: shards must not change under a run's id."""
 
 COLUMNS = pa.schema(
     [
@@ -47,12 +52,21 @@ def write_samples(
     """Write samples as they come, and tell `progress` how many there are after every shard."""
     done = 0
     with pq.ParquetWriter(path, COLUMNS, **WRITING) as writer:
-        while shard := list(islice(samples, SHARD_SAMPLES)):
+        while shard := list(_of_one_shard(samples)):
             rows = [vars(sample) for sample in shard]
             writer.write_table(pa.Table.from_pylist(rows, schema=COLUMNS))
             done += len(shard)
             if progress is not None:
                 progress(done)
+
+
+def _of_one_shard(samples: Iterator[Sample]) -> Iterator[Sample]:
+    characters = 0
+    for sample in islice(samples, SHARD_SAMPLES):
+        yield sample
+        characters += len(sample.text)
+        if characters >= SHARD_CHARACTERS:
+            return
 
 
 def shard_count(path: Path) -> int:

@@ -7,6 +7,9 @@ import pyarrow as pa
 from warehouse.errors import GatehouseError
 from warehouse.records import SAMPLES, Sample, TokenWindow
 
+ENCODED_CHARACTERS = 1_000_000
+"""Characters of several texts that are encoded at once: a tokenizer keeps some 50 bytes of each."""
+
 
 def tokenize(
     samples: list[Sample],
@@ -16,6 +19,8 @@ def tokenize(
     windows: bool,
 ) -> tuple[list[TokenWindow], pa.Table]:
     """Cut every sample's tokens to windows of at most `max_length`.
+
+    Memory holds the encodings of one text, or of several short ones, beside the windows.
 
     Args:
         samples: texts, in the order of their ids.
@@ -36,14 +41,31 @@ def tokenize(
         raise GatehouseError(f"max_length is {max_length}: ask for at least 1 token")
     cut: list[TokenWindow] = []
     rows = []
-    encoded = encode([sample.text for sample in samples])
-    for sample, token_ids in zip(samples, encoded, strict=True):
+    for sample, token_ids in _encoded(samples, encode):
         landed = len(token_ids) if windows else min(len(token_ids), max_length)
         for start in range(0, landed, max_length):
             window = list(token_ids[start : start + max_length])
             cut.append(TokenWindow(sample.sample_id, start, window))
         rows.append(_row(sample, landed, len(token_ids) - landed))
     return cut, pa.Table.from_pylist(rows, schema=SAMPLES)
+
+
+def _encoded(
+    samples: list[Sample], encode: Callable[[list[str]], list[list[int]]]
+) -> Iterator[tuple[Sample, list[int]]]:
+    start = characters = 0
+    for end, sample in enumerate(samples):
+        if end > start and characters + len(sample.text) > ENCODED_CHARACTERS:
+            yield from _together(samples[start:end], encode)
+            start, characters = end, 0
+        characters += len(sample.text)
+    yield from _together(samples[start:], encode)
+
+
+def _together(
+    samples: list[Sample], encode: Callable[[list[str]], list[list[int]]]
+) -> Iterator[tuple[Sample, list[int]]]:
+    yield from zip(samples, encode([sample.text for sample in samples]), strict=True)
 
 
 def _row(sample: Sample, tokens: int, dropped_tokens: int) -> dict[str, object]:

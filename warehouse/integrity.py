@@ -19,13 +19,14 @@ def check_events(events: pa.Table, samples: pa.Table, layers: pa.Table) -> None:
     """Refuse events that are not exactly the samples' tokens times the MoE layers.
 
     Args:
-        events: schema EVENTS, in (layer, sample, position) order.
-        samples: schema SAMPLES of the same shard.
+        events: schema EVENTS, in (layer, sample, position) order, the layers as in `layers`.
+        samples: schema SAMPLES of the same shard, in the order of their ids.
         layers: schema LAYERS of the run.
 
     Raises:
         GatehouseError: names the first law that is broken.
     """
+    _check_samples(samples)
     tokens = pc.sum(samples["tokens"]).as_py() or 0
     _require(
         events.num_rows == tokens * layers.num_rows,
@@ -38,69 +39,66 @@ def check_events(events: pa.Table, samples: pa.Table, layers: pa.Table) -> None:
             pc.all(pc.is_finite(events[column])).as_py() and events[column].null_count == 0,
             f"{column} is not finite in {_count_not_finite(events[column]):,} events",
         )
-    _check_positions(events, samples, layers)
-    for layer in layers.to_pylist():
-        _check_layer(events.filter(pc.field("layer") == layer["layer"]), layer)
+    for column in events.column_names:
+        _require(events[column].null_count == 0, f"events without {column}")
+    token_ids = events["token_id"].slice(0, tokens)
+    _require(pc.min(token_ids).as_py() >= 0, "a token id is negative")
+    for index, layer in enumerate(layers.to_pylist()):
+        routed = events.slice(index * tokens, tokens)
+        _check_places(routed, samples, layer)
+        _require(
+            routed["token_id"].equals(token_ids),
+            f"layer {layer['layer']} tells of other tokens than the first",
+        )
+        _check_layer(routed, layer)
 
 
-def _check_positions(events: pa.Table, samples: pa.Table, layers: pa.Table) -> None:
-    """Each (layer, sample) holds the positions 0 … tokens - 1 once, in order."""
+def _check_samples(samples: pa.Table) -> None:
+    """Each sample is told of once, in order, with its number of tokens."""
+    for column in ("sample_id", "tokens"):
+        _require(samples[column].null_count == 0, f"samples without {column}")
+    steps = pc.pairwise_diff(samples["sample_id"].combine_chunks())
+    _require(
+        pc.all(pc.greater(steps, 0), min_count=0).as_py(), "samples are doubled or out of order"
+    )
+    _require(
+        pc.all(pc.greater_equal(samples["tokens"], 0), min_count=0).as_py(),
+        "a sample has fewer than 0 tokens",
+    )
+
+
+def _check_places(events: pa.Table, samples: pa.Table, layer: dict) -> None:
+    """One layer holds the positions 0 … tokens - 1 of every sample once, in order."""
+    where = f"layer {layer['layer']}"
+    _require(
+        pc.all(pc.equal(events["layer"], layer["layer"])).as_py(),
+        f"events of another layer stand among those of {where}",
+    )
+    filled = samples.filter(pc.field("tokens") > 0)
+    ends = pc.cumulative_sum(filled["tokens"].cast(pa.int64())).combine_chunks()
+    found = pc.run_end_encode(events["sample_id"].combine_chunks(), run_end_type=pa.int64())
+    _require(
+        found.values.equals(filled["sample_id"].combine_chunks()) and found.run_ends.equals(ends),
+        f"{where}: a sample is missing, doubled, incomplete or out of order",
+    )
     position = events["position"].combine_chunks().cast(pa.int64())
-    steps = pc.pairwise_diff(position)
     opens = pc.equal(position, 0)
+    follows = pc.fill_null(pc.equal(pc.pairwise_diff(position), 1), False)
+    starts = pc.subtract(ends, filled["tokens"].cast(pa.int64()).combine_chunks())
     _require(
-        pc.all(pc.or_(opens, pc.fill_null(pc.equal(steps, 1), False))).as_py(),
-        "positions are not consecutive within a sample",
-    )
-    groups = events.group_by(["layer", "sample_id"]).aggregate(
-        [("position", "count"), ("position", "max"), ("position", "min")]
-    )
-    filled = samples.filter(pc.field("tokens") > 0).select(["sample_id", "tokens"])
-    joined = groups.join(filled, "sample_id", join_type="inner")
-    complete = pc.and_(
-        pc.equal(joined["position_count"], joined["tokens"]),
-        pc.and_(
-            pc.equal(pc.add(joined["position_max"].cast(pa.int64()), 1), joined["tokens"]),
-            pc.equal(joined["position_min"], 0),
-        ),
-    )
-    expected = filled.num_rows * layers.num_rows
-    _require(
-        groups.num_rows == joined.num_rows == expected
-        and pc.sum(opens).as_py() == expected
-        and pc.all(complete).as_py(),
-        "a sample is missing, doubled or incomplete in a layer",
+        pc.all(pc.or_(opens, follows)).as_py()
+        and pc.all(opens.take(starts)).as_py()
+        and pc.sum(opens).as_py() == filled.num_rows,
+        f"{where}: positions are not consecutive within a sample",
     )
 
 
 def _check_layer(events: pa.Table, layer: dict) -> None:
     """Values in range: expert ids, weights, entropy in [0, ln E], confidence in [1/E, 1]."""
     where = f"layer {layer['layer']}"
-    experts, weights = events["experts"].combine_chunks(), events["weights"].combine_chunks()
-    num_experts, top_k = layer["num_experts"], layer["top_k"]
-    for values, name in ((experts, "experts"), (weights, "weights")):
-        lengths = pc.min_max(pc.list_value_length(values)).as_py()
-        _require(
-            lengths == {"min": top_k, "max": top_k},
-            f"{where}: lists of {name} have other lengths than {top_k}",
-        )
-    _require(
-        pc.max(experts.flatten()).as_py() < num_experts, f"{where}: an expert id is out of range"
-    )
-    flat = weights.flatten().cast(pa.float32())
-    _require(
-        pc.all(pc.and_(pc.is_finite(flat), pc.greater_equal(flat, 0))).as_py(),
-        f"{where}: an expert's weight is negative or not finite",
-    )
-    first = pc.list_element(experts, 0)
-    _require(
-        pc.all(pc.equal(first, events["top_expert"].combine_chunks())).as_py(),
-        f"{where}: the top expert is not the first of the experts",
-    )
-    for rank in range(1, top_k):
-        for other in range(rank):
-            same = pc.equal(pc.list_element(experts, rank), pc.list_element(experts, other))
-            _require(not pc.any(same).as_py(), f"{where}: an event names one expert twice")
+    num_experts = layer["num_experts"]
+    _check_experts(events, layer, where)
+    _check_weights(events, layer, where)
     _check_varies(events, where)
     entropy = pc.min_max(events["entropy"]).as_py()
     confidence = pc.min_max(events["confidence"]).as_py()
@@ -113,6 +111,47 @@ def _check_layer(events: pa.Table, layer: dict) -> None:
         and confidence["max"] <= 1 + ENTROPY_TOLERANCE,
         f"{where}: confidence {confidence} is outside [1/{num_experts}, 1]",
     )
+
+
+def _check_experts(events: pa.Table, layer: dict, where: str) -> None:
+    """Top-k different experts that there are, the first of which is the top expert."""
+    experts = events["experts"].combine_chunks()
+    top_k, num_experts = layer["top_k"], layer["num_experts"]
+    _check_lists(experts, top_k, f"{where}: lists of experts")
+    _require(
+        pc.max(experts.flatten()).as_py() < num_experts, f"{where}: an expert id is out of range"
+    )
+    first = pc.list_element(experts, 0)
+    _require(
+        pc.all(pc.equal(first, events["top_expert"].combine_chunks())).as_py(),
+        f"{where}: the top expert is not the first of the experts",
+    )
+    for rank in range(1, top_k):
+        for other in range(rank):
+            same = pc.equal(pc.list_element(experts, rank), pc.list_element(experts, other))
+            _require(not pc.any(same).as_py(), f"{where}: an event names one expert twice")
+
+
+def _check_weights(events: pa.Table, layer: dict, where: str) -> None:
+    """A finite weight of at least 0 for each expert, in descending order."""
+    weights = events["weights"].combine_chunks()
+    _check_lists(weights, layer["top_k"], f"{where}: lists of weights")
+    flat = weights.flatten().cast(pa.float32())
+    _require(
+        pc.all(pc.and_(pc.is_finite(flat), pc.greater_equal(flat, 0))).as_py(),
+        f"{where}: an expert's weight is negative or not finite",
+    )
+    by_rank = flat.to_numpy().reshape(events.num_rows, -1)
+    _require(
+        bool((by_rank[:, :-1] >= by_rank[:, 1:]).all()),
+        f"{where}: weights are not in descending order",
+    )
+
+
+def _check_lists(lists: pa.ListArray, length: int, what: str) -> None:
+    lengths = pc.min_max(pc.list_value_length(lists)).as_py()
+    _require(lengths == {"min": length, "max": length}, f"{what} have other lengths than {length}")
+    _require(lists.flatten().null_count == 0, f"{what} have gaps")
 
 
 def _check_varies(events: pa.Table, where: str) -> None:

@@ -17,10 +17,22 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 COMMIT = "c0ffee" * 6 + "abcd"
+REFUSALS = (401, 403, 500)
+TOKEN = "hf_" + "Marker0" * 5
+
+
+def write_refusals(owner: Path) -> None:
+    """Write a repository for each status of REFUSALS."""
+    for status in REFUSALS:
+        (owner / f"answers-{status}").mkdir(parents=True)
+        (owner / f"answers-{status}" / "STATUS").write_text(str(status))
 
 
 class FakeHub(BaseHTTPRequestHandler):
-    """Answers from `root`; a repository with a file GATED is behind terms of use."""
+    """Answers from `root`; a repository with a file GATED is behind terms of use.
+
+    One with a file STATUS is refused with the number in it, and with the request's own token.
+    """
 
     # a connection kept alive would outlive the server
     protocol_version = "HTTP/1.0"
@@ -35,6 +47,11 @@ class FakeHub(BaseHTTPRequestHandler):
         repository = self.root / owner / name
         if not repository.is_dir():
             self._answer(404, b"{}", {"X-Error-Code": "RepoNotFound"})
+        elif (repository / "STATUS").exists():
+            said = f"you sent {self.headers.get('Authorization')}"
+            body = json.dumps({"error": said}).encode()
+            status = int((repository / "STATUS").read_text())
+            self._answer(status, body, {"X-Error-Message": said})
         elif (repository / "GATED").exists():
             self._answer(403, b"{}", {"X-Error-Code": "GatedRepo"})
         elif is_api and rest[:1] == ["tree"] and not (repository / "/".join(rest[2:])).is_dir():
@@ -99,7 +116,7 @@ def main(repositories: Path, output: Path) -> None:
         "HF_HUB_OFFLINE": "0",
     }
     names = ["c4", "wikitext", "own/two", "own/two:b", "own/two:z", "own/body"]
-    names += ["own/gated", "own/tests", "no/such"]
+    names += ["own/gated", "own/tests", "no/such", *(f"own/answers-{code}" for code in REFUSALS)]
     steps = {name: step(name, output) for name in names}
     server.shutdown()
     server.server_close()

@@ -1,6 +1,7 @@
 """Local corpora: text, JSON Lines, Parquet, folders, saved datasets, and what is refused."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import datasets
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.files import read_path
+from ingest.rows import Broken, Document
 
 LINE = st.text(st.characters(exclude_characters="\r\n", codec="utf-8"))
 STRINGS = [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), "string")]
@@ -23,8 +25,15 @@ STRANGE = [
 ]
 
 
+def documents(path: Path) -> Iterator[Document]:
+    for document in read_path(path):
+        if isinstance(document, Broken):
+            raise document.error
+        yield document
+
+
 def texts(path: Path) -> list[str]:
-    return [document.text for document in read_path(path)]
+    return [document.text for document in documents(path)]
 
 
 def write_jsonl(path: Path, rows: list[dict]) -> None:
@@ -89,7 +98,7 @@ def test_strange_text_arrives_as_it_is(tmp_path: Path, suffix: str) -> None:
     assert texts(path) == STRANGE
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(lines=st.lists(LINE, min_size=1))
 def test_any_lines_survive_a_text_file(tmp_path_factory, lines: list[str]) -> None:
     path = tmp_path_factory.mktemp("lines") / "corpus.txt"
@@ -141,10 +150,16 @@ def test_a_saved_dataset_without_train_or_text_is_refused(tmp_path: Path, refuse
 
 
 BAD_FILES = {
-    "latin.txt": ("fine\ncaf\u00e9\n".encode("latin-1"), ["line 2", "UTF-8", "iconv"]),
+    "latin.txt": (
+        "fine\ncaf\u00e9\n".encode("latin-1"),
+        ["line 2", "UTF-8", "iconv", "--skip-broken"],
+    ),
     "wide.txt": ("wide".encode("utf-16"), ["line 1", "UTF-8", "iconv"]),
     "latin.jsonl": ('{"text": "caf\u00e9"}\n'.encode("latin-1"), ["line 1", "UTF-8"]),
-    "cut.jsonl": (b'{"text": "a"}\n{"text": "b', ["line 2", "is not JSON", "remove"]),
+    "cut.jsonl": (
+        b'{"text": "a"}\n{"text": "b',
+        ["line 2", "is not JSON", "remove the line, or leave", "--skip-broken"],
+    ),
     "list.jsonl": (b'["a"]\n', ["line 1", "object"]),
     "deep.jsonl": (b"[" * 200_000 + b"\n", ["line 1", "is not JSON"]),
     "body.jsonl": (b'{"text": "a"}\n{"body": "b", "n": 1}\n', ["line 2", "'body', 'n'"]),
@@ -162,6 +177,32 @@ def test_a_bad_file_is_refused_by_name_with_a_way_out(tmp_path: Path, name: str,
     path.write_bytes(content)
     with refuses(str(path), *words):
         texts(path)
+
+
+def test_what_follows_a_broken_line_is_still_read(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.jsonl"
+    bad = [content.splitlines()[-1] for name, (content, _) in BAD_FILES.items() if "json" in name]
+    fine = b'{"text": "fine"}'
+    path.write_bytes(b"\n".join(line for each in bad for line in (each, fine)))
+    found = list(read_path(path))
+    assert found[1::2] == [
+        (f"corpus.jsonl:{line}", "corpus", "fine") for line in range(2, 2 * len(bad) + 1, 2)
+    ]
+    for line, broken in zip(range(1, 2 * len(bad), 2), found[::2]):
+        assert isinstance(broken, Broken)
+        assert broken.what.startswith(f"{path} line {line} ")
+
+
+def test_only_the_parquet_rows_that_are_not_utf8_are_broken(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.parquet"
+    column = pa.array([f"text {row}".encode() for row in range(600)] + [b"caf\xe9"] + [b"last"])
+    for stored, kind in ((pa.binary(), pa.string()), (pa.large_binary(), pa.large_string())):
+        pq.write_table(pa.table({"text": column.cast(stored).view(kind)}), path)
+        found = list(read_path(path))
+        assert found[600] == Broken(f"{path} row 600 is not UTF-8", found[600].remedy)
+        assert found[599] == ("corpus.parquet:599", "corpus", "text 599")
+        assert found[601] == ("corpus.parquet:601", "corpus", "last")
+        assert sum(isinstance(row, Broken) for row in found) == 1
 
 
 def test_a_parquet_file_without_text_names_its_columns(tmp_path: Path, refuses) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from ingest.corpora import read_corpus
 from ingest.hub import HubDataset, hub_dataset
+from tests.ingest.fake_hub import REFUSALS, TOKEN, write_refusals
 
 HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parent.parent
@@ -68,6 +69,7 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     write_parquet(own / "tests" / "test-0.parquet", {"text": ["a"]})
     write_card(own / "gated", {"default": "train-*"})
     (own / "gated" / "GATED").touch()
+    write_refusals(own)
     output = tmp_path_factory.mktemp("output")
     ended = subprocess.run(
         [sys.executable, str(HERE / "fake_hub.py"), str(root), str(output)],
@@ -75,9 +77,10 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         text=True,
         cwd=CHECKOUT,
         env={name: value for name, value in os.environ.items() if name not in PRIVACY}
-        | {"PYTHONPATH": str(CHECKOUT)},
+        | {"PYTHONPATH": str(CHECKOUT), "HF_TOKEN": TOKEN},
     )
     assert ended.returncode == 0, ended.stderr
+    assert TOKEN not in ended.stderr + ended.stdout
     return json.loads(ended.stdout)
 
 
@@ -113,6 +116,7 @@ def test_a_configuration_is_named_after_a_colon(steps: dict[str, Any]) -> None:
         ("own/tests", ["train", "test", "download"]),
         ("own/gated", ["terms", "HF_TOKEN"]),
         ("no/such", ["neither", "HF_TOKEN"]),
+        *((f"own/answers-{status}", [str(status)]) for status in REFUSALS),
         ("own/two again", ["no network", "no file or folder here", "pydoc"]),
     ],
 )

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.numbering import split_of
+from ingest.numbering import Numbering, split_of
 from ingest.prepare import prepare
-from ingest.rows import Document
+from ingest.rows import Broken, Document
 from warehouse.errors import GatehouseError
 from warehouse.records import SPLITS
 
@@ -104,7 +104,43 @@ def test_the_fingerprint_is_that_of_the_content_in_order(give, tmp_path: Path) -
     assert len(set(found.values())) == len(found)
 
 
-@settings(deadline=None, max_examples=25)
+ROW = st.one_of(
+    st.text(max_size=5),
+    st.sampled_from(["", " \t"]),
+    st.builds(Broken, st.text(min_size=1, max_size=5), st.just("mend it")),
+)
+
+
+@settings(max_examples=100)
+@given(rows=st.lists(ROW, max_size=20), num=st.integers(1, 25), first=st.integers(0, 8))
+def test_any_rows_are_numbered_or_counted(rows, num, first) -> None:
+    documents = [row if isinstance(row, Broken) else Document("n", "d", row) for row in rows]
+    given_out = iter(documents)
+    numbering = Numbering(given_out, skip_broken=True)
+    found = list(numbering.samples(num, first))
+    read = rows[: len(rows) - len(list(given_out))]
+    broken = [row for row in read if isinstance(row, Broken)]
+    fine = [row for row in read if not isinstance(row, Broken) and row.strip()]
+    assert [sample.sample_id for sample in found] == list(range(first, first + len(found)))
+    assert [sample.text for sample in found] == [storable(text) for text in fine[first:]]
+    assert numbering.skipped_broken == len(broken)
+    assert numbering.first_broken == (broken[0].what if broken else None)
+    assert len(read) == numbering.met + numbering.skipped_empty + numbering.skipped_broken
+    # whatever was not read came after the last sample that was asked for
+    assert len(read) == len(rows) or numbering.met == first + num
+    strict = Numbering(iter(documents), skip_broken=False)
+    if broken:
+        with pytest.raises(GatehouseError, match="mend it, or leave broken lines out with --skip"):
+            list(strict.samples(num, first))
+    else:
+        assert list(strict.samples(num, first)) == found
+
+
+def storable(text: str) -> str:
+    return "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text)
+
+
+@settings(max_examples=25)
 @given(
     texts=st.lists(st.text(max_size=30), max_size=20),
     num=st.integers(1, 25),

@@ -16,7 +16,7 @@ from ingest.corpora import Corpus
 from ingest.hub import HubDataset
 from ingest.prepare import prepare
 from ingest.pydoc import read_pydoc
-from ingest.rows import Document
+from ingest.rows import Broken, Document
 from warehouse.errors import GatehouseError
 
 
@@ -148,6 +148,39 @@ def test_a_broken_line_leaves_nothing_behind(tmp_path: Path, refuses) -> None:
     with refuses("line 601"):
         prepare(str(source), folder=tmp_path / "out")
     assert files_under(tmp_path / "out") == []
+
+
+def test_broken_lines_are_left_out_where_asked_for_and_named(tmp_path: Path, samples_of) -> None:
+    source = tmp_path / "corpus.jsonl"
+    source.write_bytes(b'{"text": "a"}\n{"text": "b",}\n\xff\n{"text": ""}\n[1]\n{"text": "z"}\n')
+    prepared = prepare(str(source), folder=tmp_path / "out", skip_broken=True)
+    assert [sample.text for sample in samples_of(prepared.path)] == ["a", "z"]
+    assert (prepared.skipped_broken, prepared.skipped_empty) == (3, 1)
+    broken, empty = prepared.left_out
+    assert broken.startswith(f"left out 3 broken lines, the first: {source} line 2 is not JSON (")
+    assert empty == "left out 1 empty sample"
+    write_lines(source, ['{"text": "a"}', '{"text": "z"}'])
+    assert prepare(str(source), folder=tmp_path / "out").left_out == []
+
+
+def test_a_corpus_of_broken_lines_alone_is_refused_by_the_first(tmp_path: Path, refuses) -> None:
+    source = write_lines(tmp_path / "corpus.jsonl", ["{", "[]"])
+    with refuses("2 broken lines", "line 1 is not JSON", "another dataset"):
+        prepare(str(source), folder=tmp_path / "out", skip_broken=True)
+    assert files_under(tmp_path / "out") == []
+
+
+def test_a_hub_dataset_with_broken_rows_is_found_again_only_by_who_skips_them(
+    fake_hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuses
+) -> None:
+    rows = [Document("a", "d", "a"), Broken("row 1 is broken", "mend it"), Document("b", "d", "b")]
+    monkeypatch.setattr(module, "read_corpus", lambda name: Corpus(name, iter(rows), "commit"))
+    first = prepare("c4", num_samples=2, folder=tmp_path / "out", skip_broken=True)
+    assert first.left_out == ["left out 1 broken line: row 1 is broken"]
+    with refuses("row 1 is broken: mend it", "--skip-broken"):
+        prepare("c4", num_samples=2, folder=tmp_path / "out")
+    monkeypatch.setattr(module, "read_corpus", lambda name: pytest.fail("read again"))
+    assert prepare("c4", num_samples=2, folder=tmp_path / "out", skip_broken=True) == first
 
 
 def test_a_folder_that_cannot_be_written_is_refused(lines: Path, tmp_path: Path, refuses) -> None:

@@ -108,3 +108,12 @@ def test_a_split_without_samples_is_an_empty_file(tmp_path: Path, refuses, sampl
     assert list(read_corpus(str(path)).documents) == []
     with refuses(str(path), "holds no text"):
         prepare(str(path), folder=tmp_path / "out")
+
+
+def test_long_texts_close_a_shard_early(give, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("ingest.samples_file.SHARD_CHARACTERS", 100)
+    lengths = [40, 40, 40, 300, 1, 99, 5]
+    give(Document(str(index), "d", "x" * length) for index, length in enumerate(lengths))
+    path = prepare("pydoc", folder=tmp_path).path
+    shards = [[len(s.text) for s in read_shard(path, n)] for n in range(shard_count(path))]
+    assert shards == [[40, 40, 40], [300], [1, 99], [5]]

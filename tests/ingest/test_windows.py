@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ingest import windows
 from ingest.windows import batches, tokenize
 from warehouse.records import SAMPLES, Sample, TokenWindow
 
 TOKENS = st.lists(st.lists(st.integers(0, 9), max_size=40), max_size=12)
 LENGTH = st.integers(1, 17)
 BUDGET = st.integers(1, 120)
-quick = settings(deadline=None, max_examples=60)
+quick = settings(max_examples=60)
 
 
 def samples_of(encoded: list[list[int]]) -> list[Sample]:
@@ -60,6 +61,27 @@ def test_without_windows_the_beginning_stays_and_the_rest_is_counted(
     dropped = table["dropped_tokens"].to_pylist()
     assert sum(landed) == sum(len(window.token_ids) for window in cut)
     assert [a + b for a, b in zip(landed, dropped, strict=True)] == list(map(len, encoded))
+
+
+@quick
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=12))
+def test_no_more_is_encoded_at_once_than_memory_allows(lengths: list[int]) -> None:
+    calls: list[list[int]] = []
+
+    def encode(texts: list[str]) -> list[list[int]]:
+        calls.append([len(text) for text in texts])
+        return [[len(text)] for text in texts]
+
+    samples = [Sample(index, "", "", "", "x" * n, "") for index, n in enumerate(lengths)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(windows, "ENCODED_CHARACTERS", 40)
+        cut, _ = tokenize(samples, encode, max_length=1, windows=False)
+    assert [window.token_ids for window in cut] == [[length] for length in lengths]
+    assert all(sum(call) <= 40 and call for call in calls)
+    # as few calls as that allows: what a call leaves out would not have fitted
+    assert all(sum(call) + after[0] > 40 for call, after in pairwise(calls))
+    tokenize([Sample(0, "", "", "", "x" * 50, "")], encode, max_length=1, windows=False)
+    assert calls[-1] == [50]
 
 
 def test_the_table_names_every_sample_in_the_lakes_schema() -> None:

@@ -1,0 +1,44 @@
+"""One process at a time prepares a dataset, and removes what a killed one has left."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from warehouse.locks import in_turn
+
+AFTER_THE_NAME = r"-[0-9a-f]{10}(-from-[0-9]+)?"
+"""How the folder of a prepared dataset goes on after its slug."""
+
+
+@contextmanager
+def one_writer(folder: Path, name: str, say: Callable[[str], None] | None) -> Iterator[None]:
+    """Be the only process that writes the dataset `name` under `folder` while the block runs.
+
+    Args:
+        folder: of all prepared datasets; made where it is missing.
+        name: the slug of the dataset.
+        say: called with a sentence before waiting for another process; Ctrl-C ends the wait.
+
+    Raises:
+        GatehouseError: the folder cannot be written.
+    """
+
+    def waiting(other: str) -> None:
+        if say:
+            say(f"waiting for {other}, which prepares {name} too")
+
+    with in_turn(folder / f".{name}.lock", waiting):
+        for leftover in _leftovers(folder, name):
+            with suppress(OSError):
+                leftover.unlink()
+        yield
+
+
+def _leftovers(folder: Path, name: str) -> Iterator[Path]:
+    """Yield the dataset's temporary files: no living process has one that holds no lock."""
+    yield from folder.glob(f".{name}.*.parquet")
+    yield from folder.glob(f"..{name}.*.parquet.*.tmp")
+    for child in folder.glob(f"{name}-*"):
+        if re.fullmatch(re.escape(name) + AFTER_THE_NAME, child.name):
+            yield from child.glob(".*.tmp")
