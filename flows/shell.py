@@ -25,13 +25,14 @@ from warehouse.paths import Paths
 class Session:
     """A read-only connection that follows the database: a build puts a new file in its place."""
 
-    def __init__(self, paths: Paths) -> None:
+    def __init__(self, paths: Paths, *, external_access: bool = False) -> None:
         """Open the warehouse.
 
         Raises:
             GatehouseError: there is none yet, or it cannot be opened.
         """
         self.paths = paths
+        self.external_access = external_access
         self._opened: tuple[int, int] | None = None
         self.completer = SqlCompleter(Catalog({}))
         self._open()
@@ -56,22 +57,23 @@ class Session:
 
     def _open(self) -> None:
         opened = _inode(self.paths.database)
-        self.connection = connect(self.paths)
+        self.connection = connect(self.paths, external_access=self.external_access)
         self._opened = opened
         self.completer.catalog = Catalog.of(self.connection, examples.library())
 
 
-def interact(paths: Paths, form: str) -> None:
+def interact(paths: Paths, form: str, *, external_access: bool = False) -> None:
     """Read statements from the terminal until Ctrl-D and print each one's result.
 
     Args:
         paths: the warehouse; the history of statements is kept in its home.
         form: how results are printed: table, csv, json or markdown.
+        external_access: statements may read and write other files than the lake's.
 
     Raises:
         GatehouseError: there is no warehouse yet, or it cannot be opened.
     """
-    with closing(Session(paths)) as session, _default_interrupts():
+    with closing(Session(paths, external_access=external_access)) as session, _default_interrupts():
         prompt: PromptSession[str] = PromptSession(
             "gatehouse> ",
             prompt_continuation="      ...> ",
@@ -177,7 +179,8 @@ def _first_sentence(text: str | None) -> str:
 def _banner(session: Session) -> str:
     runs = session.completer.catalog.runs
     latest, example = (f", the latest {runs[0]}", runs[0]) if runs else ("", "…")
-    return f"""{shown(session.paths.database)}, read-only: {len(runs)} finished runs{latest}
+    reach = ", other files within reach" if session.external_access else ""
+    return f"""{shown(session.paths.database)}, read-only{reach}: {len(runs)} finished runs{latest}
 .tables lists the tables, .columns TABLE a table's columns, .examples ready queries, .help the rest.
 Every table holds all runs: `where run_id = '{example}'` reads that run's files only.
 A statement ends with ; and may take several lines. Ctrl-C stops it, Ctrl-D leaves."""

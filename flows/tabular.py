@@ -13,10 +13,12 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from warehouse import spreadsheets
 from warehouse.connect import errors_in_one_line, interruptible, query, statements
 from warehouse.errors import GatehouseError
-from warehouse.lake import write_atomically
+from warehouse.files import write_atomically
 from warehouse.paths import Paths
+from warehouse.plain_text import printable
 
 SUFFIXES = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".md": "markdown"}
 TABLE_ROWS = 1_000
@@ -33,6 +35,8 @@ WRITTEN_BY_ARROW = NUMBERS | {"boolean", "date", "null"}
 
 TIMESTAMPS = {"timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns"}
 TIMESTAMPS |= {"timestamp with time zone"}
+NEVER_A_FORMULA = TIMESTAMPS | {"interval"}
+
 ISO_8601 = r"regexp_replace(replace(cast(#{0} as varchar), ' ', 'T'), '([+-]\d\d)$', '\1:00')"
 """DuckDB's text of a timestamp with the T, and with the minutes of its offset."""
 
@@ -143,24 +147,22 @@ def _write_parquet(relation: duckdb.DuckDBPyRelation, temporary: Path) -> None:
 def _csv(relation: duckdb.DuckDBPyRelation) -> Iterator[str]:
     """Yield CSV: strings in quotes, null as nothing, floats in the fewest digits that are exact.
 
-    A string that a spreadsheet would take for a formula begins with a single quote.
+    Text and names that a spreadsheet would take for a formula begin with a single quote.
     """
-    columns = []
-    for number, kind in enumerate(relation.types, start=1):
-        text = f"cast(#{number} as varchar)"
-        if kind.id in WRITTEN_BY_ARROW:
-            columns.append(f"#{number}")
-        elif kind.id == "interval":
-            columns.append(text)
-        else:
-            columns.append(
-                f"case when {text}[1] in ('=', '+', '@') or ({text}[1] = '-' and "
-                f"try_cast({text} as double) is null) then '''' || {text} else {text} end"
-            )
+    columns, texts = [], []
+    for number, kind in enumerate(relation.types):
+        as_it_is = kind.id in WRITTEN_BY_ARROW
+        columns.append(f"#{number + 1}" if as_it_is else f"cast(#{number + 1} as varchar)")
+        if not as_it_is and kind.id not in NEVER_A_FORMULA:
+            texts.append(number)
+    names = spreadsheets.guarded(pa.array(relation.columns, pa.string())).to_pylist()
     options = pa_csv.WriteOptions(include_header=True)
     for batch in _batches(_projected(relation, columns), TEXT_ROWS):
+        cells = list(batch.columns)
+        for number in texts:
+            cells[number] = spreadsheets.guarded(cells[number])
         stream = pa.BufferOutputStream()
-        pa_csv.write_csv(batch, stream, options)
+        pa_csv.write_csv(pa.RecordBatch.from_arrays(cells, names=names), stream, options)
         yield stream.getvalue().to_pybytes().decode()
         options = pa_csv.WriteOptions(include_header=False)
 
@@ -204,7 +206,7 @@ def _markdown(relation: duckdb.DuckDBPyRelation) -> Iterator[str]:
 
 def _markdown_row(values: Iterable[str | None]) -> str:
     escaped = (MARKDOWN_ESCAPED.sub(r"\\\g<0>", value or "") for value in values)
-    return _markdown_line(value.replace("\r", r"\r").replace("\n", r"\n") for value in escaped)
+    return _markdown_line(map(printable, escaped))
 
 
 def _markdown_line(cells: Iterable[str]) -> str:

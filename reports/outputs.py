@@ -17,7 +17,7 @@ from reports.analysis import Findings, Marts
 from reports.assessment import Assessment
 from reports.run_page import Links, RunPage
 from reports.summary import summary_text
-from warehouse.lake import write_atomically
+from warehouse.files import write_atomically
 
 
 def write_summary(
@@ -116,12 +116,10 @@ def _save(figure: Any, folder: Path, stem: str) -> Path:
 
 
 def _draw(figure: Any, kind: str, metadata: dict[str, None], path: Path) -> None:
-    import matplotlib
-
-    from reports.style import PRINT_DPI, RC
+    from reports.style import PRINT_DPI, style
 
     # the kind of fonts in a file, and the number of ticks, follow the settings at its saving
-    with matplotlib.rc_context(RC):
+    with style():
         figure.savefig(path, format=kind, dpi=PRINT_DPI, metadata=metadata)
 
 

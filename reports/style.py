@@ -6,7 +6,9 @@ Figures are drawn as wide as they are printed, so the sizes of text are those on
 """
 
 import textwrap
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache, wraps
 from typing import Any, ParamSpec
 
@@ -105,6 +107,14 @@ NARROW = 30
 THOUSAND = 1000
 
 
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw and save in this style, and without a word on letters that the font has not."""
+    with matplotlib.rc_context(RC), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing from")
+        yield
+
+
 Arguments = ParamSpec("Arguments")
 
 
@@ -113,7 +123,7 @@ def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
 
     @wraps(draw)
     def drawn(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Figure:
-        with matplotlib.rc_context(RC):
+        with style():
             figure = draw(*args, **kwargs)
             _lay_out(figure)
             return figure

@@ -1,10 +1,10 @@
 """Per-token routing statistics as files: written for a run, read and checked from anywhere."""
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from reports.statistics import LEAST_TOKENS
 from warehouse.errors import GatehouseError
-from warehouse.lake import write_atomically
+from warehouse.files import write_atomically
+from warehouse.spreadsheets import guarded, unguarded
 
 STATISTICS = pa.schema(
     [
@@ -47,8 +48,12 @@ LAYER = pa.field("layer", pa.int16())
 ROUNDING = 1e-4
 """An entropy this far under 0 or a share this far over 1 is rounding, not an error."""
 
+QUOTED_CHARACTERS = 120
 LARGEST_TOKEN_ID = 2**31 - 1
 LARGEST_FREQUENCY = 2**53
+LARGEST_ENTROPY = math.log(2**31)
+"""Nats; `top_expert` has 32 bits, so no router spreads over more experts than that."""
+
 MISSING_IN_CSV = ("", "NA", "NULL", "null", "None")
 # <0x0A> is a byte of the text in SentencePiece vocabularies, not a special token
 SPECIAL_SHAPE = re.compile(r"<(?!0x[0-9A-F]{2}>)[^<>\s]+>|\[[A-Z][A-Z0-9_]*\]")
@@ -69,6 +74,8 @@ class Table:
 def write_statistics(frame: pd.DataFrame, target: Path) -> tuple[Path, Path]:
     """Write the table as Parquet and CSV, each whole or not at all; return both paths.
 
+    Tokens that a spreadsheet would take for a formula are quoted in CSV (`warehouse.spreadsheets`).
+
     Args:
         frame: the columns of STATISTICS, with or without a leading `layer`.
         target: a folder, or the file's own name ending in .parquet or .csv (both are written).
@@ -83,7 +90,9 @@ def write_statistics(frame: pd.DataFrame, target: Path) -> tuple[Path, Path]:
     table = table.replace_schema_metadata(None)
     text = parquet.with_suffix(".csv")
     write_atomically(parquet, lambda path: pq.write_table(table, path, compression="zstd"))
-    write_atomically(text, lambda path: pa_csv.write_csv(table, path))
+    place = table.column_names.index("token_str")
+    harmless = table.set_column(place, "token_str", guarded(table["token_str"]))
+    write_atomically(text, lambda path: pa_csv.write_csv(harmless, path))
     return parquet, text
 
 
@@ -98,8 +107,8 @@ def read_statistics(path: Path, layer: int | None = None) -> Table:
         GatehouseError: the file is not what its name says, lacks a column, has one of a wrong
             type, has other layers, repeats a token, or has fewer than 3 usable rows.
     """
-    table = _read(path)
-    unclear = [name for name in NEEDED if table.column_names.count(name) != 1]
+    table, names = _read(path)
+    unclear = [name for name in NEEDED if names.count(name) != 1]
     if unclear:
         raise GatehouseError(
             f"{path} has not exactly one column {', '.join(unclear)}: "
@@ -107,8 +116,7 @@ def read_statistics(path: Path, layer: int | None = None) -> Table:
         )
     if table.num_rows == 0:
         raise GatehouseError(f"{path} has no rows: capture a text with at least 3 distinct tokens")
-    schema = ["layer", *STATISTICS.names]
-    known = [name for name in schema if table.column_names.count(name) == 1]
+    known = [name for name in ("layer", *STATISTICS.names) if names.count(name) == 1]
     frame = pd.DataFrame({name: _column(table, name, path) for name in known})
     frame, layer = _one_layer(frame, layer, path)
     usable, excluded = usable_rows(frame, str(path))
@@ -125,7 +133,8 @@ def usable_rows(frame: pd.DataFrame, name: str = "the table") -> tuple[pd.DataFr
     """Return the rows with possible values, the most frequent token first, and how many had not.
 
     A row is excluded when its frequency is not a whole number of at least 1, its entropy is
-    negative, its confidence or consistency is outside (0, 1], or one of them is not finite.
+    negative or above ln 2³¹, its confidence or consistency is outside (0, 1], or one of them is
+    not finite.
 
     Raises:
         GatehouseError: fewer than 3 rows are usable.
@@ -133,7 +142,7 @@ def usable_rows(frame: pd.DataFrame, name: str = "the table") -> tuple[pd.DataFr
     frequency, token_id = frame["frequency"], frame["token_id"]
     usable = frequency.between(1, LARGEST_FREQUENCY) & (frequency % 1 == 0)
     usable &= token_id.between(0, LARGEST_TOKEN_ID) & (token_id % 1 == 0)
-    usable &= np.isfinite(frame["mean_entropy"]) & (frame["mean_entropy"] >= -ROUNDING)
+    usable &= frame["mean_entropy"].between(-ROUNDING, LARGEST_ENTROPY + ROUNDING)
     for share in ("mean_confidence", "routing_consistency"):
         usable &= (frame[share] > 0) & (frame[share] <= 1 + ROUNDING)
     kept = frame[usable].astype({"frequency": "int64", "token_id": "int64"})
@@ -153,8 +162,8 @@ def special_by_shape(token_str: pd.Series) -> pd.Series:
     return pd.Series(special, index=token_str.index, dtype=bool)
 
 
-def _read(path: Path) -> pa.Table:
-    """Read the file as Arrow, by its suffix."""
+def _read(path: Path) -> tuple[pa.Table, list[str]]:
+    """Read the file as Arrow, by its suffix; return it with the names of its columns."""
     if path.suffix not in (".parquet", ".csv"):
         raise GatehouseError(f"{path} is neither .parquet nor .csv: name such a file")
     if not path.is_file():
@@ -162,15 +171,24 @@ def _read(path: Path) -> pa.Table:
     try:
         if path.suffix == ".parquet":
             # partitioning=None: a folder named key=value must not add a column
-            return pq.read_table(path, partitioning=None)
-        # numbers come as text first, so that one bad cell is an error about its column
-        header = pa_csv.open_csv(path, parse_options=_csv_dialect()).schema.names
-        text = pa_csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()))
-        return pa_csv.read_csv(path, parse_options=_csv_dialect(), convert_options=text)
-    except (OSError, pa.ArrowException) as error:
+            table = pq.read_table(path, partitioning=None)
+        else:
+            # numbers come as text first, so that one bad cell is an error about its column
+            header = pa_csv.open_csv(path, parse_options=_csv_dialect()).schema.names
+            text = pa_csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()))
+            table = pa_csv.read_csv(path, parse_options=_csv_dialect(), convert_options=text)
+        return table, table.column_names
+    # names that are not UTF-8 are no error of Arrow's
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         kind = "Parquet" if path.suffix == ".parquet" else "CSV in UTF-8"
-        reason = (str(error).splitlines() or ["unreadable"])[0][:120]
+        reason = _quoted(error) or "unreadable"
         raise GatehouseError(f"{path} is not readable {kind} ({reason}): make it anew") from error
+
+
+def _quoted(words: object) -> str:
+    """Return the first line of a library's words, without what a file put in for a terminal."""
+    first = next(iter(str(words).splitlines()), "")[:QUOTED_CHARACTERS]
+    return "".join(char if char.isprintable() else "\ufffd" for char in first)
 
 
 def _csv_dialect() -> pa_csv.ParseOptions:
@@ -181,15 +199,18 @@ def _csv_dialect() -> pa_csv.ParseOptions:
 def _column(table: pa.Table, name: str, path: Path) -> pd.Series:
     """Return one column as text or float64; missing numbers are nan."""
     column = table[name]
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    textual = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-    wanted = "text" if name == "token_str" else "numbers"
+    wanted = "text in UTF-8" if name == "token_str" else "numbers"
     try:
-        if wanted == "text":
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        textual = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+        if name == "token_str":
             if not textual:
                 raise pa.ArrowInvalid
-            return pc.fill_null(column, "").to_pandas()
+            # nothing has looked at the bytes so far
+            column.validate(full=True)
+            text = pc.fill_null(column, "")
+            return (unguarded(text) if path.suffix == ".csv" else text).to_pandas()
         if textual and path.suffix == ".csv":
             trimmed = pc.utf8_trim_whitespace(column)
             missing = pc.is_in(trimmed, pa.array(MISSING_IN_CSV))
@@ -199,7 +220,7 @@ def _column(table: pa.Table, name: str, path: Path) -> pd.Series:
         return column.cast(pa.float64()).to_pandas().astype("float64")
     except pa.ArrowException as error:
         raise GatehouseError(
-            f"{path}: the column {name} is not {wanted} but {table[name].type}: "
+            f"{path}: the column {name} is not {wanted} but {_quoted(table[name].type)}: "
             "write it with the types of `gatehouse run`"
         ) from error
 

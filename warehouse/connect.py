@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from warehouse.access import close_to_all_but, has_external_access, keep_off_the_warehouse
 from warehouse.errors import GatehouseError
 from warehouse.paths import Paths
 
@@ -24,10 +26,13 @@ LINE = re.compile(r"^LINE (\d+):", re.MULTILINE)
 SECONDS_BETWEEN_INTERRUPTS = 0.1
 
 
-def connect(paths: Paths | None = None) -> duckdb.DuckDBPyConnection:
+def connect(
+    paths: Paths | None = None, *, external_access: bool = False
+) -> duckdb.DuckDBPyConnection:
     """Open the warehouse read-only: marts by name, the lake's `events` and `vocabulary`.
 
-    Files outside the lake, other databases and extensions are out of reach. The database's views
+    Files outside the lake, other databases and extensions are out of reach, unless
+    `external_access`: then statements read and write files as this user can. The database's views
     find the lake in the home that `paths` names, wherever it was when they were built.
 
     Raises:
@@ -46,9 +51,8 @@ def connect(paths: Paths | None = None) -> duckdb.DuckDBPyConnection:
         connection.execute(attach_statement(paths.database))
         connection.execute("use gatehouse")
         connection.execute("set variable gatehouse_home = $home", {"home": str(paths.root)})
-        connection.execute("set allowed_directories = [$lake]", {"lake": f"{paths.lake}/"})
-        connection.execute("set enable_external_access = false")
-        connection.execute("set lock_configuration = true")
+        if not external_access:
+            close_to_all_but(paths.lake, connection)
     except duckdb.Error as error:
         raise GatehouseError(
             f"cannot open {paths.database}: {str(error).splitlines()[0]}; delete the file and run "
@@ -67,19 +71,24 @@ def statements(connection: duckdb.DuckDBPyConnection, text: str) -> list[str]:
     """Return the statements of a text, without their semicolons, as DuckDB's parser splits it.
 
     Raises:
-        GatehouseError: the text is not SQL, or a statement is none that only reads.
+        GatehouseError: the text is not SQL, a statement is none that only reads and the connection
+            has no external access, or it names a file of the warehouse.
     """
     with errors_in_one_line():
         found = connection.extract_statements(text)
-    if any(statement.type != duckdb.StatementType.SELECT for statement in found):
+    others = [each for each in found if each.type != duckdb.StatementType.SELECT]
+    if others and not has_external_access(connection):
         raise GatehouseError(READ_ONLY)
+    for statement in others:
+        keep_off_the_warehouse(connection, statement)
     return [without_semicolon(statement.query) for statement in found]
 
 
 def query(connection: duckdb.DuckDBPyConnection, text: str) -> duckdb.DuckDBPyRelation:
     """Return the result of one reading statement; nothing can be written by it.
 
-    Rows come when the relation is read; columns of the same name are numbered.
+    Rows come when the relation is read; columns of the same name are numbered. On a connection
+    with external access another statement is carried out at once; none writes the warehouse.
 
     Raises:
         GatehouseError: the text is not one valid `select`, `from`, `with`, `describe` or `show`.
@@ -88,10 +97,19 @@ def query(connection: duckdb.DuckDBPyConnection, text: str) -> duckdb.DuckDBPyRe
     if len(found) != 1:
         raise GatehouseError(READ_ONLY)
     with errors_in_one_line():
+        if connection.extract_statements(found[0])[0].type != duckdb.StatementType.SELECT:
+            return connection.from_arrow(_carried_out(connection, found[0]))
         # `with x as (copy … to …) select …` counts as a SELECT: in brackets DuckDB refuses it
         relation = connection.sql("\n".join(["select * from (", found[0], ")"]))
     assert relation is not None
     return relation
+
+
+def _carried_out(connection: duckdb.DuckDBPyConnection, statement: str) -> pa.Table:
+    with warnings.catch_warnings():
+        # a relation would carry the statement out at every reading
+        warnings.simplefilter("ignore", UserWarning)
+        return connection.execute(statement).to_arrow_table()
 
 
 def relations(connection: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:

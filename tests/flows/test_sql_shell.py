@@ -120,7 +120,7 @@ def test_ctrl_c_stops_a_query_that_runs(typed, monkeypatch):
     with closing(duckdb.connect()) as session:
         reader = pa.RecordBatchReader.from_batches(batch.schema, batches())
         session.register("endless", reader)
-        monkeypatch.setattr(shell, "connect", lambda paths: session)
+        monkeypatch.setattr(shell, "connect", lambda paths, **_: session)
         before = signal.getsignal(signal.SIGINT)
         said, err = typed("from endless select sum(n);" + ENTER, "select 6 as n;" + ENTER)
     assert said.endswith('"n"\n6\n') and err == "interrupted\n"

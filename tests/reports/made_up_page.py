@@ -16,9 +16,21 @@ ODD_TOKENS = (
     "</script><script>alert(1)</script>",
     "<img src=x onerror=alert(1)>",
     "\n",
-    "=1+1",
+    "=cmd|' /C calc'!A0",
     "\u2028",
     "",
+    "<script>alert(1)</script>",
+    '"onload="alert(1)',
+    "&amp;",
+    "-1",
+    "@SUM",
+    "\t=1",
+    "\r",
+    "\0",
+    "\u202ereversed",
+    "\x1b[31m",
+    "$x_1$",
+    "<!--",
 )
 
 

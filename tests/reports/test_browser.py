@@ -1,15 +1,20 @@
 """The page as a reader uses it: layers, charts, themes and downloads in headless Chromium."""
 
+import csv
+import io
 import re
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from reports.compare_page import OVERLAP, render_comparison
+from reports.html import ASSETS
 from reports.page import render
 from reports.run_page import Links
 from tests.reports.browsing import PHONE, assert_layer, column, downloaded, frame_of, whole
 from tests.reports.made_up_page import made_up_page
+from warehouse.spreadsheets import guarded
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -76,9 +81,8 @@ def test_downloads_hold_the_data(tab, run_page):
     )
     rows = downloaded(tab, tab.locator("#tokens-csv"))
     assert len(rows) == 400
-    assert {row["literal"] for row in rows} == {
-        repr(text) for text in run_page.marts.frequency_rank["token_str"]
-    }
+    literals = [repr(text) for text in run_page.marts.frequency_rank["token_str"]]
+    assert {row["literal"] for row in rows} == set(guarded(pa.array(literals)).to_pylist())
     rows = downloaded(tab, tab.locator("#domains .csv"))
     domains = run_page.marts.domain_expert
     expected = domains[domains["moe_index"] == 1].set_index(["domain", "expert"])["specialisation"]
@@ -86,6 +90,17 @@ def test_downloads_hold_the_data(tab, run_page):
     for row in rows:
         share = expected[row["domain"], int(row["expert"])]
         assert float(row["share"]) == pytest.approx(share, abs=0.00006)
+
+
+def test_the_downloads_have_the_rule_of_all_csv(tab):
+    cases = ["=1", "+1", "@a", "-x", "-1", "-1.5e-3", "-", "-1+1", "-1\n", "\t=1", "\r=1", "\n=1"]
+    cases += ["'=1", "'-1", "''@a", "a", " =1", "'", ""]
+    source = (ASSETS / "page" / "format.js").read_text(encoding="utf-8")
+    text = tab.evaluate(
+        f"rows => {{ {source}; return csv({{columns: ['=a'], rows}}) }}", [[case] for case in cases]
+    )
+    cells = [row[0] if row else "" for row in csv.reader(io.StringIO(text, newline=""))]
+    assert cells == guarded(pa.array(["=a", *cases])).to_pylist()
 
 
 def test_the_table_alternative_is_the_chart(tab, run_page):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from reports.analysis import Findings
+from reports.outputs import _save
 from reports.run_figures import RUN_FIGURES
 from tests.reports.drawn import draw, made_up, texts
 
@@ -58,3 +59,15 @@ def test_undefined_findings_one_domain_and_nothing_held_out_draw_without_warning
         assert "undefined in 2 of 2" in texts(figure)
     if stem == "coverage_agreement":
         assert "No text was held out" in texts(figure)
+
+
+@pytest.mark.filterwarnings("error")
+def test_hostile_names_of_domains_are_text_without_warnings(tmp_path):
+    marts, findings = made_up(layers=2, tokens=60)
+    odd = {"code": "\0\x1b[31m\u202e漢", "maths <i>": "$x_1$ $\\frac{ <b>", "web": "w" * 300}
+    named = marts.domain_expert.assign(domain=marts.domain_expert["domain"].map(odd))
+    figure = draw(
+        "domain_specialisation", dataclasses.replace(marts, domain_expert=named), findings
+    )
+    assert "$x_1$" in texts(figure)
+    assert _save(figure, tmp_path, "domains").stat().st_size > 0

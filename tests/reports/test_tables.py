@@ -1,5 +1,7 @@
 """Round trips through both formats, and every bad file named in one line with a way out."""
 
+import csv
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -14,6 +16,8 @@ from reports.tables import (
     write_statistics,
 )
 from warehouse.errors import GatehouseError
+
+FORMULAS = ("=cmd|' /C calc'!A0", "@SUM", "+1", "-x", "\t=1", "\r=1", "'=1", "''-")
 
 
 def save(frame: pd.DataFrame, path):
@@ -61,7 +65,8 @@ def test_the_files_own_name_can_be_given(frame, tmp_path):
 
 
 def test_any_text_survives_as_token(tmp_path):
-    texts = [chr(code) for code in range(1, 256)] + [
+    texts = [chr(code) for code in range(256)] + [
+        *FORMULAS,
         "a,b",
         'say "x"',
         "\r\n",
@@ -82,6 +87,14 @@ def test_any_text_survives_as_token(tmp_path):
     )
     for path in write_statistics(frame, tmp_path):
         assert read_statistics(path).frame["token_str"].to_list() == texts
+
+
+def test_no_cell_is_a_formula(frame, tmp_path):
+    frame["token_str"] = [*FORMULAS, *frame["token_str"][len(FORMULAS) :]]
+    text = write_statistics(frame, tmp_path)[1]
+    with open(text, encoding="utf-8", newline="") as file:
+        cells = [row["token_str"] for row in csv.DictReader(file)]
+    assert cells[: len(FORMULAS)] == [f"'{each}" for each in FORMULAS]
 
 
 def test_line_breaks_in_tokens_survive_in_a_large_file(make_frame, tmp_path):
@@ -119,6 +132,8 @@ IMPOSSIBLE = [
     ("mean_entropy", np.nan),
     ("mean_entropy", np.inf),
     ("mean_entropy", -0.01),
+    ("mean_entropy", 22.0),
+    ("mean_entropy", 1e308),
     ("mean_confidence", np.nan),
     ("mean_confidence", 1.2),
     ("routing_consistency", np.inf),

@@ -53,11 +53,14 @@ function csv({ columns, rows }) {
   return [columns, ...rows].map((row) => row.map(csvCell).join(",")).join("\r\n") + "\r\n";
 }
 
+const NEGATIVE = /^'*-([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$/;
+
 function csvCell(value) {
   if (isMissing(value)) return "";
   if (typeof value !== "string") return String(value);
-  // a spreadsheet would run text that begins like a formula
-  const harmless = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value;
+  // a spreadsheet would run text that begins like a formula: the rule of warehouse/spreadsheets.py
+  const formula = /^'*[=+@\t\r\n-]/.test(value) && !NEGATIVE.test(value);
+  const harmless = formula ? `'${value}` : value;
   return /[",\r\n]/.test(harmless) ? `"${harmless.replaceAll('"', '""')}"` : harmless;
 }
 

@@ -1,0 +1,71 @@
+"""What no source file may do: run strings or pickles as code, or let YAML make objects."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.test_architecture import CHECKOUT, SOURCES, imported
+
+UNSAFE_CALLS = {"eval", "exec", "compile", "__import__"}
+UNSAFE_METHODS = {
+    "yaml": {"load", "load_all", "full_load", "full_load_all", "unsafe_load", "unsafe_load_all"},
+    "torch": {"load", "save"},
+    "pd": {"read_pickle", "eval"},
+    "tempfile": {"mktemp"},
+    "os": {"system", "popen"},
+    "marshal": {"load", "loads"},
+}
+PICKLING = {"pickle", "cPickle", "joblib", "dill", "cloudpickle", "shelve", "marshal"}
+
+
+def unsafe(source: str) -> list[str]:
+    """Return the unsafe calls of a source text, as it writes them."""
+    return [
+        ast.unparse(node)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call) and _is_unsafe(node)
+    ]
+
+
+def _is_unsafe(call: ast.Call) -> bool:
+    for keyword in call.keywords:
+        set_to = getattr(keyword.value, "value", True)
+        if keyword.arg in ("shell", "allow_pickle") and set_to is not False:
+            return True
+    if isinstance(call.func, ast.Name):
+        return call.func.id in UNSAFE_CALLS
+    if isinstance(call.func, ast.Attribute):
+        if call.func.attr in ("to_pickle", "read_pickle"):
+            return True
+        module = ast.unparse(call.func.value)
+        return call.func.attr in UNSAFE_METHODS.get(module, set())
+    return False
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "eval('1')",
+        "yaml.load(text)",
+        "torch.load(path)",
+        "np.load(path, allow_pickle=True)",
+        "subprocess.run('ls', shell=True)",
+        "tempfile.mktemp()",
+        "frame.to_pickle(path)",
+    ],
+)
+def test_an_unsafe_call_is_found(source):
+    assert unsafe(source) == [source]
+
+
+def test_a_safe_call_is_left_alone():
+    assert (
+        unsafe("yaml.safe_load(text); model.eval(); re.compile('a'); run('ls', shell=False)") == []
+    )
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(CHECKOUT)))
+def test_nothing_runs_text_or_pickles_as_code(path: Path):
+    assert unsafe(path.read_text(encoding="utf-8")) == []
+    assert not imported(path) & PICKLING

@@ -1,0 +1,104 @@
+"""What statements may reach: the lake and nothing else, or all that this user may."""
+
+import re
+from pathlib import Path
+
+import duckdb
+
+from warehouse.errors import GatehouseError
+
+PATTERN = re.compile(r"[*?[]")
+
+NAME = re.compile(
+    r"""'(?P<string>(?:[^']|'')*)'|"(?P<identifier>(?:[^"]|"")*)"|\$(\w*)\$(?P<dollars>.*?)\$\3\$""",
+    re.DOTALL,
+)
+"""What may name a file: a string, in quotes or in dollars, or a quoted identifier."""
+
+
+def close_to_all_but(lake: Path, connection: duckdb.DuckDBPyConnection) -> None:
+    """Keep the session to the lake, for good: no other files, databases or extensions."""
+    # DuckDB follows links before it compares, so a lake on another disk needs both its names
+    named = {f"{lake}/", f"{lake.resolve()}/"}
+    # and compares patterns as they stand: the views name a home with marks of a pattern like this
+    folders = sorted(named | {PATTERN.sub(r"[\g<0>]", folder) for folder in named})
+    connection.execute("set allowed_directories = $folders", {"folders": folders})
+    # otherwise an unknown function looks for an extension on the network
+    connection.execute("set autoinstall_known_extensions = false")
+    connection.execute("set autoload_known_extensions = false")
+    connection.execute("set enable_external_access = false")
+    connection.execute("set lock_configuration = true")
+
+
+def has_external_access(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Return whether statements reach other files than the lake's."""
+    # a result that is not read to its end would keep its transaction open
+    rows = connection.execute("select current_setting('enable_external_access')").fetchall()
+    return bool(rows[0][0])
+
+
+def keep_off_the_warehouse(
+    connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement
+) -> None:
+    """Refuse a statement that lets go of the warehouse, or names its database or lake as a target.
+
+    What `copy (query) to …` reads may be the lake's. A guard against slips, not against SQL that
+    means harm, which could put a name together. The tables themselves are attached read-only, and
+    DuckDB attaches no file twice.
+
+    Raises:
+        GatehouseError: it does.
+    """
+    if statement.type == duckdb.StatementType.DETACH and "gatehouse" in statement.query.lower():
+        raise GatehouseError("gatehouse stays attached: leave the shell to let go of it")
+    rows = connection.execute(
+        "select path from duckdb_databases() where database_name = 'gatehouse'"
+    ).fetchall()
+    if not rows:
+        raise GatehouseError("gatehouse is not attached: open the session anew")
+    database = Path(rows[0][0])
+    lake = database.parent / "lake"
+    for name in _names(_without_its_query(statement.query)):
+        if "\0" in name:
+            raise GatehouseError("a file's name cannot hold a NUL character: leave it out")
+        named = Path(name.removeprefix("file://localhost").removeprefix("file://"))
+        # DuckDB leaves a ~ that names another user as it is
+        home = Path.home() / named.relative_to("~") if named.parts[:1] == ("~",) else named
+        target = home.absolute().resolve()
+        if target == database.resolve() or target.is_relative_to(lake.resolve()):
+            raise GatehouseError(
+                f"{target} belongs to the warehouse, which only dbt and the capture write: name "
+                "another file"
+            )
+
+
+def _names(text: str) -> list[str]:
+    return [
+        (found["string"] or "").replace("''", "'")
+        or (found["identifier"] or "").replace('""', '"')
+        or found["dollars"]
+        or ""
+        for found in NAME.finditer(text)
+    ]
+
+
+def _without_its_query(statement: str) -> str:
+    """Return `copy (query) to …` without the query, unless that query copies, too."""
+    encoded = statement.encode()
+    found = duckdb.tokenize(statement)
+    # offsets count bytes
+    ends = [offset for offset, _ in found[1:]] + [len(encoded)]
+    words = [
+        (encoded[start:end].strip().lower(), start)
+        for (start, kind), end in zip(found, ends, strict=True)
+        if kind != duckdb.token_type.comment
+    ]
+    if [word for word, _ in words[:2]] != [b"copy", b"("]:
+        return statement
+    depth = 0
+    for place, (word, start) in enumerate(words):
+        depth += (word == b"(") - (word == b")")
+        if place and not depth:
+            inside = {each for each, _ in words[1:place]}
+            return statement if b"copy" in inside else encoded[start:].decode()
+    return statement

@@ -1,0 +1,41 @@
+"""Text that may be shown: on one line, without what steers a terminal, without secrets."""
+
+import os
+import re
+
+STEERING = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""Control characters, line ends, marks of direction, and bytes that are no text."""
+
+SECRET_NAME = re.compile(r"(TOKEN|KEY|SECRET|PASSWORD|AUTH_STRING)$", re.IGNORECASE)
+"""Names of environment variables whose values are not shown: HF_TOKEN, PREFECT_API_KEY, …"""
+
+SECRET = re.compile(
+    r"\bhf_[A-Za-z0-9]{30,}|(?<=\bbearer )[^\s\"',;]+|(?<=://)[^\s/@]+:[^\s/@]+(?=@)", re.IGNORECASE
+)
+"""A token of the hub, a token in a header, a name and password in an address."""
+
+SHORTEST_SECRET = 8
+"""Characters: a shorter value stands in too much other text."""
+
+
+def printable(text: str) -> str:
+    """Return text with line ends, control characters and marks of direction as Python writes them.
+
+    What is left is one line, and cannot move the cursor, colour the screen or turn words around.
+    """
+    return STEERING.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def without_secrets(text: str) -> str:
+    """Return text with `***` for the secrets of this environment and what looks like one."""
+    secrets = [
+        value
+        for name, value in os.environ.items()
+        if SECRET_NAME.search(name) and len(value) >= SHORTEST_SECRET
+    ]
+    # the longest first: one may hold another
+    for value in sorted(secrets, key=len, reverse=True):
+        text = text.replace(value, "***")
+    return SECRET.sub("***", text)
