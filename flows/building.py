@@ -4,12 +4,10 @@ A build adds what is new to a copy of the previous database. Readers keep the pr
 the new ones are whole; a build that fails or is killed changes nothing.
 """
 
-import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
@@ -17,30 +15,43 @@ import duckdb
 
 from flows.console import shown
 from warehouse.errors import GatehouseError
-from warehouse.lake import Lake, cannot_write, make_folder
+from warehouse.files import cannot_write, make_folder
+from warehouse.lake import Lake
+from warehouse.locks import alone
 from warehouse.paths import DBT_PROJECT, Paths
 from warehouse.records import LAKE_VERSION
+from warehouse.verification import REMOVE, glance
 
 
-def build(paths: Paths) -> str:
+def build(paths: Paths, *, afresh: bool = False) -> str:
     """Build and test every model over the finished runs; return one line on what was built.
 
     Shards and runs that the previous database holds are not read again, unless another version
-    of the models or of DuckDB built it.
+    of the models or of DuckDB built it, or `afresh`. Where no finished run is left, the database of
+    those that were goes too.
 
     Raises:
         GatehouseError: no run has finished, a model or test failed (named), or the disk is full.
     """
-    runs = _finished_runs(paths)
+    runs = finished_runs(paths)
     building = paths.root / "building" / paths.database.name
-    with alone(paths):
-        if _holds(paths, runs):
+    with lock(paths):
+        if not runs and paths.database.exists():
+            paths.database.unlink()
+            return f"no finished run is left: {shown(paths.database)} is removed"
+        if not runs:
+            raise GatehouseError(
+                f"no run in {paths.lake} has finished: `gatehouse capture` lands or resumes one"
+            )
+        _check_at_a_glance(paths, runs)
+        if not afresh and _holds(paths, runs):
             return f"nothing new in {len(runs)} finished runs: {shown(paths.database)}"
         # what a killed build left is of no use
         shutil.rmtree(building.parent, ignore_errors=True)
         make_folder(building.parent)
         try:
-            _start_from(paths.database, building)
+            if not afresh:
+                _start_from(paths.database, building)
             result = _dbt(paths, building, "build", "--exclude-resource-type", "unit_test")
             os.replace(building, paths.database)
         finally:
@@ -64,33 +75,38 @@ def docs(paths: Paths) -> Path:
     return paths.lineage_page
 
 
-def _finished_runs(paths: Paths) -> list[str]:
+def finished_runs(paths: Paths) -> list[str]:
+    """Return the lake's finished runs."""
     runs = Lake(paths.lake).runs()
-    finished = [run_id for run_id, record in runs.items() if record["finished_at"]]
-    if not finished:
-        raise GatehouseError(
-            f"no run in {paths.lake} has finished: `gatehouse capture` lands or resumes one"
-        )
-    return finished
+    return [run_id for run_id, record in runs.items() if record["finished_at"]]
 
 
-@contextmanager
-def alone(paths: Paths) -> Iterator[None]:
-    """Hold the lock of the one build that may run; it goes with the process, however that ends."""
-    path = paths.root / "building.lock"
-    try:
-        lock = open(path, "w")  # noqa: SIM115 - closed by the `with` below
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+def _check_at_a_glance(paths: Paths, runs: list[str]) -> None:
+    """Refuse to count a run that is not whole by the names and sizes of its files."""
+    lake = Lake(paths.lake)
+    for run_id in runs:
+        # leftovers of a killed writer are never read
+        problems = [each for each in glance(lake, run_id).problems if each.cure != REMOVE]
+        if problems and lake.writer(run_id) is None:
             raise GatehouseError(
-                f"another build is writing {paths.root / 'building'}: wait for it to end and run "
-                "the same command"
-            ) from error
-        yield
+                f"{run_id}: {problems[0].what}: `gatehouse verify {run_id} --repair` mends it; "
+                "what was built before is untouched"
+            )
+
+
+def lock(paths: Paths) -> AbstractContextManager[None]:
+    """Hold the lock of the one process that may write the database.
+
+    Raises:
+        GatehouseError: another one does; the message names it.
+    """
+    return alone(
+        paths.root / "building.lock",
+        lambda other: (
+            f"another build is writing {paths.root / 'building'} ({other}): wait for it to end and "
+            "run the same command"
+        ),
+    )
 
 
 def _holds(paths: Paths, runs: list[str]) -> bool:
@@ -101,8 +117,13 @@ def _holds(paths: Paths, runs: list[str]) -> bool:
     with closing(duckdb.connect(str(paths.database), read_only=True)) as connection:
         counted = connection.execute("select path, bytes, modified_at from stg_shards").fetchall()
         built = connection.execute("select run_id from stg_runs").fetchall()
-        files = f"{paths.lake}/events/run_id=*/shard-*.parquet"
-        landed = connection.execute(listed, {"files": files}).fetchall()
+        lake = Lake(paths.lake)
+        files = [
+            str(lake.shard_file("events", run_id, shard))
+            for run_id in lake.runs()
+            for shard in lake.finished_shards(run_id)
+        ]
+        landed = connection.execute(listed, {"files": files}).fetchall() if files else []
     return sorted(counted) == sorted(landed) and {run_id for (run_id,) in built} == set(runs)
 
 
@@ -162,6 +183,8 @@ def _dbt(paths: Paths, database: Path, *command: str) -> Any:
             str(paths.dbt_target / "logs"),
         ]
     )
+    # dbt writes its graph as a pickle, and reads it never
+    (paths.dbt_target / "graph.gpickle").unlink(missing_ok=True)
     if not outcome.success:
         raise GatehouseError(
             f"dbt {command[0]} failed: {_reason(outcome)}; what was built before is untouched: "

@@ -1,33 +1,27 @@
 """One run from prepared samples to a finished lake: resumable shard by shard."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import pyarrow as pa
 
-from flows.console import bar, say
+from flows.console import bar, listed, say
+from flows.identity import run_spec, what_changed
 from flows.request import RunRequest
 from ingest.prepare import Prepared, prepare, read_shard, shard_count
 from ingest.windows import batches, tokenize
 from models.capture import RoutingTap, capture
 from models.structure import weights_line
-from models.zoo import (
-    LoadedModel,
-    ModelPlan,
-    resolve,
-    tokenizer_fingerprint,
-    versions,
-    vocabulary,
-)
-from warehouse.errors import GatehouseError
+from models.zoo import LoadedModel, ModelPlan, versions, vocabulary
 from warehouse.lake import Lake
 from warehouse.paths import Paths
-from warehouse.records import LAKE_VERSION, VOCABULARY, RunSpec
+from warehouse.records import LAKE_VERSION, VOCABULARY
 
 
 @dataclass(frozen=True)
@@ -51,56 +45,49 @@ class CaptureSummary:
         )
 
 
-def plan_model(request: RunRequest) -> ModelPlan:
-    """Resolve the request's model from its config, before text or weights are touched.
-
-    Raises:
-        GatehouseError: no such model, no MoE layers, or not what the request expects of it.
-    """
-    plan = resolve(request.model, **request.loading)
-    found = {site.num_experts for site in plan.sites}
-    if request.num_experts is not None and found != {request.num_experts}:
-        counts = ", ".join(map(str, sorted(found)))
-        raise GatehouseError(
-            f"--num-experts {request.num_experts}, but {plan.name} has {counts}: leave it out, "
-            "the number is read from the model"
-        )
-    if request.moe_index is not None and request.moe_index >= len(plan.sites):
-        raise GatehouseError(
-            f"--layer {request.layer}: {plan.name} has {len(plan.sites)} MoE layers, "
-            f"0 to {len(plan.sites) - 1}"
-        )
-    longest = getattr(plan.config.get_text_config(), "max_position_embeddings", None)
-    if isinstance(longest, int) and request.max_length > longest:
-        raise GatehouseError(
-            f"--max-length {request.max_length}: {plan.name} takes at most {longest} tokens"
-        )
-    return plan
-
-
 def prepare_samples(request: RunRequest, folder: Path) -> Prepared:
-    """Prepare the request's dataset under `folder`, showing how far it is."""
+    """Prepare the request's dataset under `folder`, showing how far it is and what is left out."""
     with bar("preparing samples", request.num_samples) as moved:
-        return prepare(
+        prepared = prepare(
             request.dataset,
             num_samples=request.num_samples,
             first_sample=request.first_sample,
             folder=folder,
             create_splits=request.create_splits,
+            skip_broken=request.skip_broken,
             progress=moved,
+            say=say,
         )
+    for line in prepared.left_out:
+        say(line)
+    return prepared
 
 
 class CaptureSession:
-    """A run being captured: weights are loaded on entering, and only if a shard is pending.
+    """A run being captured: locked while entered; weights are loaded only if a shard is pending.
+
+    Args:
+        request: how to run the model.
+        plan: the resolved model.
+        prepared: the samples.
+        paths: the warehouse.
+        distrusted: shards to capture again although they have landed.
+
+    Attributes:
+        pending: the shards to capture, known once entered.
 
     Raises:
-        GatehouseError: the tokenizer cannot be loaded, or the lake is damaged or of another
-            version.
+        GatehouseError: the tokenizer cannot be loaded, or the lake is of another version; on
+            entering, another process captures this run, or its table of shards is damaged.
     """
 
     def __init__(
-        self, request: RunRequest, plan: ModelPlan, prepared: Prepared, paths: Paths
+        self,
+        request: RunRequest,
+        plan: ModelPlan,
+        prepared: Prepared,
+        paths: Paths,
+        distrusted: Collection[int] = (),
     ) -> None:
         self.request = request
         self.prepared = prepared
@@ -108,25 +95,51 @@ class CaptureSession:
         self.plan = plan
         self.spec = run_spec(request, prepared, plan)
         self.run_id = self.spec.run_id
-        shards = shard_count(prepared.path)
-        finished = self.lake.finished_shards(self.run_id)
-        self.shards = shards
-        self.pending = [shard for shard in range(shards) if shard not in finished]
+        self.shards = shard_count(prepared.path)
+        self.pending: list[int] = []
+        self._distrusted = distrusted
         self._loaded: LoadedModel | None = None
         self._tap: RoutingTap | None = None
         self._fits: int | None = None
+        self._described = False
+        self._open = ExitStack()
 
     def __enter__(self) -> Self:
-        if self.pending:
-            self._loaded = self.plan.load()
-            say(weights_line(self._loaded))
-            self._tap = RoutingTap(self._loaded.model).__enter__()
+        with ExitStack() as opening:
+            opening.enter_context(self.lake.writing(self.run_id))
+            self.lake.remove_leftovers(self.run_id)
+            self.pending = self._find_pending()
+            if self.pending:
+                self._loaded = self.plan.load()
+                say(weights_line(self._loaded))
+                self._tap = opening.enter_context(RoutingTap(self._loaded.model))
+            self._open = opening.pop_all()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._tap:
-            self._tap.__exit__(*exception)
+        self._open.close()
         self._loaded = self._tap = None
+
+    def _find_pending(self) -> list[int]:
+        self._described = self.lake.is_described(self.run_id)
+        landed, recorded = self.lake.finished_shards(self.run_id), self.lake.shards(self.run_id)
+        if lost := sorted(set(recorded) - landed):
+            gone = listed("shard", lost)
+            say(f"{gone} of {self.run_id} landed and went missing or changed: captured again")
+        trusted = landed - set(self._distrusted)
+        pending = [shard for shard in range(self.shards) if shard not in trusted]
+        if pending:
+            changed = None if recorded else what_changed(self.spec, self.lake)
+            if changed:
+                say(f"{changed}: a run of its own begins, {self.run_id}")
+            if trusted:
+                say(f"resuming {self.run_id}: {len(trusted)} of {self.shards} shards have landed")
+        elif not self._described:
+            # what a run is can only be told by its model at work: one shard again
+            pending = [0]
+        else:
+            say(f"{self.run_id} is finished: nothing to capture")
+        return pending
 
     def capture(self, shard: int) -> int:
         """Capture one shard and land it; return its number of tokens.
@@ -146,10 +159,12 @@ class CaptureSession:
         token_budget = self.request.batch_size * self.request.max_length
         events = capture(self._tap, batches(windows, token_budget=token_budget))
         self._say_if_memory_ran_out()
-        if self.lake.run_record(self.run_id) is None:
+        if not self._described:
             self._land_run()
-        self.lake.land_shard(self.run_id, shard, samples, events)
-        self._update(capture_seconds=time.monotonic() - started)
+            self._described = True
+        self.lake.land_shard(
+            self.run_id, shard, samples, events, seconds=time.monotonic() - started
+        )
         return sum(samples["tokens"].to_pylist())
 
     def _say_if_memory_ran_out(self) -> None:
@@ -163,9 +178,14 @@ class CaptureSession:
         missing = set(range(self.shards)) - self.lake.finished_shards(self.run_id)
         if missing:
             raise RuntimeError(f"shards {sorted(missing)[:5]} have not landed")
-        record = self._record()
+        record = self.lake.run_record(self.run_id)
+        assert record is not None
         if record["finished_at"] is None:
-            self._update(finished_at=datetime.now(UTC))
+            rows = self.lake.shards(self.run_id).values()
+            # a clock that was set back must not let a run end before it began
+            record["finished_at"] = max(datetime.now(UTC), record["started_at"])
+            record["capture_seconds"] = sum(row["seconds"] for row in rows)
+            self.lake.update_run(self.run_id, record)
         tokens, dropped = self.lake.tokens(self.run_id)
         return CaptureSummary(
             run_id=self.run_id,
@@ -173,7 +193,7 @@ class CaptureSession:
             tokens=tokens,
             dropped_tokens=dropped,
             moe_layers=self.lake.layers(self.run_id).num_rows,
-            seconds=self._record()["capture_seconds"],
+            seconds=record["capture_seconds"],
         )
 
     def _land_run(self) -> None:
@@ -181,6 +201,8 @@ class CaptureSession:
         record = asdict(self.spec) | {
             "lake_version": LAKE_VERSION,
             "shards": self.shards,
+            "skipped_empty": self.prepared.skipped_empty,
+            "skipped_broken": self.prepared.skipped_broken,
             "batch_size": self.request.batch_size,
             "device": self.plan.device_name,
             "versions": f"gatehouse {version('gatehouse')}, {versions(self.plan.quantization)}",
@@ -191,50 +213,14 @@ class CaptureSession:
         table = pa.Table.from_pylist(vocabulary(self.plan.tokenizer), schema=VOCABULARY)
         self.lake.land_run(self.run_id, record, self._tap.layers(), table)
 
-    def _record(self) -> dict[str, Any]:
-        record = self.lake.run_record(self.run_id)
-        assert record is not None
-        return record
-
-    def _update(self, *, capture_seconds: float = 0.0, finished_at: datetime | None = None) -> None:
-        record = self._record()
-        record["capture_seconds"] += capture_seconds
-        record["finished_at"] = finished_at or record["finished_at"]
-        self.lake.update_run(self.run_id, record)
-
 
 def capture_run(
     session: CaptureSession,
     capture_shard: Callable[[CaptureSession, int], int] = CaptureSession.capture,
 ) -> CaptureSummary:
     """Capture every pending shard with `capture_shard(session, shard)` and finish the run."""
-    if not session.pending:
-        say(f"{session.run_id} is finished: nothing to capture")
-    elif len(session.pending) < session.shards:
-        landed = session.shards - len(session.pending)
-        say(f"resuming {session.run_id}: {landed} of {session.shards} shards have landed")
     with session, bar("capturing shards", session.shards) as moved:
         for shard in session.pending:
             capture_shard(session, shard)
             moved(shard + 1)
-    return session.finish()
-
-
-def run_spec(request: RunRequest, prepared: Prepared, plan: ModelPlan) -> RunSpec:
-    """Return the run's identity."""
-    return RunSpec(
-        model=plan.name,
-        model_fingerprint=plan.fingerprint,
-        tokenizer_fingerprint=tokenizer_fingerprint(plan.tokenizer),
-        dataset=prepared.dataset,
-        dataset_fingerprint=prepared.fingerprint,
-        first_sample=prepared.first_sample,
-        num_samples=prepared.num_samples,
-        max_length=request.max_length,
-        windows=request.windows,
-        dtype=plan.dtype,
-        quantization=plan.quantization,
-        attention_implementation=plan.attention_implementation,
-        experts_implementation=plan.experts_implementation,
-        trust_remote_code=plan.source.trust_remote_code,
-    )
+        return session.finish()

@@ -1,44 +1,99 @@
 """The command line `gatehouse`; it imports nothing heavy until a command runs."""
 
+import errno
+import os
 import signal
 import sys
+import threading
 
 import typer
 
 # in the order in which the help lists their commands
 from flows import options, run_commands  # isort: skip
 from flows import question_commands  # isort: skip
+from flows import lake_commands  # isort: skip
 from flows.terminal import app
 from warehouse.errors import GatehouseError
+from warehouse.plain_text import printable
 
-__all__ = ["app", "main", "question_commands", "run_commands"]
+GO_ON = "what has landed stays, the same command goes on from there"
+ENDED_BY: dict[int, str] = {
+    signal.SIGINT: f"interrupted; {GO_ON}",
+    signal.SIGTERM: f"terminated; {GO_ON}",
+}
+"""Signals that end a command, and what it says then."""
+
+SECONDS_TO_END = 5
+"""After a signal; the shard being captured is discarded."""
+
+__all__ = ["app", "lake_commands", "main", "question_commands", "run_commands"]
 
 
 def main() -> None:
     """Run the command line; bad input ends in one line on standard error and exit code 2."""
-    pressed = []
+    pressed: list[int] = []
 
     def interrupt(number: int, frame: object) -> None:
         pressed.append(number)
+        end_in_time(number)
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGINT, interrupt)
+    for number in ENDED_BY:
+        signal.signal(number, interrupt)
     try:
         words = options.spelled_out(sys.argv[1:]) or ["--help"]
         code, line = app(words, prog_name="gatehouse", standalone_mode=False), ""
-    except GatehouseError as error:
-        code, line = 2, str(error)
-    except typer.TyperException as error:
-        code, line = 2, usage(error)
-    except Exception:
+    except Exception as error:
+        code, line = 2, said_of(error)
         # on Ctrl-C the flow's server ends too, and Prefect fails to tell it that the flow crashed
-        if not pressed:
+        if not (line or pressed):
             raise
     if pressed:
-        code, line = 130, "interrupted; what has landed stays, the same command goes on from there"
+        code, line = 128 + pressed[0], ENDED_BY[pressed[0]]
     if line:
         print(f"gatehouse: {line}", file=sys.stderr)
     sys.exit(code)
+
+
+def said_of(error: Exception) -> str:
+    """Return what to say of what the user or the machine can put right; nothing of a defect."""
+    if isinstance(error, GatehouseError):
+        return str(error)
+    if isinstance(error, typer.TyperException):
+        return usage(error)
+    if isinstance(error, MemoryError):
+        return f"memory ran out: try a smaller --batch-size or free some; {GO_ON}"
+    if line := unusable_name(error):
+        return line
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        return printable(f"{place}{error.strerror or error}; put that right, {GO_ON}")
+    return ""
+
+
+def end_in_time(number: int) -> None:
+    """End the process in a few seconds even if a library does not let go of the main thread.
+
+    What is in the lake and the database is whole at every instant, so nothing is lost by it.
+    """
+
+    def end() -> None:
+        print(f"gatehouse: {ENDED_BY[number]}", file=sys.stderr, flush=True)
+        os._exit(128 + number)
+
+    timer = threading.Timer(SECONDS_TO_END, end)
+    timer.daemon = True
+    timer.start()
+
+
+def unusable_name(error: Exception) -> str:
+    """Return one line on a name that no file can have; nothing for any other error."""
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        name = str(error.filename)
+        return f"{printable(name[:60])}… is too long for the name of a file: name a shorter one"
+    if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
+        return f"{printable(error.object[:200])} is not UTF-8: rename it, or name another"
+    return ""
 
 
 def usage(error: typer.TyperException) -> str:
@@ -46,4 +101,4 @@ def usage(error: typer.TyperException) -> str:
     message = error.format_message() if hasattr(error, "format_message") else str(error)
     commands = typer.main.get_group(app).commands
     named = [f" {word}" for word in sys.argv[1:2] if word in commands]
-    return f"{' '.join(message.split())} (see `gatehouse{''.join(named)} --help`)"
+    return f"{printable(' '.join(message.split()))} (see `gatehouse{''.join(named)} --help`)"

@@ -2,12 +2,14 @@
 
 import os
 import sys
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from flows.request import RunRequest, Selection
 from warehouse.errors import GatehouseError
-from warehouse.lake import Lake, make_folder
+from warehouse.files import make_folder
 from warehouse.paths import Paths
 
 SENTENCE = "Return the router that sends each token to its experts."
@@ -31,6 +33,8 @@ def run(**parameters: Any) -> str:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
+        # results pass from task to task in memory: Prefect would keep them as pickles
+        "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
         # the console is ours; a server still gets the flow's log
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     }
@@ -48,7 +52,24 @@ def run(**parameters: Any) -> str:
         os.environ.setdefault(name, value)
     from flows.pipeline import pipeline
 
-    return pipeline(**parameters)
+    try:
+        return pipeline(**parameters)
+    except Exception as error:
+        if not isinstance(error, GatehouseError) and _raised_by_prefect(error):
+            first = str(error).strip().splitlines()[:1] or [type(error).__name__]
+            raise GatehouseError(
+                f"Prefect cannot go on ({first[0]}): see whether {paths.prefect} has room and can "
+                "be written; what has landed stays, and `gatehouse capture` and `gatehouse build` "
+                "do without Prefect"
+            ) from error
+        raise
+
+
+def _raised_by_prefect(error: Exception) -> bool:
+    """Return whether the innermost code that raised is Prefect's or its HTTP client's."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    name = frame.f_globals.get("__name__", "").partition(".")[0]
+    return name in ("prefect", "httpx", "httpcore", "sqlalchemy", "aiosqlite")
 
 
 def prepare(request: RunRequest, folder: Path) -> str:
@@ -56,9 +77,10 @@ def prepare(request: RunRequest, folder: Path) -> str:
     from flows.capturing import prepare_samples
 
     prepared = prepare_samples(request, folder)
+    broken = f"{prepared.skipped_broken:,} broken and " if prepared.skipped_broken else ""
     return (
         f"{prepared.num_samples:,} samples of {prepared.dataset}, "
-        f"{prepared.skipped_empty:,} empty ones skipped: {prepared.path}"
+        f"{broken}{prepared.skipped_empty:,} empty ones skipped: {prepared.path}"
     )
 
 
@@ -84,7 +106,8 @@ def fetch(request: RunRequest, *, analyze_structure: bool = False, test: bool = 
 
 def capture(request: RunRequest, paths: Paths) -> Any:
     """Prepare and capture one run into the lake; return its CaptureSummary."""
-    from flows.capturing import CaptureSession, capture_run, plan_model, prepare_samples
+    from flows.capturing import CaptureSession, capture_run, prepare_samples
+    from flows.identity import plan_model
 
     plan = plan_model(request)
     prepared = prepare_samples(request, paths.prepared)
@@ -164,7 +187,12 @@ def compare(
 
 
 def sql(
-    text: str | None, paths: Paths, form: str | None = None, output: Path | None = None
+    text: str | None,
+    paths: Paths,
+    form: str | None = None,
+    output: Path | None = None,
+    *,
+    external_access: bool = False,
 ) -> None:
     """Print one query's result, or write it to a file; without a query, open the shell.
 
@@ -175,6 +203,7 @@ def sql(
         paths: the warehouse.
         form: table, csv, json, parquet or markdown; the suffix of `output` tells it too.
         output: the file to write.
+        external_access: statements may read and write other files than the lake's.
 
     Raises:
         GatehouseError: no such format or file, or a query that is not valid or fails.
@@ -189,14 +218,15 @@ def sql(
             raise GatehouseError('--output takes a query: gatehouse sql "select …" --output FILE')
         from flows import shell
 
-        shell.interact(paths, form)
+        shell.interact(paths, form, external_access=external_access)
         return
-    with connect(paths) as connection:
+    with connect(paths, external_access=external_access) as connection:
         if text is None and target is None:
             tabular.show_each(connection, sys.stdin.read(), form)
             return
-        relation = query(connection, sys.stdin.read() if text is None else text)
+        statement = sys.stdin.read() if text is None else text
         with interruptible(connection):
+            relation = query(connection, statement)
             tabular.write(relation, form, target) if target else tabular.show(relation, form)
 
 
@@ -243,25 +273,39 @@ def docs(paths: Paths) -> str:
 
 def status(paths: Paths) -> str:
     """Return the lake's runs as a table, the latest last."""
-    from rich.console import Console
-    from rich.table import Table
+    from flows import overview
 
-    lake = Lake(paths.lake)
-    table = Table("run", "model", "dataset", "shards", "tokens", "state", box=None)
-    for run_id, record in lake.runs().items():
-        landed = len(lake.finished_shards(run_id))
-        finished = "finished" if record["finished_at"] else "unfinished: run it again to resume"
-        table.add_row(
-            run_id,
-            record["model"],
-            record["dataset"],
-            f"{landed}/{record['shards']}",
-            f"{lake.tokens(run_id)[0]:,}",
-            finished,
-        )
-    if not table.rows:
-        return f"no runs in {paths.lake}: `gatehouse run` makes the first\n"
-    console = Console(width=None if os.isatty(1) else 200, highlight=False)
-    with console.capture() as captured:
-        console.print(table)
-    return captured.get()
+    return overview.overview(paths)
+
+
+def verify(
+    run_id: str | None, paths: Paths, *, repair: bool = False, trust_remote_code: bool = False
+) -> tuple[str, bool]:
+    """Check the lake against its own records and the marts against the lake, and mend them.
+
+    Args:
+        run_id: one run; None for all.
+        paths: the warehouse.
+        repair: mend what can be mended.
+        trust_remote_code: whether code of a model's repository may run to capture shards again.
+
+    Returns:
+        A line for each run or problem, and whether all is well.
+
+    Raises:
+        GatehouseError: there is no such run, or its shards cannot be captured again.
+    """
+    from flows import verifying
+
+    return verifying.verify_runs(run_id, paths, repair=repair, trust_remote_code=trust_remote_code)
+
+
+def remove_run(run_id: str, paths: Paths, confirmed: Callable[[str], bool]) -> str:
+    """Remove a run from lake, marts and results, once `confirmed` agrees; say what was done.
+
+    Raises:
+        GatehouseError: there is no such run, or a process writes it.
+    """
+    from flows import removing
+
+    return removing.remove_run(run_id, paths, confirmed)

@@ -1,7 +1,7 @@
 """What a person sees of long work: one console on standard error, one bar at a time."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,18 +16,31 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from warehouse.plain_text import printable
+
 SECONDS_BETWEEN_LINES = 30
+LISTED_NUMBERS = 8
 console = Console(stderr=True, highlight=False)
 
 
 def say(message: str) -> None:
     """Print one line of plain text; long lines are not folded, so paths stay whole."""
-    console.print(message, markup=False, soft_wrap=True)
+    console.print(printable(message), markup=False, emoji=False, soft_wrap=True)
 
 
 def shown(path: Path) -> str:
     """Return a path as short as it can be typed here."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def listed(noun: str, numbers: Collection[int]) -> str:
+    """Return numbers as a person lists them, the first few of many: shards 1, 2 and 7."""
+    names = [str(number) for number in sorted(numbers)]
+    if len(names) == 1:
+        return f"{noun} {names[0]}"
+    if len(names) > LISTED_NUMBERS:
+        names[LISTED_NUMBERS:] = [f"{len(names) - LISTED_NUMBERS:,} more"]
+    return f"{noun}s {', '.join(names[:-1])} and {names[-1]}"
 
 
 @contextmanager

@@ -23,7 +23,7 @@ BatchSize = Annotated[
     int,
     typer.Option(
         help="Memory of a batch: the tokens of this many samples of --max-length. "
-        "It does not change the events."
+        "It is halved where memory runs out, on a GPU or a CPU, and does not change the events."
     ),
 ]
 MaxLength = Annotated[int, typer.Option(help="Longest sequence, in tokens.")]
@@ -36,6 +36,14 @@ Windows = Annotated[
 CreateSplits = Annotated[
     bool,
     typer.Option("--create-splits", help="Also write train, validation and test files (8:1:1)."),
+]
+SkipBroken = Annotated[
+    bool,
+    typer.Option(
+        "--skip-broken",
+        help="Leave out lines that cannot be read as documents (not UTF-8, not JSON, no text); "
+        "they are counted, and the first is named.",
+    ),
 ]
 Precision = Annotated[
     str,
@@ -96,6 +104,19 @@ Home = Annotated[
 Run = Annotated[
     str | None, typer.Option(help="Run id (`gatehouse status` lists them); default: the latest.")
 ]
+NamedRun = Annotated[
+    str | None, typer.Argument(help="Run id (`gatehouse status` lists them); default: all runs.")
+]
+RemovedRun = Annotated[str, typer.Argument(help="Run id (`gatehouse status` lists them).")]
+Repair = Annotated[
+    bool,
+    typer.Option(
+        "--repair",
+        help="Mend what can be mended: capture bad shards again, set strange files aside, record "
+        "what lies there, build the marts afresh.",
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Input = Annotated[
     Path | None,
     typer.Option(help="A routing_stats .parquet or .csv made anywhere, instead of a run."),
@@ -153,6 +174,14 @@ Query = Annotated[
         metavar="QUERY",
         help="One SQL query in quotes; without it a shell opens, or a pipe is read. "
         "With --examples: names of examples, or all.",
+    ),
+]
+ExternalAccess = Annotated[
+    bool,
+    typer.Option(
+        "--external-access",
+        help="Let this session read and write files wherever you may, attach other databases and "
+        "load extensions. The warehouse itself stays read-only.",
     ),
 ]
 Examples = Annotated[

@@ -12,8 +12,9 @@ from prefect.cache_policies import NO_CACHE
 
 from flows import outputs
 from flows.building import build
-from flows.capturing import CaptureSession, capture_run, plan_model, prepare_samples
+from flows.capturing import CaptureSession, capture_run, prepare_samples
 from flows.console import say, shown
+from flows.identity import plan_model
 from flows.request import RunRequest, Selection
 from ingest.prepare import Prepared
 from warehouse.lake import Lake
@@ -71,6 +72,7 @@ def pipeline(
     max_length: int = 512,
     windows: bool = False,
     create_splits: bool = False,
+    skip_broken: bool = False,
     dtype: str = "auto",
     quantize: str = "auto",
     device_map: str | None = None,
@@ -94,6 +96,7 @@ def pipeline(
         max_length: longest sequence in tokens; longer samples are truncated.
         windows: cut long samples into consecutive windows instead.
         create_splits: also write the prepared samples as train, validation and test files.
+        skip_broken: leave out, count and say lines that cannot be read as documents.
         dtype: float32, bfloat16, float16 or auto.
         quantize: 4bit, 8bit, none, or auto: 4bit on a GPU that the full model does not fit.
         device_map: a device, or auto, balanced, sequential; default: the GPU if there is one.
@@ -115,6 +118,7 @@ def pipeline(
         max_length=max_length,
         windows=windows,
         create_splits=create_splits,
+        skip_broken=skip_broken,
         dtype=dtype,
         quantize=quantize,
         device_map=device_map,

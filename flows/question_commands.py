@@ -1,4 +1,4 @@
-"""Commands that ask the warehouse: validate, plot, report, sql, docs, status."""
+"""Commands that ask the warehouse: validate, plot, report, sql, docs."""
 
 import typer
 
@@ -85,6 +85,7 @@ def report(
 def sql(
     query: options.Query = None,
     examples: options.Examples = False,
+    external_access: options.ExternalAccess = False,
     format: options.Format = None,
     output: options.ResultFile = None,
     home: options.Home = None,
@@ -94,12 +95,15 @@ def sql(
     from flows import commands
 
     words = query or []
+    if examples and external_access:
+        raise GatehouseError("--examples only reads the warehouse: leave --external-access out")
     if examples:
         commands.sql_examples(words, paths, format, output)
     elif len(words) > 1:
         raise GatehouseError('quote the query: gatehouse sql "select …"')
     else:
-        commands.sql(words[0] if words else None, paths, format, output)
+        text = words[0] if words else None
+        commands.sql(text, paths, format, output, external_access=external_access)
 
 
 @app.command(epilog="Example: gatehouse docs")
@@ -109,12 +113,3 @@ def docs(home: options.Home = None) -> None:
     from flows import commands
 
     print(commands.docs(paths))
-
-
-@app.command(epilog="Example: gatehouse status")
-def status(home: options.Home = None) -> None:
-    """List the runs of the lake and how far each has come."""
-    paths = paths_of(home)
-    from flows import commands
-
-    print(commands.status(paths), end="")

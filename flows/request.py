@@ -28,6 +28,7 @@ class RunRequest:
     max_length: int = 512
     windows: bool = False
     create_splits: bool = False
+    skip_broken: bool = False
     dtype: str = "auto"
     quantize: str = "auto"
     device_map: str | None = None

@@ -15,6 +15,7 @@ def run(
     max_length: options.MaxLength = 512,
     windows: options.Windows = False,
     create_splits: options.CreateSplits = False,
+    skip_broken: options.SkipBroken = False,
     dtype: options.Precision = "auto",
     quantize: options.Quantize = "auto",
     device_map: options.DeviceMap = None,
@@ -41,6 +42,7 @@ def prepare(
     num_samples: options.NumSamples = 10_000,
     first_sample: options.FirstSample = 0,
     create_splits: options.CreateSplits = False,
+    skip_broken: options.SkipBroken = False,
     output_dir: options.PreparedFolder = None,
     home: options.Home = None,
 ) -> None:
@@ -53,6 +55,7 @@ def prepare(
         num_samples=num_samples,
         first_sample=first_sample,
         create_splits=create_splits,
+        skip_broken=skip_broken,
     )
     print(commands.prepare(request, output_dir or paths_of(home).prepared))
 
@@ -96,6 +99,7 @@ def capture(
     batch_size: options.BatchSize = 4,
     max_length: options.MaxLength = 512,
     windows: options.Windows = False,
+    skip_broken: options.SkipBroken = False,
     dtype: options.Precision = "auto",
     quantize: options.Quantize = "auto",
     device_map: options.DeviceMap = None,

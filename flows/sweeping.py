@@ -12,7 +12,7 @@ from reports.sweep import correlations, summary
 from reports.sweep import sweep as swept
 from warehouse.connect import connect
 from warehouse.errors import GatehouseError
-from warehouse.lake import write_atomically
+from warehouse.files import write_atomically
 from warehouse.paths import Paths
 
 

@@ -15,6 +15,11 @@ os.environ.update(
 )
 
 import pytest
+from hypothesis import settings
+
+# The same examples in every run, however slow the machine; nothing is kept between runs.
+settings.register_profile("suite", derandomize=True, deadline=None, database=None)
+settings.load_profile("suite")
 
 # DuckDB's bindings print pages of harmless leaks while the interpreter ends.
 atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
@@ -40,10 +45,14 @@ WORDS = "the router sends every token to two experts of a layer and keeps the re
 @pytest.fixture(scope="session")
 def tiny_mixtral(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Mixtral of 3 MoE layers, 4 experts, top-2, saved with the bundled tokenizer."""
+    return save_tiny_mixtral(tmp_path_factory.mktemp("models") / "tiny-mixtral")
+
+
+def save_tiny_mixtral(folder: Path) -> Path:
+    """Make the model of the fixture `tiny_mixtral`, for programs that are no tests."""
     import torch
     from transformers import AutoTokenizer, MixtralConfig, MixtralForCausalLM
 
-    folder = tmp_path_factory.mktemp("models") / "tiny-mixtral"
     torch.manual_seed(7)
     config = MixtralConfig(
         vocab_size=4096,

@@ -1,15 +1,19 @@
-"""The lake: Parquet files that appear whole or not at all; a finished shard is the checkpoint.
+"""The lake: Parquet files that appear whole or not at all; a recorded shard is the checkpoint.
 
     lake/events/run_id=RUN/shard-00000.parquet      ordered by layer, sample, position
     lake/samples/run_id=RUN/shard-00000.parquet     the samples of that shard
-    lake/{runs,layers,vocabulary}/run_id=RUN/{table}.parquet
+    lake/{runs,layers,vocabulary,shards}/run_id=RUN/{table}.parquet
+    lake/locks/RUN.lock                             who captures the run
 
-A shard's samples land before its events, so a landed events file means a complete shard.
+A shard's samples land, then its events, then its row in `shards`: what that row names is complete.
 """
 
-import os
-from collections.abc import Callable
-from contextlib import suppress
+import hashlib
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +22,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from warehouse.errors import GatehouseError
+from warehouse.files import TEMPORARY, cannot_write, read_table, write_atomically, write_table
 from warehouse.integrity import check_events
+from warehouse.locks import alone, holder
 from warehouse.paths import checked_run_id
-from warehouse.records import EVENTS, LAKE_VERSION, LAYERS, RUNS, SAMPLES, VOCABULARY
+from warehouse.records import EVENTS, LAKE_VERSION, LAYERS, RUNS, SAMPLES, SHARDS, VOCABULARY
 
 ROW_GROUP_ROWS = 1_000_000
 BYTE_STREAM_SPLIT = {"entropy": "BYTE_STREAM_SPLIT", "confidence": "BYTE_STREAM_SPLIT"}
 INTEGER_COLUMNS = ["sample_id", "position", "token_id", "layer", "experts.list.element"]
+SHARD_NAME = re.compile(r"shard-(\d{5,})\.parquet")
+TABLES = ("runs", "layers", "vocabulary", "shards", "samples", "events")
+"""The lake's folders of runs, in the order in which a run is taken out of them."""
 
 
 class Lake:
@@ -43,8 +52,17 @@ class Lake:
                 f"reads version {LAKE_VERSION}: name another folder with GATEHOUSE_HOME"
             )
 
+    def run_ids(self) -> list[str]:
+        """Return the names of all runs, readable or not, and of what is left of removed ones."""
+        folders = {path.name for table in TABLES for path in (self.root / table).glob("run_id=*")}
+        return sorted(folder.removeprefix("run_id=") for folder in folders)
+
     def runs(self) -> dict[str, dict[str, Any]]:
-        """Return run id -> row of `runs`, the latest start last."""
+        """Return run id -> row of `runs`, the latest start last.
+
+        Raises:
+            GatehouseError: a row is damaged.
+        """
         files = (self.root / "runs").glob("run_id=*/runs.parquet")
         found = {
             path.parent.name.removeprefix("run_id="): read_table(path, RUNS).to_pylist()[0]
@@ -53,8 +71,12 @@ class Lake:
         return dict(sorted(found.items(), key=lambda run: run[1]["started_at"]))
 
     def run_record(self, run_id: str) -> dict[str, Any] | None:
-        """Return the run's row of `runs`, or None where there is no such run."""
-        path = self._folder("runs", run_id) / "runs.parquet"
+        """Return the run's row of `runs`, or None where there is no such run.
+
+        Raises:
+            GatehouseError: the row is damaged.
+        """
+        path = self.file("runs", run_id)
         return read_table(path, RUNS).to_pylist()[0] if path.exists() else None
 
     def land_run(
@@ -62,58 +84,177 @@ class Lake:
     ) -> None:
         """Land what a run is before its first shard."""
         write_atomically(self.root / "VERSION", lambda path: path.write_text(f"{LAKE_VERSION}\n"))
-        write_table(self._folder("layers", run_id) / "layers.parquet", layers.cast(LAYERS))
-        vocabulary_path = self._folder("vocabulary", run_id) / "vocabulary.parquet"
-        write_table(vocabulary_path, vocabulary.cast(VOCABULARY))
+        write_table(self.file("layers", run_id), layers.cast(LAYERS))
+        write_table(self.file("vocabulary", run_id), vocabulary.cast(VOCABULARY))
         self.update_run(run_id, record)
 
     def update_run(self, run_id: str, record: dict[str, Any]) -> None:
         """Replace the run's row of `runs`."""
-        table = pa.Table.from_pylist([record], schema=RUNS)
-        write_table(self._folder("runs", run_id) / "runs.parquet", table)
+        write_table(self.file("runs", run_id), pa.Table.from_pylist([record], schema=RUNS))
 
     def layers(self, run_id: str) -> pa.Table:
         """Return the run's MoE layers, schema LAYERS."""
-        return read_table(self._folder("layers", run_id) / "layers.parquet", LAYERS)
+        return read_table(self.file("layers", run_id), LAYERS)
 
-    def finished_shards(self, run_id: str) -> set[int]:
-        """Return the numbers of the run's landed shards.
+    def is_described(self, run_id: str) -> bool:
+        """Return whether the run's record, layers and vocabulary are there and readable."""
+        try:
+            for table, schema in (("runs", RUNS), ("layers", LAYERS), ("vocabulary", VOCABULARY)):
+                read_table(self.file(table, run_id), schema)
+        except GatehouseError:
+            return False
+        return True
+
+    def remove_leftovers(self, run_id: str) -> None:
+        """Remove what a killed writer of the run was writing; hold its lock."""
+        for table in TABLES:
+            for path in self.folder(table, run_id).glob(TEMPORARY):
+                with suppress(OSError):
+                    path.unlink()
+
+    def remove_run(self, run_id: str) -> None:
+        """Remove everything of a run, its row of `runs` first; hold its lock.
 
         Raises:
-            GatehouseError: a landed file is not readable Parquet of the right schema.
+            GatehouseError: the lake cannot be written.
         """
-        finished = set()
-        for path in sorted(self._folder("events", run_id).glob("shard-*.parquet")):
-            samples = self._folder("samples", run_id) / path.name
-            check_readable(path, EVENTS)
-            check_readable(samples, SAMPLES)
-            finished.add(int(path.stem.removeprefix("shard-")))
-        return finished
+        for table in TABLES:
+            folder = self.folder(table, run_id)
+            try:
+                if folder.is_symlink():
+                    folder.unlink()
+                elif folder.exists():
+                    shutil.rmtree(folder)
+            except OSError as error:
+                raise cannot_write(folder, error) from error
 
-    def land_shard(self, run_id: str, shard: int, samples: pa.Table, events: pa.Table) -> None:
-        """Check one shard's samples (schema SAMPLES) and events (EVENTS) and publish them.
+    def shards(self, run_id: str) -> dict[int, dict[str, Any]]:
+        """Return shard -> its row of `shards`, in the order of the shards.
+
+        Raises:
+            GatehouseError: the table is damaged.
+        """
+        path = self.file("shards", run_id)
+        rows = read_table(path, SHARDS).to_pylist() if path.exists() else []
+        return {row["shard"]: row for row in sorted(rows, key=lambda row: row["shard"])}
+
+    def finished_shards(self, run_id: str) -> set[int]:
+        """Return the shards that were recorded and whose files are there, of the recorded size."""
+        return self.intact(run_id, self.shards(run_id))
+
+    def intact(self, run_id: str, recorded: dict[int, dict[str, Any]]) -> set[int]:
+        """Return those of `recorded`, as `shards` gives it, whose files are of that size."""
+        return {
+            shard
+            for shard, row in recorded.items()
+            if all(
+                _size(self.shard_file(table, run_id, shard)) == row[f"{table}_bytes"]
+                for table in ("samples", "events")
+            )
+        }
+
+    def land_shard(
+        self,
+        run_id: str,
+        shard: int,
+        samples: pa.Table,
+        events: pa.Table,
+        *,
+        seconds: float = 0.0,
+    ) -> None:
+        """Check one shard's samples (schema SAMPLES) and events (EVENTS), publish, and record them.
+
+        Args:
+            run_id: a run that has landed.
+            shard: its number, from 0.
+            samples: of the shard, in order.
+            events: ordered by layer, sample, position.
+            seconds: that the capture of the shard took.
 
         Raises:
             GatehouseError: the events are not exactly the samples' tokens times the MoE layers,
                 or a value is out of range; nothing is written then.
         """
         check_events(events, samples, self.layers(run_id))
-        name = f"shard-{shard:05d}.parquet"
-        write_table(self._folder("samples", run_id) / name, samples.cast(SAMPLES))
-        write_events(self._folder("events", run_id) / name, events.cast(EVENTS))
+        write_table(self.shard_file("samples", run_id, shard), samples.cast(SAMPLES))
+        write_events(self.shard_file("events", run_id, shard), events.cast(EVENTS))
+        self.record_shard(run_id, shard, samples, events.num_rows, seconds=seconds)
+
+    def record_shard(
+        self, run_id: str, shard: int, samples: pa.Table, events: int, *, seconds: float = 0.0
+    ) -> None:
+        """Record the files of a shard as they lie there."""
+        row = {
+            "shard": shard,
+            "first_sample": pc.min(samples["sample_id"]).as_py(),
+            "samples": samples.num_rows,
+            "tokens": pc.sum(samples["tokens"]).as_py() or 0,
+            "dropped_tokens": pc.sum(samples["dropped_tokens"]).as_py() or 0,
+            "events": events,
+            "seconds": seconds,
+            "landed_at": datetime.now(UTC),
+        }
+        for table in ("samples", "events"):
+            path = self.shard_file(table, run_id, shard)
+            row |= {f"{table}_bytes": _size(path), f"{table}_sha256": sha256_of(path)}
+        rows = self.shards(run_id) | {shard: row}
+        table = pa.Table.from_pylist([rows[number] for number in sorted(rows)], schema=SHARDS)
+        write_table(self.file("shards", run_id), table)
 
     def tokens(self, run_id: str) -> tuple[int, int]:
         """Return (tokens landed, tokens dropped by the maximum length) so far."""
-        files = sorted(self._folder("samples", run_id).glob("shard-*.parquet"))
-        finished = {f"shard-{shard:05d}.parquet" for shard in self.finished_shards(run_id)}
-        tables = [read_table(path, SAMPLES) for path in files if path.name in finished]
-        return (
-            sum(sum(table["tokens"].to_pylist()) for table in tables),
-            sum(sum(table["dropped_tokens"].to_pylist()) for table in tables),
-        )
+        recorded = self.shards(run_id)
+        rows = [recorded[shard] for shard in self.intact(run_id, recorded)]
+        return sum(row["tokens"] for row in rows), sum(row["dropped_tokens"] for row in rows)
 
-    def _folder(self, table: str, run_id: str) -> Path:
+    @contextmanager
+    def writing(self, run_id: str) -> Iterator[None]:
+        """Hold the run's lock: one process captures, mends or removes a run.
+
+        Raises:
+            GatehouseError: another process holds it; the message names that.
+        """
+        path = self._lock(run_id)
+        with alone(
+            path,
+            lambda other: (
+                f"{run_id} is being written by {other}: wait for it to end, or end it, and run "
+                "the same command"
+            ),
+        ):
+            yield
+
+    def writer(self, run_id: str) -> str | None:
+        """Return the process that writes the run now, None where there is none."""
+        return holder(self._lock(run_id))
+
+    def folder(self, table: str, run_id: str) -> Path:
+        """Return the folder of a run in one of TABLES."""
         return self.root / table / f"run_id={checked_run_id(run_id)}"
+
+    def file(self, table: str, run_id: str) -> Path:
+        """Return the file of a run in a table that has one file a run."""
+        return self.folder(table, run_id) / f"{table}.parquet"
+
+    def shard_file(self, table: str, run_id: str, shard: int) -> Path:
+        """Return a shard's file in `samples` or `events`."""
+        return self.folder(table, run_id) / f"shard-{shard:05d}.parquet"
+
+    def _lock(self, run_id: str) -> Path:
+        return self.root / "locks" / f"{checked_run_id(run_id)}.lock"
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
 
 
 def write_events(path: Path, events: pa.Table) -> None:
@@ -135,84 +276,3 @@ def write_events(path: Path, events: pa.Table) -> None:
                 start = end
 
     write_atomically(path, write)
-
-
-def write_table(path: Path, table: pa.Table) -> None:
-    """Write a small table."""
-    write_atomically(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write(temporary path)` make the file, flush it to disk, then rename it into place.
-
-    Raises:
-        GatehouseError: the disk is full or not writable; the temporary file is removed.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
-
-
-def make_folder(path: Path) -> None:
-    """Make a folder and those above it.
-
-    Raises:
-        GatehouseError: it cannot be made.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(path, error) from error
-
-
-def cannot_write(path: Path, error: OSError) -> GatehouseError:
-    """Return the error that says what could not be written and what to do."""
-    return GatehouseError(
-        f"cannot write {path}: {error.strerror or error}; make room or name another folder with "
-        "GATEHOUSE_HOME, then run the same command again"
-    )
-
-
-def read_table(path: Path, schema: pa.Schema) -> pa.Table:
-    """Read one of the lake's small files.
-
-    Raises:
-        GatehouseError: the file is missing, damaged, or has another schema.
-    """
-    check_readable(path, schema)
-    # partitioning=None: the hive folder must not add a column that the schema has not
-    return pq.read_table(path, schema=schema, partitioning=None)
-
-
-def check_readable(path: Path, schema: pa.Schema) -> None:
-    """Refuse a missing, damaged or foreign Parquet file by name.
-
-    Raises:
-        GatehouseError: says which file, and to delete it and run again.
-    """
-    try:
-        found = pq.read_schema(path)
-    except (OSError, pa.ArrowException) as error:
-        raise GatehouseError(
-            f"{path} is damaged or missing: delete that shard's files under events/ and samples/ "
-            "and run the same command again, it is captured anew"
-        ) from error
-    if not found.equals(schema):
-        raise GatehouseError(
-            f"{path} has other columns than this Gatehouse writes: it is not of lake version "
-            f"{LAKE_VERSION}; name another folder with GATEHOUSE_HOME"
-        )

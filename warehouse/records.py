@@ -6,11 +6,12 @@
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import pyarrow as pa
 
-LAKE_VERSION = 2
+LAKE_VERSION = 3
 """Layout of the lake's files; a lake of another version is refused."""
 
 EVENTS = pa.schema(
@@ -41,6 +42,25 @@ SAMPLES = pa.schema(
     ]
 )
 """One row per sample: `tokens` landed, `dropped_tokens` cut off by the maximum length."""
+
+SHARDS = pa.schema(
+    [
+        ("shard", pa.int32()),
+        ("first_sample", pa.int64()),
+        ("samples", pa.int32()),
+        ("tokens", pa.int64()),
+        ("dropped_tokens", pa.int64()),
+        ("events", pa.int64()),
+        ("samples_bytes", pa.int64()),
+        ("samples_sha256", pa.string()),
+        ("events_bytes", pa.int64()),
+        ("events_sha256", pa.string()),
+        ("seconds", pa.float64()),
+        ("landed_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+"""One row per landed shard, written when both of its files have landed: their sizes and SHA-256,
+and how long the capture took."""
 
 LAYERS = pa.schema(
     [
@@ -83,6 +103,8 @@ RUNS = pa.schema(
         ("trust_remote_code", pa.bool_()),
         ("lake_version", pa.int32()),
         ("shards", pa.int32()),
+        ("skipped_empty", pa.int64()),
+        ("skipped_broken", pa.int64()),
         ("batch_size", pa.int32()),
         ("device", pa.string()),
         ("versions", pa.string()),
@@ -91,8 +113,9 @@ RUNS = pa.schema(
         ("capture_seconds", pa.float64()),
     ]
 )
-"""One row per run: the identity (RunSpec), then how it was captured; `finished_at` is null and
-`capture_seconds` counts the landed shards until the last one has landed."""
+"""One row per run: the identity (RunSpec), then how it was captured, and how many empty and broken
+texts were met and left out before its last sample; `finished_at` is null and
+`capture_seconds` 0 until the last shard has landed."""
 
 SPLITS = {"train": 0.8, "validation": 0.1, "test": 0.1}
 """Shares of the sample splits; a sample's split follows from the hash of its text."""
@@ -141,12 +164,22 @@ class RunSpec:
     experts_implementation: str
     trust_remote_code: bool
 
+    @classmethod
+    def of_record(cls, record: dict[str, Any]) -> "RunSpec":
+        """Return the identity in a row of `runs`."""
+        return cls(**{field.name: record[field.name] for field in fields(cls)})
+
     @property
     def run_id(self) -> str:
         """Slug of model and dataset, then 10 hexadecimal digits of the identity's SHA-256."""
         identity = json.dumps(asdict(self) | {"lake_version": LAKE_VERSION}, sort_keys=True)
         digest = hashlib.sha256(identity.encode()).hexdigest()[:10]
         return f"{slug(self.model)}-{slug(self.dataset)}-{digest}"
+
+
+def sample_line(name: str, domain: str, text_sha256: str) -> bytes:
+    """Return what one sample adds to the hash that is its dataset's fingerprint."""
+    return json.dumps([name, domain, text_sha256]).encode() + b"\n"
 
 
 def slug(name: str) -> str:

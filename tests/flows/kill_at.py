@@ -6,8 +6,8 @@
 `:after` kills when the call returns, else before it starts.
 """
 
-import importlib
 import os
+import pkgutil
 import signal
 import sys
 
@@ -15,8 +15,8 @@ import sys
 def arm(point: str, count: int) -> None:
     """Replace the function that `point` names by one that kills this process."""
     path, _, moment = point.partition(":")
-    module_name, name = path.rsplit(".", 1)
-    owner = importlib.import_module(module_name)
+    owner_path, name = path.rsplit(".", 1)
+    owner = pkgutil.resolve_name(owner_path)
     original = getattr(owner, name)
     calls = 0
 

@@ -14,6 +14,7 @@ import pytest
 from flows import building
 from warehouse.connect import connect
 from warehouse.errors import GatehouseError
+from warehouse.lake import Lake
 from warehouse.paths import CHECKOUT, Paths
 
 LAYERS = "select count(*) from fct_layer_routing"
@@ -43,6 +44,10 @@ def test_a_failing_build_keeps_the_previous_marts(run, copy):
     shard = next((home / "lake" / "events").rglob("shard-*.parquet"))
     events = pq.read_table(shard, partitioning=None)
     pq.write_table(events.slice(1), shard)
+    lake = Lake(home / "lake")
+    (run_id,) = lake.runs()
+    samples = pq.read_table(lake.shard_file("samples", run_id, 0), partitioning=None)
+    lake.record_shard(run_id, 0, samples, events.num_rows - 1)
     code, _, err = run("build", "--home", home)
     assert code == 2 and "dbt build failed: " in err and len(err.strip().splitlines()) == 1
     assert (home / "gatehouse.duckdb").read_bytes() == before
@@ -56,7 +61,7 @@ def test_a_second_build_waits_its_turn_and_a_leftover_does_not_matter(run, copy)
     building.write_bytes(b"half a database")
     hold = (
         "import pathlib, flows.building, warehouse.paths\n"
-        f"with flows.building.alone(warehouse.paths.Paths(pathlib.Path({str(home)!r}))):\n"
+        f"with flows.building.lock(warehouse.paths.Paths(pathlib.Path({str(home)!r}))):\n"
         "    print()\n"
         "    input()\n"
     )
@@ -143,4 +148,4 @@ def test_a_lake_that_has_lost_its_events_is_not_as_before(tmp_path):
 def test_a_home_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "building.lock").mkdir()
     with pytest.raises(GatehouseError, match=r"cannot write .*building\.lock"):
-        building.alone(Paths(tmp_path)).__enter__()
+        building.lock(Paths(tmp_path)).__enter__()

@@ -221,3 +221,25 @@ def test_a_family_that_cannot_be_captured_is_refused_before_its_weights(run, com
     code, out, err = run(command, "--model", tmp_path)
     assert (code, out) == (2, "") and "nllb_moe cannot be captured: " in err
     assert len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["prepare", "--dataset", "x" * 300],
+        ["fetch", "x" * 300],
+        ["status", "--home", "x" * 300],
+        ["prepare", "--dataset", "TEXTS", "--output-dir", "\udcff"],
+        ["prepare", "--dataset", "a\nb"],
+        ["validate", "--run", "a\n\x1b[31m"],
+        ["validate", "--run", "../../x"],
+        ["fetch", "'; drop\0"],
+    ],
+)
+def test_a_name_that_no_file_has_is_one_line(run, home, texts, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    before = [texts]
+    code, out, err = run(*(str(texts) if word == "TEXTS" else word for word in words))
+    assert (code, out, len(err.splitlines())) == (2, "", 1), err
+    assert "\x1b" not in err
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == before

@@ -1,6 +1,7 @@
 """The flow: from text to report, against a real Prefect server, and by itself."""
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -11,7 +12,10 @@ import pytest
 from warehouse.connect import connect
 from warehouse.errors import GatehouseError
 from warehouse.lake import Lake
-from warehouse.paths import Paths
+from warehouse.paths import CHECKOUT, Paths
+
+MARKER = "swordfish-0123456789"
+"""A secret that shall be nowhere."""
 
 GATEHOUSE = Path(sys.executable).with_name("gatehouse")
 
@@ -46,6 +50,14 @@ def test_text_becomes_a_report_by_tasks_that_a_server_sees(prefect_server, home,
         assert any(name.startswith(step) for name in names), (step, names)
     assert any("capture shard" in name for name in names)
     assert any("SUPPORTED" in str(each.data) for each in artifacts)
+
+
+def is_pickle(path: Path) -> bool:
+    """Return whether a file is a pickle, or Prefect's record of a result that holds one."""
+    content = path.read_bytes()
+    binary = content[:1] == b"\x80" and content[1:2] in (b"\2", b"\3", b"\4", b"\5")
+    record = content[:1] == b"{" and b'"serializer"' in content and b'"pickle"' in content
+    return (binary and content[-1:] == b".") or record or "pickle" in path.suffix
 
 
 async def recorded() -> tuple[set[str], list]:
@@ -107,7 +119,10 @@ def test_bad_input_fails_the_flow_with_the_same_line(prefect_server, home, param
 
 def test_run_works_by_itself_offline_and_quiet(home, parameters):
     """No server, no network, no telemetry: nothing on the screen but our own lines."""
-    environment = {key: value for key, value in os.environ.items() if "PREFECT" not in key}
+    private = ("PREFECT", "DO_NOT_TRACK", "TELEMETRY")
+    environment = {
+        key: value for key, value in os.environ.items() if not any(word in key for word in private)
+    } | dict.fromkeys(("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "PREFECT_API_KEY"), MARKER)
     command = [str(GATEHOUSE), "run", "--model", parameters["model"]]
     command += ["--dataset", parameters["dataset"], "--max-length", "128"]
     ended = subprocess.run(command, capture_output=True, text=True, env=environment)
@@ -117,6 +132,40 @@ def test_run_works_by_itself_offline_and_quiet(home, parameters):
     said = [line.split(":")[0].split(" ")[0] for line in ended.stderr.strip().splitlines()]
     run_id = next(iter(Lake(Paths.resolve().lake).runs()))
     assert said == ["prepared", "weights", run_id, "built"], ended.stderr
+    files = [path for path in home.rglob("*") if path.is_file()]
+    assert [path for path in files if MARKER.encode() in path.read_bytes()] == []
+    assert MARKER not in ended.stdout + ended.stderr
+    assert [path for path in files if is_pickle(path)] == []
+    manifest = json.loads((home / "dbt" / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["metadata"]["send_anonymous_usage_stats"] is False
     again = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert "is finished: nothing to capture" in again.stderr
     assert again.stdout == ended.stdout
+
+
+PROGRAM = """
+import sys, types
+from flows import commands
+
+def settings(**parameters):
+    from prefect.settings import get_current_settings
+
+    found = get_current_settings()
+    reported = found.server.analytics_enabled, found.cloud.enable_orchestration_telemetry
+    return *reported, found.server.ui.show_promotional_content, found.results.persist_by_default
+
+sys.modules["flows.pipeline"] = types.SimpleNamespace(pipeline=settings)
+print(commands.run())
+"""
+
+
+def test_prefect_reports_nothing_and_keeps_no_results(home):
+    environment = {key: value for key, value in os.environ.items() if "PREFECT" not in key}
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=CHECKOUT,
+    )
+    assert ended.stdout.strip() == "(False, False, False, False)", ended.stderr

@@ -9,15 +9,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from flows import commands
 from flows.request import RunRequest
+from warehouse.files import write_table
 from warehouse.lake import Lake
 from warehouse.paths import CHECKOUT, Paths
 
-TIMINGS = ["started_at", "finished_at", "capture_seconds"]
+TIMINGS = ["started_at", "finished_at", "capture_seconds", "seconds", "landed_at"]
 
 
 @pytest.fixture(scope="module")
@@ -72,20 +76,12 @@ def killed_run(point: str, count: int, request_: RunRequest, paths: Paths) -> No
 @pytest.mark.parametrize(
     ("point", "count", "landed"),
     [
-        ("ingest.numbering.split_of", 700, 0),
         ("models.capture.pad", 2, 0),
-        ("models.capture.pad", 14, 1),
-        ("warehouse.lake.write_table", 3, 0),
-        ("warehouse.lake.write_events", 1, 0),
-        ("warehouse.lake.write_events:after", 2, 2),
+        ("warehouse.lake.Lake.record_shard:after", 2, 2),
         ("os.fsync", 19, 1),
     ],
     ids=[
-        "while preparing",
         "in the first batch",
-        "in the middle of a shard",
-        "while landing the run",
-        "between samples and events",
         "right after a shard has landed",
         "while flushing",
     ],
@@ -95,8 +91,12 @@ def test_killed_and_resumed_equals_uninterrupted(
 ):
     paths = Paths(tmp_path / "home")
     killed_run(point, count, request_, paths)
-    run_folders = list((paths.lake / "events").glob("run_id=*"))
-    finished = [p for folder in run_folders for p in folder.glob("shard-*.parquet")]
+    lake = Lake(paths.lake)
+    finished = [
+        lake.shard_file("events", run_id, shard)
+        for run_id in lake.run_ids()
+        for shard in lake.finished_shards(run_id)
+    ]
     assert len(finished) == landed
     before = {path: path.stat().st_mtime_ns for path in finished}
     commands.capture(request_, paths)
@@ -113,17 +113,60 @@ def test_a_finished_run_says_so_and_does_nothing(request_, tmp_path, capsys):
     assert f"{first.run_id} is finished: nothing to capture" in capsys.readouterr().err
 
 
-def test_a_damaged_shard_stops_the_run_until_it_is_deleted(request_, uninterrupted, tmp_path):
-    from warehouse.errors import GatehouseError
-
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: truncate(path)])
+@pytest.mark.parametrize("table", ["events", "samples"])
+def test_a_shard_that_went_missing_or_was_cut_is_captured_again(
+    damage, table, request_, uninterrupted, tmp_path, capsys
+):
     paths = Paths(tmp_path)
     run_id = commands.capture(request_, paths).run_id
-    shard = paths.lake / "events" / f"run_id={run_id}" / "shard-00001.parquet"
-    shard.write_bytes(shard.read_bytes()[:-100])
-    with pytest.raises(GatehouseError, match=r"shard-00001\.parquet is damaged"):
-        commands.capture(request_, paths)
-    assert Lake(paths.lake).run_record(run_id)["finished_at"] is not None
-    shard.unlink()
+    damage(Lake(paths.lake).shard_file(table, run_id, 1))
+    commands.capture(request_, paths)
+    assert f"shard 1 of {run_id} landed and went missing or changed" in capsys.readouterr().err
+    assert contents(paths) == uninterrupted
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+WHOLE, NOT_YET, NO_EVENTS, NO_SAMPLES, CUT, UNRECORDED, HALF = range(7)
+
+
+@settings(derandomize=True, deadline=None, max_examples=6)
+@given(states=st.lists(st.integers(WHOLE, HALF), min_size=3, max_size=3))
+def test_whatever_is_left_of_the_shards_the_same_command_completes_the_run(
+    states, request_, uninterrupted, tmp_path_factory
+):
+    paths = Paths(tmp_path_factory.mktemp("left"))
+    run_id = commands.capture(request_, paths).run_id
+    lake = Lake(paths.lake)
+    for shard, state in enumerate(states):
+        samples, events = (lake.shard_file(table, run_id, shard) for table in ("samples", "events"))
+        if state in (UNRECORDED, NOT_YET, HALF):
+            rows = pq.read_table(lake.file("shards", run_id), partitioning=None)
+            write_table(
+                lake.file("shards", run_id),
+                rows.filter(pc.field("shard") != shard).replace_schema_metadata(),
+            )
+        if state in (NO_EVENTS, NOT_YET, HALF):
+            events.unlink()
+        if state in (NO_SAMPLES, NOT_YET):
+            samples.unlink()
+        if state == CUT:
+            truncate(events)
+        if state == HALF:
+            events.with_name(f".{events.name}.1.tmp").write_bytes(b"PAR1")
+    commands.capture(request_, paths)
+    assert contents(paths) == uninterrupted
+    assert not list(paths.root.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("table", ["runs", "layers", "vocabulary"])
+def test_what_a_run_is_can_be_told_again(table, request_, uninterrupted, tmp_path):
+    paths = Paths(tmp_path)
+    run_id = commands.capture(request_, paths).run_id
+    truncate(Lake(paths.lake).file(table, run_id))
     commands.capture(request_, paths)
     assert contents(paths) == uninterrupted
 
@@ -139,12 +182,20 @@ def test_the_batch_size_changes_no_event(request_, uninterrupted, tmp_path):
         for column, values in columns.items():
             if column in ("entropy", "confidence"):
                 assert values == pytest.approx(uninterrupted[name][column], abs=1e-5)
-            elif column not in ("weights", "batch_size"):
+            elif column not in ("weights", "batch_size", "events_bytes", "events_sha256"):
                 assert values == uninterrupted[name][column], (name, column)
 
 
-@pytest.mark.parametrize("command", ["capture", "run"])
-def test_interrupted_by_hand_says_how_to_go_on(command, request_, tmp_path):
+@pytest.mark.parametrize(
+    ("command", "number", "said"),
+    [
+        ("capture", signal.SIGINT, "interrupted"),
+        ("run", signal.SIGINT, "interrupted"),
+        ("capture", signal.SIGTERM, "terminated"),
+        ("run", signal.SIGTERM, "terminated"),
+    ],
+)
+def test_ended_by_a_signal_says_how_to_go_on(command, number, said, request_, tmp_path):
     """Ctrl-C reaches every process of the terminal's group; none of them may print a traceback."""
     program = [str(Path(sys.executable).with_name("gatehouse")), command]
     program += ["--model", request_.model, "--dataset", request_.dataset, "--max-length", "64"]
@@ -161,9 +212,9 @@ def test_interrupted_by_hand_says_how_to_go_on(command, request_, tmp_path):
     events = tmp_path / "lake" / "events"
     while running.poll() is None and not list(events.rglob("shard-*.parquet")):
         select.select([], [], [], 0.01)
-    os.killpg(running.pid, signal.SIGINT)
-    out, err = running.communicate()
-    assert (running.returncode, out) == (130, ""), err
-    assert err.splitlines()[-1].startswith("gatehouse: interrupted; what has landed stays")
+    os.killpg(running.pid, number) if number == signal.SIGINT else running.send_signal(number)
+    out, err = running.communicate(timeout=120)
+    assert (running.returncode, out) == (128 + number, ""), err
+    assert err.splitlines()[-1].startswith(f"gatehouse: {said}; what has landed stays")
     assert "Traceback" not in err and "Error" not in err, err
     assert commands.capture(request_, Paths(tmp_path)).samples == 1_100

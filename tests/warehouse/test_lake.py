@@ -1,6 +1,7 @@
 """A shard is in the lake whole and true, or not at all."""
 
 import errno
+import hashlib
 import math
 import os
 
@@ -10,8 +11,9 @@ import pytest
 
 from tests.warehouse.conftest import event_row, sample_row
 from warehouse.errors import GatehouseError
+from warehouse.files import read_table, write_atomically
 from warehouse.integrity import COLLAPSED_TOKENS
-from warehouse.lake import Lake, write_atomically
+from warehouse.lake import Lake
 from warehouse.records import EVENTS, LAKE_VERSION, SAMPLES, VOCABULARY
 
 RUN = "tiny-texts-0123456789"
@@ -135,19 +137,45 @@ def test_a_shard_of_empty_samples_lands_empty(lake):
     assert lake.finished_shards(RUN) == {0} and lake.tokens(RUN) == (0, 0)
 
 
-def test_a_truncated_shard_is_named_with_the_way_out(lake, samples, events):
+def test_a_truncated_shard_is_not_taken_for_finished(lake, samples, events):
     lake.land_shard(RUN, 0, samples, events)
     content = shard_path(lake).read_bytes()
     shard_path(lake).write_bytes(content[: len(content) // 2])
-    with pytest.raises(GatehouseError, match=r"shard-00000\.parquet is damaged .* run the same"):
-        lake.finished_shards(RUN)
+    assert lake.finished_shards(RUN) == set()
 
 
 def test_a_shard_without_its_samples_is_not_taken_for_finished(lake, samples, events):
     lake.land_shard(RUN, 0, samples, events)
     shard_path(lake, "samples").unlink()
-    with pytest.raises(GatehouseError, match="damaged or missing"):
-        lake.finished_shards(RUN)
+    assert lake.finished_shards(RUN) == set()
+
+
+@pytest.mark.parametrize("name", ["shard-00001.parquet", "shard-00000 copy.parquet"])
+def test_a_file_that_nobody_recorded_is_no_shard(lake, samples, events, name):
+    lake.land_shard(RUN, 0, samples, events)
+    for table in ("samples", "events"):
+        path = shard_path(lake, table)
+        path.with_name(name).write_bytes(path.read_bytes())
+    assert lake.finished_shards(RUN) == {0} and lake.tokens(RUN) == (5, 0)
+
+
+def test_a_shard_is_recorded_with_what_its_files_hold(lake, samples, events):
+    lake.land_shard(RUN, 0, samples, events, seconds=2.5)
+    (row,) = lake.shards(RUN).values()
+    for table in ("samples", "events"):
+        content = shard_path(lake, table).read_bytes()
+        assert row.pop(f"{table}_bytes") == len(content)
+        assert row.pop(f"{table}_sha256") == hashlib.sha256(content).hexdigest()
+    assert row.pop("landed_at") is not None
+    assert row == {
+        "shard": 0,
+        "first_sample": 0,
+        "samples": 2,
+        "tokens": 5,
+        "dropped_tokens": 0,
+        "events": 10,
+        "seconds": 2.5,
+    }
 
 
 def test_a_foreign_file_in_the_lake_is_refused(lake):
@@ -155,7 +183,32 @@ def test_a_foreign_file_in_the_lake_is_refused(lake):
     path.parent.mkdir(parents=True)
     pq.write_table(pa.table({"a": [1]}), path)
     with pytest.raises(GatehouseError, match="other columns than this Gatehouse writes"):
+        read_table(path, EVENTS)
+
+
+def test_a_flipped_byte_is_noticed_when_the_file_is_read(lake, samples, events):
+    lake.land_shard(RUN, 0, samples, events)
+    content = bytearray(shard_path(lake).read_bytes())
+    content[20] ^= 1
+    shard_path(lake).write_bytes(content)
+    with pytest.raises(GatehouseError, match=r"shard-00000\.parquet is damaged"):
+        read_table(shard_path(lake), EVENTS)
+
+
+def test_a_damaged_table_of_shards_is_named_with_the_way_out(lake, samples, events):
+    lake.land_shard(RUN, 0, samples, events)
+    path = lake.file("shards", RUN)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(GatehouseError, match=r"shards\.parquet is damaged .*verify --repair"):
         lake.finished_shards(RUN)
+
+
+def test_a_run_whose_description_is_damaged_is_not_described(lake):
+    assert lake.is_described(RUN)
+    lake.file("vocabulary", RUN).write_bytes(b"PAR1")
+    assert not lake.is_described(RUN)
 
 
 def test_samples_without_events_are_a_shard_to_capture_again(lake, samples, events):
@@ -171,6 +224,8 @@ def test_temporary_files_of_a_killed_process_are_not_shards(lake, samples, event
     leftover = shard_path(lake).with_name(".shard-00001.parquet.4242.tmp")
     leftover.write_bytes(b"half")
     assert lake.finished_shards(RUN) == {0}
+    lake.remove_leftovers(RUN)
+    assert not leftover.exists() and lake.finished_shards(RUN) == {0}
 
 
 def test_a_lake_of_another_version_is_refused_untouched(lake):

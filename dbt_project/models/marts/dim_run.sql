@@ -61,6 +61,8 @@ final as (
         runs.trust_remote_code,
         runs.lake_version,
         runs.shards,
+        runs.skipped_empty,
+        runs.skipped_broken,
         runs.batch_size,
         runs.device,
         runs.versions,

@@ -54,6 +54,8 @@ final as (
         trust_remote_code,
         lake_version,
         shards,
+        skipped_empty,
+        skipped_broken,
         batch_size,
         device,
         versions,

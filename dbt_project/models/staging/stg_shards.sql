@@ -6,7 +6,11 @@ with files as (
     select * from {{ source('lake', 'event_files') }}
 ),
 
-landed as (
+recorded as (
+    select * from {{ source('lake', 'shards') }}
+),
+
+listed as (
     select
         regexp_extract(filename, '/run_id=([^/]+)/', 1) as run_id,
         {{ shard_number('filename') }} as shard,
@@ -14,6 +18,13 @@ landed as (
         size as bytes,
         last_modified as modified_at
     from files
+),
+
+-- a file that nobody recorded has not landed: its capture was killed, or it is a copy
+landed as (
+    select listed.*
+    from listed
+    semi join recorded on listed.run_id = recorded.run_id and listed.shard = recorded.shard
 ),
 
 previous as (

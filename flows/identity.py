@@ -1,0 +1,87 @@
+"""What a run is: the model resolved, the identity hashed, and what changed under the same names."""
+
+from contextlib import suppress
+from dataclasses import asdict
+
+from flows.request import RunRequest
+from ingest.prepare import Prepared
+from models.zoo import ModelPlan, resolve, tokenizer_fingerprint
+from warehouse.errors import GatehouseError
+from warehouse.lake import Lake
+from warehouse.records import RunSpec
+
+CHANGES = {
+    "model_fingerprint": "the model's weights or config",
+    "tokenizer_fingerprint": "its tokenizer",
+    "dataset_fingerprint": "the text",
+}
+"""Parts of a run's identity that can change under the same names."""
+
+
+def plan_model(request: RunRequest) -> ModelPlan:
+    """Resolve the request's model from its config, before text or weights are touched.
+
+    Raises:
+        GatehouseError: no such model, no MoE layers, or not what the request expects of it.
+    """
+    plan = resolve(request.model, **request.loading)
+    found = {site.num_experts for site in plan.sites}
+    if request.num_experts is not None and found != {request.num_experts}:
+        counts = ", ".join(map(str, sorted(found)))
+        raise GatehouseError(
+            f"--num-experts {request.num_experts}, but {plan.name} has {counts}: leave it out, "
+            "the number is read from the model"
+        )
+    if request.moe_index is not None and request.moe_index >= len(plan.sites):
+        raise GatehouseError(
+            f"--layer {request.layer}: {plan.name} has {len(plan.sites)} MoE layers, "
+            f"0 to {len(plan.sites) - 1}"
+        )
+    longest = getattr(plan.config.get_text_config(), "max_position_embeddings", None)
+    if isinstance(longest, int) and request.max_length > longest:
+        raise GatehouseError(
+            f"--max-length {request.max_length}: {plan.name} takes at most {longest} tokens"
+        )
+    return plan
+
+
+def run_spec(request: RunRequest, prepared: Prepared, plan: ModelPlan) -> RunSpec:
+    """Return the run's identity."""
+    return RunSpec(
+        model=plan.name,
+        model_fingerprint=plan.fingerprint,
+        tokenizer_fingerprint=tokenizer_fingerprint(plan.tokenizer),
+        dataset=prepared.dataset,
+        dataset_fingerprint=prepared.fingerprint,
+        first_sample=prepared.first_sample,
+        num_samples=prepared.num_samples,
+        max_length=request.max_length,
+        windows=request.windows,
+        dtype=plan.dtype,
+        quantization=plan.quantization,
+        attention_implementation=plan.attention_implementation,
+        experts_implementation=plan.experts_implementation,
+        trust_remote_code=plan.source.trust_remote_code,
+    )
+
+
+def what_differs(spec: RunSpec, recorded: RunSpec) -> str:
+    """Return what two identities differ in, as a person says it."""
+    differing = _differing(spec, recorded)
+    named = [CHANGES[name] for name in CHANGES if name in differing]
+    return " and ".join(named + sorted(differing - CHANGES.keys()))
+
+
+def _differing(spec: RunSpec, recorded: RunSpec) -> set[str]:
+    return {name for name, value in asdict(spec).items() if getattr(recorded, name) != value}
+
+
+def what_changed(spec: RunSpec, lake: Lake) -> str | None:
+    """Return how a new run differs from one in the lake by nothing that was typed, else None."""
+    with suppress(GatehouseError):  # a damaged record of another run is not this run's affair
+        for run_id, record in reversed(lake.runs().items()):
+            recorded = RunSpec.of_record(record)
+            differing = _differing(spec, recorded)
+            if differing and differing <= CHANGES.keys():
+                return f"{what_differs(spec, recorded)} changed since {run_id}"
+    return None

@@ -1,0 +1,57 @@
+"""Commands that look after what has landed: status, verify, runs rm."""
+
+import sys
+
+import typer
+
+from flows import options
+from flows.terminal import app, paths_of
+from warehouse.errors import GatehouseError
+
+runs_app = typer.Typer(help="Look after single runs.", epilog="Example: gatehouse runs rm RUN")
+app.add_typer(runs_app, name="runs")
+
+
+@app.command(epilog="Example: gatehouse status")
+def status(home: options.Home = None) -> None:
+    """List the runs: how far each has come, how fast, what is left, and whether it is whole."""
+    paths = paths_of(home)
+    from flows import commands
+
+    print(commands.status(paths), end="")
+
+
+@app.command(epilog="Example: gatehouse verify --repair")
+def verify(
+    run: options.NamedRun = None,
+    repair: options.Repair = False,
+    trust_remote_code: options.TrustRemoteCode = False,
+    home: options.Home = None,
+) -> None:
+    """Check every byte of the lake against its records, and the marts against the lake.
+
+    Exit code 1: something is wrong.
+    """
+    paths = paths_of(home)
+    from flows import commands
+
+    text, well = commands.verify(run, paths, repair=repair, trust_remote_code=trust_remote_code)
+    print(text)
+    if not well:
+        raise typer.Exit(1)
+
+
+@runs_app.command(epilog="Example: gatehouse runs rm demo-pydoc-7c12bab551 --yes")
+def rm(run: options.RemovedRun, yes: options.Yes = False, home: options.Home = None) -> None:
+    """Remove one run from the lake, the marts and the results."""
+    paths = paths_of(home)
+    from flows import commands
+
+    def confirmed(question: str) -> bool:
+        if yes:
+            return True
+        if not sys.stdin.isatty():
+            raise GatehouseError(f"{question} Add --yes to agree")
+        return typer.confirm(question)
+
+    print(commands.remove_run(run, paths, confirmed))

@@ -1,0 +1,50 @@
+"""`gatehouse runs rm`: a run leaves the lake, the marts and the results."""
+
+import shutil
+from collections.abc import Callable
+
+from flows.building import build
+from warehouse.errors import GatehouseError
+from warehouse.files import cannot_write
+from warehouse.lake import Lake
+from warehouse.paths import Paths
+
+
+def remove_run(run_id: str, paths: Paths, confirmed: Callable[[str], bool]) -> str:
+    """Remove a run from the lake, then from the marts, and its results; say what was done.
+
+    The prepared text stays: other runs may read it.
+
+    Args:
+        run_id: of a run, or of what is left of one.
+        paths: the warehouse.
+        confirmed: asked with a sentence on what would go; nothing is touched unless it agrees.
+
+    Raises:
+        GatehouseError: no such run, it is being captured, or a folder cannot be written.
+    """
+    lake = Lake(paths.lake)
+    if run_id not in lake.run_ids():
+        raise GatehouseError(f"there is no run {run_id!r}: `gatehouse status` lists the runs")
+    results = paths.results(run_id)
+    with lake.writing(run_id):
+        if not confirmed(f"remove {run_id} with its {_contents(lake, run_id)} and {results}?"):
+            return f"{run_id} stays"
+        lake.remove_run(run_id)
+        try:
+            if results.exists():
+                shutil.rmtree(results)
+        except OSError as error:
+            raise cannot_write(results, error) from error
+    built = f"; {build(paths)}" if paths.database.exists() else ""
+    return f"removed {run_id}{built}"
+
+
+def _contents(lake: Lake, run_id: str) -> str:
+    try:
+        rows = lake.shards(run_id).values()
+    except GatehouseError:
+        return "damaged shards"
+    size = sum(row["events_bytes"] + row["samples_bytes"] for row in rows)
+    events = sum(row["events"] for row in rows)
+    return f"{len(rows)} shards ({events:,} events, {size / 1e6:,.1f} MB)"

@@ -1,0 +1,189 @@
+"""`gatehouse verify`: what is wrong with the lake and the marts, and mending what can be mended."""
+
+import shutil
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from flows.building import build, finished_runs
+from flows.console import bar, say, shown
+from flows.request import RunRequest
+from warehouse.agreement import disagreements, runs_in_marts
+from warehouse.connect import connect
+from warehouse.errors import GatehouseError
+from warehouse.lake import Lake
+from warehouse.paths import Paths
+from warehouse.records import RunSpec
+from warehouse.verification import (
+    BUILD,
+    CAPTURE,
+    RECORD,
+    REMOVE,
+    SET_ASIDE,
+    Problem,
+    lawful_shards,
+    verify,
+)
+
+MENDING = {
+    CAPTURE: " (--repair captures it again)",
+    SET_ASIDE: " (--repair sets it aside)",
+    REMOVE: " (--repair removes it)",
+    RECORD: " (--repair records what lies there)",
+    BUILD: " (--repair builds the marts afresh)",
+}
+
+
+def verify_runs(
+    run_id: str | None, paths: Paths, *, repair: bool = False, trust_remote_code: bool = False
+) -> tuple[str, bool]:
+    """Check one run, or all; return a line for each and for each problem, and whether all is well.
+
+    Args:
+        run_id: None for all runs of the lake and of the marts.
+        paths: the warehouse.
+        repair: mend what can be mended: capture bad shards again, set strange files aside,
+            rebuild the marts.
+        trust_remote_code: captures again with the code of a model's repository.
+
+    Raises:
+        GatehouseError: no such run; a run that cannot be captured again, and why.
+    """
+    lake = Lake(paths.lake)
+    known = lake.run_ids()
+    if run_id is not None and run_id not in known:
+        raise GatehouseError(f"there is no run {run_id!r}: `gatehouse status` lists the runs")
+    chosen = known if run_id is None else [run_id]
+    found = _problems(lake, chosen, paths)
+    if repair and any(found.values()):
+        for name, problems in found.items():
+            if problems:
+                _mend(lake, name, problems, paths, trust_remote_code)
+        _mend_marts(found, paths)
+        found = _problems(lake, [name for name in found if name in lake.run_ids()], paths)
+    lines = [line for name, problems in found.items() for line in _lines(lake, name, problems)]
+    return "\n".join(lines or [f"no runs in {paths.lake}"]), not any(found.values())
+
+
+def _problems(lake: Lake, run_ids: list[str], paths: Paths) -> dict[str, list[Problem]]:
+    found = {}
+    for run_id in run_ids:
+        with bar(f"verifying {run_id}", None) as moved:
+            found[run_id] = verify(lake, run_id, moved)
+    if paths.database.exists():
+        for problem in _problems_of_marts(lake, run_ids, found, paths):
+            found.setdefault(problem.run_id, []).append(problem)
+    return found
+
+
+def _problems_of_marts(
+    lake: Lake, run_ids: list[str], found: dict[str, list[Problem]], paths: Paths
+) -> list[Problem]:
+    try:
+        with closing(connect(paths)) as connection:
+            built = runs_in_marts(connection)
+            gone = sorted(built - set(finished_runs(paths)))
+            problems = [
+                Problem(name, "is in the marts, and no finished run of the lake", BUILD)
+                for name in gone
+            ]
+            # what is wrong in the lake would be found a second time
+            whole = [name for name in run_ids if name in built and not found.get(name)]
+            for name in set(whole) - set(gone):
+                problems += [
+                    Problem(name, f"the marts disagree with the lake: {what}", BUILD)
+                    for what in disagreements(connection, lake, name)
+                ]
+    except GatehouseError as error:
+        return [Problem(name, str(error), BUILD) for name in run_ids[:1]]
+    return problems
+
+
+def _mend(
+    lake: Lake, run_id: str, problems: list[Problem], paths: Paths, trust_remote_code: bool
+) -> None:
+    cures = {problem.cure for problem in problems}
+    with lake.writing(run_id):
+        for problem in problems:
+            if problem.path and problem.cure == REMOVE:
+                problem.path.unlink(missing_ok=True)
+            elif problem.path and problem.cure == SET_ASIDE:
+                aside = paths.root / "set-aside" / problem.path.relative_to(lake.root)
+                aside.parent.mkdir(parents=True, exist_ok=True)
+                shutil.move(problem.path, aside)
+                say(f"set aside {shown(aside)}")
+        if RECORD in cures:
+            lake.file("shards", run_id).unlink(missing_ok=True)
+            for shard, samples, events in lawful_shards(lake, run_id):
+                lake.record_shard(run_id, shard, samples, events)
+            say(f"recorded {len(lake.shards(run_id))} shards of {run_id} as they lie there")
+            problems = [*problems, *verify(lake, run_id)]
+    bad = {each.shard for each in problems if each.cure == CAPTURE and each.shard is not None}
+    if bad:
+        _capture_again(lake, run_id, bad, paths, trust_remote_code)
+
+
+def _capture_again(
+    lake: Lake, run_id: str, shards: set[int], paths: Paths, trust_remote_code: bool
+) -> None:
+    from flows.capturing import CaptureSession, capture_run, prepare_samples
+    from flows.identity import plan_model, run_spec, what_differs
+
+    record = lake.run_record(run_id)
+    assert record is not None
+    if record["trust_remote_code"] and not trust_remote_code:
+        raise GatehouseError(
+            f"{run_id} ran code from its model's repository: add --trust-remote-code to capture "
+            "its bad shards again"
+        )
+    request = _request_of(record)
+    plan = plan_model(request)
+    if plan.attention_implementation != record["attention_implementation"]:
+        request = replace(request, attn_implementation=record["attention_implementation"])
+        plan = plan_model(request)
+    prepared = prepare_samples(request, paths.prepared)
+    spec, recorded = run_spec(request, prepared, plan), RunSpec.of_record(record)
+    if spec != recorded:
+        raise GatehouseError(
+            f"{run_id} cannot be captured again, {what_differs(spec, recorded)} changed since: "
+            "restore that and run the same command; nothing was overwritten"
+        )
+    capture_run(CaptureSession(request, plan, prepared, paths, distrusted=shards))
+
+
+def _request_of(record: dict[str, Any]) -> RunRequest:
+    """Return the request that captures a run again."""
+    local = Path(record["model"]).is_absolute() or record["model"] == "demo"
+    return RunRequest(
+        model=record["model"],
+        # of a model on the hub the fingerprint is its commit
+        revision=None if local else record["model_fingerprint"],
+        dataset=record["dataset"],
+        num_samples=record["num_samples"],
+        first_sample=record["first_sample"],
+        skip_broken=record["skipped_broken"] > 0,
+        batch_size=record["batch_size"],
+        max_length=record["max_length"],
+        windows=record["windows"],
+        dtype=record["dtype"],
+        quantize=record["quantization"],
+        trust_remote_code=record["trust_remote_code"],
+    )
+
+
+def _mend_marts(found: dict[str, list[Problem]], paths: Paths) -> None:
+    if not paths.database.exists():
+        return
+    afresh = any(problem.cure == BUILD for problems in found.values() for problem in problems)
+    say(build(paths, afresh=afresh))
+
+
+def _lines(lake: Lake, run_id: str, problems: list[Problem]) -> list[str]:
+    if not problems:
+        rows = lake.shards(run_id).values()
+        events = sum(row["events"] for row in rows)
+        return [f"{run_id}: {len(rows)} shards, {events:,} events, as recorded and lawful"]
+    return [
+        f"{run_id}: {problem.what}{MENDING.get(problem.cure or '', '')}" for problem in problems
+    ]

@@ -1,0 +1,258 @@
+"""`gatehouse verify`: every damage is named, and mended where it can be."""
+
+import json
+import random
+import shutil
+from contextlib import closing
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from flows import commands
+from flows.request import RunRequest
+from tests.flows.test_resume import contents
+from warehouse.errors import GatehouseError
+from warehouse.lake import Lake, write_events
+from warehouse.paths import Paths
+
+
+@pytest.fixture(scope="module")
+def landed(tmp_path_factory, tiny_mixtral) -> Path:
+    """A home with a captured run of three shards: 1,100 texts of a few tokens."""
+    folder = tmp_path_factory.mktemp("landed")
+    generator = random.Random(13)
+    words = ["router", "expert", "the", "token", "of"]
+    texts = [" ".join(generator.choices(words, k=generator.randint(1, 4))) for _ in range(1_100)]
+    corpus = folder / "texts.jsonl"
+    corpus.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    request = RunRequest(model=str(tiny_mixtral), dataset=str(corpus), batch_size=8, max_length=64)
+    commands.capture(request, Paths(folder / "home"))
+    return folder / "home"
+
+
+@pytest.fixture
+def copy(landed, tmp_path) -> Paths:
+    return Paths(shutil.copytree(landed, tmp_path / "copy"))
+
+
+def only_run(paths: Paths) -> str:
+    (run_id,) = Lake(paths.lake).runs()
+    return run_id
+
+
+def flip(path: Path, place: float = 0.5) -> None:
+    content = bytearray(path.read_bytes())
+    content[int(len(content) * place)] ^= 1
+    path.write_bytes(content)
+
+
+def shard(paths: Paths, number: int, table: str = "events") -> Path:
+    return Lake(paths.lake).shard_file(table, only_run(paths), number)
+
+
+def file(paths: Paths, table: str) -> Path:
+    return Lake(paths.lake).file(table, only_run(paths))
+
+
+def duplicate(paths: Paths, name: str) -> None:
+    for table in ("samples", "events"):
+        path = shard(paths, 1, table)
+        shutil.copy(path, path.with_name(name))
+
+
+def recorded_anew(paths: Paths, damage) -> None:
+    """Change a shard's events and record it, as a program that writes nonsense would."""
+    lake, run_id = Lake(paths.lake), only_run(paths)
+    samples, events = (pq.read_table(shard(paths, 1, t), partitioning=None) for t in SHARD_TABLES)
+    events = damage(events)
+    write_events(shard(paths, 1), events)
+    lake.record_shard(run_id, 1, samples, events.num_rows)
+
+
+def swapped(paths: Paths) -> None:
+    """Two shards under each other's names and in each other's rows."""
+    lake, run_id = Lake(paths.lake), only_run(paths)
+    tables = {}
+    for number in (0, 1):
+        tables[number] = [
+            pq.read_table(shard(paths, number, t), partitioning=None) for t in SHARD_TABLES
+        ]
+    for number in (0, 1):
+        lake.land_shard(run_id, number, *tables[1 - number])
+
+
+SHARD_TABLES = ("samples", "events")
+DAMAGES = {
+    "a shard deleted": (lambda p: shard(p, 2).unlink(), "shard 2 is missing or has another size"),
+    "its samples deleted": (lambda p: shard(p, 2, "samples").unlink(), "shard 2 is missing or"),
+    "a shard truncated": (
+        lambda p: shard(p, 0).write_bytes(shard(p, 0).read_bytes()[:-9]),
+        "shard 0 is missing or has another size",
+    ),
+    "a byte flipped": (lambda p: flip(shard(p, 1)), "shard 1 has other bytes in `events` than"),
+    "a byte of samples flipped": (
+        lambda p: flip(shard(p, 1, "samples")),
+        "shard 1 has other bytes in `samples` than",
+    ),
+    "an event lost": (
+        lambda p: recorded_anew(p, lambda events: events.slice(1)),
+        "shard 1 breaks a law: ",
+    ),
+    "a sample doubled": (
+        lambda p: recorded_anew(p, lambda events: events.take([*range(events.num_rows), 0])),
+        "shard 1 breaks a law: ",
+    ),
+    "a shard's copy beyond the last": (
+        lambda p: duplicate(p, "shard-00007.parquet"),
+        "shard-00007.parquet may be a copy of a shard",
+    ),
+    "a shard's copy by hand": (
+        lambda p: duplicate(p, "shard-00001 (copy).parquet"),
+        "shard-00001 (copy).parquet may be a copy of a shard",
+    ),
+    "a foreign file": (
+        lambda p: shard(p, 0).with_name("notes.txt").write_text("mine"),
+        "notes.txt is no file of this run",
+    ),
+    "a leftover": (
+        lambda p: shard(p, 0).with_name(".shard-00009.parquet.1.tmp").write_text("half"),
+        ".tmp was never finished",
+    ),
+    "the records lost": (lambda p: file(p, "shards").unlink(), "its table of shards is missing"),
+    "the records damaged": (lambda p: flip(file(p, "shards"), 0.3), "shards.parquet is damaged"),
+    "the layers damaged": (lambda p: flip(file(p, "layers"), 0.3), "layers.parquet is damaged"),
+    "the vocabulary lost": (lambda p: file(p, "vocabulary").unlink(), "vocabulary.parquet is dam"),
+    "two shards swapped": (swapped, "shard 0 begins at sample 512, not 0"),
+}
+
+
+def test_a_run_that_is_whole_is_told_so(run, copy):
+    code, out, _ = run("verify", "--home", copy.root)
+    assert code == 0
+    assert out.startswith(f"{only_run(copy)}: 3 shards, ") and "as recorded and lawful" in out
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damage_is_named_and_mended(name, run, copy, landed):
+    damage, named = DAMAGES[name]
+    damage(copy)
+    before = {path: path.stat().st_mtime_ns for path in copy.root.rglob("*") if path.is_file()}
+    code, out, err = run("verify", only_run(copy), "--home", copy.root)
+    assert code == 1 and named in out, (out, err)
+    assert "Traceback" not in err
+    after = {path: path.stat().st_mtime_ns for path in copy.root.rglob("*") if path.is_file()}
+    assert after == before, "verify changes nothing by itself"
+    code, out, err = run("verify", "--home", copy.root, "--repair")
+    assert code == 0 and "as recorded and lawful" in out, (out, err)
+    assert contents(copy) == contents(Paths(landed))
+
+
+def test_what_is_set_aside_is_kept(run, copy):
+    duplicate(copy, "shard-00007.parquet")
+    kept = shard(copy, 7).read_bytes()
+    run("verify", "--home", copy.root, "--repair")
+    aside = copy.root / "set-aside" / shard(copy, 7).relative_to(copy.lake)
+    assert aside.read_bytes() == kept
+
+
+def test_a_lost_row_of_the_run_is_told_again_by_its_own_command(run, copy, landed, tiny_mixtral):
+    path = file(copy, "runs")
+    run_id = only_run(copy)
+    flip(path, 0.3)
+    code, out, _ = run("verify", "--home", copy.root)
+    assert code == 1 and "runs.parquet is damaged" in out
+    code, out, _ = run("status", "--home", copy.root)
+    assert code == 0 and run_id in out and "damaged" in out
+    corpus = landed.parent / "texts.jsonl"
+    words = ["--batch-size", 8, "--max-length", 64, "--home", copy.root]
+    assert run("capture", "--model", tiny_mixtral, "--dataset", corpus, *words)[0] == 0
+    assert contents(copy) == contents(Paths(landed))
+
+
+def test_text_that_has_changed_is_not_captured_into_the_run(run, copy, landed, tmp_path):
+    lake, run_id = Lake(copy.lake), only_run(copy)
+    changed = tmp_path / "changed.jsonl"
+    changed.write_text('{"text": "other words"}\n')
+    # the dataset under the run's name is another by now
+    original = landed.parent / "texts.jsonl"
+    content = original.read_bytes()
+    shard(copy, 1).unlink()
+    try:
+        original.write_bytes(content + changed.read_bytes() * 2)
+        original.write_bytes(content.replace(b"router", b"gate"))
+        code, _, err = run("verify", run_id, "--home", copy.root, "--repair")
+    finally:
+        original.write_bytes(content)
+    assert code == 2 and "cannot be captured again, the text changed since" in err
+    assert len(err.strip().splitlines()) <= 2 and lake.finished_shards(run_id) == {0, 2}
+
+
+def test_marts_that_disagree_are_named_and_built_afresh(run, captured, tmp_path):
+    home = shutil.copytree(captured, tmp_path / "home")
+    assert run("verify", "--home", home)[0] == 0
+    with closing(duckdb.connect(str(home / "gatehouse.duckdb"))) as connection:
+        connection.execute("update fct_token_routing set frequency = frequency + 1 where layer = 1")
+        connection.execute("update fct_expert_load set selections = 1 where layer = 0")
+        connection.execute("update dim_run set events = events - 1")
+    code, out, _ = run("verify", "--home", home)
+    assert code == 1
+    for what in ("fct_token_routing", "fct_expert_load", "dim_run"):
+        assert what in out
+    code, out, err = run("verify", "--home", home, "--repair")
+    assert code == 0, (out, err)
+
+
+def test_an_unknown_run_is_one_line(run, copy):
+    for name in ("no-such-run", "../../x", "it's", "a" * 300):
+        code, out, err = run("verify", name, "--home", copy.root)
+        assert (code, out) == (2, "") and "there is no run" in err
+        assert len(err.strip().splitlines()) == 1
+
+
+def test_a_run_is_removed_once_agreed(run, captured, tmp_path):
+    home = shutil.copytree(captured, tmp_path / "home")
+    (run_id,) = Lake(home / "lake").runs()
+    (home / "results" / run_id).mkdir(parents=True, exist_ok=True)
+    code, _, err = run("runs", "rm", run_id, "--home", home)
+    assert code == 2 and f"remove {run_id} with its 1 shards" in err and "--yes" in err
+    assert list(Lake(home / "lake").runs()) == [run_id]
+    code, out, _ = run("runs", "rm", run_id, "--yes", "--home", home)
+    assert code == 0 and out.startswith(f"removed {run_id}")
+    assert not [path for path in home.rglob(f"*{run_id}*") if "dbt" not in path.parts]
+    assert not (home / "gatehouse.duckdb").exists()
+    assert run("runs", "rm", run_id, "--yes", "--home", home)[0] == 2
+
+
+def test_what_a_killed_removal_left_can_be_removed(run, copy):
+    lake, run_id = Lake(copy.lake), only_run(copy)
+    shutil.rmtree(lake.folder("runs", run_id))
+    code, out, _ = run("verify", "--home", copy.root)
+    assert code == 1 and "what is left of a run: `gatehouse runs rm` removes it" in out
+    assert run("runs", "rm", run_id, "--yes", "--home", copy.root)[0] == 0
+    assert lake.run_ids() == []
+
+
+def test_a_build_refuses_a_run_that_is_not_whole(run, copy):
+    duplicate(copy, "shard-00007.parquet")
+    code, _, err = run("build", "--home", copy.root)
+    assert code == 2 and "may be a copy of a shard" in err and "verify" in err
+    assert not copy.database.exists()
+
+
+def test_no_flipped_byte_of_a_small_table_goes_unnoticed(copy):
+    """The rows are as written, or the file is refused: footers have no checksums of their own."""
+    lake, run_id = Lake(copy.lake), only_run(copy)
+    path = lake.file("runs", run_id)
+    content, record = path.read_bytes(), lake.run_record(run_id)
+    refused = 0
+    for place in range(0, len(content), 5):
+        altered = bytearray(content)
+        altered[place] ^= 1 << place % 8
+        path.write_bytes(altered)
+        try:
+            assert lake.run_record(run_id) == record
+        except GatehouseError:
+            refused += 1
+    assert refused > len(content) / 25

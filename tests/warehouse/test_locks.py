@@ -1,0 +1,71 @@
+"""A lock names who holds it, refuses the second, and goes with its process."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from warehouse.errors import GatehouseError
+from warehouse.locks import alone, holder
+from warehouse.paths import CHECKOUT
+
+HOLD = """
+import sys
+from pathlib import Path
+from warehouse.locks import alone
+with alone(Path(sys.argv[1]), str):
+    print(flush=True)
+    sys.stdin.read()
+"""
+
+
+def refusal(other: str) -> str:
+    return f"held by {other}"
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "locks" / "run.lock"
+
+
+@pytest.fixture
+def other(path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
+    )
+    process.stdout.readline()
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_the_second_is_refused_and_told_who_is_first(path, other):
+    assert holder(path).startswith(f"process {other.pid} on ")
+    with pytest.raises(GatehouseError, match=f"held by process {other.pid} on .* since "):
+        alone(path, refusal).__enter__()
+
+
+def test_a_killed_process_leaves_no_lock(path, other):
+    other.send_signal(signal.SIGKILL)
+    other.wait()
+    assert path.exists() and holder(path) is None
+    with alone(path, refusal):
+        assert holder(path).startswith(f"process {os.getpid()} on ")
+    assert holder(path) is None and not path.exists()
+
+
+def test_a_lock_is_for_threads_of_one_process_too(path):
+    with alone(path, refusal), pytest.raises(GatehouseError, match=f"process {os.getpid()}"):
+        alone(path, refusal).__enter__()
+    with alone(path, refusal):
+        pass
+
+
+def test_a_lock_that_cannot_be_written_is_one_line(tmp_path):
+    with pytest.raises(GatehouseError, match="cannot write"):
+        alone(tmp_path, refusal).__enter__()

@@ -1,0 +1,71 @@
+"""Whether the marts hold what the lake's events say, counted again another way."""
+
+import duckdb
+
+from warehouse.lake import Lake
+
+DISAGREEMENTS = """
+with counted as (
+    select layer, token_id, count(*) as frequency, avg(entropy::double) as mean_entropy
+    from events
+    where run_id = $run_id
+    group by layer, token_id
+)
+
+select count(*)
+from counted
+full join (from fct_token_routing where run_id = $run_id) as mart using (layer, token_id)
+where (
+    counted.frequency = mart.frequency
+    and abs(counted.mean_entropy - mart.mean_entropy) <= 1e-9 * greatest(mart.mean_entropy, 1)
+) is not true
+"""
+LOADS = """
+with counted as (
+    select layer, expert, count(*) as selections
+    from (select layer, unnest(experts) as expert from events where run_id = $run_id)
+    group by layer, expert
+)
+
+select count(*)
+from counted
+full join (
+    from fct_expert_load where run_id = $run_id and selections > 0
+) as mart using (layer, expert)
+where (counted.selections = mart.selections) is not true
+"""
+TOTALS = """
+select count(*)
+from dim_run
+where
+    run_id = $run_id
+    and (samples, tokens, events) is distinct from ($samples, $tokens, $events)
+"""
+
+
+def disagreements(connection: duckdb.DuckDBPyConnection, lake: Lake, run_id: str) -> list[str]:
+    """Return where the marts of one run differ from its events, a sentence each.
+
+    Args:
+        connection: to the warehouse that holds the run.
+        lake: its records give the totals.
+        run_id: of a run in the marts.
+    """
+    rows = lake.shards(run_id).values()
+    totals = {name: sum(row[name] for row in rows) for name in ("samples", "tokens", "events")}
+    checks: tuple[tuple[str, str, dict[str, int]], ...] = (
+        ("tokens differ in frequency or entropy in fct_token_routing", DISAGREEMENTS, {}),
+        ("experts differ in load in fct_expert_load", LOADS, {}),
+        ("rows of dim_run differ in samples, tokens or events", TOTALS, totals),
+    )
+    found = []
+    for what, query, values in checks:
+        row = connection.execute(query, {"run_id": run_id} | values).fetchone()
+        if row and row[0]:
+            found.append(f"{row[0]:,} {what}")
+    return found
+
+
+def runs_in_marts(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    """Return the runs that the marts hold."""
+    return {run_id for (run_id,) in connection.execute("select run_id from dim_run").fetchall()}

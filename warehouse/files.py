@@ -1,0 +1,137 @@
+"""Files that appear whole or not at all, and that are read or refused by name."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from glob import escape
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from warehouse.errors import GatehouseError
+from warehouse.records import LAKE_VERSION
+
+TEMPORARY = ".*.tmp"
+"""Names of files that are being written, or whose writer was killed."""
+
+
+SEAL = b"gatehouse_rows_sha256"
+"""Key of a small table's own hash: page checksums do not cover a Parquet file's footer."""
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a small table, sealed with the hash of its rows."""
+    sealed = table.replace_schema_metadata({SEAL: _hash_of(table)})
+    write_atomically(
+        path,
+        lambda temporary: pq.write_table(
+            sealed, temporary, compression="zstd", write_page_checksum=True
+        ),
+    )
+
+
+def _hash_of(table: pa.Table) -> bytes:
+    rows = json.dumps([table.column_names, table.to_pylist()], default=str)
+    return hashlib.sha256(rows.encode()).hexdigest().encode()
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write(temporary path)` make the file, flush it to disk, then rename it into place.
+
+    Raises:
+        GatehouseError: the disk is full or not writable; the temporary file is removed.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path)
+        write(temporary)
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what was left by processes that were killed while they wrote this file."""
+    for leftover in path.parent.glob(f".{escape(path.name)}.*.tmp"):
+        process = leftover.name.split(".")[-2]
+        if process.isdecimal() and not _lives(int(process)):
+            with suppress(OSError):
+                leftover.unlink()
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it.
+
+    Raises:
+        GatehouseError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def cannot_write(path: Path, error: OSError) -> GatehouseError:
+    """Return the error that says what could not be written and what to do."""
+    return GatehouseError(
+        f"cannot write {path}: {error.strerror or error}; make room or name another folder with "
+        "GATEHOUSE_HOME, then run the same command again"
+    )
+
+
+def read_table(path: Path, schema: pa.Schema, *, sealed: bool = True) -> pa.Table:
+    """Read one of the lake's files, its pages against their checksums, its rows against their seal.
+
+    Args:
+        path: of a file in the lake.
+        schema: that the file must have.
+        sealed: False for events, whose SHA-256 is recorded elsewhere.
+
+    Raises:
+        GatehouseError: the file is missing, damaged, or has another schema.
+    """
+    try:
+        # partitioning=None: the hive folder must not add a column that the schema has not
+        found = pq.read_table(path, partitioning=None, page_checksum_verification=True)
+    # a damaged footer can make Arrow raise whatever its fields make no sense for
+    except (OSError, pa.ArrowException, ValueError, TypeError) as error:
+        raise _damaged(path) from error
+    if not found.schema.equals(schema):
+        raise GatehouseError(
+            f"{path} has other columns than this Gatehouse writes: it is not of lake version "
+            f"{LAKE_VERSION}; name another folder with GATEHOUSE_HOME"
+        )
+    if sealed and (found.schema.metadata or {}).get(SEAL) != _hash_of(found):
+        raise _damaged(path)
+    return found
+
+
+def _damaged(path: Path) -> GatehouseError:
+    return GatehouseError(
+        f"{path} is damaged or missing: `gatehouse verify` names all that is, and "
+        "`gatehouse verify --repair` mends what it can"
+    )

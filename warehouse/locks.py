@@ -1,0 +1,139 @@
+"""Who may write: locks that go with their process, however that ends."""
+
+import fcntl
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from warehouse.errors import GatehouseError
+from warehouse.files import cannot_write, make_folder
+
+SECONDS_OF_A_LOOK = 1.0
+"""`holder` takes a lock for a moment; whoever wants it tries again for as long."""
+
+SECONDS_BETWEEN_TRIES = 0.05
+
+
+@contextmanager
+def alone(path: Path, refusal: Callable[[str], str]) -> Iterator[None]:
+    """Hold the lock in the file at `path`, or refuse because another process does.
+
+    The file names this process while the block runs. The kernel drops the lock when the process
+    ends: one that was killed leaves a file, and no lock.
+
+    Args:
+        path: the lock's file.
+        refusal: what to say, given who holds the lock.
+
+    Raises:
+        GatehouseError: another process holds it, or the file cannot be written.
+    """
+
+    def take(file: IO[str]) -> None:
+        if not _taken(file, time.monotonic() + SECONDS_OF_A_LOOK):
+            raise GatehouseError(refusal(_named(path)))
+
+    with _held(path, take):
+        yield
+
+
+@contextmanager
+def in_turn(path: Path, waiting: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock in the file at `path`, after the process that does now; Ctrl-C ends the wait.
+
+    Args:
+        path: the lock's file.
+        waiting: told who holds the lock before this process waits.
+
+    Raises:
+        GatehouseError: the file cannot be written.
+    """
+
+    def take(file: IO[str]) -> None:
+        if not _taken(file, time.monotonic()):
+            waiting(_named(path))
+            fcntl.flock(file, fcntl.LOCK_EX)
+
+    with _held(path, take):
+        yield
+
+
+def holder(path: Path) -> str | None:
+    """Return who holds the lock, None where nobody does."""
+    try:
+        with open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _named(path)
+    except OSError:
+        return None
+    return None
+
+
+@contextmanager
+def _held(path: Path, take: Callable[[IO[str]], None]) -> Iterator[None]:
+    make_folder(path.parent)
+    with _locked(path, take) as file:
+        # the name only helps people: on a full disk the lock holds all the same
+        with suppress(OSError):
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()} since {_now()}")
+            file.flush()
+        try:
+            yield
+        finally:
+            # before it is unlocked: who waited for it sees that it is gone, and makes another
+            with suppress(OSError):
+                path.unlink()
+
+
+def _locked(path: Path, take: Callable[[IO[str]], None]) -> IO[str]:
+    """Return the file, locked until it is closed."""
+    while True:
+        try:
+            file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - the caller closes it
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        try:
+            take(file)
+        except BaseException:
+            file.close()
+            raise
+        if _is_at(path, file):
+            return file
+        file.close()
+
+
+def _taken(file: IO[str], until: float) -> bool:
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(SECONDS_BETWEEN_TRIES)
+        else:
+            return True
+
+
+def _is_at(path: Path, file: IO[str]) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+def _named(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8") or "another process"
+    except OSError:
+        return "another process"
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")

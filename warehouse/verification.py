@@ -1,0 +1,232 @@
+"""Whether the lake holds what its own records say, and whether the marts agree with it.
+
+`glance` looks at names and sizes; `verify` reads every byte.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from warehouse.errors import GatehouseError
+from warehouse.files import TEMPORARY, read_table
+from warehouse.integrity import check_events
+from warehouse.lake import TABLES, Lake, sha256_of
+from warehouse.records import (
+    EVENTS,
+    LAYERS,
+    RUNS,
+    SAMPLES,
+    SHARDS,
+    VOCABULARY,
+    RunSpec,
+    sample_line,
+)
+
+RUN_TABLES = {"runs": RUNS, "layers": LAYERS, "vocabulary": VOCABULARY, "shards": SHARDS}
+SHARD_TABLES = {"samples": SAMPLES, "events": EVENTS}
+
+CAPTURE, SET_ASIDE, REMOVE, RECORD, BUILD = "capture", "set aside", "remove", "record", "build"
+"""What mends a problem: capture a shard again, move a file out of the lake, remove a leftover,
+record the shards that lie there again, build the marts afresh."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a run, in one sentence, and what mends it; None where nothing here can."""
+
+    run_id: str
+    what: str
+    cure: str | None
+    shard: int | None = None
+    path: Path | None = None
+
+
+@dataclass(frozen=True)
+class Sight:
+    """A run at a glance: its row, the rows of its shards, those that are intact, what is wrong.
+
+    `record` is None where the run cannot be told.
+    """
+
+    record: dict[str, Any] | None
+    recorded: dict[int, dict[str, Any]]
+    intact: set[int]
+    problems: list[Problem]
+
+
+def glance(lake: Lake, run_id: str) -> Sight:
+    """Return a run by the names and sizes of its files.
+
+    A run that is being captured may lack shards; files that its writer has not recorded yet are
+    no problem of it.
+    """
+
+    def unknown(what: str, cure: str | None = None) -> Sight:
+        return Sight(None, {}, set(), [Problem(run_id, what, cure)])
+
+    if not lake.folder("runs", run_id).exists():
+        return unknown("what is left of a run: `gatehouse runs rm` removes it")
+    try:
+        record, recorded = lake.run_record(run_id), lake.shards(run_id)
+    except GatehouseError as error:
+        damaged = lake.file("shards", run_id)
+        return unknown(str(error), RECORD if str(damaged) in str(error) else None)
+    if record is None:
+        return unknown("has no row in `runs`: run its capture again")
+    if record["finished_at"] and not lake.file("shards", run_id).exists():
+        return unknown("its table of shards is missing", RECORD)
+    intact = lake.intact(run_id, recorded)
+    problems = [
+        Problem(run_id, f"shard {shard} is missing or has another size", CAPTURE, shard)
+        for shard in recorded
+        if shard not in intact
+    ]
+    if record["finished_at"]:
+        problems += [
+            Problem(run_id, f"shard {shard} has no row in `shards`", CAPTURE, shard)
+            for shard in sorted(set(range(record["shards"])) - recorded.keys())
+        ]
+    if lake.writer(run_id) is None:
+        problems += _strangers(lake, run_id, record, recorded)
+    return Sight(record, recorded, intact, problems)
+
+
+def verify(
+    lake: Lake, run_id: str, moved: Callable[[int], None] = lambda shards: None
+) -> list[Problem]:
+    """Return everything that is wrong with a run in the lake: every byte is read.
+
+    Every shard is there with the SHA-256 that was recorded, its pages match their checksums, it
+    keeps the laws of landing (tokens x layers, no duplicates, values in range), the shards hold
+    consecutive samples, and the run is what its name says.
+
+    Args:
+        lake: read only.
+        run_id: of any run, finished or not.
+        moved: told how many shards have been read.
+    """
+    found = glance(lake, run_id).problems
+    if any(problem.cure in (None, RECORD) for problem in found):
+        return found
+    for table in ("layers", "vocabulary"):
+        try:
+            read_table(lake.file(table, run_id), RUN_TABLES[table])
+        except GatehouseError as error:
+            # the model at work tells it again
+            return [*found, Problem(run_id, str(error), CAPTURE, 0)]
+    record = lake.run_record(run_id)
+    assert record is not None
+    hashed = hashlib.sha256()
+    found += _wrong_shards(
+        lake, run_id, record, {each.shard for each in found}, hashed.update, moved
+    )
+    if not found and RunSpec.of_record(record).run_id != run_id:
+        found.append(Problem(run_id, "its row in `runs` is of another run", None))
+    if not found and record["finished_at"] and hashed.hexdigest() != record["dataset_fingerprint"]:
+        found.append(Problem(run_id, "its samples are not those of its dataset", None))
+    return found
+
+
+def _wrong_shards(
+    lake: Lake,
+    run_id: str,
+    record: dict[str, Any],
+    known: set[int | None],
+    sample_met: Callable[[bytes], None],
+    moved: Callable[[int], None],
+) -> Iterator[Problem]:
+    """Yield the recorded shards that are not what was recorded, but for those known already."""
+    layers = lake.layers(run_id)
+    next_shard, next_sample = 0, record["first_sample"]
+    for index, (shard, row) in enumerate(lake.shards(run_id).items()):
+        moved(index)
+        wrong = None
+        if shard not in known:
+            wrong = _wrong_in_shard(lake, run_id, row, layers, sample_met)
+        if wrong is None and shard == next_shard and row["first_sample"] != next_sample:
+            wrong = f"begins at sample {row['first_sample']}, not {next_sample}"
+        if wrong:
+            yield Problem(run_id, f"shard {shard} {wrong}", CAPTURE, shard)
+        start = next_sample if shard == next_shard else row["first_sample"]
+        next_shard, next_sample = shard + 1, start + row["samples"]
+
+
+def _wrong_in_shard(
+    lake: Lake,
+    run_id: str,
+    row: dict[str, Any],
+    layers: pa.Table,
+    sample_met: Callable[[bytes], None],
+) -> str | None:
+    """Return what is wrong with a recorded shard, None where nothing is; tell of its samples."""
+    tables = {}
+    for table, schema in SHARD_TABLES.items():
+        path = lake.shard_file(table, run_id, row["shard"])
+        if sha256_of(path) != row[f"{table}_sha256"]:
+            return f"has other bytes in `{table}` than were recorded"
+        try:
+            tables[table] = read_table(path, schema, sealed=table != "events")
+        except GatehouseError:
+            return f"cannot be read from `{table}`"
+    samples, events = tables["samples"], tables["events"]
+    try:
+        check_events(events, samples, layers)
+    except GatehouseError as error:
+        return f"breaks a law: {str(error).removeprefix('refused to land a shard: ')}"
+    sample_ids = samples["sample_id"].to_pylist()
+    first = row["first_sample"] or 0
+    if sample_ids != list(range(first, first + row["samples"])):
+        return "does not hold consecutive samples"
+    counts = {"events": events.num_rows, "tokens": sum(samples["tokens"].to_pylist())}
+    for sample in samples.select(["name", "domain", "text_sha256"]).to_pylist():
+        sample_met(sample_line(**sample))
+    if wrong := [name for name, count in counts.items() if count != row[name]]:
+        return f"has other {' and '.join(wrong)} than were recorded"
+    return None
+
+
+def _strangers(
+    lake: Lake, run_id: str, record: dict[str, Any], recorded: dict[int, Any]
+) -> Iterator[Problem]:
+    """Yield files in the run's folders that are none of its own."""
+    for table in TABLES:
+        sizes = {row.get(f"{table}_bytes") for row in recorded.values()}
+        folder = lake.folder(table, run_id)
+        if table in RUN_TABLES:
+            own = {f"{table}.parquet"}
+        else:
+            # an unfinished run may have a shard that was killed before its record
+            count = record["shards"]
+            numbers = recorded if record["finished_at"] else range(count)
+            own = {lake.shard_file(table, run_id, shard).name for shard in numbers}
+        for path in sorted(folder.iterdir()) if folder.exists() else []:
+            place = f"{table}/{folder.name}/{path.name}"
+            if path.match(TEMPORARY):
+                yield Problem(run_id, f"{place} was never finished", REMOVE, path=path)
+            elif path.name not in own:
+                copy = path.is_file() and path.stat().st_size in sizes
+                kind = "may be a copy of a shard" if copy else "is no file of this run"
+                yield Problem(run_id, f"{place} {kind}", SET_ASIDE, path=path)
+
+
+def lawful_shards(lake: Lake, run_id: str) -> Iterator[tuple[int, pa.Table, int]]:
+    """Yield (shard, its samples, number of its events) of the shards that keep the laws.
+
+    For a run whose table of shards is damaged: only what can be read and is lawful is worth a row.
+    """
+    layers, record = lake.layers(run_id), lake.run_record(run_id)
+    assert record is not None
+    for shard in range(record["shards"]):
+        try:
+            samples, events = (
+                read_table(lake.shard_file(table, run_id, shard), schema, sealed=table != "events")
+                for table, schema in SHARD_TABLES.items()
+            )
+            check_events(events, samples, layers)
+        except GatehouseError:
+            continue
+        yield shard, samples, events.num_rows
