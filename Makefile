@@ -1,11 +1,12 @@
-# make demo | test | check | bench | bench-capture | bench-evidence | bench-warehouse | docs | clean (Python 3.11+, GNU make)
+# make demo | test | check | chaos | soak | audit | licences | bench | bench-capture | bench-evidence | bench-warehouse | bench-load | docs | clean
+# (Python 3.11+, GNU make)
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 export DO_NOT_TRACK := 1
 
-.PHONY: install demo test check bench bench-capture bench-evidence bench-warehouse docs constraints clean
+.PHONY: install demo test chaos check audit licences bench bench-capture bench-evidence bench-warehouse bench-load soak docs constraints clean
 
 install: $(INSTALLED)
 
@@ -21,11 +22,21 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-check: $(INSTALLED)
+chaos: $(INSTALLED)
+	$(BIN)/python -m tests.chaos
+
+check: audit
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/sqlfluff lint dbt_project
+
+audit: $(INSTALLED)
+	$(BIN)/python -m tests.audit
+
+licences: $(INSTALLED)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/python -m tests.licences
 
 bench: $(INSTALLED)
 	$(BIN)/python -m tests.bench
@@ -39,6 +50,12 @@ bench-evidence: $(INSTALLED)
 bench-warehouse: $(INSTALLED)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m tests.bench_warehouse
+
+bench-load: $(INSTALLED)
+	$(BIN)/python -m tests.bench_load
+
+soak: $(INSTALLED)
+	$(BIN)/python -m tests.soak
 
 docs: $(INSTALLED)
 	$(BIN)/gatehouse docs

@@ -1,0 +1,165 @@
+"""`make chaos`: runs killed with SIGKILL anywhere, run again, and compared with one that was not.
+
+Kills a real run at named points and at seeded moments of every phase, once or twice, runs the same
+command again, with the same batches and threads or with others, and compares the lake, the marts
+and the results with those of an uninterrupted run, row for row. Exits with 1 if anything was lost,
+doubled or different. The warehouse holds an earlier run, so that a build starts from a copy.
+"""
+
+import argparse
+import multiprocessing
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+# its settings must come before torch
+import tests.conftest  # noqa: F401
+
+# isort: split
+# imported once, for all the processes that are forked
+import dbt.adapters.duckdb
+import dbt.cli.main  # noqa: F401
+import matplotlib.pyplot  # noqa: F401
+import transformers.models.mixtral.modeling_mixtral  # noqa: F401
+from rich.console import Console
+from rich.table import Table
+
+import reports.page  # noqa: F401
+from reports import figures, run_figures, style
+from tests.chaos_command import GROUP, by_command, commands
+from tests.chaos_ground import Ground, Outcome, Reference, lay_ground
+from tests.chaos_plan import Attempt, moments, named, short, variations
+from tests.chaos_run import PHASES
+
+COLUMNS = ("killed in", "points", "killed", "survived", "lost", "doubled", "differing")
+
+
+def main() -> None:
+    """Kill, compare, print the tables; exit with 1 if a warehouse differs."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--points", type=int, default=100, help="seeded random moments")
+    parser.add_argument("--seed", type=int, default=6)
+    parser.add_argument("--processes", type=int, default=2, help="runs at a time")
+    parser.add_argument("--short", action="store_true", help="eight points, in half a minute")
+    options = parser.parse_args()
+    draw_little()
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="chaos-") as name:
+        ground = lay_ground(Path(name), empty=options.short)
+        plain, reference = ground.uninterrupted()
+        events = len(reference.exact.events)
+        print(f"an uninterrupted run: {plain.seconds:.1f} s, {events:,} events in the lake")
+        if options.short:
+            outcomes = [said(ground.attempt(each, reference)) for each in short()]
+        else:
+            attempts = [
+                *moments(plain, options.points, options.seed),
+                *named(),
+                *commands(),
+                *variations(plain, options.seed),
+                Attempt("never killed"),
+            ]
+            outcomes = list(carried_out(attempts, ground, reference, options.processes))
+    print_tables(outcomes)
+    print(f"seed {options.seed}, {time.monotonic() - started:.0f} s, {options.processes} at a time")
+    sys.exit(not all(outcome.survived for outcome in outcomes))
+
+
+def draw_little() -> None:
+    """Pictures take half of a run: a few coarse ones land just as all do."""
+    style.PRINT_DPI = 30
+    style.RC["pdf.fonttype"] = 3
+    for drawings in (figures.FIGURES, run_figures.RUN_FIGURES):
+        for name in list(drawings)[1:]:
+            del drawings[name]
+
+
+def carried_out(
+    attempts: list[Attempt], ground: Ground, reference: Reference, processes: int
+) -> Iterator[Outcome]:
+    """Yield the outcome of every attempt as it comes, each process on a ground of its own."""
+    context = multiprocessing.get_context("fork")
+    numbers = context.Value("i", 0)
+    with context.Pool(processes, begin, (ground, reference, numbers)) as pool:
+        yield from map(said, pool.imap_unordered(try_it, attempts))
+
+
+def said(outcome: Outcome) -> Outcome:
+    """Print what became of a warehouse."""
+    at = ", then ".join(map(str, outcome.attempt.points)) or "nowhere"
+    died = ", ".join(outcome.deaths) or "no phase"
+    verdict = "survived" if outcome.survived else "DIFFERS "
+    print(
+        f"{verdict} {outcome.seconds:5.1f} s  {outcome.attempt.group}: {at} (died in {died})",
+        flush=True,
+    )
+    if not outcome.survived:
+        again = f"{outcome.captured_again} shards captured again"
+        print(f"    {outcome.difference}, {again} {outcome.failure}", flush=True)
+    return outcome
+
+
+_here: tuple[Ground, Reference]
+
+
+def begin(ground: Ground, reference: Reference, numbers) -> None:
+    """Lay the ground of one process of the pool."""
+    global _here
+    with numbers.get_lock():
+        numbers.value += 1
+        folder = ground.folder.with_name(f"ground-{numbers.value}")
+    own = Ground(folder, ground.request, ground.earlier)
+    own.lay()
+    _here = own, reference
+
+
+def try_it(attempt: Attempt) -> Outcome:
+    """Carry out one attempt in a process of the pool."""
+    ground, reference = _here
+    if attempt.group == GROUP:
+        return by_command(ground, attempt, reference)
+    return ground.attempt(attempt, reference)
+
+
+def print_tables(outcomes: list[Outcome]) -> None:
+    """Print what became of the kills, by their phase, then of the other warehouses."""
+    table = Table(*COLUMNS, box=None)
+    for group in ("random", "named"):
+        of_group = [each for each in outcomes if each.attempt.group == group]
+        for phase in PHASES:
+            # a moment that came late killed in the next phase, or not at all
+            killed = [each for each in of_group for death in each.deaths if death == phase]
+            aimed = sum(point.phase == phase for each in of_group for point in each.attempt.points)
+            if aimed or killed:
+                table.add_row(f"{group}: {phase}", str(aimed), *row(killed))
+    rest = [each for each in outcomes if each.attempt.group not in ("random", "named")]
+    for group in dict.fromkeys(each.attempt.group for each in rest):
+        found = [each for each in rest if each.attempt.group == group]
+        apart = max(each.difference.apart for each in found)
+        points = str(sum(len(each.attempt.points) for each in found))
+        kills = [each for each in found for _ in each.deaths] or found
+        table.add_row(f"{group} (apart {apart:.1e})", points, *row(kills))
+    points = str(sum(len(each.attempt.points) for each in outcomes))
+    table.add_row("all", points, *row([each for each in outcomes for _ in each.deaths]))
+    Console(width=110).print(table)
+    whole = sum(each.attempt.whole for each in outcomes)
+    print(f"{len(outcomes)} warehouses, of {whole} the marts and results, of all the lake compared")
+
+
+def row(killed: list[Outcome]) -> list[str]:
+    """Return the cells of kills, each by the warehouse it happened to."""
+    warehouses = list({id(each): each for each in killed}.values())
+    differences = [each.difference for each in warehouses]
+    return [
+        str(sum(bool(each.deaths) for each in killed)),
+        str(sum(each.survived for each in killed)),
+        str(sum(each.lost for each in differences)),
+        str(sum(each.doubled for each in differences)),
+        str(sum(not each.survived for each in warehouses)),
+    ]
+
+
+if __name__ == "__main__":
+    main()

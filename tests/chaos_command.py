@@ -1,0 +1,70 @@
+"""The same through the command line and Prefect: `gatehouse run` killed, and run again."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from tests.chaos_contents import Difference, compare, contents
+from tests.chaos_ground import Ground, Outcome, Reference
+from tests.chaos_plan import Attempt
+from tests.chaos_run import Call, forked
+from warehouse.paths import CHECKOUT
+
+GROUP = "gatehouse run"
+POINTS = (
+    Call("prepare", "ingest.numbering.split_of", 700),
+    Call("forward", "models.capture.pad", 14),
+    Call("write", "warehouse.lake.write_events:after", 2),
+    Call("build", "dbt.task.run.ModelRunner.execute", 25),
+    Call("figures", "reports.outputs._draw", 5),
+)
+
+
+def commands() -> list[Attempt]:
+    """Return the points, one warehouse each."""
+    return [Attempt(GROUP, (point,)) for point in POINTS]
+
+
+def by_command(ground: Ground, attempt: Attempt, reference: Reference) -> Outcome:
+    """Kill one command where the attempt says, run it again, and compare all but the pictures."""
+    started = time.monotonic()
+    ground.restore()
+    (point,) = attempt.points
+    assert isinstance(point, Call)
+    kill_at = str(CHECKOUT / "tests" / "flows" / "kill_at.py")
+    killed = ended(ground, sys.executable, kill_at, point.function, str(point.count))
+    code = ended(ground, str(Path(sys.executable).with_name("gatehouse")))
+    failure = ground.log.read_text() if code else ""
+    difference = Difference()
+    if not failure:
+        found = forked(partial(contents, ground.home))
+        difference = compare(reference.exact.without_pictures, found.without_pictures)
+    deaths = [point.phase] if killed == -signal.SIGKILL else []
+    return Outcome(attempt, deaths, difference, 0, time.monotonic() - started, failure)
+
+
+def ended(ground: Ground, *program: str) -> int:
+    """Run `gatehouse run` by a program and return how it ended, and nothing of it lives on."""
+    request = ground.request
+    options = ["--model", request.model, "--dataset", request.dataset, "--home", str(ground.home)]
+    options += ["--batch-size", str(request.batch_size), "--max-length", str(request.max_length)]
+    environment = {key: value for key, value in os.environ.items() if "PREFECT" not in key}
+    with open(ground.log, "a") as log:
+        running = subprocess.Popen(
+            [*program, "run", *options],
+            stdout=log,
+            stderr=log,
+            env=environment | {"PYTHONPATH": str(CHECKOUT)},
+            cwd=CHECKOUT,
+            start_new_session=True,
+        )
+        code = running.wait()
+    # Prefect's own server, whose command was killed, would go on
+    with suppress(ProcessLookupError):
+        os.killpg(running.pid, signal.SIGKILL)
+    return code

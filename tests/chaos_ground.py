@@ -1,0 +1,167 @@
+"""The ground on which `make chaos` kills: the same start for every run, and what became of it."""
+
+import json
+import random
+import shutil
+import time
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from flows.request import RunRequest
+from tests.chaos_contents import Contents, Difference, compare, contents
+from tests.chaos_plan import Attempt
+from tests.chaos_run import Ended, Moment, build_steps, capture_steps, forked, run, steps
+from tests.conftest import WORDS, save_tiny_mixtral
+from warehouse.lake import Lake
+from warehouse.paths import Paths
+
+SAMPLES = 1_300
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one warehouse: in which phases its runs died, and how it differs."""
+
+    attempt: Attempt
+    deaths: list[str]
+    difference: Difference
+    captured_again: int
+    seconds: float
+    failure: str = ""
+
+    @property
+    def survived(self) -> bool:
+        return not (self.difference or self.failure or self.captured_again)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A folder in which a run is made over and over from the same start.
+
+    The folder's name stays the same for all of its runs, as a home's name does.
+    """
+
+    folder: Path
+    request: RunRequest
+    earlier: RunRequest
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "home"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log"
+
+    def lay(self) -> None:
+        """Make the warehouse that every run starts from: one small run, captured and built."""
+        self.folder.mkdir()
+        ended = run(self.earlier, self.home, self.log, work=build_steps)
+        if ended.status:
+            raise RuntimeError(self.log.read_text())
+        self.home.rename(self.folder / "start")
+
+    def restore(self) -> None:
+        """Start anew."""
+        shutil.rmtree(self.home, ignore_errors=True)
+        self.log.write_text("")
+        shutil.copytree(self.folder / "start", self.home)
+
+    def uninterrupted(self) -> tuple[Ended, "Reference"]:
+        """Run without a kill; return when its phases began, and what it left.
+
+        Raises:
+            RuntimeError: the run failed; with its log.
+        """
+        self.restore()
+        ended = run(self.request, self.home, self.log)
+        if ended.status:
+            raise RuntimeError(self.log.read_text())
+        exact = forked(partial(contents, self.home))
+        return ended, Reference(exact, forked(partial(contents, self.home, other_batches=True)))
+
+    def attempt(self, attempt: Attempt, reference: "Reference") -> Outcome:
+        """Kill runs where the attempt says, run once more, and compare."""
+        started = time.monotonic()
+        self.restore()
+        deaths, again = [], 0
+        landed: dict[Path, int] = {}
+        for point in attempt.points:
+            ended = run(self.request, self.home, self.log, point=point)
+            if ended.killed:
+                deaths.append(ended.phase if isinstance(point, Moment) else point.phase)
+            again += changed(landed)
+            landed = forked(partial(landed_files, self.home))
+        last = replace(self.request, batch_size=attempt.batch_size)
+        work = steps if attempt.whole else capture_steps
+        ended = run(last, self.home, self.log, threads=attempt.threads, work=work)
+        failure, difference = "", Difference()
+        if ended.status:
+            failure = self.log.read_text().strip() or f"ended with {ended.status}"
+        else:
+            read = partial(contents, other_batches=not attempt.same, whole=attempt.whole)
+            found = forked(partial(read, self.home))
+            difference = reference.compare(found, attempt)
+        seconds = time.monotonic() - started
+        return Outcome(attempt, deaths, difference, again + changed(landed), seconds, failure)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What an uninterrupted run leaves; also without what follows from its batches."""
+
+    exact: Contents
+    without_batches: Contents
+
+    def compare(self, found: Contents, attempt: Attempt) -> Difference:
+        """Return how a warehouse differs, of which only the lake was made where not `whole`."""
+        expected = self.exact if attempt.same else self.without_batches
+        if not attempt.whole:
+            expected, found = expected.captured, found.captured
+        return compare(expected, found, other_batches=not attempt.same)
+
+
+def changed(files: dict[Path, int]) -> int:
+    """Return how many files were written again since."""
+    return sum(path.stat().st_mtime_ns != written for path, written in files.items())
+
+
+def landed_files(home: Path) -> dict[Path, int]:
+    """Return the files of events that are recorded, and when they were written."""
+    lake = Lake(Paths(home).lake)
+    return {
+        path: path.stat().st_mtime_ns
+        for run_id in lake.run_ids()
+        for shard in lake.finished_shards(run_id)
+        for path in [lake.shard_file("events", run_id, shard)]
+    }
+
+
+def lay_ground(folder: Path, *, empty: bool) -> Ground:
+    """Make the model, two corpora of short texts, and the ground of this process.
+
+    Args:
+        folder: takes them.
+        empty: start from no warehouse instead of one with an earlier run.
+    """
+    model = folder / "tiny-mixtral"
+    forked(lambda: str(save_tiny_mixtral(model)))
+    requests = []
+    for name, samples in (("earlier", 100), ("short", SAMPLES)):
+        generator = random.Random(samples)
+        path = folder / f"{name}.jsonl"
+        with open(path, "w") as file:
+            for number in range(samples):
+                words = generator.choices(WORDS, k=generator.randint(1, 8))
+                row = {"text": " ".join(words), "domain": "even" if number % 2 == 0 else "odd"}
+                file.write(json.dumps(row) + "\n")
+        request = RunRequest(model=str(model), dataset=str(path), batch_size=8, max_length=64)
+        requests.append(request)
+    earlier, request = requests
+    ground = Ground(folder / "ground", request, earlier)
+    if empty:
+        (ground.folder / "start").mkdir(parents=True)
+    else:
+        ground.lay()
+    return ground

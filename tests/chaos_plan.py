@@ -1,0 +1,167 @@
+"""Where the runs of `make chaos` are killed: named points, and seeded moments of every phase."""
+
+import random
+from dataclasses import dataclass
+
+from tests.chaos_run import PHASES, Call, Ended, Moment, Point, Rename
+
+SHARES = {
+    "prepare": 12,
+    "forward": 20,
+    "write": 20,
+    "build": 28,
+    "tables": 6,
+    "figures": 9,
+    "page": 5,
+}
+"""How the moments are spread over the phases, in parts of 100: most where most is at stake."""
+
+NAMED = (
+    Call("prepare", "ingest.numbering.split_of", 700),
+    Call("prepare", "ingest.prepare.write_samples:after"),
+    Call("forward", "models.zoo.ModelPlan.load"),
+    Call("forward", "flows.capturing.tokenize", 2),
+    Call("forward", "models.capture.pad", 1),
+    Call("forward", "models.capture.pad", 14),
+    Call("forward", "models.capture.check_finite", 12),
+    Call("write", "warehouse.lake.Lake.land_run"),
+    Call("write", "warehouse.lake.Lake.land_run:after"),
+    Call("write", "warehouse.lake.write_events", 1),
+    Call("write", "warehouse.lake.write_events:after", 2),
+    Call("write", "warehouse.lake.Lake.record_shard:after", 2),
+    Call("write", "warehouse.lake.Lake.record_shard:after", 3),
+    Call("write", "warehouse.lake.Lake.update_run", 2),
+    Call("write", "warehouse.lake.Lake.update_run:after", 2),
+    Call("prepare", "ingest.prepare.write_atomically:after"),
+    Rename("prepare", "/samples.parquet"),
+    Rename("write", "/VERSION"),
+    Rename("write", "/layers.parquet"),
+    Rename("write", "/vocabulary.parquet"),
+    Rename("write", "/runs.parquet"),
+    Rename("write", "/shard-00000.parquet"),
+    Rename("write", "/shards.parquet"),
+    Call("write", "os.fsync", 17),
+    Call("write", "os.fsync", 18),
+    Call("write", "os.fsync", 19),
+    Call("write", "os.fsync", 20),
+    Call("build", "flows.building._start_from:after"),
+    Call("build", "dbt.task.run.ModelRunner.execute", 1),
+    Call("build", "dbt.task.run.ModelRunner.execute", 25),
+    Call("build", "dbt.task.run.ModelRunner.execute:after", 53),
+    Call("build", "dbt.task.test.TestRunner.execute", 1),
+    Call("build", "dbt.task.test.TestRunner.execute:after", 60),
+    Rename("build", "/gatehouse.duckdb"),
+    Rename("tables", "/routing_stats.parquet"),
+    Rename("tables", "/routing_stats.csv"),
+    Rename("tables", "/analysis_summary.txt"),
+    Rename("tables", "/validation_report.txt"),
+    Rename("tables", "/validation.json"),
+    Call("figures", "reports.outputs._draw", 2),
+    Call("figures", "reports.outputs._draw:after", 3),
+    Rename("figures", "/frequency_vs_entropy.png"),
+    Rename("figures", "/frequency_vs_entropy.pdf"),
+    Call("page", "reports.page.render:after"),
+    Rename("page", "/report.html"),
+)
+
+CAPTURE = ("prepare", "forward", "write")
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One warehouse: where its runs are killed, and the batches and threads of the last one.
+
+    `whole`: the last run goes on to marts and results, otherwise it ends with the capture.
+    """
+
+    group: str
+    points: tuple[Point, ...] = ()
+    batch_size: int = 8
+    threads: int = 1
+    whole: bool = True
+
+    @property
+    def same(self) -> bool:
+        """Whether the last run has the batches and threads of the killed ones."""
+        return (self.batch_size, self.threads) == (8, 1)
+
+
+def dealt(group: str, points: list[Point], warehouses: int) -> list[Attempt]:
+    """Deal points to warehouses, each killed in the order of the phases; then it runs to its end.
+
+    A warehouse takes one point of the capture: a run that never came to the second one would
+    finish. The other points of the capture have a warehouse each, of which the lake is compared.
+    """
+    early = [point for point in points if point.phase in CAPTURE]
+    late = sorted(
+        (point for point in points if point.phase not in CAPTURE),
+        key=lambda point: PHASES.index(point.phase),
+    )
+    hands = [[early[number], *late[number::warehouses]] for number in range(warehouses)]
+    alone = [Attempt(group, (point,), whole=False) for point in early[warehouses:]]
+    return [*(Attempt(group, tuple(hand)) for hand in hands), *alone]
+
+
+def named() -> list[Attempt]:
+    """Return the named points."""
+    return dealt("named", list(NAMED), 3)
+
+
+def short() -> list[Attempt]:
+    """Return eight points that cover every phase, for `make test`."""
+    alone: list[Point] = [
+        Call("prepare", "ingest.numbering.split_of", 700),
+        Call("forward", "models.capture.pad", 14),
+        Rename("write", "/runs.parquet"),
+        Call("write", "warehouse.lake.write_events", 1),
+        Call("write", "warehouse.lake.write_events:after", 2),
+    ]
+    whole = (
+        Call("write", "warehouse.lake.Lake.record_shard:after", 2),
+        Call("build", "dbt.task.test.TestRunner.execute", 1),
+        Rename("figures", "/frequency_vs_entropy.png"),
+    )
+    return [*(Attempt("named", (point,), whole=False) for point in alone), Attempt("named", whole)]
+
+
+def moments(uninterrupted: Ended, points: int, seed: int) -> list[Attempt]:
+    """Return seeded moments of every phase.
+
+    Args:
+        uninterrupted: when a run's phases begin.
+        points: how many kills.
+        seed: of all that is random.
+    """
+    generator = random.Random(seed)
+    phases = [phase for phase, share in SHARES.items() for _ in range(round(share * points / 100))]
+    phases = (phases + list(SHARES))[:points]
+    drawn: list[Point] = [moment_of(phase, uninterrupted, generator) for phase in phases]
+    generator.shuffle(drawn)
+    return dealt("random", drawn, max(1, points // 10))
+
+
+def variations(uninterrupted: Ended, seed: int) -> list[Attempt]:
+    """Return kills in the midst of the capture, resumed with other batches and threads."""
+    generator = random.Random(seed)
+    others = [(1, 1), (7, 1), (64, 1), (8, 2), (1, 2), (64, 2)]
+    return [
+        Attempt(f"batch size {batch_size}, threads {threads}", (point,), batch_size, threads, whole)
+        for batch_size, threads in others
+        for point, whole in (
+            (Call("forward", "flows.capturing.tokenize", 2), (batch_size, threads) == (1, 2)),
+            (moment_of("forward", uninterrupted, generator), False),
+            (Call("write", "warehouse.lake.write_events", 3), False),
+        )
+    ]
+
+
+def moment_of(phase: str, uninterrupted: Ended, generator: random.Random) -> Moment:
+    """Draw a moment of a phase, as likely in its longer parts as these are long."""
+    ends = [seconds for seconds, _ in uninterrupted.marks[1:]] + [uninterrupted.seconds]
+    parts = [
+        end - begun
+        for (begun, name), end in zip(uninterrupted.marks, ends, strict=True)
+        if name == phase
+    ]
+    number = generator.choices(range(len(parts)), weights=parts)[0]
+    return Moment(phase, number + 1, generator.uniform(0, parts[number]))

@@ -1,0 +1,172 @@
+"""Capture for half an hour and watch the process: `make soak`.
+
+A tiny Mixtral of many MoE layers runs over made-up texts through the real command. Every few
+seconds the process's memory, open files and landed events are noted; the slopes over the second
+half are what a run of days would add up to. The run is ended by SIGTERM and must verify.
+"""
+
+import argparse
+import csv
+import json
+import os
+import random
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from warehouse.lake import Lake
+
+SECONDS_BETWEEN_LOOKS = 5
+WORDS = "the router sends every token to two experts of a layer and keeps the rest idle".split()
+GATEHOUSE = str(Path(sys.executable).with_name("gatehouse"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--output", type=Path, default=Path("build/soak"))
+    options = parser.parse_args()
+    options.output.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="gatehouse-soak-") as folder:
+        model, corpus = (
+            make_model(Path(folder) / "model"),
+            make_corpus(Path(folder) / "texts.jsonl"),
+        )
+        home = Path(folder) / "home"
+        looks, code = watch(capture_command(model, corpus, home), home, 60 * options.minutes)
+        subprocess.run([GATEHOUSE, "status", "--home", str(home)], check=True)
+        verified = subprocess.run([GATEHOUSE, "verify", "--home", str(home)])
+    save(looks, options.output)
+    report(looks)
+    sys.exit(0 if code == 128 + signal.SIGTERM and verified.returncode == 0 else 1)
+
+
+def make_model(folder: Path) -> Path:
+    """Save a random Mixtral of 24 MoE layers, 8 experts, top-2, with the bundled tokenizer."""
+    import torch
+    from transformers import AutoTokenizer, MixtralConfig, MixtralForCausalLM
+
+    torch.manual_seed(0)
+    config = MixtralConfig(
+        vocab_size=4096,
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=24,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        num_local_experts=8,
+        num_experts_per_tok=2,
+        max_position_embeddings=512,
+        initializer_range=0.3,
+        sliding_window=None,
+    )
+    MixtralForCausalLM(config).save_pretrained(folder)
+    demo = Path(__file__).resolve().parent.parent / "models" / "demo"
+    AutoTokenizer.from_pretrained(demo).save_pretrained(folder)
+    return folder
+
+
+def make_corpus(path: Path, samples: int = 500_000) -> Path:
+    """Write more texts than half an hour can capture."""
+    generator = random.Random(1)
+    with open(path, "w") as file:
+        for _ in range(samples):
+            text = " ".join(generator.choices(WORDS, k=generator.randint(5, 60)))
+            file.write(json.dumps({"text": text}) + "\n")
+    return path
+
+
+def capture_command(model: Path, corpus: Path, home: Path) -> list[str]:
+    words = ["--model", str(model), "--dataset", str(corpus), "--num-samples", "500000"]
+    return [
+        GATEHOUSE,
+        "capture",
+        *words,
+        "--batch-size",
+        "32",
+        "--max-length",
+        "128",
+        "--home",
+        str(home),
+    ]
+
+
+def watch(command: list[str], home: Path, seconds: float) -> tuple[list[dict[str, float]], int]:
+    """Return what was seen of the process, and its exit code after SIGTERM."""
+    process = subprocess.Popen(command)
+    proc, looks, began = Path(f"/proc/{process.pid}"), [], None
+    while process.poll() is None:
+        select.select([], [], [], SECONDS_BETWEEN_LOOKS)
+        lake = Lake(home / "lake")
+        events = [row["events"] for run in lake.run_ids() for row in lake.shards(run).values()]
+        if not events:
+            continue
+        began = began or time.monotonic()
+        looks.append(
+            {
+                "seconds": time.monotonic() - began,
+                "events": sum(events),
+                "megabytes": resident_megabytes(proc),
+                "open_files": len(os.listdir(proc / "fd")),
+                "threads": len(os.listdir(proc / "task")),
+            }
+        )
+        if looks[-1]["seconds"] > seconds:
+            process.send_signal(signal.SIGTERM)
+            break
+    return looks, process.wait()
+
+
+def resident_megabytes(proc: Path) -> float:
+    (line,) = [line for line in (proc / "status").read_text().splitlines() if "VmRSS" in line]
+    return int(line.split()[1]) / 1024
+
+
+def save(looks: list[dict[str, float]], folder: Path) -> None:
+    """Write soak.csv, and the three curves as soak.png."""
+    import matplotlib.pyplot as plt
+
+    with open(folder / "soak.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, looks[0].keys())
+        writer.writeheader()
+        writer.writerows(looks)
+    minutes, events, memory, files = (
+        np.array([look[name] for look in looks])
+        for name in ("seconds", "events", "megabytes", "open_files")
+    )
+    minutes = minutes / 60
+    figure, axes = plt.subplots(3, 1, figsize=(7, 6), sharex=True, layout="constrained")
+    curves = ((events / 1e6, "million events"), (memory, "resident MB"), (files, "open files"))
+    for axis, (values, name) in zip(axes, curves, strict=True):
+        axis.plot(minutes, values)
+        axis.set_ylabel(name)
+        axis.set_ylim(bottom=0)
+    axes[-1].set_xlabel("minutes")
+    figure.savefig(folder / "soak.png", dpi=150)
+
+
+def report(looks: list[dict[str, float]]) -> None:
+    """Print the slopes of the second half, and the throughput of each tenth."""
+    half = looks[len(looks) // 2 :]
+    hours = np.array([look["seconds"] for look in half]) / 3600
+    last = looks[-1]
+    print(f"{last['events']:,.0f} events in {last['seconds'] / 60:.1f} min")
+    for name in ("megabytes", "open_files", "threads"):
+        values = np.array([look[name] for look in half])
+        slope = np.polyfit(hours, values, 1)[0]
+        print(f"{name}: {values.mean():,.1f} on average, {slope:+,.2f} an hour")
+    tenths = np.array_split(np.array([[look["seconds"], look["events"]] for look in looks]), 10)
+    rates = [
+        (part[-1, 1] - part[0, 1]) / (part[-1, 0] - part[0, 0]) for part in tenths if len(part) > 1
+    ]
+    print("events a second by tenth: " + " ".join(f"{rate:,.0f}" for rate in rates))
+
+
+if __name__ == "__main__":
+    main()
