@@ -20,31 +20,27 @@ from warehouse.lake import Lake
 from warehouse.locks import alone
 from warehouse.paths import DBT_PROJECT, Paths
 from warehouse.records import LAKE_VERSION
-from warehouse.verification import REMOVE, glance
+from warehouse.verification import REMOVE, Sight, glance
 
 
 def build(paths: Paths, *, afresh: bool = False) -> str:
     """Build and test every model over the finished runs; return one line on what was built.
 
     Shards and runs that the previous database holds are not read again, unless another version
-    of the models or of DuckDB built it, or `afresh`. Where no finished run is left, the database of
-    those that were goes too.
+    of the models or of DuckDB built it, or `afresh`.
 
     Raises:
         GatehouseError: no run has finished, a model or test failed (named), or the disk is full.
     """
-    runs = finished_runs(paths)
+    seen = _sights(Lake(paths.lake))
+    runs = [run_id for run_id, sight in seen.items() if sight.is_finished]
+    if not runs:
+        raise GatehouseError(
+            f"no run in {paths.lake} has finished: `gatehouse capture` lands or resumes one"
+        )
     building = paths.root / "building" / paths.database.name
     with lock(paths):
-        if not runs and paths.database.exists():
-            paths.database.unlink()
-            return f"no finished run is left: {shown(paths.database)} is removed"
-        if not runs:
-            raise GatehouseError(
-                f"no run in {paths.lake} has finished: `gatehouse capture` lands or resumes one"
-            )
-        _check_at_a_glance(paths, runs)
-        if not afresh and _holds(paths, runs):
+        if not afresh and _holds(paths, seen):
             return f"nothing new in {len(runs)} finished runs: {shown(paths.database)}"
         # what a killed build left is of no use
         shutil.rmtree(building.parent, ignore_errors=True)
@@ -75,23 +71,44 @@ def docs(paths: Paths) -> Path:
     return paths.lineage_page
 
 
+def rebuild(paths: Paths, *, afresh: bool = False) -> str:
+    """Build after a run has been removed or mended; without a finished run there is no database.
+
+    Raises:
+        GatehouseError: as `build`.
+    """
+    if finished_runs(paths):
+        return build(paths, afresh=afresh)
+    with lock(paths):
+        paths.database.unlink(missing_ok=True)
+    return f"no finished run is left: {shown(paths.database)} is removed"
+
+
 def finished_runs(paths: Paths) -> list[str]:
     """Return the lake's finished runs."""
     runs = Lake(paths.lake).runs()
     return [run_id for run_id, record in runs.items() if record["finished_at"]]
 
 
-def _check_at_a_glance(paths: Paths, runs: list[str]) -> None:
-    """Refuse to count a run that is not whole by the names and sizes of its files."""
-    lake = Lake(paths.lake)
-    for run_id in runs:
+def _sights(lake: Lake) -> dict[str, Sight]:
+    """Return the runs at a glance, but for what is left of removed ones.
+
+    Raises:
+        GatehouseError: a finished run is not whole by the names and sizes of its files, or a run
+            cannot be told.
+    """
+    seen = {run_id: glance(lake, run_id) for run_id in lake.run_ids()}
+    seen = {run_id: sight for run_id, sight in seen.items() if lake.folder("runs", run_id).exists()}
+    for run_id, sight in seen.items():
         # leftovers of a killed writer are never read
-        problems = [each for each in glance(lake, run_id).problems if each.cure != REMOVE]
-        if problems and lake.writer(run_id) is None:
+        problems = [problem for problem in sight.problems if problem.cure != REMOVE]
+        counted = sight.record is None or sight.is_finished
+        if counted and problems and lake.writer(run_id) is None:
             raise GatehouseError(
                 f"{run_id}: {problems[0].what}: `gatehouse verify {run_id} --repair` mends it; "
                 "what was built before is untouched"
             )
+    return seen
 
 
 def lock(paths: Paths) -> AbstractContextManager[None]:
@@ -109,7 +126,7 @@ def lock(paths: Paths) -> AbstractContextManager[None]:
     )
 
 
-def _holds(paths: Paths, runs: list[str]) -> bool:
+def _holds(paths: Paths, seen: dict[str, Sight]) -> bool:
     """Return whether the database is what a build of today's lake would make."""
     if _builder(paths.database) != _fingerprint():
         return False
@@ -120,11 +137,13 @@ def _holds(paths: Paths, runs: list[str]) -> bool:
         lake = Lake(paths.lake)
         files = [
             str(lake.shard_file("events", run_id, shard))
-            for run_id in lake.runs()
-            for shard in lake.finished_shards(run_id)
+            for run_id, sight in seen.items()
+            for shard in sight.intact
         ]
         landed = connection.execute(listed, {"files": files}).fetchall() if files else []
-    return sorted(counted) == sorted(landed) and {run_id for (run_id,) in built} == set(runs)
+    return sorted(counted) == sorted(landed) and {run_id for (run_id,) in built} == {
+        run_id for run_id, sight in seen.items() if sight.is_finished
+    }
 
 
 def _start_from(previous: Path, building: Path) -> None:

@@ -3,7 +3,6 @@
 import os
 import sys
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -276,36 +275,3 @@ def status(paths: Paths) -> str:
     from flows import overview
 
     return overview.overview(paths)
-
-
-def verify(
-    run_id: str | None, paths: Paths, *, repair: bool = False, trust_remote_code: bool = False
-) -> tuple[str, bool]:
-    """Check the lake against its own records and the marts against the lake, and mend them.
-
-    Args:
-        run_id: one run; None for all.
-        paths: the warehouse.
-        repair: mend what can be mended.
-        trust_remote_code: whether code of a model's repository may run to capture shards again.
-
-    Returns:
-        A line for each run or problem, and whether all is well.
-
-    Raises:
-        GatehouseError: there is no such run, or its shards cannot be captured again.
-    """
-    from flows import verifying
-
-    return verifying.verify_runs(run_id, paths, repair=repair, trust_remote_code=trust_remote_code)
-
-
-def remove_run(run_id: str, paths: Paths, confirmed: Callable[[str], bool]) -> str:
-    """Remove a run from lake, marts and results, once `confirmed` agrees; say what was done.
-
-    Raises:
-        GatehouseError: there is no such run, or a process writes it.
-    """
-    from flows import removing
-
-    return removing.remove_run(run_id, paths, confirmed)

@@ -33,9 +33,9 @@ def verify(
     Exit code 1: something is wrong.
     """
     paths = paths_of(home)
-    from flows import commands
+    from flows.verifying import verify_runs
 
-    text, well = commands.verify(run, paths, repair=repair, trust_remote_code=trust_remote_code)
+    text, well = verify_runs(run, paths, repair=repair, trust_remote_code=trust_remote_code)
     print(text)
     if not well:
         raise typer.Exit(1)
@@ -45,7 +45,7 @@ def verify(
 def rm(run: options.RemovedRun, yes: options.Yes = False, home: options.Home = None) -> None:
     """Remove one run from the lake, the marts and the results."""
     paths = paths_of(home)
-    from flows import commands
+    from flows.removing import remove_run
 
     def confirmed(question: str) -> bool:
         if yes:
@@ -54,4 +54,4 @@ def rm(run: options.RemovedRun, yes: options.Yes = False, home: options.Home = N
             raise GatehouseError(f"{question} Add --yes to agree")
         return typer.confirm(question)
 
-    print(commands.remove_run(run, paths, confirmed))
+    print(remove_run(run, paths, confirmed))

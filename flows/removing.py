@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Callable
 
-from flows.building import build
+from flows.building import rebuild
 from warehouse.errors import GatehouseError
 from warehouse.files import cannot_write
 from warehouse.lake import Lake
@@ -36,7 +36,7 @@ def remove_run(run_id: str, paths: Paths, confirmed: Callable[[str], bool]) -> s
                 shutil.rmtree(results)
         except OSError as error:
             raise cannot_write(results, error) from error
-    built = f"; {build(paths)}" if paths.database.exists() else ""
+    built = f"; {rebuild(paths)}" if paths.database.exists() else ""
     return f"removed {run_id}{built}"
 
 

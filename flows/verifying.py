@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from flows.building import build, finished_runs
+from flows.building import finished_runs, rebuild
 from flows.console import bar, say, shown
 from flows.request import RunRequest
 from warehouse.agreement import disagreements, runs_in_marts
@@ -176,7 +176,7 @@ def _mend_marts(found: dict[str, list[Problem]], paths: Paths) -> None:
     if not paths.database.exists():
         return
     afresh = any(problem.cure == BUILD for problems in found.values() for problem in problems)
-    say(build(paths, afresh=afresh))
+    say(rebuild(paths, afresh=afresh))
 
 
 def _lines(lake: Lake, run_id: str, problems: list[Problem]) -> list[str]:

@@ -48,25 +48,26 @@ def tiny_mixtral(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_mixtral(tmp_path_factory.mktemp("models") / "tiny-mixtral")
 
 
-def save_tiny_mixtral(folder: Path) -> Path:
-    """Make the model of the fixture `tiny_mixtral`, for programs that are no tests."""
+def save_tiny_mixtral(folder: Path, **changes: int) -> Path:
+    """Make the model of the fixture `tiny_mixtral`, but for `changes` in its config."""
     import torch
     from transformers import AutoTokenizer, MixtralConfig, MixtralForCausalLM
 
     torch.manual_seed(7)
-    config = MixtralConfig(
-        vocab_size=4096,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        num_local_experts=4,
-        num_experts_per_tok=2,
-        max_position_embeddings=512,
-        initializer_range=0.3,
-        sliding_window=None,
-    )
+    shape = {
+        "vocab_size": 4096,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "num_local_experts": 4,
+        "num_experts_per_tok": 2,
+        "max_position_embeddings": 512,
+        "initializer_range": 0.3,
+        "sliding_window": None,
+    }
+    config = MixtralConfig(**shape | changes)
     MixtralForCausalLM(config).save_pretrained(folder)
     AutoTokenizer.from_pretrained(DEMO).save_pretrained(folder)
     return folder

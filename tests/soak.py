@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from tests.conftest import save_tiny_mixtral
 from warehouse.lake import Lake
 
 SECONDS_BETWEEN_LOOKS = 5
@@ -49,27 +50,9 @@ def main() -> None:
 
 def make_model(folder: Path) -> Path:
     """Save a random Mixtral of 24 MoE layers, 8 experts, top-2, with the bundled tokenizer."""
-    import torch
-    from transformers import AutoTokenizer, MixtralConfig, MixtralForCausalLM
-
-    torch.manual_seed(0)
-    config = MixtralConfig(
-        vocab_size=4096,
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=24,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        num_local_experts=8,
-        num_experts_per_tok=2,
-        max_position_embeddings=512,
-        initializer_range=0.3,
-        sliding_window=None,
-    )
-    MixtralForCausalLM(config).save_pretrained(folder)
-    demo = Path(__file__).resolve().parent.parent / "models" / "demo"
-    AutoTokenizer.from_pretrained(demo).save_pretrained(folder)
-    return folder
+    narrow = {"hidden_size": 16, "intermediate_size": 16}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
+    return save_tiny_mixtral(folder, num_hidden_layers=24, num_local_experts=8, **narrow, **heads)
 
 
 def make_corpus(path: Path, samples: int = 500_000) -> Path:

@@ -5,6 +5,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,11 @@ class Sight:
     recorded: dict[int, dict[str, Any]]
     intact: set[int]
     problems: list[Problem]
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the last shard had landed once."""
+        return self.record is not None and self.record["finished_at"] is not None
 
 
 def glance(lake: Lake, run_id: str) -> Sight:
@@ -109,8 +115,9 @@ def verify(
         run_id: of any run, finished or not.
         moved: told how many shards have been read.
     """
-    found = glance(lake, run_id).problems
-    if any(problem.cure in (None, RECORD) for problem in found):
+    seen = glance(lake, run_id)
+    record, found = seen.record, list(seen.problems)
+    if record is None:
         return found
     for table in ("layers", "vocabulary"):
         try:
@@ -118,12 +125,8 @@ def verify(
         except GatehouseError as error:
             # the model at work tells it again
             return [*found, Problem(run_id, str(error), CAPTURE, 0)]
-    record = lake.run_record(run_id)
-    assert record is not None
     hashed = hashlib.sha256()
-    found += _wrong_shards(
-        lake, run_id, record, {each.shard for each in found}, hashed.update, moved
-    )
+    found += _wrong_shards(lake, run_id, seen, hashed.update, moved)
     if not found and RunSpec.of_record(record).run_id != run_id:
         found.append(Problem(run_id, "its row in `runs` is of another run", None))
     if not found and record["finished_at"] and hashed.hexdigest() != record["dataset_fingerprint"]:
@@ -134,15 +137,15 @@ def verify(
 def _wrong_shards(
     lake: Lake,
     run_id: str,
-    record: dict[str, Any],
-    known: set[int | None],
+    seen: Sight,
     sample_met: Callable[[bytes], None],
     moved: Callable[[int], None],
 ) -> Iterator[Problem]:
     """Yield the recorded shards that are not what was recorded, but for those known already."""
-    layers = lake.layers(run_id)
-    next_shard, next_sample = 0, record["first_sample"]
-    for index, (shard, row) in enumerate(lake.shards(run_id).items()):
+    assert seen.record is not None
+    layers, known = lake.layers(run_id), {problem.shard for problem in seen.problems}
+    next_shard, next_sample = 0, seen.record["first_sample"]
+    for index, (shard, row) in enumerate(seen.recorded.items()):
         moved(index)
         wrong = None
         if shard not in known:
@@ -163,18 +166,12 @@ def _wrong_in_shard(
     sample_met: Callable[[bytes], None],
 ) -> str | None:
     """Return what is wrong with a recorded shard, None where nothing is; tell of its samples."""
-    tables = {}
-    for table, schema in SHARD_TABLES.items():
+    for table in SHARD_TABLES:
         path = lake.shard_file(table, run_id, row["shard"])
         if sha256_of(path) != row[f"{table}_sha256"]:
             return f"has other bytes in `{table}` than were recorded"
-        try:
-            tables[table] = read_table(path, schema, sealed=table != "events")
-        except GatehouseError:
-            return f"cannot be read from `{table}`"
-    samples, events = tables["samples"], tables["events"]
     try:
-        check_events(events, samples, layers)
+        samples, events = _lawful(lake, run_id, row["shard"], layers)
     except GatehouseError as error:
         return f"breaks a law: {str(error).removeprefix('refused to land a shard: ')}"
     sample_ids = samples["sample_id"].to_pylist()
@@ -221,12 +218,20 @@ def lawful_shards(lake: Lake, run_id: str) -> Iterator[tuple[int, pa.Table, int]
     layers, record = lake.layers(run_id), lake.run_record(run_id)
     assert record is not None
     for shard in range(record["shards"]):
-        try:
-            samples, events = (
-                read_table(lake.shard_file(table, run_id, shard), schema, sealed=table != "events")
-                for table, schema in SHARD_TABLES.items()
-            )
-            check_events(events, samples, layers)
-        except GatehouseError:
-            continue
-        yield shard, samples, events.num_rows
+        with suppress(GatehouseError):
+            samples, events = _lawful(lake, run_id, shard, layers)
+            yield shard, samples, events.num_rows
+
+
+def _lawful(lake: Lake, run_id: str, shard: int, layers: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """Return a shard's samples and events.
+
+    Raises:
+        GatehouseError: they cannot be read, or break a law of landing.
+    """
+    samples, events = (
+        read_table(lake.shard_file(table, run_id, shard), schema, sealed=table != "events")
+        for table, schema in SHARD_TABLES.items()
+    )
+    check_events(events, samples, layers)
+    return samples, events

@@ -16,6 +16,7 @@ from warehouse.connect import connect
 from warehouse.errors import GatehouseError
 from warehouse.lake import Lake
 from warehouse.paths import CHECKOUT, Paths
+from warehouse.verification import Sight
 
 LAYERS = "select count(*) from fct_layer_routing"
 
@@ -142,7 +143,16 @@ def test_a_lake_that_has_lost_its_events_is_not_as_before(tmp_path):
         connection.execute("create table stg_shards (path text, bytes bigint, modified_at text)")
         connection.execute("insert into stg_shards values ('shard-00000.parquet', 1, 'then')")
         connection.execute("create table stg_runs as select 'gone' as run_id")
-    assert not building._holds(Paths(tmp_path), ["gone"])
+    gone = Sight({"finished_at": "then"}, {}, set(), [])
+    assert not building._holds(Paths(tmp_path), {"gone": gone})
+
+
+def test_a_lake_that_is_out_of_reach_does_not_cost_the_marts(run, tmp_path):
+    """As on a machine whose other disk is not mounted: only `runs rm` takes the database away."""
+    database = tmp_path / "gatehouse.duckdb"
+    database.write_bytes(b"marts")
+    code, _, err = run("build", "--home", tmp_path)
+    assert code == 2 and "no run in" in err and database.read_bytes() == b"marts"
 
 
 def test_a_home_that_cannot_be_written_is_one_line(tmp_path):
