@@ -1,14 +1,11 @@
 """What each command does, as functions to import: everything but the parsing of options."""
 
-import os
 import sys
-import traceback
 from pathlib import Path
 from typing import Any
 
 from flows.request import RunRequest, Selection
 from warehouse.errors import GatehouseError
-from warehouse.files import make_folder
 from warehouse.paths import Paths
 
 SENTENCE = "Return the router that sends each token to its experts."
@@ -26,49 +23,9 @@ def run(**parameters: Any) -> str:
         GatehouseError: bad input, or nothing that could be trusted.
     """
     RunRequest(**parameters)  # a wrong parameter fails before a server starts
-    paths = Paths.resolve()
-    quiet = {
-        "DO_NOT_TRACK": "1",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-        "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
-        # results pass from task to task in memory: Prefect would keep them as pickles
-        "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
-        # the console is ours; a server still gets the flow's log
-        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
-    }
-    if "PREFECT_API_URL" not in os.environ:
-        quiet |= {
-            "PREFECT_HOME": str(paths.prefect),
-            # a server of one run keeps no log
-            "PREFECT_LOGGING_TO_API_ENABLED": "false",
-            # it is on this machine: more tries only keep Ctrl-C waiting for a server that ended
-            "PREFECT_CLIENT_MAX_RETRIES": "1",
-            "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
-        }
-        make_folder(paths.prefect)
-    for name, value in quiet.items():
-        os.environ.setdefault(name, value)
-    from flows.pipeline import pipeline
+    from flows import serving
 
-    try:
-        return pipeline(**parameters)
-    except Exception as error:
-        if not isinstance(error, GatehouseError) and _raised_by_prefect(error):
-            first = str(error).strip().splitlines()[:1] or [type(error).__name__]
-            raise GatehouseError(
-                f"Prefect cannot go on ({first[0]}): see whether {paths.prefect} has room and can "
-                "be written; what has landed stays, and `gatehouse capture` and `gatehouse build` "
-                "do without Prefect"
-            ) from error
-        raise
-
-
-def _raised_by_prefect(error: Exception) -> bool:
-    """Return whether the innermost code that raised is Prefect's or its HTTP client's."""
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    name = frame.f_globals.get("__name__", "").partition(".")[0]
-    return name in ("prefect", "httpx", "httpcore", "sqlalchemy", "aiosqlite")
+    return serving.run(parameters, Paths.resolve())
 
 
 def prepare(request: RunRequest, folder: Path) -> str:

@@ -1,17 +1,22 @@
 """A thousand runs in one warehouse, and fifty readers during a build: `make bench-load`.
 
-Prints how long `status`, the first build, a build of one more run, and a build with nothing new
-take, and what 50 processes that read all the while saw.
+Prints how long `status`, the first build, one with nothing new and one of one more run take, alone
+and beside 50 processes that ask for all runs every five seconds or so; what these saw, and how
+long they waited for it.
 """
 
 import argparse
 import multiprocessing
+import os
+import random
 import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 
 from rich.progress import track
@@ -38,6 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--readers", type=int, default=50)
+    parser.add_argument("--pause", type=float, default=5, help="of a reader on average, in s")
     options = parser.parse_args()
     with TemporaryDirectory(prefix="gatehouse-load-") as folder:
         paths = Paths(Path(folder))
@@ -48,16 +54,16 @@ def main() -> None:
         timed("build", paths)
         timed("build", paths, "with nothing new")
         land(lake, made_up(options.runs))
-        with multiprocessing.get_context("spawn").Pool(options.readers) as readers:
-            ended = multiprocessing.get_context("spawn").Manager().Event()
-            seen = readers.starmap_async(read, [(paths.root, ended)] * options.readers)
-            timed("build", paths, f"of one more run, beside {options.readers} readers")
-            ended.set()
-            answers = sum(seen.get(), Counter())
+        timed("build", paths, "of one more")
+        land(lake, made_up(options.runs + 1))
+        answers, seconds = beside_readers(
+            paths, options, lambda: timed("build", paths, f"of one more, {options.readers} reading")
+        )
         timed("status", paths)
     for answer, count in sorted(answers.items(), key=str):
         print(f"{count:,} times readers saw {answer}")
-    right = {(runs, runs, True) for runs in (options.runs, options.runs + 1)}
+    print("they waited {:.2f} s half the time, {:.2f} s at most".format(*seconds))
+    right = {(runs, runs, True) for runs in (options.runs + 1, options.runs + 2)}
     sys.exit(0 if answers.keys() <= right else 1)
 
 
@@ -73,16 +79,43 @@ def timed(command: str, paths: Paths, what: str = "") -> None:
     print(f"{command} {what}: {time.monotonic() - started:.1f} s", flush=True)
 
 
-def read(root: Path, ended) -> Counter:
-    """Ask again and again until the build has ended; count the answers, errors too."""
+def beside_readers(
+    paths: Paths, options: argparse.Namespace, build: Callable[[], None]
+) -> tuple[Counter, tuple[float, float]]:
+    """Build while every reader asks again and again.
+
+    Returns:
+        What they saw, how often; and the median and the longest wait for an answer, in seconds.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.bench_load"])
+    with context.Manager() as manager, context.Pool(options.readers) as pool:
+        began, ended = manager.Barrier(options.readers + 1), manager.Event()
+        readers = [(paths.root, options.pause, began, ended)] * options.readers
+        seen = pool.starmap_async(read, readers, chunksize=1)
+        began.wait()
+        build()
+        ended.set()
+        found = seen.get()
+    waits = [wait for _, waits in found for wait in waits]
+    return sum((answers for answers, _ in found), Counter()), (median(waits), max(waits))
+
+
+def read(root: Path, pause: float, began, ended) -> tuple[Counter, list[float]]:
+    """Ask until the build has ended, with pauses; return the answers, errors too, and the waits."""
     answers: Counter = Counter()
-    while not ended.is_set():
+    waits = []
+    generator = random.Random(os.getpid())
+    began.wait()
+    while not ended.wait(generator.uniform(0, 2 * pause)):
+        started = time.monotonic()
         try:
             with closing(connect(Paths(root))) as connection:
                 answers[connection.execute(CONSISTENT).fetchone()] += 1
         except Exception as error:  # whatever a reader may meet is what is counted here
             answers[f"{type(error).__name__}: {error}"] += 1
-    return answers
+        waits.append(time.monotonic() - started)
+    return answers, waits
 
 
 if __name__ == "__main__":

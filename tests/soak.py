@@ -1,4 +1,4 @@
-"""Capture for half an hour and watch the process: `make soak`.
+"""Capture 200 million events, or for half an hour, and watch the process: `make soak`.
 
 A tiny Mixtral of many MoE layers runs over made-up texts through the real command. Every few
 seconds the process's memory, open files and landed events are noted; the slopes over the second
@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -30,17 +31,20 @@ GATEHOUSE = str(Path(sys.executable).with_name("gatehouse"))
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--minutes", type=float, default=30, help="at most")
+    parser.add_argument("--events", type=float, default=200e6, help="at most")
     parser.add_argument("--output", type=Path, default=Path("build/soak"))
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="gatehouse-soak-") as folder:
-        model, corpus = (
-            make_model(Path(folder) / "model"),
-            make_corpus(Path(folder) / "texts.jsonl"),
-        )
+        model = make_model(Path(folder) / "model")
+        corpus = make_corpus(Path(folder) / "texts.jsonl")
         home = Path(folder) / "home"
-        looks, code = watch(capture_command(model, corpus, home), home, 60 * options.minutes)
+
+        def enough(look: dict[str, float]) -> bool:
+            return look["seconds"] > 60 * options.minutes or look["events"] >= options.events
+
+        looks, code = watch(capture_command(model, corpus, home), home, enough)
         subprocess.run([GATEHOUSE, "status", "--home", str(home)], check=True)
         verified = subprocess.run([GATEHOUSE, "verify", "--home", str(home)])
     save(looks, options.output)
@@ -67,20 +71,13 @@ def make_corpus(path: Path, samples: int = 500_000) -> Path:
 
 def capture_command(model: Path, corpus: Path, home: Path) -> list[str]:
     words = ["--model", str(model), "--dataset", str(corpus), "--num-samples", "500000"]
-    return [
-        GATEHOUSE,
-        "capture",
-        *words,
-        "--batch-size",
-        "32",
-        "--max-length",
-        "128",
-        "--home",
-        str(home),
-    ]
+    words += ["--batch-size", "32", "--max-length", "128", "--home", str(home)]
+    return [GATEHOUSE, "capture", *words]
 
 
-def watch(command: list[str], home: Path, seconds: float) -> tuple[list[dict[str, float]], int]:
+def watch(
+    command: list[str], home: Path, enough: Callable[[dict[str, float]], bool]
+) -> tuple[list[dict[str, float]], int]:
     """Return what was seen of the process, and its exit code after SIGTERM."""
     process = subprocess.Popen(command)
     proc, looks, began = Path(f"/proc/{process.pid}"), [], None
@@ -100,7 +97,7 @@ def watch(command: list[str], home: Path, seconds: float) -> tuple[list[dict[str
                 "threads": len(os.listdir(proc / "task")),
             }
         )
-        if looks[-1]["seconds"] > seconds:
+        if enough(looks[-1]):
             process.send_signal(signal.SIGTERM)
             break
     return looks, process.wait()

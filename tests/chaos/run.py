@@ -5,7 +5,6 @@ imported everything forks one for each run, so that a run costs its work alone.
 """
 
 import os
-import pickle
 import pkgutil
 import select
 import signal
@@ -13,6 +12,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
@@ -93,14 +93,9 @@ class Ended:
         return self.marks[-1][1] if self.marks else PHASES[0]
 
 
-def capture_steps(request: RunRequest, home: Path) -> None:
-    """Prepare and capture."""
-    commands.capture(request, Paths(home))
-
-
 def build_steps(request: RunRequest, home: Path) -> None:
     """Prepare, capture and build."""
-    capture_steps(request, home)
+    commands.capture(request, Paths(home))
     commands.build(Paths(home))
 
 
@@ -154,19 +149,18 @@ def forked(work: Callable[[], Any]) -> Any:
     Raises:
         RuntimeError: the function failed; with its traceback.
     """
-    reader, writer = os.pipe()
+    reader, writer = Pipe(duplex=False)
     process = os.fork()
     if not process:
         try:
             found = True, work()
         except BaseException:
             found = False, traceback.format_exc()
-        with open(writer, "wb") as file:
-            pickle.dump(found, file)
+        writer.send(found)
         os._exit(0)
-    os.close(writer)
-    with open(reader, "rb") as file:
-        worked, found = pickle.load(file)  # noqa: S301 - this program's own words
+    writer.close()
+    with reader:
+        worked, found = reader.recv()
     os.waitpid(process, 0)
     if not worked:
         raise RuntimeError(found)

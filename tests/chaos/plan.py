@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass
 
-from tests.chaos_run import PHASES, Call, Ended, Moment, Point, Rename
+from tests.chaos.run import PHASES, Call, Ended, Moment, Point, Rename
 
 SHARES = {
     "prepare": 12,
@@ -69,16 +69,12 @@ CAPTURE = ("prepare", "forward", "write")
 
 @dataclass(frozen=True)
 class Attempt:
-    """One warehouse: where its runs are killed, and the batches and threads of the last one.
-
-    `whole`: the last run goes on to marts and results, otherwise it ends with the capture.
-    """
+    """One warehouse: where its runs are killed, and the batches and threads of the last one."""
 
     group: str
     points: tuple[Point, ...] = ()
     batch_size: int = 8
     threads: int = 1
-    whole: bool = True
 
     @property
     def same(self) -> bool:
@@ -86,42 +82,44 @@ class Attempt:
         return (self.batch_size, self.threads) == (8, 1)
 
 
-def dealt(group: str, points: list[Point], warehouses: int) -> list[Attempt]:
+def dealt(group: str, points: list[Point]) -> list[Attempt]:
     """Deal points to warehouses, each killed in the order of the phases; then it runs to its end.
 
     A warehouse takes one point of the capture: a run that never came to the second one would
-    finish. The other points of the capture have a warehouse each, of which the lake is compared.
+    finish.
     """
     early = [point for point in points if point.phase in CAPTURE]
     late = sorted(
         (point for point in points if point.phase not in CAPTURE),
         key=lambda point: PHASES.index(point.phase),
     )
-    hands = [[early[number], *late[number::warehouses]] for number in range(warehouses)]
-    alone = [Attempt(group, (point,), whole=False) for point in early[warehouses:]]
-    return [*(Attempt(group, tuple(hand)) for hand in hands), *alone]
+    warehouses = len(early)
+    return [
+        Attempt(group, (point, *late[number::warehouses])) for number, point in enumerate(early)
+    ]
 
 
 def named() -> list[Attempt]:
     """Return the named points."""
-    return dealt("named", list(NAMED), 3)
+    return dealt("named", list(NAMED))
 
 
 def short() -> list[Attempt]:
-    """Return eight points that cover every phase, for `make test`."""
-    alone: list[Point] = [
+    """Return eight points that cover every phase, for `make test`: one warehouse takes them all.
+
+    A process counts its own calls: its second `record_shard` is of the last shard here.
+    """
+    points = (
         Call("prepare", "ingest.numbering.split_of", 700),
-        Call("forward", "models.capture.pad", 14),
         Rename("write", "/runs.parquet"),
+        Call("forward", "models.capture.pad", 14),
         Call("write", "warehouse.lake.write_events", 1),
         Call("write", "warehouse.lake.write_events:after", 2),
-    ]
-    whole = (
         Call("write", "warehouse.lake.Lake.record_shard:after", 2),
         Call("build", "dbt.task.test.TestRunner.execute", 1),
         Rename("figures", "/frequency_vs_entropy.png"),
     )
-    return [*(Attempt("named", (point,), whole=False) for point in alone), Attempt("named", whole)]
+    return [Attempt("named", points)]
 
 
 def moments(uninterrupted: Ended, points: int, seed: int) -> list[Attempt]:
@@ -137,7 +135,7 @@ def moments(uninterrupted: Ended, points: int, seed: int) -> list[Attempt]:
     phases = (phases + list(SHARES))[:points]
     drawn: list[Point] = [moment_of(phase, uninterrupted, generator) for phase in phases]
     generator.shuffle(drawn)
-    return dealt("random", drawn, max(1, points // 10))
+    return dealt("random", drawn)
 
 
 def variations(uninterrupted: Ended, seed: int) -> list[Attempt]:
@@ -145,12 +143,12 @@ def variations(uninterrupted: Ended, seed: int) -> list[Attempt]:
     generator = random.Random(seed)
     others = [(1, 1), (7, 1), (64, 1), (8, 2), (1, 2), (64, 2)]
     return [
-        Attempt(f"batch size {batch_size}, threads {threads}", (point,), batch_size, threads, whole)
+        Attempt(f"batch size {batch_size}, threads {threads}", (point,), batch_size, threads)
         for batch_size, threads in others
-        for point, whole in (
-            (Call("forward", "flows.capturing.tokenize", 2), (batch_size, threads) == (1, 2)),
-            (moment_of("forward", uninterrupted, generator), False),
-            (Call("write", "warehouse.lake.write_events", 3), False),
+        for point in (
+            Call("forward", "flows.capturing.tokenize", 2),
+            moment_of("forward", uninterrupted, generator),
+            Call("write", "warehouse.lake.write_events", 3),
         )
     ]
 

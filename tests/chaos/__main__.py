@@ -28,10 +28,10 @@ from rich.table import Table
 
 import reports.page  # noqa: F401
 from reports import figures, run_figures, style
-from tests.chaos_command import GROUP, by_command, commands
-from tests.chaos_ground import Ground, Outcome, Reference, lay_ground
-from tests.chaos_plan import Attempt, moments, named, short, variations
-from tests.chaos_run import PHASES
+from tests.chaos.command import GROUP, by_command, commands
+from tests.chaos.ground import Ground, Outcome, Reference, lay_ground
+from tests.chaos.plan import Attempt, moments, named, short, variations
+from tests.chaos.run import PHASES
 
 COLUMNS = ("killed in", "points", "killed", "survived", "lost", "doubled", "differing")
 
@@ -144,8 +144,7 @@ def print_tables(outcomes: list[Outcome]) -> None:
     points = str(sum(len(each.attempt.points) for each in outcomes))
     table.add_row("all", points, *row([each for each in outcomes for _ in each.deaths]))
     Console(width=110).print(table)
-    whole = sum(each.attempt.whole for each in outcomes)
-    print(f"{len(outcomes)} warehouses, of {whole} the marts and results, of all the lake compared")
+    print(f"{len(outcomes)} warehouses: lake, marts and results compared")
 
 
 def row(killed: list[Outcome]) -> list[str]:

@@ -9,10 +9,10 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from tests.chaos_contents import Difference, compare, contents
-from tests.chaos_ground import Ground, Outcome, Reference
-from tests.chaos_plan import Attempt
-from tests.chaos_run import Call, forked
+from tests.chaos.contents import Difference, compare, contents
+from tests.chaos.ground import Ground, Outcome, Reference
+from tests.chaos.plan import Attempt
+from tests.chaos.run import Call, forked
 from warehouse.paths import CHECKOUT
 
 GROUP = "gatehouse run"

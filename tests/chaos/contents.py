@@ -83,12 +83,6 @@ class Contents:
     files: frozenset[str]
 
     @property
-    def captured(self) -> "Contents":
-        """The part that a capture makes: the lake and the prepared samples."""
-        tables = {name: rows for name, rows in self.tables.items() if name.startswith("lake ")}
-        return Contents(tables, self.events, frozenset(filter(_is_captured, self.files)))
-
-    @property
     def without_pictures(self) -> "Contents":
         """All but the names of the figures."""
         files = (name for name in self.files if not name.endswith((".png", ".pdf")))
@@ -111,12 +105,11 @@ class Difference:
         return bool(self.lost or self.doubled or self.differing)
 
 
-def contents(home: Path, *, other_batches: bool = False, whole: bool = True) -> Contents:
+def contents(home: Path, *, other_batches: bool = False) -> Contents:
     """Read a warehouse: every file of the lake, recorded or not, every mart, every result.
 
     Args:
         home: the warehouse's folder.
-        whole: read marts and results too.
         other_batches: leave out what follows from the batches, and the order of an event's
             experts, which two weights may change that differ by rounding.
     """
@@ -130,12 +123,12 @@ def contents(home: Path, *, other_batches: bool = False, whole: bool = True) -> 
         sets = pa.array([sorted(each) for each in events["experts"].to_pylist()])
         lake["events"] = events.set_column(place, "experts", sets)
     tables = {f"lake {name}": Rows.of(table, without) for name, table in lake.items()}
-    if whole:
+    if paths.database.exists():
         with closing(duckdb.connect(str(paths.database), read_only=True)) as connection:
             for name in _marts(connection):
                 tables[name] = Rows.of(connection.table(name).to_arrow_table(), without)
     for path in sorted((paths.root / "results").rglob("*")):
-        if whole and path.is_file():
+        if path.is_file():
             tables |= _result(path, str(path.relative_to(paths.root)), without, other_batches)
     return Contents(tables, keys, _files(home))
 
@@ -228,10 +221,6 @@ def _files(home: Path) -> frozenset[str]:
     """Return the names of all files but those of dbt and Prefect, which are theirs alone."""
     names = (path.relative_to(home) for path in home.rglob("*") if path.name != "dbt")
     return frozenset(str(name) for name in names if name.parts[0] not in ("dbt", "prefect"))
-
-
-def _is_captured(name: str) -> bool:
-    return name.split("/")[0] in ("lake", "prepared")
 
 
 def _is_float(kind: pa.DataType) -> bool:

@@ -12,7 +12,7 @@ import pytest
 
 from flows import commands
 from flows.request import RunRequest
-from tests.chaos_contents import compare, contents
+from tests.chaos.contents import compare, contents
 from warehouse.files import write_atomically
 from warehouse.paths import CHECKOUT, Paths
 
@@ -98,9 +98,7 @@ CHANGES = {
 def test_what_differs_is_seen(what, other_batches, lake, tmp_path):
     change, lost, doubled, differing = CHANGES[what]
     home = other(lake, tmp_path, change)
-    reference, found = (
-        contents(each, other_batches=other_batches, whole=False) for each in (lake, home)
-    )
+    reference, found = (contents(each, other_batches=other_batches) for each in (lake, home))
     difference = compare(reference, found, other_batches=other_batches)
     assert (difference.lost, difference.doubled) == (lost, doubled)
     assert difference.differing == differing
@@ -109,9 +107,9 @@ def test_what_differs_is_seen(what, other_batches, lake, tmp_path):
 
 def test_an_entropy_may_differ_by_rounding_only_where_batches_do(lake, tmp_path):
     home = other(lake, tmp_path, nearer)
-    exact = compare(contents(lake, whole=False), contents(home, whole=False))
+    exact = compare(contents(lake), contents(home))
     assert len(exact.differing) == 1 and exact.differing[0].startswith("lake events, entropy by ")
-    loose = [contents(each, other_batches=True, whole=False) for each in (lake, home)]
+    loose = [contents(each, other_batches=True) for each in (lake, home)]
     difference = compare(*loose, other_batches=True)
     assert not difference and 0 < difference.apart < 1e-5
 
@@ -119,7 +117,7 @@ def test_an_entropy_may_differ_by_rounding_only_where_batches_do(lake, tmp_path)
 def test_a_file_that_is_left_over_is_seen(lake, tmp_path):
     home = shutil.copytree(lake, tmp_path / "home")
     (home / "lake" / ".VERSION.123.tmp").touch()
-    difference = compare(contents(lake, whole=False), contents(home, whole=False))
+    difference = compare(contents(lake), contents(home))
     assert difference.differing == ["lake/.VERSION.123.tmp"]
 
 

@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from flows.request import RunRequest
-from tests.chaos_contents import Contents, Difference, compare, contents
-from tests.chaos_plan import Attempt
-from tests.chaos_run import Ended, Moment, build_steps, capture_steps, forked, run, steps
+from tests.chaos.contents import Contents, Difference, compare, contents
+from tests.chaos.plan import Attempt
+from tests.chaos.run import Ended, Moment, build_steps, forked, run
 from tests.conftest import WORDS, save_tiny_mixtral
 from warehouse.lake import Lake
 from warehouse.paths import Paths
@@ -94,14 +94,12 @@ class Ground:
             again += changed(landed)
             landed = forked(partial(landed_files, self.home))
         last = replace(self.request, batch_size=attempt.batch_size)
-        work = steps if attempt.whole else capture_steps
-        ended = run(last, self.home, self.log, threads=attempt.threads, work=work)
+        ended = run(last, self.home, self.log, threads=attempt.threads)
         failure, difference = "", Difference()
         if ended.status:
             failure = self.log.read_text().strip() or f"ended with {ended.status}"
         else:
-            read = partial(contents, other_batches=not attempt.same, whole=attempt.whole)
-            found = forked(partial(read, self.home))
+            found = forked(partial(contents, self.home, other_batches=not attempt.same))
             difference = reference.compare(found, attempt)
         seconds = time.monotonic() - started
         return Outcome(attempt, deaths, difference, again + changed(landed), seconds, failure)
@@ -115,10 +113,8 @@ class Reference:
     without_batches: Contents
 
     def compare(self, found: Contents, attempt: Attempt) -> Difference:
-        """Return how a warehouse differs, of which only the lake was made where not `whole`."""
+        """Return how a warehouse differs."""
         expected = self.exact if attempt.same else self.without_batches
-        if not attempt.whole:
-            expected, found = expected.captured, found.captured
         return compare(expected, found, other_batches=not attempt.same)
 
 

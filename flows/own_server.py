@@ -1,0 +1,34 @@
+"""Prefect's own server of one run, which ends when the run's process does, however that ends."""
+
+import subprocess
+import sys
+from contextlib import suppress
+from typing import Any
+
+from prefect.server.api.server import SubprocessASGIServer
+
+END_WITH_PARENT = "import os, sys; sys.stdin.buffer.read() or os.kill(int(sys.argv[1]), 15)"
+"""Ends a process when standard input is closed and nothing was said before."""
+
+
+class OwnServer(SubprocessASGIServer):
+    """The server of this process; killed with it, where Prefect's would live on.
+
+    Prefect keeps one for a process: made before a flow, this is the one that the flow starts.
+    """
+
+    def _run_uvicorn_command(self) -> subprocess.Popen[Any]:
+        server = super()._run_uvicorn_command()
+        self.watcher = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", END_WITH_PARENT, str(server.pid)],
+            stdin=subprocess.PIPE,
+            # Ctrl-C in a terminal goes to all of its group
+            start_new_session=True,
+        )
+        return server
+
+    def stop(self) -> None:
+        """End the server, then its watcher."""
+        super().stop()
+        with suppress(AttributeError, OSError):
+            self.watcher.communicate(b"ended")
