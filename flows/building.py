@@ -20,7 +20,7 @@ from warehouse.lake import Lake
 from warehouse.locks import alone
 from warehouse.paths import DBT_PROJECT, Paths
 from warehouse.records import LAKE_VERSION
-from warehouse.verification import REMOVE, Sight, glance
+from warehouse.verification import REMOVE, Sight, glances
 
 
 def build(paths: Paths, *, afresh: bool = False) -> str:
@@ -97,7 +97,7 @@ def _sights(lake: Lake) -> dict[str, Sight]:
         GatehouseError: a finished run is not whole by the names and sizes of its files, or a run
             cannot be told.
     """
-    seen = {run_id: glance(lake, run_id) for run_id in lake.run_ids()}
+    seen = glances(lake)
     seen = {run_id: sight for run_id, sight in seen.items() if lake.folder("runs", run_id).exists()}
     for run_id, sight in seen.items():
         # leftovers of a killed writer are never read

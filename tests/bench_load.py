@@ -1,7 +1,7 @@
 """A thousand runs in one warehouse, and fifty readers during a build: `make bench-load`.
 
 Prints how long `status`, the first build, one with nothing new and one of one more run take, alone
-and beside 50 processes that ask for all runs every five seconds or so; what these saw, and how
+and beside 50 processes that ask for all runs every two seconds or so; what these saw, and how
 long they waited for it.
 """
 
@@ -43,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--readers", type=int, default=50)
-    parser.add_argument("--pause", type=float, default=5, help="of a reader on average, in s")
+    parser.add_argument("--pause", type=float, default=2, help="of a reader on average, in s")
     options = parser.parse_args()
     with TemporaryDirectory(prefix="gatehouse-load-") as folder:
         paths = Paths(Path(folder))
@@ -88,7 +88,7 @@ def beside_readers(
         What they saw, how often; and the median and the longest wait for an answer, in seconds.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.bench_load"])
+    context.set_forkserver_preload(["tests.dbt_project.random_lake", "warehouse.connect"])
     with context.Manager() as manager, context.Pool(options.readers) as pool:
         began, ended = manager.Barrier(options.readers + 1), manager.Event()
         readers = [(paths.root, options.pause, began, ended)] * options.readers

@@ -1,12 +1,14 @@
 """Whether the lake holds what its own records say, and whether the marts agree with it.
 
-`glance` looks at names and sizes; `verify` reads every byte.
+`glance` and `glances` look at names and sizes; `verify` reads every byte.
 """
 
 import hashlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +101,13 @@ def glance(lake: Lake, run_id: str) -> Sight:
     if lake.writer(run_id) is None:
         problems += _strangers(lake, run_id, record, recorded)
     return Sight(record, recorded, intact, problems)
+
+
+def glances(lake: Lake) -> dict[str, Sight]:
+    """Return every run at a glance, by its name; several are read at a time."""
+    run_ids = lake.run_ids()
+    with ThreadPoolExecutor() as threads:
+        return dict(zip(run_ids, threads.map(partial(glance, lake), run_ids), strict=True))
 
 
 def verify(
