@@ -112,7 +112,7 @@ def short() -> list[Attempt]:
     points = (
         Call("prepare", "ingest.numbering.split_of", 700),
         Rename("write", "/runs.parquet"),
-        Call("forward", "models.capture.pad", 14),
+        Call("forward", "models.capture.pad", 4),
         Call("write", "warehouse.lake.write_events", 1),
         Call("write", "warehouse.lake.write_events:after", 2),
         Call("write", "warehouse.lake.Lake.record_shard:after", 2),
