@@ -6,6 +6,8 @@ import re
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import duckdb
@@ -92,8 +94,9 @@ def show(relation: duckdb.DuckDBPyRelation, form: str) -> None:
         if form == "table":
             # as wide as the terminal, or in a file as it needs
             wide = shutil.get_terminal_size().columns if os.isatty(1) else 100_000
-            with errors_in_one_line():
+            with errors_in_one_line(), redirect_stdout(StringIO()) as table:
                 relation.show(max_rows=TABLE_ROWS, max_width=wide)
+            print("\n".join(map(printable, table.getvalue().split("\n"))), end="")
         else:
             for part in TEXTS[form](relation):
                 sys.stdout.write(part)

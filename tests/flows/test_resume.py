@@ -192,7 +192,6 @@ def test_the_batch_size_changes_no_event(request_, uninterrupted, tmp_path):
         ("capture", signal.SIGINT, "interrupted"),
         ("run", signal.SIGINT, "interrupted"),
         ("capture", signal.SIGTERM, "terminated"),
-        ("run", signal.SIGTERM, "terminated"),
     ],
 )
 def test_ended_by_a_signal_says_how_to_go_on(command, number, said, request_, tmp_path):

@@ -1,45 +1,85 @@
-"""Prefect's own server of a run lives as long as the run, and no longer."""
+"""Prefect's own server of a run lives as long as the run, however that ends."""
 
 import os
 import select
+import signal
 import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
 
-GATEHOUSE = str(Path(sys.executable).with_name("gatehouse"))
+import pytest
+
+from warehouse.paths import CHECKOUT
+
+PROGRAM = """
+import sys, types
+
+class Waiting(types.ModuleType):
+    def __getattr__(self, name):
+        from prefect import flow
+
+        @flow
+        def pipeline(**parameters):
+            print("up", flush=True)
+            sys.stdin.read()
+            return "done"
+
+        return pipeline
+
+sys.modules["flows.pipeline"] = Waiting("flows.pipeline")
+sys.argv = ["gatehouse", "run"]
+from flows.cli import main
+main()
+"""
+"""The real command with a flow that waits instead of capturing."""
+
 SECONDS_TO_END = 60
 
 
-def test_no_process_outlives_a_run_that_is_killed(tiny_mixtral, tmp_path):
-    """Neither the server, which would go on listening for good, nor what watches it."""
-    corpus = tmp_path / "texts.txt"
-    corpus.write_text("the router sends every token to two experts of a layer\n" * 3_000)
-    program = [GATEHOUSE, "run", "--model", str(tiny_mixtral), "--dataset", str(corpus)]
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGKILL, -9), (signal.SIGTERM, 143)],
+    ids=["kill -9", "SIGTERM"],
+)
+def test_no_process_outlives_a_run(number, code, home):
     running = subprocess.Popen(
-        [*program, "--batch-size", "1", "--home", str(tmp_path / "home")],
-        stderr=subprocess.DEVNULL,
+        [sys.executable, "-c", PROGRAM],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         env={key: value for key, value in os.environ.items() if "PREFECT" not in key},
+        cwd=CHECKOUT,
     )
-    events = tmp_path / "home" / "lake" / "events"
-    while running.poll() is None and not list(events.rglob("shard-*.parquet")):
-        select.select([], [], [], 0.01)
-    children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
-    watched = {int(child): os.pidfd_open(int(child)) for child in children}
+    assert running.stdout.readline() == "up\n", running.stderr.read()
+    children = children_of(running.pid)
     try:
-        assert any(b"prefect.server" in command_line(child) for child in watched)
-        running.kill()
-        running.wait()
-        ended, waited_for = set(), list(watched.values())
-        while waited_for and (gone := select.select(waited_for, [], [], SECONDS_TO_END)[0]):
-            ended |= set(gone)
-            waited_for = [each for each in waited_for if each not in ended]
-        assert not waited_for, "lives on"
+        assert any(b"prefect.server" in command_line(child) for child in children)
+        running.send_signal(number)
+        err = running.communicate()[1]
+        assert running.returncode == code and "Traceback" not in err, err
+        assert not outliving(children)
     finally:
-        for child in watched:
+        for child in children:
             with suppress(ProcessLookupError):
-                os.kill(child, 9)
+                os.kill(child, signal.SIGKILL)
+
+
+def children_of(process: int) -> dict[int, int]:
+    """Return child -> what tells of its end."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return {int(child): os.pidfd_open(int(child)) for child in children}
 
 
 def command_line(process: int) -> bytes:
     return Path(f"/proc/{process}/cmdline").read_bytes()
+
+
+def outliving(children: dict[int, int]) -> set[int]:
+    """Return the children that have not ended in time."""
+    living = {ending: child for child, ending in children.items()}
+    while living and (ended := select.select(list(living), [], [], SECONDS_TO_END)[0]):
+        for ending in ended:
+            del living[ending]
+    return set(living.values())

@@ -138,6 +138,15 @@ def test_markdown_keeps_a_row_on_its_line_and_numbers_to_the_right(written):
     assert lines[1:] == ["| --- | ---: | ---: | --- |", r"| x\ny\r\x1b[31m | 0.1 | -7 | [0.5] |"]
 
 
+def test_a_table_on_the_screen_turns_no_words_around_and_steers_nothing(capfd):
+    with closing(duckdb.connect()) as session:
+        rows = session.from_arrow(pa.table({"a\u202ename": ["\u202e\x1b[31mtxet\u2066", "text"]}))
+        tabular.show(rows, "table")
+    shown = capfd.readouterr().out
+    assert "\\u202e" in shown and "\\u2066" in shown and "a\\u202ename" in shown
+    assert shown.splitlines() == [printable(line) for line in shown.splitlines()]
+
+
 @pytest.mark.parametrize("form", ["csv", "json", "parquet", "markdown"])
 def test_a_result_of_many_batches_is_whole(folder, form):
     """Over ten batches of text and two row groups of Parquet, in order."""
