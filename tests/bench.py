@@ -21,7 +21,7 @@ from ingest.windows import batches, tokenize
 from models.batches import pad
 from models.capture import RoutingTap, capture
 from models.zoo import resolve
-from warehouse.lake import write_events
+from warehouse.files import write_events
 from warehouse.records import TokenWindow
 
 ROUNDS = 7

@@ -9,14 +9,18 @@ from glob import escape
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from warehouse.errors import GatehouseError
-from warehouse.records import LAKE_VERSION
+from warehouse.records import EVENTS, LAKE_VERSION
 
 TEMPORARY = ".*.tmp"
 """Names of files that are being written, or whose writer was killed."""
 
+ROW_GROUP_ROWS = 1_000_000
+BYTE_STREAM_SPLIT = {"entropy": "BYTE_STREAM_SPLIT", "confidence": "BYTE_STREAM_SPLIT"}
+INTEGER_COLUMNS = ["sample_id", "position", "token_id", "layer", "experts.list.element"]
 
 SEAL = b"gatehouse_rows_sha256"
 """Key of a small table's own hash: page checksums do not cover a Parquet file's footer."""
@@ -36,6 +40,27 @@ def write_table(path: Path, table: pa.Table) -> None:
 def _hash_of(table: pa.Table) -> bytes:
     rows = json.dumps([table.column_names, table.to_pylist()], default=str)
     return hashlib.sha256(rows.encode()).hexdigest().encode()
+
+
+def write_events(path: Path, events: pa.Table) -> None:
+    """Write events ordered by (layer, sample, position), a new row group at each new layer."""
+
+    def write(temporary: Path) -> None:
+        with pq.ParquetWriter(
+            temporary,
+            EVENTS,
+            compression="zstd",
+            use_dictionary=[*INTEGER_COLUMNS, "top_expert"],
+            column_encoding=BYTE_STREAM_SPLIT,
+            write_page_checksum=True,
+        ) as writer:
+            start = 0
+            runs = pc.run_end_encode(events["layer"].combine_chunks())
+            for end in runs.run_ends.to_pylist():
+                writer.write_table(events.slice(start, end - start), row_group_size=ROW_GROUP_ROWS)
+                start = end
+
+    write_atomically(path, write)
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -136,3 +161,9 @@ def _damaged(path: Path) -> GatehouseError:
         f"{path} is damaged or missing: `gatehouse verify` names all that is, and "
         "`gatehouse verify --repair` mends what it can"
     )
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

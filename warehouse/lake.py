@@ -8,8 +8,6 @@
 A shard's samples land, then its events, then its row in `shards`: what that row names is complete.
 """
 
-import hashlib
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,19 +17,22 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from warehouse.errors import GatehouseError
-from warehouse.files import TEMPORARY, cannot_write, read_table, write_atomically, write_table
+from warehouse.files import (
+    TEMPORARY,
+    cannot_write,
+    read_table,
+    sha256_of,
+    write_atomically,
+    write_events,
+    write_table,
+)
 from warehouse.integrity import check_events
 from warehouse.locks import alone, holder
 from warehouse.paths import checked_run_id
 from warehouse.records import EVENTS, LAKE_VERSION, LAYERS, RUNS, SAMPLES, SHARDS, VOCABULARY
 
-ROW_GROUP_ROWS = 1_000_000
-BYTE_STREAM_SPLIT = {"entropy": "BYTE_STREAM_SPLIT", "confidence": "BYTE_STREAM_SPLIT"}
-INTEGER_COLUMNS = ["sample_id", "position", "token_id", "layer", "experts.list.element"]
-SHARD_NAME = re.compile(r"shard-(\d{5,})\.parquet")
 TABLES = ("runs", "layers", "vocabulary", "shards", "samples", "events")
 """The lake's folders of runs, in the order in which a run is taken out of them."""
 
@@ -244,35 +245,8 @@ class Lake:
         return self.root / "locks" / f"{checked_run_id(run_id)}.lock"
 
 
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _size(path: Path) -> int | None:
     try:
         return path.stat().st_size
     except OSError:
         return None
-
-
-def write_events(path: Path, events: pa.Table) -> None:
-    """Write events ordered by (layer, sample, position), a new row group at each new layer."""
-
-    def write(temporary: Path) -> None:
-        with pq.ParquetWriter(
-            temporary,
-            EVENTS,
-            compression="zstd",
-            use_dictionary=[*INTEGER_COLUMNS, "top_expert"],
-            column_encoding=BYTE_STREAM_SPLIT,
-            write_page_checksum=True,
-        ) as writer:
-            start = 0
-            runs = pc.run_end_encode(events["layer"].combine_chunks())
-            for end in runs.run_ends.to_pylist():
-                writer.write_table(events.slice(start, end - start), row_group_size=ROW_GROUP_ROWS)
-                start = end
-
-    write_atomically(path, write)

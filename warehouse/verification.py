@@ -15,9 +15,9 @@ from typing import Any
 import pyarrow as pa
 
 from warehouse.errors import GatehouseError
-from warehouse.files import TEMPORARY, read_table
+from warehouse.files import TEMPORARY, read_table, sha256_of
 from warehouse.integrity import check_events
-from warehouse.lake import TABLES, Lake, sha256_of
+from warehouse.lake import TABLES, Lake
 from warehouse.records import (
     EVENTS,
     LAYERS,

@@ -14,7 +14,8 @@ from flows import commands
 from flows.request import RunRequest
 from tests.flows.test_resume import contents
 from warehouse.errors import GatehouseError
-from warehouse.lake import Lake, write_events
+from warehouse.files import write_events
+from warehouse.lake import Lake
 from warehouse.paths import Paths
 
 
