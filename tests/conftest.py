@@ -97,6 +97,16 @@ def texts(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures of few dots, their fonts as they are, for tests that do not look at them."""
+    from reports import style
+
+    monkeypatch.setattr(style, "PRINT_DPI", 30)
+    # 42, which journals want, cuts every font to its letters anew for every figure
+    monkeypatch.setitem(style.RC, "pdf.fonttype", 3)
+
+
 @pytest.fixture(scope="session")
 def prefect_server():
     """A Prefect server of the test session, with a database of its own."""

@@ -25,6 +25,7 @@ from tests.conftest import save_tiny_mixtral
 from warehouse.lake import Lake
 
 SECONDS_BETWEEN_LOOKS = 5
+LOOKS_OF_A_RATE = 12
 WORDS = "the router sends every token to two experts of a layer and keeps the rest idle".split()
 GATEHOUSE = str(Path(sys.executable).with_name("gatehouse"))
 
@@ -116,17 +117,22 @@ def save(looks: list[dict[str, float]], folder: Path) -> None:
         writer = csv.DictWriter(file, looks[0].keys())
         writer.writeheader()
         writer.writerows(looks)
-    minutes, events, memory, files = (
-        np.array([look[name] for look in looks])
-        for name in ("seconds", "events", "megabytes", "open_files")
+    columns = ("seconds", "events", "megabytes", "open_files")
+    seconds, events, memory, files = (np.array([look[name] for look in looks]) for name in columns)
+    apart = min(LOOKS_OF_A_RATE, len(looks) - 1)
+    rates = (events[apart:] - events[:-apart]) / (seconds[apart:] - seconds[:-apart]) / 1000
+    figure, axes = plt.subplots(3, 1, figsize=(7, 5), sharex=True, layout="constrained")
+    figure.suptitle(f"{events[-1] / 1e6:,.0f} million events, captured without a pause")
+    curves = (
+        (seconds[apart:], rates, "thousand events\na second"),
+        (seconds, memory, "resident MB"),
+        (seconds, files, "open files"),
     )
-    minutes = minutes / 60
-    figure, axes = plt.subplots(3, 1, figsize=(7, 6), sharex=True, layout="constrained")
-    curves = ((events / 1e6, "million events"), (memory, "resident MB"), (files, "open files"))
-    for axis, (values, name) in zip(axes, curves, strict=True):
-        axis.plot(minutes, values)
+    for axis, (places, values, name) in zip(axes, curves, strict=True):
+        axis.plot(places / 60, values)
         axis.set_ylabel(name)
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, 1.2 * values.max())
+        axis.spines[["top", "right"]].set_visible(False)
     axes[-1].set_xlabel("minutes")
     figure.savefig(folder / "soak.png", dpi=150)
 

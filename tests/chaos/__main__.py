@@ -3,7 +3,8 @@
 Kills a real run at named points and at seeded moments of every phase, once or twice, runs the same
 command again, with the same batches and threads or with others, and compares the lake, the marts
 and the results with those of an uninterrupted run, row for row. Exits with 1 if anything was lost,
-doubled or different. The warehouse holds an earlier run, so that a build starts from a copy.
+doubled or different, or if a named point was never reached. The warehouse holds an earlier run, so
+that a build starts from a copy.
 """
 
 import argparse
@@ -64,7 +65,7 @@ def main() -> None:
             outcomes = list(carried_out(attempts, ground, reference, options.processes))
     print_tables(outcomes)
     print(f"seed {options.seed}, {time.monotonic() - started:.0f} s, {options.processes} at a time")
-    sys.exit(not all(outcome.survived for outcome in outcomes))
+    sys.exit(not all(outcome.survived and not outcome.missed for outcome in outcomes))
 
 
 def draw_little() -> None:
@@ -91,6 +92,8 @@ def said(outcome: Outcome) -> Outcome:
     at = ", then ".join(map(str, outcome.attempt.points)) or "nowhere"
     died = ", ".join(outcome.deaths) or "no phase"
     verdict = "survived" if outcome.survived else "DIFFERS "
+    if outcome.missed:
+        verdict = "MISSED  "
     print(
         f"{verdict} {outcome.seconds:5.1f} s  {outcome.attempt.group}: {at} (died in {died})",
         flush=True,

@@ -39,7 +39,7 @@ def by_command(ground: Ground, attempt: Attempt, reference: Reference) -> Outcom
     kill_at = str(CHECKOUT / "tests" / "flows" / "kill_at.py")
     killed = ended(ground, sys.executable, kill_at, point.function, str(point.count))
     code = ended(ground, str(Path(sys.executable).with_name("gatehouse")))
-    failure = ground.log.read_text() if code else ""
+    failure = ground.log.read_text() if code or killed not in (0, -signal.SIGKILL) else ""
     difference = Difference()
     if not failure:
         found = forked(partial(contents, ground.home))

@@ -34,6 +34,12 @@ class Outcome:
     def survived(self) -> bool:
         return not (self.difference or self.failure or self.captured_again)
 
+    @property
+    def missed(self) -> bool:
+        """Whether a point came that never killed; a moment may, as runs are not equally fast."""
+        surely = [point for point in self.attempt.points if not isinstance(point, Moment)]
+        return len(self.deaths) < len(surely)
+
 
 @dataclass(frozen=True)
 class Ground:

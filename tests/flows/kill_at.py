@@ -6,6 +6,7 @@
 `:after` kills when the call returns, else before it starts.
 """
 
+import itertools
 import os
 import pkgutil
 import signal
@@ -18,15 +19,15 @@ def arm(point: str, count: int) -> None:
     owner_path, name = path.rsplit(".", 1)
     owner = pkgutil.resolve_name(owner_path)
     original = getattr(owner, name)
-    calls = 0
+    # each call knows its own number: dbt's threads call at the same time
+    numbers = itertools.count(1)
 
     def counted(*arguments, **named):
-        nonlocal calls
-        calls += 1
-        if calls == count and moment != "after":
+        is_it = next(numbers) == count
+        if is_it and moment != "after":
             os.kill(os.getpid(), signal.SIGKILL)
         result = original(*arguments, **named)
-        if calls == count:
+        if is_it:
             os.kill(os.getpid(), signal.SIGKILL)
         return result
 

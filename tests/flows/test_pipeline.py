@@ -25,7 +25,9 @@ def parameters(tiny_mixtral, texts) -> dict:
     return {"model": str(tiny_mixtral), "dataset": str(texts), "max_length": 128}
 
 
-def test_text_becomes_a_report_by_tasks_that_a_server_sees(prefect_server, home, parameters):
+def test_text_becomes_a_report_by_tasks_that_a_server_sees(
+    prefect_server, home, coarse, parameters
+):
     from flows.pipeline import pipeline
 
     found = pipeline(**parameters)
@@ -71,7 +73,7 @@ async def recorded() -> tuple[set[str], list]:
 
 
 def test_all_layers_give_a_layer_column_and_figures_each(
-    prefect_server, home, parameters, tmp_path
+    prefect_server, home, coarse, parameters, tmp_path
 ):
     import pandas as pd
 
@@ -93,7 +95,9 @@ def test_all_layers_give_a_layer_column_and_figures_each(
     assert report.count("VAR Hypothesis Validation") == 3 + 1
 
 
-def test_the_nightly_flow_lands_the_next_samples(prefect_server, home, parameters, monkeypatch):
+def test_the_nightly_flow_lands_the_next_samples(
+    prefect_server, home, coarse, parameters, monkeypatch
+):
     from flows.pipeline import nightly
 
     dataset = Path(parameters["dataset"])
