@@ -1,7 +1,9 @@
 """Prefect's own server of one run, which ends when the run's process does, however that ends."""
 
+import contextvars
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from typing import Any
 
@@ -17,6 +19,27 @@ class OwnServer(SubprocessASGIServer):
     Prefect keeps one for a process: made before a flow, this is the one that the flow starts.
     """
 
+    watcher: subprocess.Popen[Any] | None = None
+
+    def begin(self) -> threading.Thread:
+        """Start in the background; where that fails, the flow tries again and says why."""
+
+        def start() -> None:
+            with suppress(Exception):
+                self.start()
+
+        thread = threading.Thread(target=contextvars.copy_context().run, args=(start,), daemon=True)
+        thread.start()
+        return thread
+
+    def stop(self) -> None:
+        """End the server, then its watcher."""
+        super().stop()
+        watcher, self.watcher = self.watcher, None
+        if watcher:
+            with suppress(OSError):
+                watcher.communicate(b"ended")
+
     def _run_uvicorn_command(self) -> subprocess.Popen[Any]:
         server = super()._run_uvicorn_command()
         self.watcher = subprocess.Popen(
@@ -26,9 +49,3 @@ class OwnServer(SubprocessASGIServer):
             start_new_session=True,
         )
         return server
-
-    def stop(self) -> None:
-        """End the server, then its watcher."""
-        super().stop()
-        with suppress(AttributeError, OSError):
-            self.watcher.communicate(b"ended")

@@ -19,10 +19,13 @@ def run(parameters: dict[str, Any], paths: Paths) -> str:
     _settle(paths, serves_itself)
     # Prefect reads its settings once, when it is imported
     from flows.own_server import OwnServer
+
+    # a new server takes longer to be ready than torch to be imported
+    starting = OwnServer().begin() if serves_itself else None
     from flows.pipeline import pipeline
 
-    if serves_itself:
-        OwnServer()
+    if starting:
+        starting.join()
     try:
         return pipeline(**parameters)
     except Exception as error:

@@ -66,6 +66,19 @@ def test_no_process_outlives_a_run(number, code, home):
                 os.kill(child, signal.SIGKILL)
 
 
+def test_a_server_is_stopped_once():
+    """By Prefect, by a signal, when the process ends: whoever comes later finds nothing to do."""
+    from flows.own_server import OwnServer
+
+    server = OwnServer(port=1)
+    server.watcher = watcher = subprocess.Popen(
+        ["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
+    server.stop()
+    server.stop()
+    assert watcher.returncode == 0
+
+
 def children_of(process: int) -> dict[int, int]:
     """Return child -> what tells of its end."""
     children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
