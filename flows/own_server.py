@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from prefect.server.api.server import SubprocessASGIServer
+from prefect.settings import get_current_settings
 
 END_WITH_PARENT = "import os, sys; sys.stdin.buffer.read() or os.kill(int(sys.argv[1]), 15)"
 """Ends a process when standard input is closed and nothing was said before."""
@@ -20,17 +21,6 @@ class OwnServer(SubprocessASGIServer):
     """
 
     watcher: subprocess.Popen[Any] | None = None
-
-    def begin(self) -> threading.Thread:
-        """Start in the background; where that fails, the flow tries again and says why."""
-
-        def start() -> None:
-            with suppress(Exception):
-                self.start()
-
-        thread = threading.Thread(target=contextvars.copy_context().run, args=(start,), daemon=True)
-        thread.start()
-        return thread
 
     def stop(self) -> None:
         """End the server, then its watcher."""
@@ -49,3 +39,21 @@ class OwnServer(SubprocessASGIServer):
             start_new_session=True,
         )
         return server
+
+
+def begin() -> threading.Thread | None:
+    """Start the server in the background, unless this process has one or was told of another.
+
+    Where that fails, the flow tries again and says why.
+    """
+    server = OwnServer()
+    if get_current_settings().api.url or not isinstance(server, OwnServer):
+        return None
+
+    def start() -> None:
+        with suppress(Exception):
+            server.start()
+
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(start,), daemon=True)
+    thread.start()
+    return thread

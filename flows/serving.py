@@ -18,10 +18,10 @@ def run(parameters: dict[str, Any], paths: Paths) -> str:
     serves_itself = "PREFECT_API_URL" not in os.environ
     _settle(paths, serves_itself)
     # Prefect reads its settings once, when it is imported
-    from flows.own_server import OwnServer
+    from flows import own_server
 
     # a new server takes longer to be ready than torch to be imported
-    starting = OwnServer().begin() if serves_itself else None
+    starting = own_server.begin() if serves_itself else None
     from flows.pipeline import pipeline
 
     if starting:

@@ -178,6 +178,7 @@ def test_run_hands_the_option_on(run, corpus, monkeypatch, skip_broken):
         raise GatehouseError(f"asked with {request.skip_broken}")
 
     # the flow's own function, without a server, up to its first step
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
     monkeypatch.setattr(pipeline, "pipeline", pipeline.pipeline.fn)
     monkeypatch.setattr(pipeline, "plan_model", plan_model)
     options = ["--skip-broken"] if skip_broken else []
