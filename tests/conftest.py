@@ -99,12 +99,22 @@ def texts(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures of few dots, their fonts as they are, for tests that do not look at them."""
+    """Figures that are quickly drawn, for tests that do not look at them."""
+    draw_coarsely(monkeypatch)
+
+
+def draw_coarsely(patch: pytest.MonkeyPatch) -> None:
+    """Draw figures of few dots, their fonts as they are."""
     from reports import style
 
-    monkeypatch.setattr(style, "PRINT_DPI", 30)
+    patch.setattr(style, "PRINT_DPI", 30)
     # 42, which journals want, cuts every font to its letters anew for every figure
-    monkeypatch.setitem(style.RC, "pdf.fonttype", 3)
+    patch.setitem(style.RC, "pdf.fonttype", 3)
+
+
+def without_prefect() -> dict[str, str]:
+    """Return this process's environment but for Prefect's settings: a run serves itself."""
+    return {key: value for key, value in os.environ.items() if "PREFECT" not in key}
 
 
 @pytest.fixture(scope="session")

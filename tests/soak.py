@@ -21,12 +21,11 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from tests.conftest import save_tiny_mixtral
+from tests.conftest import WORDS, save_tiny_mixtral
 from warehouse.lake import Lake
 
 SECONDS_BETWEEN_LOOKS = 5
 LOOKS_OF_A_RATE = 12
-WORDS = "the router sends every token to two experts of a layer and keeps the rest idle".split()
 GATEHOUSE = str(Path(sys.executable).with_name("gatehouse"))
 
 

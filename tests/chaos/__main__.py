@@ -23,16 +23,18 @@ import tests.conftest  # noqa: F401
 import dbt.adapters.duckdb
 import dbt.cli.main  # noqa: F401
 import matplotlib.pyplot  # noqa: F401
+import pytest
 import transformers.models.mixtral.modeling_mixtral  # noqa: F401
 from rich.console import Console
 from rich.table import Table
 
 import reports.page  # noqa: F401
-from reports import figures, run_figures, style
+from reports import figures, run_figures
 from tests.chaos.command import GROUP, by_command, commands
 from tests.chaos.ground import Ground, Outcome, Reference, lay_ground
 from tests.chaos.plan import Attempt, moments, named, short, variations
 from tests.chaos.run import PHASES
+from tests.conftest import draw_coarsely
 
 COLUMNS = ("killed in", "points", "killed", "survived", "lost", "doubled", "differing")
 
@@ -70,8 +72,7 @@ def main() -> None:
 
 def draw_little() -> None:
     """Pictures take half of a run: a few coarse ones land just as all do."""
-    style.PRINT_DPI = 30
-    style.RC["pdf.fonttype"] = 3
+    draw_coarsely(pytest.MonkeyPatch())
     for drawings in (figures.FIGURES, run_figures.RUN_FIGURES):
         for name in list(drawings)[1:]:
             del drawings[name]

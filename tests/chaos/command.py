@@ -13,6 +13,7 @@ from tests.chaos.contents import Difference, compare, contents
 from tests.chaos.ground import Ground, Outcome, Reference
 from tests.chaos.plan import Attempt
 from tests.chaos.run import Call, forked
+from tests.conftest import without_prefect
 from warehouse.paths import CHECKOUT
 
 GROUP = "gatehouse run"
@@ -53,13 +54,12 @@ def ended(ground: Ground, *program: str) -> int:
     request = ground.request
     options = ["--model", request.model, "--dataset", request.dataset, "--home", str(ground.home)]
     options += ["--batch-size", str(request.batch_size), "--max-length", str(request.max_length)]
-    environment = {key: value for key, value in os.environ.items() if "PREFECT" not in key}
     with open(ground.log, "a") as log:
         running = subprocess.Popen(
             [*program, "run", *options],
             stdout=log,
             stderr=log,
-            env=environment | {"PYTHONPATH": str(CHECKOUT)},
+            env=without_prefect() | {"PYTHONPATH": str(CHECKOUT)},
             cwd=CHECKOUT,
             start_new_session=True,
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import without_prefect
 from warehouse.connect import connect
 from warehouse.errors import GatehouseError
 from warehouse.lake import Lake
@@ -163,12 +164,11 @@ print(commands.run())
 
 
 def test_prefect_reports_nothing_and_keeps_no_results(home):
-    environment = {key: value for key, value in os.environ.items() if "PREFECT" not in key}
     ended = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         capture_output=True,
         text=True,
-        env=environment,
+        env=without_prefect(),
         cwd=CHECKOUT,
     )
     assert ended.stdout.strip() == "(False, False, False, False)", ended.stderr

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from flows import commands
 from flows.request import RunRequest
+from tests.conftest import without_prefect
 from warehouse.files import write_table
 from warehouse.lake import Lake
 from warehouse.paths import CHECKOUT, Paths
@@ -198,14 +199,13 @@ def test_ended_by_a_signal_says_how_to_go_on(command, number, said, request_, tm
     """Ctrl-C reaches every process of the terminal's group; none of them may print a traceback."""
     program = [str(Path(sys.executable).with_name("gatehouse")), command]
     program += ["--model", request_.model, "--dataset", request_.dataset, "--max-length", "64"]
-    environment = {key: value for key, value in os.environ.items() if "PREFECT" not in key}
     running = subprocess.Popen(
         # small batches: two more shards take a while after the first
         [*program, "--batch-size", "1", "--home", str(tmp_path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment,
+        env=without_prefect(),
         start_new_session=True,
     )
     events = tmp_path / "lake" / "events"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import without_prefect
 from warehouse.paths import CHECKOUT
 
 PROGRAM = """
@@ -49,7 +50,7 @@ def test_no_process_outlives_a_run(number, code, home):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={key: value for key, value in os.environ.items() if "PREFECT" not in key},
+        env=without_prefect(),
         cwd=CHECKOUT,
     )
     assert running.stdout.readline() == "up\n", running.stderr.read()
