@@ -13,7 +13,7 @@ from typing import Any
 
 import duckdb
 
-from flows.console import shown
+from flows.console import counted, shown
 from warehouse.errors import GatehouseError
 from warehouse.files import cannot_write, make_folder
 from warehouse.lake import Lake
@@ -26,8 +26,8 @@ from warehouse.verification import REMOVE, Sight, glances
 def build(paths: Paths, *, afresh: bool = False) -> str:
     """Build and test every model over the finished runs; return one line on what was built.
 
-    Shards and runs that the previous database holds are not read again, unless another version
-    of the models or of DuckDB built it, or `afresh`.
+    Shards and runs that the previous database holds are not read again, unless a different version
+    of the models or of DuckDB built it, or `afresh` is set.
 
     Raises:
         GatehouseError: no run has finished, a model or test failed (named), or the disk is full.
@@ -41,8 +41,8 @@ def build(paths: Paths, *, afresh: bool = False) -> str:
     building = paths.root / "building" / paths.database.name
     with lock(paths):
         if not afresh and _holds(paths, seen):
-            return f"nothing new in {len(runs)} finished runs: {shown(paths.database)}"
-        # what a killed build left is of no use
+            return f"nothing new in {counted(len(runs), 'finished run')}: {shown(paths.database)}"
+        # nothing that a killed build left can be used
         shutil.rmtree(building.parent, ignore_errors=True)
         make_folder(building.parent)
         try:
@@ -54,7 +54,7 @@ def build(paths: Paths, *, afresh: bool = False) -> str:
             shutil.rmtree(building.parent, ignore_errors=True)
     nodes = [node.node.resource_type for node in result.results]
     return (
-        f"built {nodes.count('model')} models over {len(runs)} finished runs, "
+        f"built {nodes.count('model')} models over {counted(len(runs), 'finished run')}, "
         f"{nodes.count('test')} tests passed: {shown(paths.database)}"
     )
 
@@ -72,7 +72,7 @@ def docs(paths: Paths) -> Path:
 
 
 def rebuild(paths: Paths, *, afresh: bool = False) -> str:
-    """Build after a run has been removed or mended; without a finished run there is no database.
+    """Build after a run was removed or mended; if no finished run is left, remove the database.
 
     Raises:
         GatehouseError: as `build`.
@@ -91,11 +91,11 @@ def finished_runs(paths: Paths) -> list[str]:
 
 
 def _sights(lake: Lake) -> dict[str, Sight]:
-    """Return the runs at a glance, but for what is left of removed ones.
+    """Return a quick check of each run, leaving out the remnants of removed ones.
 
     Raises:
-        GatehouseError: a finished run is not whole by the names and sizes of its files, or a run
-            cannot be told.
+        GatehouseError: the names and sizes of a finished run's files show that it is not whole, or
+            a run's record cannot be read.
     """
     seen = glances(lake)
     seen = {run_id: sight for run_id, sight in seen.items() if lake.folder("runs", run_id).exists()}
@@ -115,7 +115,7 @@ def lock(paths: Paths) -> AbstractContextManager[None]:
     """Hold the lock of the one process that may write the database.
 
     Raises:
-        GatehouseError: another one does; the message names it.
+        GatehouseError: another process holds it; the message names that process.
     """
     return alone(
         paths.root / "building.lock",
@@ -147,7 +147,7 @@ def _holds(paths: Paths, seen: dict[str, Sight]) -> bool:
 
 
 def _start_from(previous: Path, building: Path) -> None:
-    """Copy the previous database, if what built it would build the same today."""
+    """Copy the previous database, if its fingerprint is today's."""
     if _builder(previous) != _fingerprint():
         return
     try:
@@ -157,7 +157,7 @@ def _start_from(previous: Path, building: Path) -> None:
 
 
 def _builder(database: Path) -> str | None:
-    """Return the fingerprint in a database; none if there is no such database."""
+    """Return the fingerprint stored in a database; None if there is no readable one."""
     if not database.exists():
         return None
     try:
@@ -169,7 +169,7 @@ def _builder(database: Path) -> str | None:
 
 
 def _fingerprint() -> str:
-    """Return a hash of everything but the lake that the numbers depend on."""
+    """Return a hash of everything that the numbers depend on, except the lake."""
     digest = hashlib.sha256(f"{duckdb.__version__} {LAKE_VERSION}".encode())
     for path in sorted(DBT_PROJECT.rglob("*")):
         if path.suffix in (".sql", ".yml"):
@@ -202,7 +202,7 @@ def _dbt(paths: Paths, database: Path, *command: str) -> Any:
             str(paths.dbt_target / "logs"),
         ]
     )
-    # dbt writes its graph as a pickle, and reads it never
+    # dbt writes its graph as a pickle and never reads it
     (paths.dbt_target / "graph.gpickle").unlink(missing_ok=True)
     if not outcome.success:
         raise GatehouseError(

@@ -11,7 +11,7 @@ from typing import Self
 
 import pyarrow as pa
 
-from flows.console import bar, listed, say
+from flows.console import bar, counted, listed, say
 from flows.identity import run_spec, what_changed
 from flows.request import RunRequest
 from ingest.prepare import Prepared, prepare, read_shard, shard_count
@@ -39,14 +39,15 @@ class CaptureSummary:
     def line(self) -> str:
         """One sentence for people."""
         return (
-            f"{self.run_id}: {self.samples:,} samples, {self.tokens:,} tokens x "
-            f"{self.moe_layers} MoE layers = {self.tokens * self.moe_layers:,} events; "
-            f"{self.dropped_tokens:,} tokens beyond --max-length dropped"
+            f"{self.run_id}: {counted(self.samples, 'sample')}, {counted(self.tokens, 'token')} x "
+            f"{counted(self.moe_layers, 'MoE layer')} = "
+            f"{counted(self.tokens * self.moe_layers, 'event')}; "
+            f"{counted(self.dropped_tokens, 'token')} beyond --max-length dropped"
         )
 
 
 def prepare_samples(request: RunRequest, folder: Path) -> Prepared:
-    """Prepare the request's dataset under `folder`, showing how far it is and what is left out."""
+    """Prepare the request's dataset under `folder`, showing progress and what is left out."""
     with bar("preparing samples", request.num_samples) as moved:
         prepared = prepare(
             request.dataset,
@@ -64,7 +65,7 @@ def prepare_samples(request: RunRequest, folder: Path) -> Prepared:
 
 
 class CaptureSession:
-    """A run being captured: locked while entered; weights are loaded only if a shard is pending.
+    """A run being captured, locked while entered. It loads weights only if a shard is pending.
 
     Args:
         request: how to run the model.
@@ -77,7 +78,7 @@ class CaptureSession:
         pending: the shards to capture, known once entered.
 
     Raises:
-        GatehouseError: the tokenizer cannot be loaded, or the lake is of another version; on
+        GatehouseError: the tokenizer cannot be loaded, or the lake has another version; on
             entering, another process captures this run, or its table of shards is damaged.
     """
 
@@ -131,11 +132,12 @@ class CaptureSession:
         if pending:
             changed = None if recorded else what_changed(self.spec, self.lake)
             if changed:
-                say(f"{changed}: a run of its own begins, {self.run_id}")
+                say(f"{changed}: starting a new run, {self.run_id}")
             if trusted:
-                say(f"resuming {self.run_id}: {len(trusted)} of {self.shards} shards have landed")
+                have = "has" if len(trusted) == 1 else "have"
+                say(f"resuming {self.run_id}: {len(trusted)} of {self.shards} shards {have} landed")
         elif not self._described:
-            # what a run is can only be told by its model at work: one shard again
+            # only the running model can describe the run: capture one shard again
             pending = [0]
         else:
             say(f"{self.run_id} is finished: nothing to capture")

@@ -16,15 +16,15 @@ from flows.terminal import app
 from warehouse.errors import GatehouseError
 from warehouse.plain_text import printable
 
-GO_ON = "what has landed stays, the same command goes on from there"
+GO_ON = "what has landed stays, and the same command resumes from there"
 ENDED_BY: dict[int, str] = {
     signal.SIGINT: f"interrupted; {GO_ON}",
     signal.SIGTERM: f"terminated; {GO_ON}",
 }
-"""Signals that end a command, and what it says then."""
+"""Signals that end a command, and the line that it then prints."""
 
 SECONDS_TO_END = 5
-"""After a signal; the shard being captured is discarded."""
+"""How long a command has to end after a signal; the shard being captured is discarded."""
 
 __all__ = ["app", "lake_commands", "main", "question_commands", "run_commands"]
 
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def said_of(error: Exception) -> str:
-    """Return what to say of what the user or the machine can put right; nothing of a defect."""
+    """Return the line for an error that the user can put right; nothing for a bug."""
     if isinstance(error, GatehouseError):
         return str(error)
     if isinstance(error, typer.TyperException):
@@ -67,14 +67,14 @@ def said_of(error: Exception) -> str:
         return line
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
-        return printable(f"{place}{error.strerror or error}; put that right, {GO_ON}")
+        return printable(f"{place}{error.strerror or error}; put that right; {GO_ON}")
     return ""
 
 
 def end_in_time(number: int) -> None:
     """End the process in a few seconds even if a library does not let go of the main thread.
 
-    What is in the lake and the database is whole at every instant, so nothing is lost by it.
+    The lake and the database are whole at every instant, so nothing is lost.
     """
 
     def end() -> None:
@@ -90,7 +90,7 @@ def unusable_name(error: Exception) -> str:
     """Return one line on a name that no file can have; nothing for any other error."""
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         name = str(error.filename)
-        return f"{printable(name[:60])}… is too long for the name of a file: name a shorter one"
+        return f"{printable(name[:60])}… is too long for a file name: choose a shorter one"
     if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
         return f"{printable(error.object[:200])} is not UTF-8: rename it, or name another"
     return ""

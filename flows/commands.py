@@ -14,13 +14,13 @@ SENTENCE = "Return the router that sends each token to its experts."
 def run(**parameters: Any) -> str:
     """Run the whole pipeline as a Prefect flow and return what was found.
 
-    Without PREFECT_API_URL Prefect serves itself: offline, silent, in the warehouse's home.
+    Without PREFECT_API_URL Prefect runs its own server: offline, silent, in the warehouse's home.
 
     Args:
         parameters: those of `flows.pipeline.pipeline`.
 
     Raises:
-        GatehouseError: bad input, or nothing that could be trusted.
+        GatehouseError: bad input, or no result that can be trusted.
     """
     RunRequest(**parameters)  # a wrong parameter fails before a server starts
     from flows import serving
@@ -31,12 +31,13 @@ def run(**parameters: Any) -> str:
 def prepare(request: RunRequest, folder: Path) -> str:
     """Prepare a dataset under `folder` and say what it holds."""
     from flows.capturing import prepare_samples
+    from flows.console import counted
 
     prepared = prepare_samples(request, folder)
     broken = f"{prepared.skipped_broken:,} broken and " if prepared.skipped_broken else ""
     return (
-        f"{prepared.num_samples:,} samples of {prepared.dataset}, "
-        f"{broken}{prepared.skipped_empty:,} empty ones skipped: {prepared.path}"
+        f"{counted(prepared.num_samples, 'sample')} of {prepared.dataset}, "
+        f"{broken}{counted(prepared.skipped_empty, 'empty one')} skipped: {prepared.path}"
     )
 
 
@@ -98,7 +99,7 @@ def sweep(
         output: the file to write.
 
     Returns:
-        A table of runs and layers, and whether any of them is SUPPORTED somewhere.
+        A table of runs and layers, and whether any of them is SUPPORTED at any pair.
 
     Raises:
         GatehouseError: there is no such run or layer.
@@ -133,7 +134,7 @@ def compare(
     """Write the HTML page that puts two runs side by side and return its file.
 
     Raises:
-        GatehouseError: there are no such runs, or they are one.
+        GatehouseError: there are no such runs, or both names mean one run.
     """
     from flows import comparing
     from reports.assessment import Thresholds
@@ -152,14 +153,14 @@ def sql(
 ) -> None:
     """Print one query's result, or write it to a file; without a query, open the shell.
 
-    Where standard input is no terminal, statements are read from it instead.
+    If standard input is not a terminal, statements are read from it instead.
 
     Args:
         text: one query.
         paths: the warehouse.
-        form: table, csv, json, parquet or markdown; the suffix of `output` tells it too.
+        form: table, csv, json, parquet or markdown; default: by the suffix of `output`.
         output: the file to write.
-        external_access: statements may read and write other files than the lake's.
+        external_access: statements may read and write files other than the lake's.
 
     Raises:
         GatehouseError: no such format or file, or a query that is not valid or fails.
@@ -189,16 +190,16 @@ def sql(
 def sql_examples(
     names: list[str], paths: Paths, form: str | None = None, output: Path | None = None
 ) -> None:
-    """Print the library of example queries; or the results of those named, or of `all`.
+    """List the library of example queries, or print the results of those named, or of `all`.
 
     Args:
-        names: of examples; none lists them.
+        names: the examples to run; without any, the library is listed.
         paths: the warehouse.
-        form: as of `sql`.
-        output: the file of one example's result.
+        form: as for `sql`.
+        output: the file for one example's result.
 
     Raises:
-        GatehouseError: no such example, format or file, or several for one file.
+        GatehouseError: no such example, format or file, or several examples for one file.
     """
     from flows import examples, tabular
     from warehouse.connect import connect, interruptible

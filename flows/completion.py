@@ -46,7 +46,7 @@ class Catalog:
 
     @classmethod
     def of(cls, connection: duckdb.DuckDBPyConnection, examples: Iterable[str]) -> "Catalog":
-        """Read the catalog of an open warehouse; runs are the latest first."""
+        """Read the catalog of an open warehouse, the latest runs first."""
         tables = relations(connection)
         runs = []
         if "finished_at" in tables.get("dim_run", []):
@@ -64,7 +64,7 @@ class SqlCompleter(Completer):
     def get_completions(
         self, document: Document, complete_event: CompleteEvent
     ) -> Iterator[Completion]:
-        """Yield what can stand at the cursor, the likeliest first, each name once."""
+        """Yield what can be typed at the cursor, the likeliest first, each name once."""
         before = document.text_before_cursor
         if before.lstrip().startswith("."):
             prefix, names = self._commands(before.lstrip())
@@ -101,7 +101,7 @@ class SqlCompleter(Completer):
         return [*columns, *tables, *KEYWORDS]
 
     def _tables(self, prefix: str) -> list[str]:
-        """Return the tables; what marts are built from only where it is asked for."""
+        """Return the tables; those that marts are built from only if they are asked for."""
         wanted = len(prefix) > 2 and any(
             each.startswith(prefix.lower()) for each in BUILDING_BLOCKS
         )

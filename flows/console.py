@@ -29,8 +29,13 @@ def say(message: str) -> None:
 
 
 def shown(path: Path) -> str:
-    """Return a path as short as it can be typed here."""
+    """Return a path in the shortest form that can be typed here."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number and its noun, in the singular for one: 1 shard, 2,000 shards."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def listed(noun: str, numbers: Collection[int]) -> str:
@@ -45,9 +50,9 @@ def listed(noun: str, numbers: Collection[int]) -> str:
 
 @contextmanager
 def bar(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Show a bar while the block runs; the function given moves it to `done` of `total`.
+    """Show a bar while the block runs; the function that it yields moves it to `done` of `total`.
 
-    Where there is no terminal (a worker's log, a file), a line at most every half minute.
+    Without a terminal (a worker's log, a file), it prints a line at most every half minute.
     """
     if not console.is_terminal:
         yield _lines(description, total)

@@ -55,7 +55,7 @@ class Example:
             print()
 
     def run(self, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation:
-        """Return the query's result, not read yet.
+        """Return the query's result, not yet read.
 
         Raises:
             GatehouseError: a table that it reads is missing: the warehouse is older than the query.
@@ -82,7 +82,7 @@ def library(folder: Path = ANALYSES) -> dict[str, Example]:
 
 
 def chosen(names: list[str]) -> list[Example]:
-    """Return the examples of these names; of `all`, every one.
+    """Return the examples with these names; for `all`, every one.
 
     Raises:
         GatehouseError: there is no such example.

@@ -1,8 +1,9 @@
-"""What a run is: the model resolved, the identity hashed, and what changed under the same names."""
+"""What a run is: the model it resolves to, the hash, and what changed under the same names."""
 
 from contextlib import suppress
 from dataclasses import asdict
 
+from flows.console import counted
 from flows.request import RunRequest
 from ingest.prepare import Prepared
 from models.zoo import ModelPlan, resolve, tokenizer_fingerprint
@@ -34,7 +35,7 @@ def plan_model(request: RunRequest) -> ModelPlan:
         )
     if request.moe_index is not None and request.moe_index >= len(plan.sites):
         raise GatehouseError(
-            f"--layer {request.layer}: {plan.name} has {len(plan.sites)} MoE layers, "
+            f"--layer {request.layer}: {plan.name} has {counted(len(plan.sites), 'MoE layer')}, "
             f"0 to {len(plan.sites) - 1}"
         )
     longest = getattr(plan.config.get_text_config(), "max_position_embeddings", None)
@@ -66,7 +67,7 @@ def run_spec(request: RunRequest, prepared: Prepared, plan: ModelPlan) -> RunSpe
 
 
 def what_differs(spec: RunSpec, recorded: RunSpec) -> str:
-    """Return what two identities differ in, as a person says it."""
+    """Return how two identities differ, in plain words."""
     differing = _differing(spec, recorded)
     named = [CHANGES[name] for name in CHANGES if name in differing]
     return " and ".join(named + sorted(differing - CHANGES.keys()))
@@ -77,7 +78,7 @@ def _differing(spec: RunSpec, recorded: RunSpec) -> set[str]:
 
 
 def what_changed(spec: RunSpec, lake: Lake) -> str | None:
-    """Return how a new run differs from one in the lake by nothing that was typed, else None."""
+    """Return what changed between a run in the lake and the same request now, else None."""
     with suppress(GatehouseError):  # a damaged record of another run is not this run's affair
         for run_id, record in reversed(lake.runs().items()):
             recorded = RunSpec.of_record(record)

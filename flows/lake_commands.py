@@ -30,7 +30,7 @@ def verify(
 ) -> None:
     """Check every byte of the lake against its records, and the marts against the lake.
 
-    Exit code 1: something is wrong.
+    The exit code is 1 if something is wrong.
     """
     paths = paths_of(home)
     from flows.verifying import verify_runs

@@ -22,8 +22,8 @@ FirstSample = Annotated[int, typer.Option(help="Index of the first sample to tak
 BatchSize = Annotated[
     int,
     typer.Option(
-        help="Memory of a batch: the tokens of this many samples of --max-length. "
-        "It is halved where memory runs out, on a GPU or a CPU, and does not change the events."
+        help="Memory for a batch: the tokens of this many samples of --max-length. "
+        "It is halved if memory runs out, on a GPU or a CPU, and does not change the events."
     ),
 ]
 MaxLength = Annotated[int, typer.Option(help="Longest sequence, in tokens.")]
@@ -56,8 +56,8 @@ Quantize = Annotated[
     typer.Option(
         metavar="[4bit|8bit|none]",
         help="Load the experts' and all linear weights in 4 or 8 bits; routers stay as they are. "
-        "--quantize alone is 4bit, --no-quantize is none. auto: 4bit on a GPU that the full model "
-        "does not fit.",
+        "--quantize alone is 4bit, --no-quantize is none. auto: 4bit if the full model does not "
+        "fit on the GPU.",
     ),
 ]
 DeviceMap = Annotated[
@@ -77,7 +77,7 @@ TrustRemoteCode = Annotated[
 ]
 NumExperts = Annotated[
     int | None,
-    typer.Option(help="Stop if the model has another number of experts (read from the model)."),
+    typer.Option(help="Stop if the model has a different number of experts (read from the model)."),
 ]
 RunLayer = Annotated[
     str, typer.Option("--layer", help="MoE layer to validate and draw: an index, or all.")
@@ -113,7 +113,7 @@ Repair = Annotated[
     typer.Option(
         "--repair",
         help="Mend what can be mended: capture bad shards again, set strange files aside, record "
-        "what lies there, build the marts afresh.",
+        "the shards that are there, build the marts afresh.",
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -134,20 +134,20 @@ PreparedFolder = Annotated[
 ReportFile = Annotated[
     Path | None,
     typer.Option(
-        "--output", help="File of the report. Default: the run's results; printed either way."
+        "--output", help="File of the report. Default: the run's results. It is printed either way."
     ),
 ]
 Sweep = Annotated[
     bool,
     typer.Option(
         "--sweep",
-        help="Instead, the verdict at every pair of thresholds of every run and layer in the "
-        "warehouse; --run and --layer narrow it. A table, and all pairs as CSV.",
+        help="Instead, find the verdict at every pair of thresholds for every run and layer in the "
+        "warehouse; --run and --layer narrow it. Prints a table and writes all pairs as CSV.",
     ),
 ]
 Strict = Annotated[
     bool,
-    typer.Option("--strict", help="Exit with code 1 where the verdict is not SUPPORTED."),
+    typer.Option("--strict", help="Exit with code 1 if the verdict is not SUPPORTED."),
 ]
 Compare = Annotated[
     tuple[str, str] | None,
@@ -160,7 +160,7 @@ FigureFolder = Annotated[
 PageFile = Annotated[
     Path | None, typer.Option("--output", help="File of the page. Default: the run's results.")
 ]
-ModelName = Annotated[str | None, typer.Argument(metavar="[MODEL]", help="As --model.")]
+ModelName = Annotated[str | None, typer.Argument(metavar="[MODEL]", help="The same as --model.")]
 AnalyzeStructure = Annotated[
     bool,
     typer.Option(
@@ -202,7 +202,7 @@ QUANTIZATION = re.compile(r"none|auto|\d+-?bits?|(int|nf|fp)\d+")
 
 
 def spelled_out(words: list[str]) -> list[str]:
-    """Return a command's words with a value for `--quantize` alone and for `--no-quantize`."""
+    """Return a command's words, with `--quantize` alone and `--no-quantize` given their value."""
     full = []
     for word, following in zip(words, [*words[1:], ""], strict=True):
         option = word.replace("_", "-")

@@ -1,4 +1,4 @@
-"""What a run leaves for people, in one folder; with `--layer all`, a folder a layer in it.
+"""What a run leaves for people, in one folder; with `--layer all`, it has a folder per layer.
 
 results/RUN/routing_stats.parquet .csv · analysis_summary.txt · validation_report.txt .json
 results/RUN/figures/*.png *.pdf · report.html      (all: results/RUN/layer-N/figures/…)
@@ -29,7 +29,7 @@ from warehouse.paths import Paths
 
 @dataclass(frozen=True)
 class RunResults:
-    """A run in the marts, every MoE layer of it assessed that was asked for."""
+    """A run in the marts, with an assessment of each MoE layer that was asked for."""
 
     run: dict[str, Any]
     marts: Marts
@@ -51,7 +51,7 @@ class Results:
 
     @property
     def model(self) -> Assessment | None:
-        """The average over the layers, where several were asked for."""
+        """The average over the layers, if several were asked for."""
         return self.of_run.assessed.model if self.of_run and len(self.sections) > 1 else None
 
     @property
@@ -61,7 +61,7 @@ class Results:
 
     @property
     def report_text(self) -> str:
-        """The validation report, one after another where there are several layers."""
+        """The validation report; for several layers, one after another."""
         every = [*self.sections, *([self.model] if self.model else [])]
         return "\n".join(report_text(each, [self.title(each)]) for each in every)
 
@@ -85,7 +85,7 @@ def open_results(
         selection: a run (the latest unless named) or a file, its layer, the thresholds.
         paths: the warehouse.
         output: a folder, or a .parquet file whose folder takes everything else.
-        every_layer: assess all layers of a run, as page and figures need it.
+        every_layer: assess all layers of a run, which the page and the figures need.
 
     Raises:
         GatehouseError: no such run, layer or file, or nothing in it that can be used.
@@ -142,7 +142,7 @@ def write_tables(results: Results, paths: Paths) -> list[Path]:
 
 
 def write_validation(results: Results, output: Path | None = None) -> list[Path]:
-    """Write validation_report.txt and validation.json; of a file only where `output` says."""
+    """Write validation_report.txt and validation.json; for a file only if `output` is given."""
     if output is None and results.of_run is None:
         return []
     source = results.of_run.run if results.of_run else {"file": str(results.table)}
@@ -155,7 +155,7 @@ def write_figures(results: Results, folder: Path | None = None) -> dict[str, Pat
 
     Args:
         results: what was assessed.
-        folder: takes the figures; default: `figures` in the results.
+        folder: where the figures go; default: `figures` in the results.
     """
     drawn: dict[str, Path] = {}
     for section in results.sections:
@@ -189,12 +189,12 @@ def write_page(
 
 
 def _link(path: Path, page: Path) -> str:
-    """Return the way from a page to a file, as a link writes it."""
+    """Return the path from a page to a file, quoted for a link."""
     return quote(os.path.relpath(path.resolve(), page.parent.resolve()))
 
 
 def page_of(of_run: RunResults) -> RunPage:
-    """Return a run as its page takes it."""
+    """Return a run in the form that its page takes."""
     layers, model = of_run.assessed.layers, of_run.assessed.model
     tokens = pd.concat([each.frame for each in layers], ignore_index=True)
     return RunPage(

@@ -1,4 +1,4 @@
-"""Prefect's own server of one run, which ends when the run's process does, however that ends."""
+"""Prefect's own server for one run, which ends with the run's process, however that ends."""
 
 import contextvars
 import subprocess
@@ -11,13 +11,13 @@ from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import get_current_settings
 
 END_WITH_PARENT = "import os, sys; sys.stdin.buffer.read() or os.kill(int(sys.argv[1]), 15)"
-"""Ends a process when standard input is closed and nothing was said before."""
+"""Ends a process when standard input closes without having sent anything."""
 
 
 class OwnServer(SubprocessASGIServer):
-    """The server of this process; killed with it, where Prefect's would live on.
+    """The server of this process, killed with it; Prefect's would live on.
 
-    Prefect keeps one for a process: made before a flow, this is the one that the flow starts.
+    Prefect keeps one server per process: if this one is made before a flow, the flow starts it.
     """
 
     watcher: subprocess.Popen[Any] | None = None
@@ -42,9 +42,9 @@ class OwnServer(SubprocessASGIServer):
 
 
 def begin() -> threading.Thread | None:
-    """Start the server in the background, unless this process has one or was told of another.
+    """Start the server in the background, unless this process has one or its settings name another.
 
-    Where that fails, the flow tries again and says why.
+    If that fails, the flow tries again and reports why.
     """
     server = OwnServer()
     if get_current_settings().api.url or not isinstance(server, OwnServer):

@@ -13,7 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from flows import outputs
 from flows.building import build
 from flows.capturing import CaptureSession, capture_run, prepare_samples
-from flows.console import say, shown
+from flows.console import counted, say, shown
 from flows.identity import plan_model
 from flows.request import RunRequest, Selection
 from ingest.prepare import Prepared
@@ -25,7 +25,8 @@ from warehouse.paths import Paths
 def prepare_task(request: RunRequest, paths: Paths) -> Prepared:
     """Write the dataset as numbered samples."""
     prepared = prepare_samples(request, paths.prepared)
-    say(f"prepared {prepared.num_samples:,} samples of {prepared.dataset}: {shown(prepared.path)}")
+    samples = counted(prepared.num_samples, "sample")
+    say(f"prepared {samples} of {prepared.dataset}: {shown(prepared.path)}")
     return prepared
 
 
@@ -96,14 +97,14 @@ def pipeline(
         max_length: longest sequence in tokens; longer samples are truncated.
         windows: cut long samples into consecutive windows instead.
         create_splits: also write the prepared samples as train, validation and test files.
-        skip_broken: leave out, count and say lines that cannot be read as documents.
+        skip_broken: leave out, count and report lines that cannot be read as documents.
         dtype: float32, bfloat16, float16 or auto.
-        quantize: 4bit, 8bit, none, or auto: 4bit on a GPU that the full model does not fit.
+        quantize: 4bit, 8bit, none, or auto: 4bit if the full model does not fit on the GPU.
         device_map: a device, or auto, balanced, sequential; default: the GPU if there is one.
         attn_implementation: sdpa, eager, flash_attention_2, ...; default: transformers' choice.
         trust_remote_code: run the code in the model's repository.
-        num_experts: stop if the model has another number of experts.
-        layer: index among the MoE layers that is validated and drawn, or all.
+        num_experts: stop if the model has a different number of experts.
+        layer: MoE layer to validate and draw: an index, or all.
         frequency_threshold: fast path: a token occurs more often than this.
         entropy_threshold: fast path: its mean entropy is below this, in nats.
         output: folder of the results, or a .parquet path in it.

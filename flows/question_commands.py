@@ -47,7 +47,7 @@ def plot(
     output_dir: options.FigureFolder = None,
     home: options.Home = None,
 ) -> None:
-    """Draw the figures as 300-DPI PNG and as PDF: four of a layer or file, the rest of a run."""
+    """Draw the figures as 300-DPI PNG and as PDF: four for a layer or file, the rest for a run."""
     paths = paths_of(home)
     from flows import commands
     from flows.request import Selection

@@ -1,9 +1,10 @@
-"""`gatehouse runs rm`: a run leaves the lake, the marts and the results."""
+"""`gatehouse runs rm`: remove a run from the lake, the marts and the results."""
 
 import shutil
 from collections.abc import Callable
 
 from flows.building import rebuild
+from flows.console import counted
 from warehouse.errors import GatehouseError
 from warehouse.files import cannot_write
 from warehouse.lake import Lake
@@ -16,9 +17,9 @@ def remove_run(run_id: str, paths: Paths, confirmed: Callable[[str], bool]) -> s
     The prepared text stays: other runs may read it.
 
     Args:
-        run_id: of a run, or of what is left of one.
+        run_id: a run, or the remnant of one.
         paths: the warehouse.
-        confirmed: asked with a sentence on what would go; nothing is touched unless it agrees.
+        confirmed: given a question that names what would go; nothing is touched unless it agrees.
 
     Raises:
         GatehouseError: no such run, it is being captured, or a folder cannot be written.
@@ -47,4 +48,4 @@ def _contents(lake: Lake, run_id: str) -> str:
         return "damaged shards"
     size = sum(row["events_bytes"] + row["samples_bytes"] for row in rows)
     events = sum(row["events"] for row in rows)
-    return f"{len(rows)} shards ({events:,} events, {size / 1e6:,.1f} MB)"
+    return f"{counted(len(rows), 'shard')} ({counted(events, 'event')}, {size / 1e6:,.1f} MB)"

@@ -101,7 +101,7 @@ def require(holds: bool, name: str, rule: str) -> None:
 class Selection:
     """What `validate`, `plot` and `report` look at: a run's layer or a file, and the thresholds.
 
-    `layer` None is every MoE layer of a run, or the only layer of a file.
+    If `layer` is None, they look at every MoE layer of a run, or the only layer of a file.
     """
 
     input: Path | None = None

@@ -28,7 +28,7 @@ def run(
     output: options.OutputFolder = None,
     home: options.Home = None,
 ) -> None:
-    """Everything: prepare, capture, build, validate, plot, report; resumes where it stopped."""
+    """Do everything: prepare, capture, build, validate, plot, report; resume where it stopped."""
     parameters = {name: value for name, value in locals().items() if name != "home"}
     paths_of(home)
     from flows import commands
@@ -108,7 +108,7 @@ def capture(
     num_experts: options.NumExperts = None,
     home: options.Home = None,
 ) -> None:
-    """Run the model and land its routing events; the same command again resumes."""
+    """Run the model and land its routing events; running it again resumes."""
     parameters = {name: value for name, value in locals().items() if name != "home"}
     paths = paths_of(home)
     from flows import commands

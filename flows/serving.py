@@ -10,17 +10,17 @@ from warehouse.paths import Paths
 
 
 def run(parameters: dict[str, Any], paths: Paths) -> str:
-    """Run the flow and return what was found; without PREFECT_API_URL Prefect serves itself.
+    """Run the flow and return what was found; without PREFECT_API_URL Prefect runs its own server.
 
     Raises:
-        GatehouseError: bad input, nothing that could be trusted, or a Prefect that cannot go on.
+        GatehouseError: bad input, no result that can be trusted, or Prefect cannot go on.
     """
     serves_itself = "PREFECT_API_URL" not in os.environ
     _settle(paths, serves_itself)
     # Prefect reads its settings once, when it is imported
     from flows import own_server
 
-    # a new server takes longer to be ready than torch to be imported
+    # a new server takes longer to be ready than torch takes to import
     starting = own_server.begin() if serves_itself else None
     from flows.pipeline import pipeline
 
@@ -40,7 +40,7 @@ def run(parameters: dict[str, Any], paths: Paths) -> str:
 
 
 def _settle(paths: Paths, serves_itself: bool) -> None:
-    """Set what the environment leaves open of Prefect's settings."""
+    """Set those of Prefect's settings that the environment leaves open."""
     settings = {
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

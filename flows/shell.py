@@ -16,7 +16,7 @@ from pygments.lexers.sql import SqlLexer
 
 from flows import examples, tabular
 from flows.completion import BUILDING_BLOCKS, COMMANDS, Catalog, SqlCompleter
-from flows.console import shown
+from flows.console import counted, shown
 from warehouse.connect import connect, without_semicolon
 from warehouse.errors import GatehouseError
 from warehouse.paths import Paths
@@ -38,7 +38,7 @@ class Session:
         self._open()
 
     def follow(self) -> bool:
-        """Open the database anew if it is another file than before; return whether it was.
+        """Reopen the database if it is a different file from before; return whether it was.
 
         Raises:
             GatehouseError: it is gone, or it cannot be opened.
@@ -68,7 +68,7 @@ def interact(paths: Paths, form: str, *, external_access: bool = False) -> None:
     Args:
         paths: the warehouse; the history of statements is kept in its home.
         form: how results are printed: table, csv, json or markdown.
-        external_access: statements may read and write other files than the lake's.
+        external_access: statements may read and write files other than the lake's.
 
     Raises:
         GatehouseError: there is no warehouse yet, or it cannot be opened.
@@ -106,7 +106,7 @@ def _typed(prompt: PromptSession[str]) -> str | None:
 
 def _answer(session: Session, text: str, form: str) -> None:
     if session.follow():
-        print("the warehouse was built anew: reading the new one", file=sys.stderr)
+        print("the warehouse was rebuilt: reading the new one", file=sys.stderr)
     if text.lstrip().startswith("."):
         command, *arguments = text.strip().removesuffix(";").split()
         _obey(session, command, arguments, form)
@@ -115,7 +115,7 @@ def _answer(session: Session, text: str, form: str) -> None:
 
 
 def _obey(session: Session, command: str, arguments: list[str], form: str) -> None:
-    """Do what a command of the shell's own says."""
+    """Carry out one of the shell's own commands."""
     if command == ".quit":
         raise EOFError
     if command == ".tables":
@@ -138,7 +138,7 @@ def _obey(session: Session, command: str, arguments: list[str], form: str) -> No
 
 
 def _tables(session: Session) -> str:
-    """Return the tables and views that people ask, with what a row of each is."""
+    """Return the tables and views that people query, with what a row of each is."""
     comments = dict(
         session.connection.execute(
             "select table_name, comment from duckdb_tables() "
@@ -150,7 +150,9 @@ def _tables(session: Session) -> str:
     widest = max(map(len, names), default=0)
     lines = [f"{name:<{widest}}  {_first_sentence(comments.get(name))}".rstrip() for name in names]
     if others := len(tables) - len(names):
-        lines.append(f"`show tables` lists the {others} that these are built from, too.")
+        lines.append(
+            f"`show tables` also lists the {counted(others, 'table')} they are built from."
+        )
     return "\n".join(lines)
 
 
@@ -180,14 +182,15 @@ def _banner(session: Session) -> str:
     runs = session.completer.catalog.runs
     latest, example = (f", the latest {runs[0]}", runs[0]) if runs else ("", "…")
     reach = ", other files within reach" if session.external_access else ""
-    return f"""{shown(session.paths.database)}, read-only{reach}: {len(runs)} finished runs{latest}
+    finished = counted(len(runs), "finished run")
+    return f"""{shown(session.paths.database)}, read-only{reach}: {finished}{latest}
 .tables lists the tables, .columns TABLE a table's columns, .examples ready queries, .help the rest.
 Every table holds all runs: `where run_id = '{example}'` reads that run's files only.
 A statement ends with ; and may take several lines. Ctrl-C stops it, Ctrl-D leaves."""
 
 
 def _is_whole(text: str) -> bool:
-    """Return whether Enter runs the text: a command, nothing, or what ends in a semicolon."""
+    """Return whether Enter runs the text: a command, nothing, or text that ends in a semicolon."""
     bare = text.strip()
     return not bare or bare.startswith(".") or without_semicolon(bare) != bare
 

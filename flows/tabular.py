@@ -33,7 +33,7 @@ NUMBERS = set(
 """Types of numbers, by DuckDB's names."""
 
 WRITTEN_BY_ARROW = NUMBERS | {"boolean", "date", "null"}
-"""Types that CSV has as Arrow writes them; others as DuckDB's own text."""
+"""Types that Arrow writes to CSV; all others are written as DuckDB's own text."""
 
 TIMESTAMPS = {"timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns"}
 TIMESTAMPS |= {"timestamp with time zone"}
@@ -47,10 +47,10 @@ MARKDOWN_ESCAPED = re.compile(r"[\\`*|<~&$]|(?<![^\W_])_|_(?![^\W_])|](?=\()")
 
 
 def chosen_format(name: str | None, output: Path | None) -> str:
-    """Return the format that is named, or that the file's suffix names; without both, table.
+    """Return the format that is named, or that the file's suffix names; with neither, table.
 
     Raises:
-        GatehouseError: no format is named for a file, or one that does not go where it shall.
+        GatehouseError: no format for a file is named, or Parquet without a file.
     """
     if output is None:
         if name == "parquet":
@@ -92,7 +92,7 @@ def show(relation: duckdb.DuckDBPyRelation, form: str) -> None:
     """
     try:
         if form == "table":
-            # as wide as the terminal, or in a file as it needs
+            # as wide as the terminal, or in a file as wide as it needs
             wide = shutil.get_terminal_size().columns if os.isatty(1) else 100_000
             with errors_in_one_line(), redirect_stdout(StringIO()) as table:
                 relation.show(max_rows=TABLE_ROWS, max_width=wide)
@@ -107,7 +107,7 @@ def show(relation: duckdb.DuckDBPyRelation, form: str) -> None:
 
 
 def show_each(connection: duckdb.DuckDBPyConnection, text: str, form: str) -> None:
-    """Print the result of each statement of a text; Ctrl-C stops the one that runs.
+    """Print the result of each statement of a text; Ctrl-C stops the one that is running.
 
     Raises:
         GatehouseError: a statement is not valid, or fails; results before it are printed.
@@ -171,7 +171,7 @@ def _csv(relation: duckdb.DuckDBPyRelation) -> Iterator[str]:
 
 
 def _json(relation: duckdb.DuckDBPyRelation) -> Iterator[str]:
-    """Yield one array of objects, an object a line; NaN and infinities are null."""
+    """Yield one array of objects, one per line; NaN and infinities are null."""
     values = [
         ISO_8601.format(number) if kind.id in TIMESTAMPS else f"#{number}"
         for number, kind in enumerate(relation.types, start=1)
@@ -189,7 +189,7 @@ def _json(relation: duckdb.DuckDBPyRelation) -> Iterator[str]:
 
 
 def _finite(text: str) -> str:
-    """Return an object as JSON allows it: DuckDB writes NaN and Infinity as such."""
+    """Return an object as valid JSON: DuckDB writes NaN and Infinity as bare words."""
     if "NaN" in text or "Infinity" in text:
         return json.dumps(json.loads(text, parse_constant=lambda _: None), ensure_ascii=False)
     return text

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.building import finished_runs, rebuild
-from flows.console import bar, say, shown
+from flows.console import bar, counted, say, shown
 from flows.request import RunRequest
 from warehouse.agreement import disagreements, runs_in_marts
 from warehouse.connect import connect
@@ -30,7 +30,7 @@ MENDING = {
     CAPTURE: " (--repair captures it again)",
     SET_ASIDE: " (--repair sets it aside)",
     REMOVE: " (--repair removes it)",
-    RECORD: " (--repair records what lies there)",
+    RECORD: " (--repair records the shards that are there)",
     BUILD: " (--repair builds the marts afresh)",
 }
 
@@ -45,10 +45,10 @@ def verify_runs(
         paths: the warehouse.
         repair: mend what can be mended: capture bad shards again, set strange files aside,
             rebuild the marts.
-        trust_remote_code: captures again with the code of a model's repository.
+        trust_remote_code: run the code in the model's repository when capturing again.
 
     Raises:
-        GatehouseError: no such run; a run that cannot be captured again, and why.
+        GatehouseError: no such run, or one that cannot be captured again, and why.
     """
     lake = Lake(paths.lake)
     known = lake.run_ids()
@@ -85,7 +85,7 @@ def _problems_of_marts(
             built = runs_in_marts(connection)
             gone = sorted(built - set(finished_runs(paths)))
             problems = [
-                Problem(name, "is in the marts, and no finished run of the lake", BUILD)
+                Problem(name, "is in the marts but is not a finished run of the lake", BUILD)
                 for name in gone
             ]
             # what is wrong in the lake would be found a second time
@@ -117,7 +117,7 @@ def _mend(
             lake.file("shards", run_id).unlink(missing_ok=True)
             for shard, samples, events in lawful_shards(lake, run_id):
                 lake.record_shard(run_id, shard, samples, events)
-            say(f"recorded {len(lake.shards(run_id))} shards of {run_id} as they lie there")
+            say(f"recorded {counted(len(lake.shards(run_id)), 'shard')} of {run_id} as found")
             problems = [*problems, *verify(lake, run_id)]
     bad = {each.shard for each in problems if each.cure == CAPTURE and each.shard is not None}
     if bad:
@@ -157,7 +157,7 @@ def _request_of(record: dict[str, Any]) -> RunRequest:
     local = Path(record["model"]).is_absolute() or record["model"] == "demo"
     return RunRequest(
         model=record["model"],
-        # of a model on the hub the fingerprint is its commit
+        # the fingerprint of a model on the hub is its commit
         revision=None if local else record["model_fingerprint"],
         dataset=record["dataset"],
         num_samples=record["num_samples"],
@@ -183,7 +183,8 @@ def _lines(lake: Lake, run_id: str, problems: list[Problem]) -> list[str]:
     if not problems:
         rows = lake.shards(run_id).values()
         events = sum(row["events"] for row in rows)
-        return [f"{run_id}: {len(rows)} shards, {events:,} events, as recorded and lawful"]
+        held = f"{counted(len(rows), 'shard')}, {counted(events, 'event')}"
+        return [f"{run_id}: {held}, as recorded and lawful"]
     return [
         f"{run_id}: {problem.what}{MENDING.get(problem.cure or '', '')}" for problem in problems
     ]

@@ -16,10 +16,10 @@ PYDOC = "pydoc"
 
 @dataclass(frozen=True)
 class Corpus:
-    """A named stream of documents, and of what cannot be read as one; it can be read once.
+    """A named stream of documents and of rows that cannot be read as one; it can be read once.
 
-    `name` is as the user gave it, a path resolved; `revision` is the commit of a hub dataset, the
-    Python version of `pydoc`, and None for local files.
+    `name` is as the user gave it, or a resolved path; `revision` is the commit of a hub dataset,
+    the Python version of `pydoc`, and None for local files.
     """
 
     name: str
@@ -32,13 +32,13 @@ def read_corpus(dataset: str) -> Corpus:
 
     Args:
         dataset: `pydoc`, `c4`, `wikitext`; a local file or folder (see `files.read_path`, where
-            a `.txt` file holds one document a line); or a dataset of the hub with a column
-            `text`, as `owner/name` or `owner/name:configuration`. What exists here comes before
-            the hub, known names before both.
+            a `.txt` file holds one document a line); or a hub dataset with a column `text`,
+            as `owner/name` or `owner/name:configuration`. What exists here takes precedence over
+            the hub, and known names over both.
 
     Raises:
-        GatehouseError: there is no such dataset, it cannot be read, or there is no network; what
-            is wrong inside the files is raised while the documents are read.
+        GatehouseError: there is no such dataset, it cannot be read, or there is no network;
+            errors inside the files are raised while the documents are read.
     """
     if dataset == PYDOC:
         documents = (Document(*document) for document in read_pydoc())
@@ -52,14 +52,14 @@ def read_corpus(dataset: str) -> Corpus:
         known = ", ".join((PYDOC, *HUB_DATASETS))
         raise GatehouseError(
             f"there is no dataset or path {dataset!r}: use {known}, a file, a folder, or a "
-            "dataset of the hub as owner/name"
+            "hub dataset as owner/name"
         )
     path = path.resolve()
     return Corpus(str(path), read_path(path), None)
 
 
 def is_on_hub(dataset: str) -> bool:
-    """Return whether the name is one for the hub: known there, or `owner/name` and no path here."""
+    """Return whether the name is one for the hub: a known one, or `owner/name` and no path here."""
     if dataset in HUB_DATASETS:
         return True
     path = Path(dataset).expanduser()

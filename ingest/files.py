@@ -21,21 +21,21 @@ SAVED_DATASET_MARKERS = ("dataset_dict.json", "dataset_info.json")
 def read_path(path: Path) -> Iterator[Document | Broken]:
     """Yield the documents of one file, of every file under a folder, or of a saved dataset.
 
-    - `.txt`: UTF-8, **one document a line**, as the "text" loader of `datasets` has it; texts of
+    - `.txt`: UTF-8, **one document a line**, as in the "text" loader of `datasets`; texts of
       several lines belong in JSON Lines.
     - `.jsonl`: one object a line with `text`, optionally `domain` and `id`.
     - `.parquet`: a column `text`, optionally `domain` and `id`.
     - a folder: its files in the order of their paths, hidden ones left out; the domain is the
       folder right below the named one, or the file's stem.
-    - a folder written by `datasets.save_to_disk`: its rows, of a DatasetDict the train split.
+    - a folder written by `datasets.save_to_disk`: its rows (a DatasetDict's train split).
 
-    Documents without a name of their own are called by file and line (row of a Parquet file). A
-    line or row that is not UTF-8, not a JSON object or has no string `text` comes as `Broken`, in
-    its place; blank lines of JSON Lines are no rows.
+    Documents that have no name are named after their file and line (or row of a Parquet file). A
+    line or row that is not UTF-8, is not a JSON object or has no string `text` is yielded as
+    `Broken`, in its place; blank lines of JSON Lines are skipped.
 
     Raises:
-        GatehouseError: nothing there can be read; while reading: a damaged file, or a table
-            without a column `text`.
+        GatehouseError: nothing there can be read or, while reading, a file is damaged or a table
+            has no column `text`.
     """
     if path.is_file():
         return _reader(path)(path, path.name, path.stem)
@@ -154,7 +154,9 @@ def _read_saved(path: Path) -> Iterator[Document | Broken]:
     if isinstance(found, datasets.DatasetDict):
         if "train" not in found:
             names = ", ".join(found)
-            raise GatehouseError(f"{path} has no split train, only {names}: name that subfolder")
+            raise GatehouseError(
+                f"{path} has no split train, only {names}: name the subfolder of a split"
+            )
         found = found["train"]
     rows = found.select_columns(known_columns(str(path), found.column_names))
     for index, row in enumerate(rows):

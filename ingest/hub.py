@@ -20,7 +20,7 @@ HUB_NAME = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(:(?P<configuration>[\w.-
 
 @dataclass(frozen=True)
 class HubDataset:
-    """A dataset of the hub: `owner/name`, and its configuration where it has several."""
+    """A hub dataset: `owner/name`, and its configuration if it has several."""
 
     repository: str
     configuration: str | None = None
@@ -34,7 +34,7 @@ HUB_DATASETS = {
 
 
 def hub_dataset(name: str) -> HubDataset | None:
-    """Return the hub's dataset of a known name, `owner/name` or `owner/name:configuration`."""
+    """Return the hub dataset for a known name, `owner/name` or `owner/name:configuration`."""
     if name in HUB_DATASETS:
         return HUB_DATASETS[name]
     match = HUB_NAME.fullmatch(name)
@@ -47,7 +47,7 @@ def read_hub(name: str, dataset: HubDataset) -> tuple[Iterator[Document | Broken
     The commit is None in offline mode (HF_HUB_OFFLINE=1), where only the local cache is read.
 
     Args:
-        name: as the user named the dataset; its documents' domain, and part of their names.
+        name: the dataset as the user named it; its documents' domain, and part of their names.
         dataset: where it is.
 
     Raises:
@@ -71,13 +71,13 @@ def read_hub(name: str, dataset: HubDataset) -> tuple[Iterator[Document | Broken
     except Exception as error:
         _explain(name, error)
     columns = rows.column_names
-    if columns is not None:  # None where only reading tells
+    if columns is not None:  # None if they are known only after reading
         rows = rows.select_columns(known_columns(name, columns))
     return _documents(name, rows), revision
 
 
 def _commit(repository: str) -> str | None:
-    """Ask the hub for the latest commit: one request, so that no network is known at once."""
+    """Ask the hub for the latest commit: one request, which fails at once without a network."""
     import huggingface_hub
     from huggingface_hub.errors import OfflineModeIsEnabled
 
@@ -109,10 +109,10 @@ def _explain(name: str, error: Exception) -> NoReturn:
             "or set HF_TOKEN if it is private"
         )
     elif kinds & NO_NETWORK:
-        elsewhere = "" if name in HUB_DATASETS else ", which is no file or folder here"
+        elsewhere = "" if name in HUB_DATASETS else ", which is not a file or folder here"
         message = (
             f"no network: cannot reach the hub for {name}{elsewhere}; use the dataset pydoc, "
-            "which every Python carries, or name a local file or folder"
+            "which comes with every Python, or name a local file or folder"
         )
     elif isinstance(error, ValueError) and "onfig" in first_line:
         message = f"{name}: {_configurations(error)}"
@@ -124,7 +124,7 @@ def _explain(name: str, error: Exception) -> NoReturn:
 def _configurations(error: ValueError) -> str:
     names = dict.fromkeys(re.findall(r"'([\w.-]+)'", str(error).partition("vailable")[2]))
     listed = ", ".join(list(names)[:LISTED_CONFIGURATIONS])
-    return f"name one of its configurations as owner/name:configuration, it has {listed}"
+    return f"name one of its configurations as owner/name:configuration; it has {listed}"
 
 
 def _kinds(error: BaseException | None) -> set[str]:

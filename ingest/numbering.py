@@ -1,4 +1,4 @@
-"""From documents to samples: what is empty or broken is left out, the rest numbered and hashed."""
+"""From documents to samples: empty and broken ones are left out, the rest numbered and hashed."""
 
 import hashlib
 from collections.abc import Iterator
@@ -9,11 +9,12 @@ from warehouse.records import SPLITS, Sample, sample_line
 
 
 class Numbering:
-    """Numbers a corpus once, and keeps count: read the attributes when `samples` has ended.
+    """Numbers a corpus once and keeps count; read the attributes after `samples` has ended.
 
-    `met` counts the texts that were numbered, wanted or not, `skipped_empty` those that hold
-    white space alone, `skipped_broken` the lines that are no documents, `first_broken` tells of
-    the first of them; `fingerprint` hashes name, domain and text hash of the samples in order.
+    `met` counts the texts that were numbered, wanted or not, `skipped_empty` those that hold only
+    white space, and `skipped_broken` the lines that are not documents, the first of which
+    `first_broken` describes; `fingerprint` hashes name, domain and text hash of the samples in
+    order.
     """
 
     def __init__(self, documents: Iterator[Document | Broken], *, skip_broken: bool) -> None:
@@ -26,7 +27,7 @@ class Numbering:
         self.fingerprint = hashlib.sha256()
 
     def samples(self, num_samples: int, first_sample: int) -> Iterator[Sample]:
-        """Yield samples `first_sample` … `first_sample + num_samples - 1`, as far as there are.
+        """Yield samples `first_sample` … `first_sample + num_samples - 1`, or as many as there are.
 
         Raises:
             GatehouseError: a line is broken, unless `skip_broken` is set.

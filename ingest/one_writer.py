@@ -1,4 +1,4 @@
-"""One process at a time prepares a dataset, and removes what a killed one has left."""
+"""One process at a time prepares a dataset, and removes what a killed one left behind."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ from pathlib import Path
 from warehouse.locks import in_turn
 
 AFTER_THE_NAME = r"-[0-9a-f]{10}(-from-[0-9]+)?"
-"""How the folder of a prepared dataset goes on after its slug."""
+"""What follows the slug in the name of a prepared dataset's folder."""
 
 
 @contextmanager
@@ -16,7 +16,7 @@ def one_writer(folder: Path, name: str, say: Callable[[str], None] | None) -> It
     """Be the only process that writes the dataset `name` under `folder` while the block runs.
 
     Args:
-        folder: of all prepared datasets; made where it is missing.
+        folder: that of all prepared datasets; created if it is missing.
         name: the slug of the dataset.
         say: called with a sentence before waiting for another process; Ctrl-C ends the wait.
 
@@ -26,7 +26,7 @@ def one_writer(folder: Path, name: str, say: Callable[[str], None] | None) -> It
 
     def waiting(other: str) -> None:
         if say:
-            say(f"waiting for {other}, which prepares {name} too")
+            say(f"waiting for {other}, which is preparing {name} too")
 
     with in_turn(folder / f".{name}.lock", waiting):
         for leftover in _leftovers(folder, name):
@@ -36,7 +36,7 @@ def one_writer(folder: Path, name: str, say: Callable[[str], None] | None) -> It
 
 
 def _leftovers(folder: Path, name: str) -> Iterator[Path]:
-    """Yield the dataset's temporary files: no living process has one that holds no lock."""
+    """Yield the dataset's temporary files; a living process that has one holds the lock."""
     yield from folder.glob(f".{name}.*.parquet")
     yield from folder.glob(f"..{name}.*.parquet.*.tmp")
     for child in folder.glob(f"{name}-*"):

@@ -5,8 +5,8 @@
     prepared/SLUG-FINGERPRINT/prepared.json                      hub datasets: what was asked for
     prepared/.SLUG.lock                                          while a process writes
 
-Each appears whole or not at all. One process at a time prepares a dataset; what one that was
-killed has left is removed by the next.
+Each appears whole or not at all. One process at a time prepares a dataset, and removes
+what a killed one left behind.
 """
 
 import json
@@ -38,10 +38,10 @@ __all__ = ["SHARD_SAMPLES", "Prepared", "prepare", "read_shard", "shard_count"]
 class Prepared:
     """A prepared dataset at `path`, a samples file.
 
-    `dataset` is as the user named it, a path resolved; `fingerprint` is the SHA-256 of every
-    sample's name, domain and text hash in order; `skipped_empty` counts the texts of white space
-    alone that were met before the last sample, `skipped_broken` the lines that could not be read
-    as documents, and `first_broken` tells of the first of these.
+    `dataset` is as the user named it, or the resolved path; `fingerprint` is the SHA-256 of every
+    sample's name, domain and text hash in order; `skipped_empty` counts the texts of only white
+    space that were met before the last sample, `skipped_broken` the lines that could not be read
+    as documents, and `first_broken` describes the first of these.
     """
 
     path: Path
@@ -81,15 +81,15 @@ def prepare(
     """Write samples `first_sample` … `first_sample + num_samples - 1` of a corpus under `folder`.
 
     Empty texts are left out before samples are numbered; a shorter corpus gives what it has. A
-    hub dataset that was prepared before with the same numbers is used again without the network;
-    anything else is read anew, and an unchanged result keeps its file.
+    hub dataset that was prepared before with the same numbers is reused without the network;
+    anything else is read again, and an unchanged result keeps its file.
 
     Args:
         dataset: a name or path, see `corpora.read_corpus`.
         create_splits: also write train, validation and test files beside the samples.
         skip_broken: leave out, and count, lines that cannot be read as documents.
         progress: called with the number of samples written so far.
-        say: called with a sentence where another process has to finish first.
+        say: called with a sentence if another process has to finish first.
 
     Raises:
         GatehouseError: a number is out of range, the corpus cannot be read or holds no such
@@ -101,7 +101,7 @@ def prepare(
     if first_sample < 0:
         raise GatehouseError(f"first_sample is {first_sample}: count from 0")
     on_hub = is_on_hub(dataset)
-    # what is here is looked up at once, the hub only where it was not prepared before
+    # a local corpus is opened at once, one on the hub only if it was not prepared before
     corpus = None if on_hub else read_corpus(dataset)
     with one_writer(folder, slug(corpus.name if corpus else dataset), say):
         found = _find(folder, dataset, num_samples, first_sample) if on_hub else None
@@ -154,7 +154,7 @@ def _write(
 
 
 def _folder_name(dataset: str, fingerprint: str, first_sample: int) -> str:
-    """Name the folder; equal texts numbered from elsewhere are another prepared dataset."""
+    """Name the folder; equal texts with other numbers are another prepared dataset."""
     name = f"{slug(dataset)}-{fingerprint[:10]}"
     return f"{name}-from-{first_sample}" if first_sample else name
 
@@ -163,8 +163,8 @@ def _no_samples(dataset: str, numbering: Numbering, first_sample: int) -> Gateho
     met = numbering.met
     if met == 0 and numbering.skipped_broken:
         return GatehouseError(
-            f"{dataset} holds no text that can be read, {numbering.skipped_broken:,} broken lines, "
-            f"the first: {numbering.first_broken}; mend it or name another dataset"
+            f"{dataset} holds no text that can be read, only {numbering.skipped_broken:,} broken "
+            f"lines, the first: {numbering.first_broken}; mend it or name another dataset"
         )
     if met == 0:
         return GatehouseError(f"{dataset} holds no text: name another dataset")

@@ -1,6 +1,6 @@
-"""The `pydoc` corpus: the English that every Python carries, read and never imported.
+"""The `pydoc` corpus: the English that every Python comes with, read but never imported.
 
-Needs the standard library alone, so it can be tried under any Python:
+It needs only the standard library, so it can be tried under any Python:
 
     python -c "from ingest.pydoc import read_pydoc; print(next(read_pydoc()))"
 """
@@ -30,7 +30,7 @@ EXCLUDED_FOLDERS = {
     "test",
     "tests",
 }
-"""Tests and installed packages differ from machine to machine; the topics are read apart."""
+"""Tests and installed packages differ from machine to machine; the topics are read separately."""
 
 
 class _Document(NamedTuple):
@@ -122,7 +122,7 @@ def _parse(source: str) -> ast.Module | None:
 
 
 def _read_source(path: Path) -> str:
-    """Return the text in the encoding that the file declares, or nothing where it has none."""
+    """Return the text, decoded as the file declares, or an empty one if that fails."""
     try:
         content = path.read_bytes()
         encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)

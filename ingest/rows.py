@@ -8,7 +8,7 @@ from warehouse.errors import GatehouseError
 TEXT = "text"
 DOMAIN = "domain"
 NAMES = ("id", "name")
-"""Fields that name a document, the first one present wins."""
+"""Fields that name a document; the first one present wins."""
 
 LISTED_FIELDS = 20
 
@@ -32,7 +32,7 @@ class Broken(NamedTuple):
 
     @property
     def error(self) -> GatehouseError:
-        """The refusal of a corpus with such a line."""
+        """The error that refuses a corpus with such a line."""
         return GatehouseError(
             f"{self.what}: {self.remedy}, or leave broken lines out with --skip-broken"
         )
@@ -71,11 +71,11 @@ def known_columns(where: str, columns: list[str]) -> list[str]:
     """Return those of a table's columns that `document_of` reads.
 
     Raises:
-        GatehouseError: `text` is not among them; the message names the columns there are.
+        GatehouseError: `text` is not among them; the message names the columns that there are.
     """
     if TEXT not in columns:
         broken = _no_text(where, columns)
-        # no row of such a table can be read: that is another dataset, not a broken line
+        # no row of such a table can be read: it is the wrong dataset, not one with a broken line
         raise GatehouseError(f"{broken.what}: {broken.remedy}")
     return [column for column in (TEXT, DOMAIN, *NAMES) if column in columns]
 

@@ -19,12 +19,12 @@ from warehouse.files import write_atomically
 from warehouse.records import SPLITS, Sample
 
 SHARD_SAMPLES = 512
-"""Most samples in a row group of the samples file, and so in a shard of the lake."""
+"""The most samples in a row group of the samples file, and so in a shard of the lake."""
 
 SHARD_CHARACTERS = 8_000_000
-"""Characters that close a shard earlier: of long texts, one shard must not need all the memory.
+"""Characters that close a shard early, so that a shard of long texts does not fill the memory.
 
-Another number, here or above, is another lake version: shards must not change under a run's id."""
+A change of this number or the one above needs a new lake version: a run id must keep its shards."""
 
 COLUMNS = pa.schema(
     [
@@ -49,7 +49,7 @@ WRITING: dict[str, Any] = {
 def write_samples(
     path: Path, samples: Iterator[Sample], progress: Callable[[int], None] | None
 ) -> None:
-    """Write samples as they come, and tell `progress` how many there are after every shard."""
+    """Write samples as they come, and call `progress` with their number after every shard."""
     done = 0
     with pq.ParquetWriter(path, COLUMNS, **WRITING) as writer:
         while shard := list(_of_one_shard(samples)):
@@ -92,7 +92,7 @@ def read_shard(path: Path, shard: int) -> list[Sample]:
 
 
 def write_splits(path: Path) -> None:
-    """Write one file a split beside a samples file; what is there already is kept.
+    """Write one file per split beside a samples file; a file that exists already is kept.
 
     Raises:
         GatehouseError: the samples are damaged, or the folder cannot be written.
@@ -110,7 +110,7 @@ def _copy(path: Path, split: str, target: Path) -> None:
 
 
 def is_whole(path: Path, num_samples: int) -> bool:
-    """Return whether the file is there and readable, with so many samples."""
+    """Return whether the file is there and readable, with this many samples."""
     try:
         return bool(_metadata(path).num_rows == num_samples)
     except GatehouseError:

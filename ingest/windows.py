@@ -1,4 +1,4 @@
-"""From samples to token windows, and from windows to batches of little padding."""
+"""From samples to token windows, and from windows to batches with little padding."""
 
 from collections.abc import Callable, Iterator
 
@@ -8,7 +8,7 @@ from warehouse.errors import GatehouseError
 from warehouse.records import SAMPLES, Sample, TokenWindow
 
 ENCODED_CHARACTERS = 1_000_000
-"""Characters of several texts that are encoded at once: a tokenizer keeps some 50 bytes of each."""
+"""Most characters of several texts to encode at once: a tokenizer keeps some 50 bytes for each."""
 
 
 def tokenize(
@@ -18,9 +18,9 @@ def tokenize(
     max_length: int,
     windows: bool,
 ) -> tuple[list[TokenWindow], pa.Table]:
-    """Cut every sample's tokens to windows of at most `max_length`.
+    """Cut every sample's tokens into windows of at most `max_length`.
 
-    Memory holds the encodings of one text, or of several short ones, beside the windows.
+    Besides the windows, memory holds the encodings of one text, or of several short ones.
 
     Args:
         samples: texts, in the order of their ids.
@@ -35,7 +35,7 @@ def tokenize(
 
     Raises:
         GatehouseError: `max_length` is below 1.
-        ValueError: `encode` does not give one list a text.
+        ValueError: `encode` does not return one list per text.
     """
     if max_length < 1:
         raise GatehouseError(f"max_length is {max_length}: ask for at least 1 token")
@@ -81,15 +81,15 @@ def _row(sample: Sample, tokens: int, dropped_tokens: int) -> dict[str, object]:
 
 
 def batches(windows: list[TokenWindow], *, token_budget: int) -> Iterator[list[TokenWindow]]:
-    """Group windows of like length, so that a batch is padded by little.
+    """Group windows of similar length, so that a batch needs little padding.
 
     Windows are taken in the order of (length, sample, start), whatever order they come in; those
-    without tokens are left out. A batch takes as many as keep count times longest within the
-    budget, and at least one.
+    without tokens are left out. A batch takes at least one window, and as many as keep their count
+    times the longest within the budget.
 
     Args:
         windows: windows of any lengths.
-        token_budget: most tokens of a batch, padding included.
+        token_budget: most tokens in a batch, padding included.
 
     Raises:
         GatehouseError: the budget is below 1.

@@ -1,4 +1,4 @@
-"""Token windows to batches that the model can run: padded, uniform, and within memory."""
+"""Turn token windows into batches that the model can run: padded, uniform, and within memory."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,14 +14,14 @@ from warehouse.records import TokenWindow
 Result = TypeVar("Result")
 
 NO_MEMORY = ("can't allocate memory", "not enough memory", "bad_alloc")
-"""What torch says in a RuntimeError where a CPU's memory ran out."""
+"""What torch writes into a RuntimeError when a CPU runs out of memory."""
 
 
 def pad(windows: list[TokenWindow]) -> tuple[torch.Tensor, torch.Tensor]:
     """Return (token_ids [B, S] int64, mask [B, S] bool), padded on the right.
 
-    Behind a causal mask the pads on the right change nothing before them. A pad repeats its row's
-    first token, since rows of an embedding that no text meets may hold NaN, and 0 times it is NaN.
+    Under a causal mask, pads on the right change nothing before them. A pad repeats its row's
+    first token: embedding rows that no text uses may hold NaN, and 0 times NaN is NaN.
     """
     longest = max(len(window.token_ids) for window in windows)
     token_ids = torch.zeros(len(windows), longest, dtype=torch.int64)
@@ -38,7 +38,7 @@ def uniform(windows: list[TokenWindow], batching: str) -> list[list[TokenWindow]
 
     Args:
         windows: one batch.
-        batching: padded (all), equal (of one length), or alone.
+        batching: padded (all together), equal (of one length), or alone.
     """
     if batching == "alone":
         return [[window] for window in windows]
@@ -49,11 +49,11 @@ def uniform(windows: list[TokenWindow], batching: str) -> list[list[TokenWindow]
 
 
 def check_embedded(token_ids: torch.Tensor, rows: int) -> None:
-    """Refuse token ids that the model has no embedding of: a GPU would end with an assertion.
+    """Refuse token ids that the model does not embed: on a GPU they would fail an assertion.
 
     Args:
         token_ids: integers, on the CPU.
-        rows: of the model's embedding.
+        rows: how many the model's embedding has.
 
     Raises:
         GatehouseError: an id is `rows` or more, or below 0.
@@ -72,8 +72,8 @@ def decoder_inputs(
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """Return (the decoder's share of the inputs, the mask of the rows that are tokens).
 
-    A decoder of its own reads the tokens after the start token it was trained with: its rows
-    are [B, S + 1], of which the first is no token. Other models need no further inputs.
+    The decoder of an encoder-decoder model reads the tokens after the start token it was trained
+    with: its rows are [B, S + 1], and the first is not a token. Other models need no more inputs.
 
     Raises:
         GatehouseError: an encoder-decoder model without a start token.
@@ -101,7 +101,7 @@ class Memory:
     """How many token positions fit at once: halved whenever the device runs out of memory.
 
     Args:
-        model: what runs the windows; tells what would make its weights smaller.
+        model: runs the windows; its dtypes decide which options could make its weights smaller.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -111,7 +111,7 @@ class Memory:
     def run(
         self, windows: list[TokenWindow], work: Callable[[list[TokenWindow]], Result]
     ) -> Iterator[tuple[list[TokenWindow], Result]]:
-        """Yield (windows, work(windows)) of all the windows, in parts that fit.
+        """Yield (windows, work(windows)) for all the windows, in parts that fit.
 
         Raises:
             GatehouseError: one window alone does not fit.
@@ -133,7 +133,7 @@ class Memory:
     def _attempt(
         self, part: list[TokenWindow], work: Callable[[list[TokenWindow]], Result]
     ) -> Result | None:
-        """Return work(part), None where memory ran out: its traceback would keep tensors alive."""
+        """Return work(part), or None if memory ran out: a traceback would keep tensors alive."""
         try:
             return work(part)
         except (RuntimeError, MemoryError) as error:
@@ -149,7 +149,7 @@ def enough_memory(otherwise: str) -> Iterator[None]:
     """Turn running out of memory into one line.
 
     Raises:
-        GatehouseError: says `otherwise`: what does not fit, and the way out.
+        GatehouseError: its text is `otherwise`, which says what does not fit and the way out.
     """
     try:
         yield
@@ -160,7 +160,7 @@ def enough_memory(otherwise: str) -> Iterator[None]:
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Return whether the device's memory ran out, or on a CPU the machine's or the process's."""
+    """Return whether the device (on a CPU: the machine or the process) ran out of memory."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(said in str(error) for said in NO_MEMORY)
@@ -181,7 +181,7 @@ def _halves(windows: list[TokenWindow]) -> list[list[TokenWindow]]:
 
 
 def _smaller_weights(model: nn.Module) -> list[str]:
-    """Return the options under which the weights would take less memory than they do."""
+    """Return the options that would make the weights take less memory."""
     itemsize = {parameter.dtype.itemsize for parameter in model.parameters()}
     if 1 in itemsize:  # quantised
         return []

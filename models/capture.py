@@ -3,8 +3,8 @@
     with RoutingTap(model) as tap:
         events = capture(tap, batches)
 
-Read-only hooks on every MoE layer, as its reader asks. Everything stays on the device until one
-copy per field and batch; nothing is kept of the logits but entropy and confidence.
+Read-only hooks watch every MoE layer, where its reader asks for them. Everything stays on the
+device until one copy per field and batch. Of the logits, only entropy and confidence are kept.
 """
 
 from collections.abc import Iterable
@@ -21,7 +21,6 @@ from models.families import SCALED, text_part
 from models.readers import Routing, UnreadableRouter, Watch
 from models.routers import RouterSite, find_sites, unreadable
 from models.scoring import STATED, distribution, fitting_kinds, sums_to_one
-from models.silence import why_silent
 from warehouse.errors import GatehouseError
 from warehouse.records import EVENTS, LAYERS, TokenWindow
 
@@ -37,10 +36,10 @@ class RoutingTap:
     Attributes:
         sites: the model's MoE layers.
         batching: what may share a batch without changing the routing: padded, equal, or alone.
-        memory: how much has fitted the device at once.
+        memory: how much has fitted on the device at once.
 
     Raises:
-        GatehouseError: the model has no MoE layers, or is of a family that is refused.
+        GatehouseError: the model has no MoE layers, or belongs to a family that is refused.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -78,13 +77,13 @@ class RoutingTap:
                 `mask.flatten()`.
 
         Raises:
-            GatehouseError: a token id that the model does not embed, a router did not fire
-                exactly once, a row count is wrong, or the scoring is of no known kind.
+            GatehouseError: the model does not embed a token id, a router did not fire exactly
+                once, a row count is wrong, or the scoring matches no known kind.
         """
         check_embedded(token_ids, len(self._embedding))
         device = self._embedding.device
         inputs, decoder_mask = decoder_inputs(self.model, token_ids, mask)
-        # before the forward pass: later it would wait for the GPU, which then waits for the reading
+        # before the forward pass: later, this would wait for the GPU, and the GPU for `_read`
         masks = {"encoder": mask.flatten(), "decoder": decoder_mask.flatten()}
         rows = {stack: each.nonzero().squeeze(1).to(device) for stack, each in masks.items()}
         inputs = {name: each.to(device) for name, each in inputs.items()}
@@ -105,7 +104,7 @@ class RoutingTap:
         """Run windows as one padded batch and return the routing of their tokens, per MoE layer.
 
         Raises:
-            GatehouseError: what `run` raises, or a score that is not finite, by sample.
+            GatehouseError: as for `run`, or a score is not finite; the message names the sample.
         """
         found = self.run(*pad(windows))
         check_finite(found, self.sites, windows, self._embedding)
@@ -129,7 +128,7 @@ class RoutingTap:
     def _read(
         self, site: RouterSite, positions: int, real: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return (ids, weights, entropy, confidence) of all rows, pads among them."""
+        """Return (ids, weights, entropy, confidence) of all rows, pads included."""
         routing = self._routing(site)
         rows = {len(field) for field in (routing.logits, routing.ids, routing.weights)}
         if rows != {positions}:
@@ -156,7 +155,7 @@ class RoutingTap:
         if set(counts) != {1}:
             raise GatehouseError(
                 f"{site.router_path} and its experts were seen {' and '.join(map(str, counts))} "
-                f"times in one batch, not once: {why_silent(self.model)}"
+                f"times in one batch, not once: {_why_silent(self.model)}"
             )
         try:
             routing = site.reader.read(*(each[-1] if each else None for each in seen))
@@ -164,8 +163,8 @@ class RoutingTap:
             raise unreadable(site.router_path, site.router, problem) from problem
         found = routing.logits.shape[1], routing.ids.shape[1]
         if found != (site.num_experts, site.top_k):
-            told = f"tells of {site.num_experts} experts and top-{site.top_k}"
-            wrong = UnreadableRouter(f"{told} but routed among {found[0]} to {found[1]}")
+            told = f"declares {site.num_experts} experts and top-{site.top_k}"
+            wrong = UnreadableRouter(f"{told} but routed to {found[1]} of {found[0]}")
             raise unreadable(site.router_path, site.router, wrong)
         return routing
 
@@ -186,7 +185,7 @@ class RoutingTap:
 
 
 def _batching(model: nn.Module, sites: list[RouterSite]) -> str:
-    """Return what the most particular part of the model asks of a batch."""
+    """Return the strictest batching that any part of the model needs."""
     asked = {site.reader.batching for site in sites}
     # sparse attention that indexes its keys breaks ties between them by the padded length
     if any("indexer" in path.rpartition(".")[2] for path, _ in model.named_modules()):
@@ -211,7 +210,7 @@ def _identify(
         kind = kinds[0]
     else:
         problem = UnreadableRouter(
-            f"gives weights that {' and '.join(kinds)} explain alike"
+            f"gives weights that {' and '.join(kinds)} explain equally well"
             if kinds
             else "does not score experts by softmax, sigmoid or sqrt(softplus)"
         )
@@ -222,20 +221,20 @@ def _identify(
 def capture(tap: RoutingTap, batches: Iterable[list[TokenWindow]]) -> pa.Table:
     """Run batches of token windows and return their events, ordered by (layer, sample, position).
 
-    Where a batch does not fit into the memory of the GPU, or on a CPU of the machine, it is halved
-    and the rest of the run keeps to that size: the same events.
+    A batch that does not fit into the memory of the GPU (on a CPU: of the machine) is halved, and
+    the rest of the run keeps to that size. The events stay the same.
 
     Args:
-        tap: entered.
-        batches: each runs as one padded batch, or as several where padding or company would
-            change the routing; padding never becomes an event.
+        tap: already entered.
+        batches: each runs as one padded batch, or as several where padding or other sequences
+            would change the routing; padding never becomes an event.
 
     Returns:
         A table of schema EVENTS with tokens x MoE layers rows.
 
     Raises:
-        GatehouseError: what `RoutingTap.route` raises, or one sequence alone or all events
-            together do not fit.
+        GatehouseError: as for `RoutingTap.route`, or memory does not hold one sequence alone or
+            all events together.
     """
     keys, routing = [], []
     for group in (part for windows in batches for part in uniform(windows, tap.batching)):
@@ -250,3 +249,22 @@ def capture(tap: RoutingTap, batches: Iterable[list[TokenWindow]]) -> pa.Table:
         "programs, or use a smaller --max-length without --windows; what has landed stays"
     ):
         return join_events(keys, routing, tap.sites)
+
+
+def _why_silent(model: nn.Module) -> str:
+    """Return the likeliest reason why hooks did not fire once per batch, and what to do."""
+    quantization = getattr(getattr(model, "config", None), "quantization_config", None) or {}
+    settings = quantization if isinstance(quantization, dict) else vars(quantization)
+    if "mxfp4" in str(settings.get("quant_method")).lower():
+        return (
+            "MXFP4 kernels replace the whole block; load the checkpoint with "
+            "Mxfp4Config(dequantize=True), as Gatehouse's own loading does"
+        )
+    if any(getattr(module, "_compiled_call_impl", None) for module in model.modules()):
+        return "the model is compiled, which skips hooks; load it without torch.compile"
+    if getattr(model, "use_kernels", False):
+        return "hub kernels replace the block; load the model with use_kernels=False"
+    return (
+        "its block does not run its router and experts once each as modules; load the model "
+        "without compilation and without replaced kernels"
+    )

@@ -1,4 +1,4 @@
-"""Families of transformers that do not speak the default contract, each with its reader."""
+"""Readers of the transformers families that do not follow the default contract."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from models.readers import Reader, Routing, Watch, integer
 
 
 class Probabilities(Reader):
-    """Gemma 4: the router's first output is the softmax, its weights are scaled per expert."""
+    """Gemma 4: the router's first output is the softmax, and its weights are scaled per expert."""
 
     def logits(self, output: Any) -> torch.Tensor:
-        """Return logarithms of the probabilities, whose softmax they are."""
+        """Return the logarithms of the probabilities, whose softmax gives them back."""
         return super().logits(output).float().log()
 
 
@@ -30,16 +30,16 @@ class SkipClass(Reader):
 
 
 class Capacity(Reader):
-    """Switch: one-hot dispatch after each expert's capacity per sequence, top-1.
+    """Switch: one-hot dispatch, limited by each expert's capacity per sequence, top-1.
 
-    A token beyond the capacity goes to no expert: it keeps the expert it was meant for, with
-    weight 0. Pads would take up capacity, so batches hold none.
+    A token beyond the capacity goes to no expert: its event keeps the expert it was meant for,
+    with weight 0. Pads would take up capacity, so batches hold none.
     """
 
     batching = "equal"
 
     def top_k(self, model: nn.Module) -> int:
-        """Return 1: what Switch is."""
+        """Return 1: Switch is top-1."""
         return 1
 
     def logits(self, output: Any) -> torch.Tensor:
@@ -72,7 +72,7 @@ class RouterAlone(Reader):
 
 
 class DenseScores(RouterAlone):
-    """Llama 4: every expert runs on every token, times a score that is 0 but for the top k."""
+    """Llama 4: every expert runs on every token, times a score that is 0 outside the top k."""
 
     def read(self, *seen: Any) -> Routing:
         """Return the routing from (scores, logits)."""
@@ -96,10 +96,10 @@ class SortedSlots(RouterAlone):
 
 
 class ProductKeys(Reader):
-    """Doge: two half keys a token, an expert for every pair; experts are rows of embeddings.
+    """Doge: two half keys per token, an expert for every pair; experts are rows of embeddings.
 
-    transformers splits the half keys across tokens, so that a token's routing depends on the
-    whole batch: sequences run alone, as they would in use.
+    transformers splits the half keys across tokens, so a token's routing depends on the whole
+    batch. Sequences therefore run alone, as they would in use.
     """
 
     batching = "alone"
@@ -120,7 +120,7 @@ class ProductKeys(Reader):
         ]
 
     def read(self, *seen: Any) -> Routing:
-        """Return the routing; the block's softmax over the k chosen is no module's output."""
+        """Return the routing; no module outputs the block's softmax over the k chosen."""
         keys, ids = seen
         x, y = keys.reshape(2, len(ids), -1)
         logits = (x.unsqueeze(-1) + y.unsqueeze(-2)).flatten(1)
@@ -136,4 +136,4 @@ NAMED: dict[str, type[Reader]] = {
     "gemma4": Probabilities,
     "diffusion_gemma": Probabilities,
 }
-"""Families of transformers that do not speak the default contract."""
+"""Families of transformers that do not follow the default contract, each with its reader."""

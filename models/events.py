@@ -1,4 +1,4 @@
-"""The shapes of events: captured tensors to arrays, arrays to Arrow tables."""
+"""Shape events: captured tensors become arrays, and arrays become Arrow tables."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,13 +45,13 @@ class LayerRouting:
 
 
 def to_host(layers: list[Fields], rows: list[torch.Tensor]) -> list[LayerRouting]:
-    """Return the routing in some rows of every layer, as arrays, weight-descending.
+    """Return the routing in some rows of every layer, as arrays, in descending weight.
 
-    Layers of one shape go together: a few operations and one copy per field, however many there
-    are.
+    Layers of one shape are copied together, with a few operations and one copy per field, however
+    many there are.
 
     Args:
-        layers: (ids [N, k], weights [N, k], entropy [N], confidence [N]) of each.
+        layers: (ids [N, k], weights [N, k], entropy [N], confidence [N]) of each layer.
         rows: [T] integers below N for each layer, the same for layers of one shape.
     """
     found = []
@@ -78,7 +78,7 @@ def _alike_to_host(layers: Sequence[Fields], rows: torch.Tensor) -> list[LayerRo
 
 
 def _half(weights: torch.Tensor) -> torch.Tensor:
-    """Return float16 weights; 0 says that a token was dropped, so no other weight becomes 0."""
+    """Return float16 weights; 0 means that a token was dropped, so no other weight becomes 0."""
     half = weights.to(torch.float16)
     return torch.where((half == 0) & (weights > 0), SMALLEST_WEIGHT, half)
 
@@ -104,10 +104,10 @@ def check_finite(
     """Refuse routing by scores of NaN or infinity, which would land as if a router had chosen.
 
     Args:
-        found: the routing of the windows' tokens, one a site, in the order the layers run.
+        found: the routing of the windows' tokens, one per site, in the order the layers run.
         sites: the MoE layers.
         windows: one batch.
-        embedding: [V, H] of the model, whose rows are looked at only where a score is not finite.
+        embedding: [V, H] of the model; its rows are read only if a score is not finite.
 
     Raises:
         GatehouseError: names the first such layer, and the first such token there.
@@ -120,13 +120,13 @@ def check_finite(
         raise GatehouseError(
             f"{site.router_path} (MoE layer {site.moe_index}) scored sample {sample_id}, position "
             f"{position} (token id {token_id}) with NaN or infinity"
-            f"{_culprit(windows, sample_id, embedding)}: get the checkpoint anew, or name a "
-            "--dtype of more range (float32, bfloat16); what has landed stays"
+            f"{_culprit(windows, sample_id, embedding)}: fetch the checkpoint again, or use a "
+            "--dtype with more range (float32, bfloat16); what has landed stays"
         )
 
 
 def _culprit(windows: list[TokenWindow], sample_id: int, embedding: torch.Tensor) -> str:
-    """Return which token brought NaN in; attention hands it to the tokens before it too."""
+    """Return which token brought NaN in; attention passes it to the tokens before it too."""
     ids = sorted({t for each in windows if each.sample_id == sample_id for t in each.token_ids})
     rows = embedding[torch.tensor(ids, device=embedding.device)]
     for token_id, finite in zip(ids, rows.isfinite().all(dim=1).tolist(), strict=True):
@@ -141,8 +141,8 @@ def join_events(
     """Return the events of batches as one table, ordered by (layer, sample, position).
 
     Args:
-        keys: what `keys_of` gives, one a batch.
-        batches: the routing of each, one a site.
+        keys: what `keys_of` gives, one per batch.
+        batches: the routing of each batch, one per site.
         sites: the MoE layers.
     """
     sample_id, position, token_id = np.concatenate(keys, axis=1)
@@ -161,7 +161,7 @@ def _layer_events(
     position: np.ndarray,
     token_id: np.ndarray,
 ) -> pa.Table:
-    """Return one MoE layer's events, schema EVENTS, of tokens given by three arrays [T]."""
+    """Return one MoE layer's events, schema EVENTS, for tokens given as three arrays [T]."""
     tokens = len(sample_id)
     offsets = pa.array(np.arange(0, tokens * site.top_k + 1, site.top_k, dtype=np.int32))
     return pa.table(

@@ -1,8 +1,8 @@
-"""The MoE families of transformers, by their folder there: how each one scores experts.
+"""How each MoE family of transformers, named by its folder there, scores experts.
 
-Scoring is read from the weights on the first batch wherever they tell it; what is stated here
-serves where they do not (one weight a token that is always 1), to name the scoring from a config
-alone, and to refuse a family whose routing cannot be had. `docs/families.md` has the table.
+The weights of the first batch show the scoring wherever they can. What is stated here serves where
+they cannot (one weight per token that is always 1), names the scoring from a config alone, and
+refuses a family whose routing cannot be captured. `docs/families.md` has the table.
 """
 
 from torch import nn
@@ -26,7 +26,7 @@ FAMILIES: dict[str, str] = (
 """Family -> scoring kind of `models.scoring`."""
 
 SCALED = {"gemma4", "diffusion_gemma"}
-"""Families whose weights carry a factor per expert, so that they cannot tell the scoring."""
+"""Families whose weights carry a factor per expert, so that they cannot show the scoring."""
 
 TEXT_PART = {
     # its decoder denoises a canvas of random tokens
@@ -56,7 +56,7 @@ def text_part(model: nn.Module) -> str:
 
 
 def stated_scoring(router: nn.Module, family: str | None) -> str | None:
-    """Return the scoring kind that is known before anything runs, None where nothing is."""
+    """Return the scoring kind if it is known before anything runs, else None."""
     if hasattr(router, "tid2eid"):
         return "hash"
     # families that leave the choice to their config keep it on the router

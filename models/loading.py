@@ -19,17 +19,17 @@ from models.routers import OTHER_MODALITY
 from warehouse.errors import GatehouseError
 
 SPREAD = ("auto", "balanced", "balanced_low_0", "sequential")
-"""Device maps over all devices there are, as accelerate places modules."""
+"""Device maps that spread modules over all devices, as accelerate does."""
 
 ROOM = 0.9
-"""Part of a GPU's memory that weights may take; the rest is for activations."""
+"""Share of a GPU's memory that weights may take; the rest is for activations."""
 
 DEQUANTIZING = {"mxfp4": Mxfp4Config, "fp8": FineGrainedFP8Config}
-"""Stored formats whose kernels would replace what is hooked: their weights are restored first."""
+"""Stored formats whose kernels would replace hooked modules; their weights are restored first."""
 
 
 def check_device(device_map: str | None) -> str:
-    """Return the device map to use: the one named, or the GPU where there is one.
+    """Return the device map to use: the one named, else the GPU if there is one, else the CPU.
 
     Raises:
         GatehouseError: no such device here.
@@ -65,9 +65,9 @@ def gpu_bytes(device_map: str) -> int | None:
 
 
 def check_attention(name: str | None, dtype: str) -> None:
-    """Refuse an attention implementation that cannot be had; None is transformers' choice.
+    """Refuse an unavailable attention implementation; None leaves the choice to transformers.
 
-    Kernels of the hub (owner/name) are code to be downloaded, and refused like unknown names.
+    Kernels of the hub (owner/name) are downloaded code, so they are refused like unknown names.
 
     Raises:
         GatehouseError: no such implementation, or one that is not installed.
@@ -95,11 +95,11 @@ def choose_quantization(quantize: str, config: Any, weight_bytes: int, capacity:
     """Return the quantisation to load with: 4bit, 8bit or none.
 
     Args:
-        quantize: one of these, or auto: 4bit where the weights do not fit the GPUs.
-        config: tells how the checkpoint is stored; what is quantised there stays as it is.
+        quantize: one of these, or auto, which is 4bit if the weights do not fit the GPUs.
+        config: states how the checkpoint is stored; a quantised one stays as it is.
         weight_bytes: of the full model.
-        capacity: bytes of the GPUs' memory, None on a CPU. The whole memory, not what is free of
-            it, so that the same command has the same run id tomorrow.
+        capacity: bytes of the GPUs' memory, None on a CPU. All of it, not only what is free,
+            so that the same command has the same run id tomorrow.
 
     Raises:
         GatehouseError: no such quantisation, no bitsandbytes, or a quantised checkpoint.
@@ -114,7 +114,7 @@ def choose_quantization(quantize: str, config: Any, weight_bytes: int, capacity:
         return quantize
     if stored:
         raise GatehouseError(
-            f"the checkpoint is stored in {stored} already: leave --quantize out, or name its "
+            f"the checkpoint is stored in {stored} already: leave --quantize out, or use its "
             "16-bit version"
         )
     if importlib.util.find_spec("bitsandbytes") is None:
@@ -137,13 +137,13 @@ def stored_format(config: Any) -> str | None:
 
 
 def dequantizing(config: Any) -> Any:
-    """Return what tells transformers to restore a checkpoint's stored format, None if nothing."""
+    """Return the option that makes transformers restore the stored format, None without one."""
     known = DEQUANTIZING.get(stored_format(config) or "")
     return known(dequantize=True) if known else None
 
 
 def auto_class(config: Any) -> Any:
-    """Return the class that loads a model: of remote code, the one that its repository offers."""
+    """Return the class that loads a model: for remote code, the one its repository offers."""
     offered = getattr(config, "auto_map", None) or {}
     local = type(config) in MODEL_MAPPING
     if not local and "AutoModel" not in offered and "AutoModelForCausalLM" in offered:
@@ -152,7 +152,7 @@ def auto_class(config: Any) -> Any:
 
 
 def loaded_config(config: Any) -> Any:
-    """Return the config of the part that is loaded: of Qwen-Omni the thinker, which reads text."""
+    """Return the config of the part that is loaded: for Qwen-Omni the thinker, which reads text."""
     thinker = getattr(config, "thinker_config", None)
     return thinker if thinker is not None and type(config) not in MODEL_MAPPING else config
 
@@ -176,19 +176,19 @@ def check_weights(name: str, found: dict[str, Any]) -> None:
     if missing:
         raise GatehouseError(
             f"{name!r} lacks {len(missing)} of its weights ({missing[0]}, ...): the checkpoint is "
-            "incomplete or of another model"
+            "incomplete or belongs to another model"
         )
 
 
 def check_finite_weights(name: str, model: Any) -> None:
-    """Refuse a checkpoint with NaN or infinity in a matrix that any token may meet.
+    """Refuse a checkpoint with NaN or infinity in a matrix that any token may use.
 
-    Vectors may hold minus infinity: a bias that switches an expert off. Rows of an embedding may
-    hold anything, where their tokens never occur.
+    Vectors may hold minus infinity, as in a bias that switches an expert off. Rows of an embedding
+    may hold anything if their tokens never occur.
 
     Args:
         name: of the model.
-        model: loaded; weights that are on no device yet are left out.
+        model: loaded; weights that are not on a device yet are left out.
 
     Raises:
         GatehouseError: names the first such weight.
@@ -199,7 +199,7 @@ def check_finite_weights(name: str, model: Any) -> None:
         if not read or weight.ndim < 2 or id(weight) in embeddings:
             continue
         # one pass without a copy (a sum in another dtype would make one on a CPU); finite numbers
-        # whose sum overflows are looked at one by one, an expert at a time
+        # whose sum overflows are then checked one by one, an expert at a time
         if not (weight.sum().isfinite() or all(part.isfinite().all() for part in weight)):
             raise GatehouseError(
                 f"{name!r} has NaN or infinity among its weights ({path}): the checkpoint is "
@@ -208,7 +208,7 @@ def check_finite_weights(name: str, model: Any) -> None:
 
 
 def device_name(device_map: str) -> str:
-    """Return the name of the devices that a device map names, as a run's record has it."""
+    """Return the name of the devices that a device map names, as it is in a run's record."""
     if gpu_bytes(device_map) is None:
         return f"CPU, {torch.get_num_threads()} threads"
     if device_map in SPREAD:

@@ -1,4 +1,4 @@
-"""Weights in 4 or 8 bits, the experts' too.
+"""Weights in 4 or 8 bits, including the experts'.
 
 A weight is stored in blocks, each scaled by its largest magnitude, and restored to the model's
 precision where it is used:
@@ -21,23 +21,23 @@ from torch.nn.utils import parametrize
 from models.routers import find_sites
 
 BLOCK = {"4bit": 64, "8bit": 256}
-"""Weights that share a scale (float32), by quantisation."""
+"""How many weights share a float32 scale, by quantisation."""
 
 THIN = 16
-"""Matrices with fewer rows or columns keep their precision: gates of shared experts and such."""
+"""Matrices with fewer rows or columns keep their precision, such as gates of shared experts."""
 
 CHUNK = 2**20
-"""Weights quantised at a time, in whole blocks: bounds what quantising itself takes."""
+"""Weights quantised at a time, in whole blocks; this bounds the memory quantising itself takes."""
 
 
 def stored_shape(weights: int, quantization: str) -> tuple[int, int]:
-    """Return (bytes of values, number of float32 scales) that so many weights are stored in."""
+    """Return (bytes of values, number of float32 scales) needed to store this many weights."""
     values = -(-weights // 2) if quantization == "4bit" else weights
     return values, -(-weights // BLOCK[quantization])
 
 
 def stored_bytes(weights: int, quantization: str) -> int:
-    """Return the bytes that so many weights take once quantised."""
+    """Return the bytes that this many weights take once quantised."""
     values, scales = stored_shape(weights, quantization)
     return values + 4 * scales
 
@@ -77,7 +77,7 @@ def _is_matrix(parameter: torch.Tensor) -> bool:
 
 
 class Blockwise(nn.Module):
-    """How one parameter is stored and restored, as torch's parametrisations are.
+    """Stores and restores one parameter, as a parametrisation of torch.
 
     Args:
         quantization: 4bit or 8bit.
@@ -155,11 +155,11 @@ def _dynamic_map(device: torch.device) -> torch.Tensor:
 def quantize_parameter(
     module: nn.Module, name: str, weight: torch.Tensor, quantization: str
 ) -> None:
-    """Put a weight into a module's parameter, quantised on the device where it is.
+    """Put a weight into a module's parameter, quantised on the device it is on.
 
     Args:
         module: owns the parameter.
-        name: of the parameter in it.
+        name: the parameter's name in the module.
         weight: float32, bfloat16 or float16, of the parameter's shape.
         quantization: 4bit or 8bit.
     """
@@ -168,7 +168,7 @@ def quantize_parameter(
     stored = Blockwise(quantization, weight.shape, weight.dtype)
     first = not parametrize.is_parametrized(module)
     parametrize.register_parametrization(module, name, stored, unsafe=True)
-    type(module).__module__ = home  # a parametrised module is of a class of its own
+    type(module).__module__ = home  # parametrising gives the module a new class
     if first and not isinstance(module, nn.Linear):
         # experts may be used one by one, and each use would restore them all
         module.register_forward_pre_hook(lambda owner, arguments: _keep(owner, True))

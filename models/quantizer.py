@@ -1,5 +1,5 @@
 """Quantising while loading: transformers streams a checkpoint parameter by parameter, and each one
-is quantised as soon as it is read and converted, so that no more than one is there in full.
+is quantised as soon as it is read and converted, so that no more than one is held in full.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from warehouse.errors import GatehouseError
 
 @register_quantization_config("gatehouse")
 class BlockwiseConfig(QuantizationConfigMixin):
-    """What transformers is told: the quantisation, 4bit or 8bit."""
+    """The quantisation that transformers gets as its config: 4bit or 8bit."""
 
     def __init__(self, quantization: str) -> None:
         self.quant_method = "gatehouse"  # type: ignore[assignment]
@@ -35,7 +35,7 @@ class BlockwiseQuantizer(HfQuantizer):
         return False
 
     def validate_environment(self, device_map: Any = None, **options: Any) -> None:
-        """Refuse to leave quantised weights to the CPU or the disk beside a GPU.
+        """Refuse to split quantised weights between a GPU and the CPU or the disk.
 
         Raises:
             GatehouseError: they do not fit the GPUs.
@@ -54,13 +54,13 @@ class BlockwiseQuantizer(HfQuantizer):
         return param_name in self.names
 
     def param_element_size(self, model: Any, param_name: str, param: torch.Tensor) -> float:
-        """Return the bytes a weight of a parameter, for placing it on a device."""
+        """Return a parameter's bytes per weight, for placing it on a device."""
         if param_name not in self.names:
             return param.element_size()
         return stored_bytes(param.numel(), self.quantization_config.quantization) / param.numel()
 
     def get_quantize_ops(self) -> ConversionOps:
-        """Return the last step of a parameter's loading."""
+        """Return the last step in loading a parameter."""
         return _Quantize(self.quantization_config.quantization, self.names)
 
     def _process_model_before_weight_loading(self, model: Any, **options: Any) -> None:
@@ -82,7 +82,7 @@ class _Quantize(ConversionOps):
         target_patterns: list[str],
         **context: Any,
     ) -> dict[str, list[torch.Tensor]]:
-        """Return the weights, by full name, that transformers is left to put into the model."""
+        """Return the weights, by full name, that transformers still has to put into the model."""
         others = {}
         for full in list(input_dict):
             value = input_dict.pop(full)
@@ -95,6 +95,6 @@ class _Quantize(ConversionOps):
             if weight.shape != (expected := getattr(module, name).shape):
                 raise ValueError(f"{full} is {list(weight.shape)}, not {list(expected)}")
             quantize_parameter(module, name, weight, self.quantization)
-            module._is_hf_initialized = True  # or transformers would draw it anew
+            module._is_hf_initialized = True  # or transformers would initialise it again
             context["missing_keys"].discard(full)
         return others

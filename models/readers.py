@@ -1,14 +1,14 @@
-"""How routers speak: what to watch in each MoE block, and how to read one decision from it.
+"""What to watch in each MoE block, and how to read a router's decisions from it.
 
 A reader watches modules while the model runs (`watch`) and turns what it saw in one forward
-pass into a `Routing` (`read`). The default contract of transformers 5 needs two looks:
+pass into a `Routing` (`read`). The default contract of transformers 5 takes two watches:
 
     router(hidden [N, H])                -> (logits [N, E], weights [N, k], ids [N, k], ...)
     experts(hidden [N, H], ids, weights) -> hidden [N, H]
 
 with N = batch x sequence. The full distribution is in the router's output, ids and weights in
-the experts' inputs: neither alone is what the model did. Families that speak otherwise have a
-reader of their own in `models.dialects`, models that bring their own code one in `models.remote`.
+the experts' inputs: neither alone is what the model did. Families that differ have their own
+readers in `models.dialects`, and models that bring their own code have one in `models.remote`.
 """
 
 from collections.abc import Callable
@@ -31,14 +31,14 @@ TOP_K = ("top_k", "num_experts_per_tok", "moe_top_k", "top_k_experts")
 
 
 class UnreadableRouter(Exception):
-    """What a router said is not what its reader expects; the message continues its path."""
+    """A router's output is not what its reader expects; the message follows the router's path."""
 
 
 @dataclass(frozen=True)
 class Watch:
     """One look at a module: `take(arguments, named, output)`, output None before it runs.
 
-    An optional module may run any number of times in a forward pass, others run once.
+    An optional module may run any number of times in a forward pass; others run once.
     """
 
     module: nn.Module
@@ -61,7 +61,7 @@ class Routing:
 
 
 class Reader:
-    """The default contract.
+    """Reads the default contract.
 
     Attributes:
         batching: "padded" where other rows of a batch change nothing, "equal" where pads would
@@ -76,32 +76,32 @@ class Reader:
         self.experts = experts
 
     def num_experts(self) -> int:
-        """Return the classes of the router, read from the modules.
+        """Return the number of the router's classes, read from the modules.
 
         Raises:
-            UnreadableRouter: they do not tell.
+            UnreadableRouter: no module states it.
         """
         return integer(NUMBER_OF_EXPERTS, self.router, self.block, self.experts)
 
     def top_k(self, model: nn.Module) -> int:
-        """Return the experts a token, read from the modules or their configs.
+        """Return the number of experts per token, read from the modules or their configs.
 
         Raises:
-            UnreadableRouter: they do not tell.
+            UnreadableRouter: none of them states it.
         """
         owners = (self.router, self.block, self.experts, model)
         configs = [getattr(owner, "config", None) for owner in owners]
         return integer(TOP_K, *owners, *configs)
 
     def watch(self) -> list[Watch]:
-        """Return what to look at, in the order that `read` takes the findings."""
+        """Return what to watch, in the order in which `read` takes the findings."""
         return [
             Watch(self.router, lambda arguments, named, output: self.logits(output)),
             Watch(self.experts, lambda arguments, named, output: _choice(arguments, named), True),
         ]
 
     def start(self) -> None:
-        """Forget what a forward pass that did not end has left; one is about to begin."""
+        """Forget what an unfinished forward pass left behind; a new one is about to start."""
 
     def read(self, *seen: Any) -> Routing:
         """Return the routing from one forward pass's findings.
@@ -130,7 +130,7 @@ def integer(names: tuple[str, ...], *owners: Any) -> int:
         for name in names:
             if isinstance(value := getattr(owner, name, None), int):
                 return value
-    raise UnreadableRouter(f"does not tell its {names[-1]}")
+    raise UnreadableRouter(f"does not state its {names[-1]}")
 
 
 def _choice(arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,8 +1,9 @@
 """Routers of models that bring their own code: a gate, and a list of experts called one by one.
 
-No module is called with ids and weights there, so both are reconstructed and then held against
-what ran: the rows that each expert received in every batch, and for a plain linear gate, whose
-weights no module ever sees, the block's own output in the first batch.
+No module is called with ids and weights there, so both are reconstructed and then compared with
+what ran. In every batch, the ids must match the rows that each expert received. For a plain linear
+gate, whose weights no module ever sees, the weights must also explain the block's own output in
+the first batch.
 """
 
 from itertools import product
@@ -16,7 +17,7 @@ from models.readers import Reader, Routing, UnreadableRouter, Watch
 from models.scoring import DISTINCT, INFERRED
 
 EXPLAINED = {torch.float32: 1e-4, torch.float16: 5e-3, torch.bfloat16: 2e-2}
-"""Largest share of a block's output that the weights may leave unexplained, by rounding alone."""
+"""Largest share of a block's output that the weights may leave unexplained, from rounding alone."""
 
 
 class ExpertList(Reader):
@@ -39,7 +40,7 @@ class ExpertList(Reader):
         return len(self.experts)  # type: ignore[arg-type]
 
     def watch(self) -> list[Watch]:
-        """Look at the gate, each expert, each shared expert, and last at the whole block."""
+        """Look at the gate, each expert, each shared expert, and finally the whole block."""
         experts = [
             Watch(expert, self._on_expert(index), optional=True)
             for index, expert in enumerate(self.experts.children())
@@ -99,7 +100,7 @@ class ExpertList(Reader):
     def _from_choice(
         self, hidden: torch.Tensor, tensors: list[torch.Tensor], ids: torch.Tensor
     ) -> Routing:
-        """Read (ids, weights, ...): logits where the gate gives them, else its weight's."""
+        """Read (ids, weights, ...); logits are the gate's own, or computed from its weight."""
         floats = [t for t in tensors if t.is_floating_point() and t.ndim == 2]
         weights = next((t for t in floats if t.shape == ids.shape), None)
         if weights is None:
@@ -118,13 +119,13 @@ class ExpertList(Reader):
         return F.linear(hidden.float(), weight.float(), bias)
 
     def _from_logits(self, hidden: torch.Tensor, logits: torch.Tensor, output: Any) -> Routing:
-        """Take the k highest logits, k from the rows that ran, and weights that explain them."""
+        """Take the k highest logits, k from the rows that ran, and weights that fit the output."""
         logits = logits.reshape(len(hidden), -1)
         top_k, rest = divmod(sum(self._rows.values()), len(hidden))
         if rest or not 1 <= top_k <= logits.shape[1]:
-            raise UnreadableRouter("has experts that did not get the same number of rows a token")
+            raise UnreadableRouter("has experts that did not get the same number of rows per token")
         ids = logits.topk(top_k, dim=1).indices
-        # what a row of NaN chose cannot be told: a pad's is left out, a token's ends the run
+        # a row of NaN does not show what it chose: a pad's is left out, a token's ends the run
         finite = logits.amax(dim=1).isfinite()
         self._require_rows(ids[finite], others=top_k * int((~finite).sum()))
         if self._combination is None and finite.any():
@@ -140,7 +141,7 @@ class ExpertList(Reader):
         output: Any,
         finite: torch.Tensor,
     ) -> tuple[str, bool, float]:
-        """Return (scoring kind, weights normalised?, factor) that give the output's finite rows."""
+        """Return (scoring kind, weights normalised?, factor) that fit the output's finite rows."""
         whole = output[0] if isinstance(output, tuple) else output
         tolerance = EXPLAINED.get(whole.dtype, 2e-2)
         whole = whole.reshape(hidden.shape).float()[finite]
@@ -159,29 +160,29 @@ class ExpertList(Reader):
     def _unexplained(
         self, whole: torch.Tensor, mixed: torch.Tensor, finite: torch.Tensor
     ) -> tuple[float, float]:
-        """Return the least share of the block's output [N, H] that stays, and the factor."""
+        """Return the least share of the block's output [N, H] left unexplained, and the factor."""
         found = []
         for shared in self._shared_outputs(finite, whole.shape):
             routed = whole - shared
             scale = (routed * mixed).sum() / mixed.square().sum().clamp(min=1e-30)
             left = (routed - scale * mixed).norm() / routed.norm().clamp(min=1e-30)
-            # NaN, of an output that overflowed, explains nothing and cannot be ranked
+            # NaN, from an output that overflowed, explains nothing and cannot be ranked
             found.append((float(left.nan_to_num(nan=torch.inf)), float(scale)))
         return min(found)
 
     def _chosen_outputs(self, hidden: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-        """Return [N, k, H]: what each token's experts gave, matched by the rows they got."""
+        """Return [N, k, H]: the outputs of each token's experts, matched by the rows they got."""
         outputs = torch.zeros(*ids.shape, hidden.shape[1], device=hidden.device)
         marks = hidden.double().sum(dim=1)
         for expert, calls in self._received.items():
             tokens, slots = (ids == expert).nonzero(as_tuple=True)
             got = torch.cat([rows for rows, _ in calls]).double().sum(dim=1)
             gave = torch.cat([result for _, result in calls]).float()
-            if len(got) > len(tokens):  # rows that are not looked at were run too
+            if len(got) > len(tokens):  # the rows left out here ran too
                 mine = torch.isin(got, marks[tokens])
                 got, gave = got[mine], gave[mine]
             if len(got) != len(tokens):
-                raise UnreadableRouter("names other experts than those that ran")
+                raise UnreadableRouter("names experts other than those that ran")
             order = marks[tokens].argsort()
             outputs[tokens[order], slots[order]] = gave[got.argsort()]
         return outputs
@@ -197,11 +198,11 @@ class ExpertList(Reader):
         return [*gated, *wide, torch.zeros(shape, device=finite.device)]
 
     def _require_rows(self, ids: torch.Tensor, others: int = 0) -> None:
-        """Hold the ids against the rows that each expert received, but for so many others."""
+        """Require that each expert received the rows the ids name, and `others` rows in all."""
         counts = torch.bincount(ids.flatten(), minlength=self.num_experts()).tolist()
         spare = [self._rows.get(expert, 0) - count for expert, count in enumerate(counts)]
         if min(spare) < 0 or sum(spare) != others:
-            raise UnreadableRouter("names other experts than those that ran")
+            raise UnreadableRouter("names experts other than those that ran")
 
 
 def _weights(logits: torch.Tensor, ids: torch.Tensor, kind: str, normalised: bool) -> torch.Tensor:

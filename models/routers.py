@@ -1,8 +1,8 @@
-"""Where a model's routers are.
+"""Find a model's routers.
 
-Sites are found in the modules, never in config fields: which layers are MoE is governed by a
-dozen different names there. A block is an MoE layer when it holds a router beside its experts;
-how the two speak is the business of `models.readers`.
+Sites are found in the modules, never in config fields, where a dozen different names govern which
+layers are MoE. A block is an MoE layer when it holds a router beside its experts; `models.readers`
+knows how to read the two.
 """
 
 import re
@@ -30,13 +30,13 @@ class RouterSite:
 
     Attributes:
         layer: the block's index in the model; where that is not unique (two stacks, two MoE
-            layers in a block) the running number of the MoE layer.
+            layers in a block), the running number of the MoE layer.
         block: the block's index in its stack.
         moe_index: the running number of the MoE layer.
         stack: encoder or decoder.
         router_path: the router's name in the model.
-        num_experts: classes of the router, those that compute nothing (skip, identity) too.
-        top_k: experts a token.
+        num_experts: classes of the router, including those that compute nothing (skip, identity).
+        top_k: experts per token.
         scoring: a kind of `models.scoring` where it is known before anything runs.
         family: the folder in transformers that the block comes from.
         router, experts: the modules; experts holds all the experts' parameters.
@@ -61,8 +61,8 @@ def find_sites(model: nn.Module) -> list[RouterSite]:
     """Return the model's MoE layers in the order they run, text routers only.
 
     Raises:
-        GatehouseError: the model has none, is of a family whose routing cannot be captured, or
-            has a router that does not tell its number of experts or tells an impossible one.
+        GatehouseError: the model has none, belongs to a family whose routing cannot be captured,
+            or has a router that states no number of experts or an impossible one.
     """
     sites = [
         _site(model, path, block, moe_index)
@@ -87,7 +87,7 @@ def _blocks(model: nn.Module) -> list[tuple[str, nn.Module]]:
         for path, block in model.get_submodule(part).named_modules(prefix=part)
         if _child(block, *ROUTER_NAMES) and _experts(block) and not OTHER_MODALITY.search(path)
     ]
-    # a block with two (JetMoE) names its feed-forward first and runs its attention first
+    # a block with two (JetMoE) lists its feed-forward first but runs its attention first
     return [
         found
         for _, same in groupby(blocks, key=lambda found: _block(found[0]))

@@ -18,12 +18,12 @@ INFERRED: dict[str, Scores] = {
     "sigmoid": torch.sigmoid,
     "sqrt_softplus": lambda logits: F.softplus(logits).sqrt(),
 }
-"""Kinds that the first batch tells apart: logits [N, E] fp32 -> scores [N, E]."""
+"""Kinds that the first batch can tell apart: logits [N, E] fp32 -> scores [N, E]."""
 
 STATED: dict[str, Scores] = {
     # the second weight comes from a softmax without the first expert (arXiv:2409.12136)
     "sparsemixer": INFERRED["softmax"],
-    # experts follow from the token id; the scores only weigh them (DeepSeek-V4)
+    # experts follow from the token id; the scores only weight them (DeepSeek-V4)
     "hash": INFERRED["sqrt_softplus"],
 }
 """Kinds that weights alone do not reveal, and the scores whose entropy is taken."""
@@ -41,24 +41,24 @@ def distribution(logits: torch.Tensor, kind: str) -> tuple[torch.Tensor, torch.T
     """Return (entropy in nats, largest probability), each [N] fp32, of logits [N, E] of a kind.
 
     Always fp32 and always `entr`, which is 0 at 0: in fp16, p log(p + 1e-10) is NaN wherever a
-    probability underflows. Where a logit is NaN or +infinity, entropy is NaN; -infinity is an
-    expert that cannot be chosen.
+    probability underflows. Where a logit is NaN or +infinity, entropy is NaN; -infinity marks
+    an expert that cannot be chosen.
     """
     logits = logits.float()
     scores = SCORING[kind](logits)
     if kind not in ("softmax", "sparsemixer"):
         total = scores.sum(dim=-1, keepdim=True)
-        if kind == "sigmoid":  # which makes an ordinary 1 of infinity; 0 times it is NaN
+        if kind == "sigmoid":  # it turns infinity into an ordinary 1; 0 times infinity is NaN
             total = total + 0 * logits.amax(dim=-1, keepdim=True)
         scores = scores / total
     return torch.special.entr(scores).sum(dim=-1), scores.amax(dim=-1)
 
 
 def fitting_kinds(logits: torch.Tensor, ids: torch.Tensor, weights: torch.Tensor) -> list[str]:
-    """Return the inferred kinds that explain the weights, alone at the front if one is clear.
+    """Return the inferred kinds that explain the weights, best first; a clear best one alone.
 
-    With one weight a token there is nothing to be proportional to within the row: then the
-    weight must be f(logits)[id] times one constant of the layer, which tells nothing where
+    With one weight per token there is nothing to be proportional to within the row. Then the
+    weight must be f(logits)[id] times one constant of the layer, which reveals nothing where
     weights are normalised to 1.
 
     Args:
@@ -92,7 +92,7 @@ def _error(scores: torch.Tensor, applied: torch.Tensor) -> float:
 
 
 def sums_to_one(weights: torch.Tensor) -> bool:
-    """Return whether each row of weights [N, k] sums to 1, rows of weight 0 left out."""
+    """Return whether each row of weights [N, k] sums to 1, leaving out rows of weight 0."""
     sums = weights.float().sum(dim=1)
     kept = sums[sums > 0]
     return bool(len(kept)) and bool(((kept - 1).abs() <= TOLERANCE.get(weights.dtype, 2e-2)).all())

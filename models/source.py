@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# before the hub's client is imported, which reads it: nobody asked for usage counts to be sent
+# the hub's client reads this when it is imported: nobody asked for usage counts to be sent
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-# before transformers' kernels are: those of the hub are downloaded code, and replace what is hooked
+# so does transformers: the hub's kernels are downloaded code, and replace hooked modules
 os.environ["USE_HUB_KERNELS"] = "0"
 
 import huggingface_hub
@@ -33,7 +33,7 @@ CONNECT_SECONDS = 10.0
 class Source:
     """A model's files: a folder, or the hub's at `commit` (None for a folder).
 
-    Where the hub is not reached, only what its cache holds can be read. Code among the files runs
+    If the hub cannot be reached, only what its cache holds can be read. Code among the files runs
     only if `trust_remote_code`.
     """
 
@@ -47,7 +47,7 @@ class Source:
         """Return `loader.from_pretrained(...)` of these files, without transformers' own output.
 
         Raises:
-            GatehouseError: no network and not in the cache, or files that cannot be loaded.
+            GatehouseError: there is no network and no cached copy, or the files cannot be loaded.
         """
         with self.errors("tokenizer" if loader is AutoTokenizer else "model"), quiet():
             return loader.from_pretrained(
@@ -61,7 +61,7 @@ class Source:
     def fingerprint(self, config: Any) -> str:
         """Return the hub's commit, or 16 digits of the SHA-256 of a folder's config and weights.
 
-        Of a folder whose code is trusted, that code counts too.
+        If a folder's code is trusted, that code counts too.
 
         Raises:
             GatehouseError: a folder without safetensors.
@@ -96,7 +96,7 @@ class Source:
             ) from error
         except MemoryError as error:
             raise _does_not_fit(self.name) from error
-        except Exception as error:  # of transformers, safetensors, or the hub's HTTP library
+        except Exception as error:  # from transformers, safetensors, or the hub's HTTP library
             if "trust_remote_code" in str(error) and not self.trust_remote_code:
                 raise GatehouseError(
                     f"{self.name!r} needs --trust-remote-code: it runs code from the model's "
@@ -104,8 +104,8 @@ class Source:
                 ) from error
             if self.cached_only:
                 raise GatehouseError(
-                    f"cannot load model {self.name!r}: there is no network, and the hub's cache "
-                    "has it not; use the bundled model `demo` or a local folder"
+                    f"cannot load model {self.name!r}: there is no network and the model is not in "
+                    "the hub's cache; use the bundled model `demo` or a local folder"
                 ) from error
             if out_of_memory(error):
                 raise _does_not_fit(self.name) from error
@@ -114,7 +114,7 @@ class Source:
             raise _cannot_load(self.name, error, part) from error
 
     def _damaged(self, error: Exception) -> GatehouseError:
-        """Return what says which file of a folder is no safetensors, or cut off."""
+        """Return the error that says which file of a folder is not safetensors, or is cut off."""
         for path in sorted(Path(self.location).glob("*.safetensors")):
             try:
                 with safetensors.safe_open(path, "np"):
@@ -132,8 +132,8 @@ def find_source(name: str, revision: str | None = None, trust_remote_code: bool 
     """Return the source of an alias, a hub id or a folder; the hub is asked once, for the commit.
 
     Raises:
-        GatehouseError: a name that is none of these, that the hub does not know, or a repository
-            without safetensors.
+        GatehouseError: the name is none of these, the hub does not know it, or its repository has
+            no safetensors.
     """
     location = ALIASES.get(name, name)
     if location and Path(location).is_dir():
@@ -163,14 +163,14 @@ def find_source(name: str, revision: str | None = None, trust_remote_code: bool 
     files = [each.rfilename for each in found.siblings or []]
     if files and not any(file.endswith(".safetensors") for file in files):
         raise GatehouseError(
-            f"{name!r} has no .safetensors file on the hub: name a --revision that has (the hub "
-            "keeps conversions as refs/pr/NUMBER); pickled weights are not read"
+            f"{name!r} has no .safetensors file on the hub: name a --revision that has one (the "
+            "hub keeps conversions as refs/pr/NUMBER); pickled weights are not read"
         )
     return Source(name, location, found.sha, False, trust_remote_code)
 
 
 def _latest_cached(location: str) -> str | None:
-    """Return the commit of a hub model that was fetched last, None where none was."""
+    """Return the most recently fetched commit of a hub model, None if there is none."""
     try:
         repositories = huggingface_hub.scan_cache_dir().repos
     except huggingface_hub.CacheNotFound:
@@ -189,7 +189,7 @@ def _does_not_fit(name: str) -> GatehouseError:
 
 
 def _cannot_load(name: str, error: Exception, part: str = "model") -> GatehouseError:
-    # before it is cut: half a secret would not be known
+    # before it is cut: half a secret would not be recognised
     text = without_secrets(" ".join(str(error).split()))
     if part == "tokenizer":
         return GatehouseError(
@@ -200,7 +200,7 @@ def _cannot_load(name: str, error: Exception, part: str = "model") -> GatehouseE
         return GatehouseError(
             f"cannot load model {name!r}: check the name, the revision or the folder ({text[:160]})"
         )
-    if "above report" in text:  # a table of transformers, which is not shown
+    if "above report" in text:  # a table that transformers logs, which is not shown
         return GatehouseError(
             f"cannot load model {name!r}: its weights are not of the shapes that its config tells "
             "(an incomplete checkpoint, or another model's), or memory ran out as they were read"

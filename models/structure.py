@@ -1,4 +1,4 @@
-"""What a model is made of, told from its plan or from what was loaded; one sentence through it."""
+"""What a model is made of, from its plan or as loaded; and how it routes one sentence."""
 
 import re
 from collections.abc import Iterator
@@ -25,10 +25,10 @@ class Structure:
     Attributes:
         layers: blocks of the stacks that hold MoE layers.
         sites: the MoE layers, on the meta device.
-        parameters: number of parameters by part, of `PARTS`.
-        active: parameters that compute one token: of the experts, top-k of each layer.
-        memory: bytes of all weights by precision, of `PRECISIONS`; what a quantisation leaves as
-            it is counts in bfloat16.
+        parameters: number of parameters in each part of `PARTS`.
+        active: parameters that compute one token, with only top-k experts in each layer.
+        memory: bytes of all weights in each precision of `PRECISIONS`; weights that a quantisation
+            leaves as they are count in bfloat16.
     """
 
     layers: int
@@ -43,7 +43,7 @@ class Structure:
         sizes = ", ".join(f"{_size(self.memory[name])} in {name}" for name in PRECISIONS)
         return "\n".join(
             [
-                f"layers         {self.layers}, of them MoE: "
+                f"layers         {self.layers}, of which MoE: "
                 f"{len({(site.stack, site.block) for site in self.sites})}",
                 *(f"MoE            {line}" for line in _groups(self.sites)),
                 f"parameters     {total:,} in the backbone: experts {experts:,} "
@@ -57,7 +57,7 @@ class Structure:
 
 
 def analyze(skeleton: nn.Module) -> Structure:
-    """Return the structure of a backbone, as a plan has it: on the meta device, no weights."""
+    """Return the structure of a plan's backbone, which is on the meta device without weights."""
     sites = find_sites(skeleton)
     counts = dict.fromkeys(PARTS, 0)
     for part, _, tensor in _weights(skeleton):
@@ -83,7 +83,7 @@ def planned_bytes(skeleton: nn.Module, precision: str) -> int:
 
 
 def weight_bytes(model: nn.Module) -> dict[str, int]:
-    """Return the bytes that a loaded model's weights really take, by part of `PARTS`."""
+    """Return the bytes that a loaded model's weights actually take, by part of `PARTS`."""
     taken = dict.fromkeys(PARTS, 0)
     for part, _, tensor in _weights(model):
         taken[part] += tensor.numel() * tensor.element_size()
@@ -91,7 +91,7 @@ def weight_bytes(model: nn.Module) -> dict[str, int]:
 
 
 def weights_line(loaded: LoadedModel) -> str:
-    """Return one line on the weights in memory: their bytes in all and by part, and where."""
+    """Return one line on the weights in memory: bytes in total and by part, and devices."""
     taken = weight_bytes(loaded.model)
     places = sorted({str(tensor.device) for _, _, tensor in _weights(loaded.model)})
     parts = ", ".join(f"{part} {_size(taken[part])}" for part in PARTS)
@@ -124,14 +124,14 @@ def download(plan: ModelPlan) -> Path:
                     "*.tiktoken",
                     *code,
                 ],
-                # the same weights once more, as their makers' own programs read them
+                # the same weights again, in the format of their makers' own programs
                 ignore_patterns=["*/*", "consolidated*"],
             )
         )
 
 
 def route(loaded: LoadedModel, text: str) -> list[tuple[str, list[list[int]]]]:
-    """Return each token of a text with its experts in every MoE layer, weight-descending."""
+    """Return each token of a text with its experts in every MoE layer, in descending weight."""
     token_ids = loaded.encode([text])[0]
     with RoutingTap(loaded.model) as tap, torch.inference_mode():
         routing = tap.route([TokenWindow(0, 0, token_ids)])
@@ -145,7 +145,7 @@ def route(loaded: LoadedModel, text: str) -> list[tuple[str, list[list[int]]]]:
 
 
 def _weights(model: nn.Module) -> Iterator[tuple[str, str, torch.Tensor]]:
-    """Yield (part of `PARTS`, name, parameter) of every parameter, shared ones once."""
+    """Yield (part of `PARTS`, name, parameter) for every parameter, shared ones once."""
     sites = find_sites(model)
     known = {id(each): "experts" for site in sites for each in site.experts.parameters()}
     known |= {id(each): "routers" for site in sites for each in site.router.parameters()}
@@ -162,8 +162,8 @@ def _weights(model: nn.Module) -> Iterator[tuple[str, str, torch.Tensor]]:
 
 
 def _idle(parameter: torch.Tensor, site: RouterSite) -> int:
-    """Return the part of an experts' parameter that one token does not meet."""
-    # a router may have classes without parameters: stacked experts tell their own number
+    """Return how many numbers of an experts' parameter one token does not use."""
+    # a router may have classes without parameters, so stacked experts are counted instead
     experts = len(parameter) if parameter.ndim == 3 else site.num_experts
     return parameter.numel() - parameter.numel() * site.top_k // experts
 
@@ -175,7 +175,7 @@ def _layers(model: nn.Module, sites: list[RouterSite]) -> int:
 
 
 def _groups(sites: tuple[RouterSite, ...]) -> list[str]:
-    """Return a line for all MoE layers alike: routers, blocks, experts, top-k, scoring."""
+    """Return a line per kind of MoE layer: routers, blocks, experts, top-k, scoring."""
     groups: dict[tuple[str, int, int, str], list[int]] = {}
     for site in sites:
         path = re.sub(r"\.\d+\.", ".*.", site.router_path, count=1)

@@ -26,7 +26,7 @@ def advice(
 
     Args:
         validation: of one MoE layer, a table, or the average of all layers.
-        evidence: beside it.
+        evidence: for the same verdict.
         frame: the per-token statistics that were validated.
         others: index -> validation of the run's other MoE layers; none for a table.
     """
@@ -57,7 +57,7 @@ def _another_layer(validation: Validation, others: Mapping[int, Validation]) -> 
 
 
 def _more_text(validation: Validation, evidence: Evidence) -> list[str]:
-    """Advise more samples where the measures still move, or an interval reaches across."""
+    """Advise more samples where a measure still moves, or an interval reaches across its limit."""
     reasons = [
         f"the interval of {each.name} reaches across its limit"
         for each in margins(validation, evidence)

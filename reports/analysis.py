@@ -8,13 +8,13 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class Marts:
-    """One run in the marts, a frame each, all MoE layers; `moe_index` is the layer's index.
+    """One run's marts, one frame each, over all MoE layers; `moe_index` is the layer's index.
 
     layers: `queries.layers`, one row per MoE layer.
     tokens: moe_index, token_id, frequency, mean_entropy (nats), mean_confidence,
-        routing_consistency, vocabulary_specialisation, both also held_out_* (null: the token is in
-        one half of the documents only), top_expert; the most frequent first. Figures and page
-        also take random_consistency, which `reports.assessment` adds.
+        routing_consistency, vocabulary_specialisation, both also as held_out_* (null where the
+        token is in only one half of the documents), top_expert; the most frequent first. Figures
+        and page also take random_consistency, which `reports.assessment` adds.
     frequency_rank: token_id, token_str, is_special, frequency, frequency_rank, mean_position.
     expert_load: moe_index, expert, selections, load_share, load_ratio, first_choice_share,
         gate_mass_share, is_dead.
@@ -44,9 +44,20 @@ class Marts:
     thresholds: pd.DataFrame
 
 
+MEASURE_COLUMNS = tuple(
+    f"{measure}{end}"
+    for measure in ("spearman", "low_entropy_share", "coverage")
+    for end in ("", "_low", "_high")
+)
+"""The measures of the three criteria in `Findings.layers`, each with its 95 % interval."""
+
+CONSISTENCY_COLUMNS = ("consistency", "held_out_consistency", "random_consistency")
+"""A token's consistency in `Findings.layers`: plain, on held-out documents, by chance."""
+
+
 @dataclass(frozen=True)
 class Findings:
-    """What the statistics say of a run, as frames to draw; undefined is null.
+    """What the statistics say about a run, as frames to draw; undefined values are null.
 
     layers: one row per MoE layer: moe_index, verdict (SUPPORTED or NOT SUPPORTED), criteria_met
         (0 to 3), tokens, occurrences, spearman, spearman_low, spearman_high (95 %, bootstrap over

@@ -27,10 +27,10 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Assessment:
-    """One verdict with all that stands beside it.
+    """One verdict with everything that is reported beside it.
 
-    `layer` is an index among the MoE layers; None is a run's average over its layers, or a table
-    that does not say. `frame` has the per-token statistics that were validated.
+    `layer` is an index among the MoE layers; None for a run's average over its layers, or for a
+    table that does not give it. `frame` has the per-token statistics that were validated.
     """
 
     layer: int | None
@@ -62,13 +62,13 @@ class RunAssessment:
 def assess_table(
     frame: pd.DataFrame, thresholds: Thresholds, layer: int | None = None, excluded_rows: int = 0
 ) -> Assessment:
-    """Assess per-token statistics made anywhere.
+    """Assess per-token statistics from any source.
 
     Args:
         frame: as `reports.hypothesis.validate` takes it.
         thresholds: of the fast path.
-        layer: index among the MoE layers, where the table says.
-        excluded_rows: rows that were excluded before.
+        layer: index among the MoE layers, if the table gives it.
+        excluded_rows: rows that were already excluded.
 
     Raises:
         GatehouseError: fewer than 3 rows are usable.

@@ -4,32 +4,21 @@ from typing import Any
 
 import pandas as pd
 
+from reports.analysis import MEASURE_COLUMNS
 from reports.criteria import RHO
 from reports.html import rendered
 from reports.hypothesis import Validation
 from reports.packing import columns, plain, script_json
-from reports.page import model_view, scripts
+from reports.page import CORE, model_view, scripts
 from reports.page_charts import Chart
 from reports.run_page import RunPage
 from reports.summary import run_facts
 
-SCRIPTS = ("data.js", "format.js", "state.js", "look.js", "marks.js", "figure.js", "comparison.js")
+SCRIPTS = (*CORE, "comparison.js")
 LABELS = ("A", "B")
 NONE = "\N{EN DASH}"
-"""Undefined, or of a layer that a run does not have."""
+"""An undefined value, or a layer that a run does not have."""
 
-FINDINGS = (
-    "spearman",
-    "spearman_low",
-    "spearman_high",
-    "low_entropy_share",
-    "low_entropy_share_low",
-    "low_entropy_share_high",
-    "coverage",
-    "coverage_low",
-    "coverage_high",
-    "held_out_consistency",
-)
 OVERLAP = (
     "tokens",
     "expert_overlap",
@@ -43,7 +32,7 @@ CHARTS = (
         "numbers",
         "Layer by layer",
         "Whiskers are each run's own 95 % interval over its documents, dashed lines are the "
-        "criteria: where the whiskers of both runs are apart, they differ by more than "
+        "criteria. Where the whiskers of both runs are apart, the runs differ by more than "
         "their choice of documents explains.",
         of_layer=False,
         wide=True,
@@ -59,11 +48,11 @@ CHARTS = (
 )
 LIMITS = (
     "Layers are matched by their index among the MoE layers: in models of different depth the "
-    "same index is another part of the model.",
-    "Differences are B minus A and have no interval of their own. Each whisker is one run's; that "
-    "two overlap does not show that the runs agree.",
-    "Runs of different datasets differ by their text, of different models by their experts too: "
-    "an entropy in nats is comparable only between routers with as many experts.",
+    "same index is a different part of the model.",
+    "Differences are B minus A and have no interval of their own. Each whisker belongs to one "
+    "run; two that overlap do not show that the runs agree.",
+    "Runs on different datasets differ in their text, runs of different models in their experts "
+    "too: entropies in nats are comparable only between routers with the same number of experts.",
 )
 
 
@@ -113,7 +102,9 @@ def _payload(
 def _series(side: RunPage, indices: list[int]) -> dict[str, list[Any]]:
     layers = side.marts.layers.set_index("moe_index").reindex(indices)
     findings = side.findings.layers.set_index("moe_index").reindex(indices)
-    return columns(findings, FINDINGS) | {"normalised_entropy": plain(layers["normalised_entropy"])}
+    return columns(findings, (*MEASURE_COLUMNS, "held_out_consistency")) | {
+        "normalised_entropy": plain(layers["normalised_entropy"])
+    }
 
 
 def _side(label: str, side: RunPage) -> dict[str, Any]:
@@ -126,7 +117,7 @@ def _side(label: str, side: RunPage) -> dict[str, Any]:
 
 
 def _averages(left: RunPage, right: RunPage) -> list[dict[str, str]]:
-    """Return the three numbers of the models' averages: A, B and B minus A; none if one lacks."""
+    """Return A, B and B minus A for the models' three average numbers; empty if a run has none."""
     if left.model_validation is None or right.model_validation is None:
         return []
     return _numbers(left.model_validation, right.model_validation)
@@ -170,14 +161,14 @@ def _text(value: float | None, share: bool) -> str:
 def _change(value: float | None, share: bool) -> str:
     if value is None:
         return NONE
-    # what rounds to zero has no sign of its own: -0.0 + 0.0 is 0.0
+    # a change that rounds to zero must not show a sign: -0.0 + 0.0 is 0.0
     return (
         f"{round(100 * value, 1) + 0.0:+.1f} points" if share else f"{round(value, 3) + 0.0:+.3f}"
     )
 
 
 def _facts(left: RunPage, right: RunPage) -> list[dict[str, Any]]:
-    """Return what was run, side by side, and whether it differs."""
+    """Return the facts of both runs side by side, and whether they differ."""
     first, second = (run_facts(side.run, side.marts.layers) for side in (left, right))
     return [
         {"name": name, "left": value, "right": second[name], "differs": value != second[name]}

@@ -95,7 +95,7 @@ def sensitivity(axes: Axes, coverage: NDArray) -> None:
 
 
 def mark_thresholds(axes: Axes, validation: Validation) -> None:
-    """Outline the grid's cell of the validation's own thresholds, where the grid has it."""
+    """Outline the grid's cell of the validation's own thresholds, if the grid has one."""
     rows, columns = FREQUENCY_THRESHOLDS, ENTROPY_THRESHOLDS
     row, column = validation.frequency_threshold, validation.entropy_threshold
     if row in rows and column in columns:

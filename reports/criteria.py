@@ -1,6 +1,6 @@
 """The three criteria of the hypothesis and their grades: measures in, judgements out.
 
-An undefined measure is said to be undefined and does not meet its criterion.
+An undefined measure is reported as undefined and does not meet its criterion.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ INSUFFICIENT = "Insufficient"
 
 @dataclass(frozen=True)
 class Criterion:
-    """One of the three: what it asks for, what was found, whether that is enough, its grade."""
+    """One of the three: what it demands, what was found, whether that is enough, its grade."""
 
     name: str
     demand: str

@@ -1,7 +1,7 @@
-"""The evidence beside a verdict: what a referee asks of its three numbers.
+"""The evidence beside a verdict: what a referee would ask about its three numbers.
 
-A run's evidence rests on the partial aggregates of its documents' blocks; that of a file of
-per-token statistics on the table alone, and what a table cannot tell is None.
+A run's evidence comes from the partial aggregates of its documents' blocks. For a file of per-token
+statistics it comes from the table alone, and what a table cannot show is None.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ class TableScore:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What stands beside one verdict; None where it cannot be told.
+    """What is reported beside one verdict; None where it cannot be determined.
 
     `permutation`: rho when entropies are permuted among the tokens. `holm_log10_p`: p corrected
     for the run's MoE layers. `partial_spearman`: rho with the mean position of a token held fixed.
@@ -52,7 +52,7 @@ class Evidence:
 
 
 def of_table(frame: pd.DataFrame) -> Evidence:
-    """Return the evidence that per-token statistics hold by themselves.
+    """Return the evidence that per-token statistics alone can give.
 
     Args:
         frame: usable rows of one MoE layer (`reports.tables.usable_rows`).
@@ -118,7 +118,7 @@ def average_frame(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Return each token's values averaged over the layers' frames, which hold the same tokens.
 
     Raises:
-        GatehouseError: they do not.
+        GatehouseError: the frames hold different tokens.
     """
     first = frames[0]
     if not all(first["token_id"].equals(frame["token_id"]) for frame in frames):
@@ -130,7 +130,7 @@ def average_frame(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _of_ranks(frame: pd.DataFrame) -> Evidence:
-    """Return the rank correlations; a table made elsewhere knows no positions."""
+    """Return the rank correlations; a table made elsewhere has no positions."""
     frequency = frame["frequency"].to_numpy(float)
     entropy = frame["mean_entropy"].to_numpy(float)
     return Evidence(
@@ -195,7 +195,7 @@ def _of_layer(
 
 
 def _table(thresholds: pd.DataFrame, layer: int, validation: Validation) -> TableScore | None:
-    """Return the score at the validation's thresholds, where the grid has them."""
+    """Return the score at the validation's thresholds, if the grid has them."""
     rows = thresholds[
         (thresholds["moe_index"] == layer)
         & (thresholds["frequency_threshold"] == validation.frequency_threshold)

@@ -1,4 +1,4 @@
-"""The lines of evidence that stand below each section of the validation report."""
+"""The lines of evidence below each section of the validation report."""
 
 from fractions import Fraction
 
@@ -8,11 +8,11 @@ from reports.evidence import Evidence
 
 TAU = "\N{GREEK SMALL LETTER TAU}"
 LEAST_FIT = 0.1
-"""Under this p a tail is no power law (Clauset, Shalizi & Newman 2009)."""
+"""Under this p a tail is not a power law (Clauset, Shalizi & Newman 2009)."""
 
 SMALLEST_P = 1e-99
 SIZES = 4
-"""The largest samples say whether coverage still grows."""
+"""The largest samples show whether coverage still grows."""
 
 
 def frequencies(zipf: statistics.ZipfFit | None) -> list[str]:
@@ -46,7 +46,7 @@ def frequencies(zipf: statistics.ZipfFit | None) -> list[str]:
 
 
 def correlation(evidence: Evidence) -> list[str]:
-    """Return what stands beside Spearman's rho, its interval first."""
+    """Return the evidence beside Spearman's rho, its interval first."""
     lines = []
     if evidence.bootstrap and (interval := evidence.bootstrap.spearman):
         lines.append(

@@ -43,7 +43,7 @@ def expert_load(run: dict[str, Any], marts: Marts, findings: Findings) -> Figure
     axes = figure.subplots()
     norm = shared.ratio_norm([matrix])
     image = shared.ratio_heatmap(axes, matrix, norm, ticks=16, numbered=True)
-    # a cell of one among 256 experts is smaller than any mark: a cross in a white one stands out
+    # with 256 experts a cell is smaller than any mark: a cross on a white one still stands out
     size = float(np.clip(2000 / matrix.shape[1], 12, 40))
     for colour, width in (("white", 2.2), (style.INK, 1.0)):
         look: Any = {"s": size, "marker": "x", "color": colour, "linewidths": width}
@@ -86,7 +86,7 @@ def expert_coactivation(run: dict[str, Any], marts: Marts, findings: Findings) -
 
 @style.styled
 def expert_transition(run: dict[str, Any], marts: Marts, findings: Findings) -> Figure:
-    """Show how far a layer's first choice tells the next layer's: lift over independence."""
+    """Show how far a layer's first choice predicts the next layer's: lift over independence."""
     frame = marts.transition.assign(ratio=shared.numbers(marts.transition, "lift"))
     present = [int(index) for index in frame["moe_index"].unique()]
     title = "First choices from one MoE layer to the next"
@@ -153,7 +153,7 @@ def _experts(marts: Marts) -> dict[int, int]:
 def _pairs(
     frame: pd.DataFrame, layer: int, other: str, experts: int, others: int | None = None
 ) -> NDArray:
-    """Return (experts, others) ratios of a layer, rows of experts without any row nan."""
+    """Return (experts, others) ratios of a layer; an expert without any row is nan."""
     rows = frame[frame["moe_index"] == layer]
     matrix = np.full((experts, others or experts), np.nan)
     first, second = rows["expert"].to_numpy(int), rows[other].to_numpy(int)

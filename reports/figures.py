@@ -4,8 +4,8 @@
 
 Nothing is read or saved here, and pyplot's state is never touched. Every function takes
 
-- frame: per-token statistics of one MoE layer, usable rows only (entropy in nats); where there are
-  the columns `held_out_consistency` and `random_consistency`, consistency is drawn beside them,
+- frame: per-token statistics of one MoE layer, usable rows only (entropy in nats); if it has
+  the columns `held_out_consistency` and `random_consistency`, they are drawn beside consistency,
 - validation: `reports.hypothesis.validate` of the same frame,
 - run: names the run and the layer, or the file, in the caption,
 - interval: the 95 % interval of rho, drawn by `frequency_vs_entropy` alone.

@@ -1,4 +1,4 @@
-"""Templates and assets to a page that fetches nothing and runs no scripts but its own."""
+"""From templates and assets to a page that fetches nothing and runs only its own scripts."""
 
 import base64
 import hashlib
@@ -30,7 +30,7 @@ class Script:
 
 @cache
 def script(names: tuple[str, ...], module: bool = False) -> Script:
-    """Return asset files joined to one script."""
+    """Return asset files joined into one script."""
     texts = [(ASSETS / name).read_text(encoding="utf-8") for name in names]
     return Script(Markup("\n".join(texts)), module)
 
@@ -42,7 +42,7 @@ def rendered(template: str, scripts: list[Script], data: str, **values: Any) -> 
         template: its name.
         scripts: to put inline, in this order.
         data: JSON from `reports.packing.script_json`, for the page's script to read.
-        values: what the template names.
+        values: for the names in the template.
     """
     environment = Environment(
         loader=FileSystemLoader(HERE / "templates"),

@@ -19,7 +19,7 @@ from reports.analysis import Findings, Marts
 from reports.criteria import LARGEST_RHO, LEAST_COVERAGE, LEAST_LOW_ENTROPY_SHARE, RHO
 
 MOST_LINES = len(style.SERIES)
-"""More layers are thin lines and their median."""
+"""More layers than this are drawn as thin lines with their median."""
 
 CRITERIA = (
     ("spearman", f"Spearman {RHO} (< {LARGEST_RHO:g})", LARGEST_RHO),
@@ -142,7 +142,7 @@ def _repetition_panel(axes: Axes, frame: pd.DataFrame, kind: str) -> None:
 
 
 def _published_marks(axes: Axes, kind: str, indices: NDArray) -> None:
-    """Draw the paper's value for each of eight corpora, a hollow mark each, as far as layers go."""
+    """Draw the paper's values as hollow marks, eight corpora at each of its layers in the run."""
     marks = [
         (layer, share / 100)
         for corpus in published.MIXTRAL_REPETITION.values()
@@ -159,7 +159,7 @@ def _published_marks(axes: Axes, kind: str, indices: NDArray) -> None:
 def sample_size(run: dict[str, Any], marts: Marts, findings: Findings) -> Figure:
     """Show the three criteria on growing shares of the documents: would more text change them?"""
     frame = findings.sample_sizes
-    note = "Each share of the documents is analysed as a run of its own: occurrences below it."
+    note = "Each share of the documents is analysed as a separate run; its occurrences are below."
     caption = shared.caption(run, marts, note)
     figure = style.new_figure((style.WIDTH, 3.1), "Would more text change the verdict?", caption)
     occurrences = frame.groupby("share")["occurrences"].median()
@@ -169,7 +169,7 @@ def sample_size(run: dict[str, Any], marts: Marts, findings: Findings) -> Figure
         _layer_lines(axes, frame, "share", column)
         style.criterion(axes, demand, CRITERION)
         axes.set_xscale("log", base=2)
-        # every other size, all of the documents among them
+        # every other size, including all of the documents
         named = occurrences.iloc[::-2]
         axes.set_xticks(named.index, [_size(share, named[share]) for share in named.index])
         axes.xaxis.set_minor_locator(NullLocator())
@@ -181,9 +181,9 @@ def sample_size(run: dict[str, Any], marts: Marts, findings: Findings) -> Figure
 
 @style.styled
 def minimum_frequency(run: dict[str, Any], marts: Marts, findings: Findings) -> Figure:
-    """Show rho among tokens of at least so many occurrences: do rare tokens make it?"""
+    """Show rho among tokens of at least so many occurrences: is it caused by the rare ones?"""
     frame = findings.minima
-    note = "A token's mean entropy over few occurrences is noisy: rare tokens could tilt the rank."
+    note = "A token's mean entropy over few occurrences is noisy: rare tokens could tilt the ranks."
     caption = shared.caption(run, marts, note)
     title = "Correlation without the rare tokens"
     figure = style.new_figure(style.SINGLE_PANEL, title, caption)
@@ -192,7 +192,7 @@ def minimum_frequency(run: dict[str, Any], marts: Marts, findings: Findings) -> 
     places = {least: place for place, least in enumerate(tokens.index)}
     _layer_lines(axes, frame.assign(place=frame["minimum"].map(places)), "place", "spearman")
     style.criterion(axes, LARGEST_RHO, f"criterion: under {LARGEST_RHO:g}")
-    ticks = [f"≥ {least:,}\n{_short(tokens[least])}" for least in tokens.index]
+    ticks = [f"≥ {least:,}\n{style.short_count(tokens[least])}" for least in tokens.index]
     axes.set_xticks(range(len(ticks)), ticks)
     axes.set_xlabel("Occurrences of a token\n(tokens left)")
     axes.set_ylabel(f"Spearman {RHO}")
@@ -202,7 +202,7 @@ def minimum_frequency(run: dict[str, Any], marts: Marts, findings: Findings) -> 
 
 
 def _layer_lines(axes: Axes, frame: pd.DataFrame, x: str, y: str) -> None:
-    """Draw a line per layer, or thin ones and their median where the layers are many."""
+    """Draw a line per layer, or thin lines and their median if there are many layers."""
     groups = list(frame.groupby("moe_index"))
     few = len(groups) <= MOST_LINES
     for series, (index, group) in enumerate(groups):
@@ -228,12 +228,4 @@ def _criterion_limits(axes: Axes, column: str) -> None:
 
 
 def _size(share: float, occurrences: float) -> str:
-    return f"{Fraction(share).limit_denominator(64)}\n{_short(occurrences)}"
-
-
-def _short(number: float) -> str:
-    """Return a count that fits under a tick."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= size:
-            return f"{number / size:.3g}{letter}"
-    return f"{number:.0f}"
+    return f"{Fraction(share).limit_denominator(64)}\n{style.short_count(occurrences)}"

@@ -1,4 +1,4 @@
-"""The files of a results folder: one function writes one step's, each file whole or not at all.
+"""The files of a results folder: one function per step, each file written whole or not at all.
 
 results/RUN/routing_stats.parquet, routing_stats.csv     tables.write_statistics
 results/RUN/analysis_summary.txt                         write_summary
@@ -34,7 +34,7 @@ def write_validation(text: str, document: str, target: Path) -> list[Path]:
     Args:
         text: the report.
         document: the same as JSON (`reports.findings.document`).
-        target: a folder, or the report's own name (.txt), beside which lies a .json.
+        target: a folder, or the report's own name (.txt); the .json is written beside it.
     """
     report = _named(target, "validation_report.txt")
     beside = "validation.json" if report.name == "validation_report.txt" else f"{report.stem}.json"
@@ -49,7 +49,7 @@ def write_figures(section: Assessment, run: str, folder: Path) -> dict[str, Path
         run: names the run and the layer, or the file, in the figures' captions.
         folder: made if it is missing.
     """
-    # matplotlib takes a second to import: only those who draw pay for it
+    # matplotlib takes a second to import: only callers that draw should pay for it
     from reports.figures import FIGURES
 
     bootstrap = section.evidence.bootstrap
@@ -84,7 +84,7 @@ def write_page(page: RunPage, links: Links, target: Path) -> Path:
 
     Args:
         page: a run and what was found of it.
-        links: where the page leads, relative to it.
+        links: the page's links, relative to it.
         target: where to write.
     """
     from reports.page import render
@@ -118,7 +118,7 @@ def _save(figure: Any, folder: Path, stem: str) -> Path:
 def _draw(figure: Any, kind: str, metadata: dict[str, None], path: Path) -> None:
     from reports.style import PRINT_DPI, style
 
-    # the kind of fonts in a file, and the number of ticks, follow the settings at its saving
+    # the kind of fonts in a file, and the number of ticks, follow the settings when it is saved
     with style():
         figure.savefig(path, format=kind, dpi=PRINT_DPI, metadata=metadata)
 

@@ -14,7 +14,7 @@ Packed = dict[str, Any]
 WHOLE_BITS = (8, 16, 32)
 THOUSANDTHS = 1000
 DIGITS = 6
-"""Significant digits of the numbers that are written as such."""
+"""Significant digits of the numbers that are written as plain JSON."""
 
 ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 
@@ -23,8 +23,8 @@ def packed(values: ArrayLike, scale: int = 1) -> Packed:
     """Return values, 0 or more, as base64 of the narrowest little-endian type that holds them.
 
     Args:
-        values: any shape, flattened row by row; what is not finite is missing, and becomes the
-            type's largest number (nan where the type is f64).
+        values: any shape, flattened row by row; values that are not finite are missing, and
+            become the type's largest number (nan where the type is f64).
         scale: values are multiplied by it and rounded: 1 keeps whole numbers exact.
     """
     numbers = np.asarray(values, dtype=np.float64).ravel()
@@ -46,7 +46,7 @@ def columns(frame: pd.DataFrame, names: Iterable[str]) -> dict[str, list[Any]]:
 
 
 def plain(values: Iterable[Any]) -> list[Any]:
-    """Return values as JSON has them: whole, rounded to DIGITS significant digits, text or None."""
+    """Return values as JSON types: whole, rounded to DIGITS significant digits, text or None."""
     return [_plain(value) for value in values]
 
 

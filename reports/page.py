@@ -1,4 +1,4 @@
-"""A run's report as one HTML page that holds everything in itself: text, data, charts."""
+"""A run's report as one self-contained HTML page: text, data, charts."""
 
 from typing import Any
 
@@ -12,13 +12,11 @@ from reports.page_data import payload
 from reports.run_page import Links, RunPage
 from reports.summary import run_facts
 
+CORE = ("data.js", "format.js", "state.js", "look.js", "marks.js", "figure.js")
+"""What every page's own scripts are made of."""
+
 SCRIPTS = (
-    "data.js",
-    "format.js",
-    "state.js",
-    "look.js",
-    "marks.js",
-    "figure.js",
+    *CORE,
     "layer_bar.js",
     "routing_figures.js",
     "fast_path.js",
@@ -33,7 +31,7 @@ SCRIPTS = (
     "token_detail.js",
     "main.js",
 )
-"""In the order in which they are joined: a file uses what stands before it."""
+"""In the order in which they are joined: each file uses those before it."""
 
 
 def render(page: RunPage, links: Links) -> str:
@@ -41,7 +39,7 @@ def render(page: RunPage, links: Links) -> str:
 
     Args:
         page: the run and what was found of it.
-        links: where the page leads, and the layer that it shows at first.
+        links: the page's links, and the layer that it shows first.
     """
     indices = [int(index) for index in page.marts.layers["moe_index"]]
     first = indices.index(links.layer) if links.layer in indices else 0
@@ -69,7 +67,7 @@ def scripts(names: tuple[str, ...]) -> list[Script]:
 
 
 def layer_views(page: RunPage) -> list[dict[str, Any]]:
-    """Return what the page says of each MoE layer, in their order."""
+    """Return what the page says about each MoE layer, in order."""
     findings = {int(row["moe_index"]): row for _, row in page.findings.layers.iterrows()}
     views = []
     for place, (row, validation) in enumerate(
@@ -98,7 +96,7 @@ def _held_out(finding: pd.Series | None) -> float | None:
 
 
 def model_view(page: RunPage) -> dict[str, Any]:
-    """Return what the page says of the model: every layer counted, its averages tested."""
+    """Return what the page says about the model: its layers counted, their average tested."""
     supporting = sum(each.supported for each in page.validations)
     averaged = page.model_validation
     row = page.findings.model.iloc[0] if len(page.findings.model) else None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Chart:
-    """One chart: its id in the page, what it is called and how it is read.
+    """One chart: its id in the page, its heading and how to read it.
 
     `of_layer` says that it shows the selected layer, `wide` that it takes both columns.
     """
@@ -48,8 +48,8 @@ GROUPS = (
             Chart(
                 "consistency",
                 "Routing consistency by frequency",
-                "Only what lies above the random router is consistency: a token seen once is "
-                "always consistent, and the held-out line is scored on documents that did not "
+                "Only what lies above the random router counts as consistency: a token seen once "
+                "is always consistent, and the held-out line is scored on documents that did not "
                 "choose the expert.",
             ),
         ),
@@ -148,7 +148,7 @@ GROUPS = (
             Chart(
                 "samples",
                 "With less text",
-                "A line that is still moving at its right end would move on with more text.",
+                "A line that is still moving at its right end would keep moving with more text.",
                 wide=True,
             ),
         ),

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from reports import page_grids, page_matrices, page_ranks, published, statistics
-from reports.analysis import Findings, Marts
+from reports.analysis import CONSISTENCY_COLUMNS, MEASURE_COLUMNS, Findings, Marts
 from reports.packing import columns, plain
 from reports.run_page import Links, RunPage
 
@@ -15,20 +15,10 @@ FINDING_COLUMNS = (
     "criteria_met",
     "tokens",
     "occurrences",
-    "spearman",
-    "spearman_low",
-    "spearman_high",
     "null_low",
     "null_high",
-    "low_entropy_share",
-    "low_entropy_share_low",
-    "low_entropy_share_high",
-    "coverage",
-    "coverage_low",
-    "coverage_high",
-    "consistency",
-    "held_out_consistency",
-    "random_consistency",
+    *MEASURE_COLUMNS,
+    *CONSISTENCY_COLUMNS,
 )
 REPETITION_COLUMNS = (
     "first_choice_repetition",
@@ -42,7 +32,7 @@ SAMPLE_COLUMNS = ("share", "occurrences", "tokens", "spearman", "low_entropy_sha
 
 
 def payload(page: RunPage, links: Links) -> dict[str, Any]:
-    """Return all that the script of a run's page reads; `reports.packing` says how."""
+    """Return everything that the script of a run's page reads, in the form of `reports.packing`."""
     marts, findings = page.marts, page.findings
     by_layer = dict(iter(marts.tokens.groupby("moe_index")))
     indices = [int(index) for index in marts.layers["moe_index"]]
@@ -118,7 +108,7 @@ def _distributions(frames: list[pd.DataFrame], marts: Marts, indices: list[int])
 
 
 def _agreement(marts: Marts, indices: list[int]) -> list[dict[str, Any]]:
-    """Return the tables of each layer: by size, by thresholds, and which no other one beats."""
+    """Return each layer's tables: by size, and by thresholds with those that no other one beats."""
     layers = []
     for index in indices:
         sizes = marts.agreement[marts.agreement["moe_index"] == index].sort_values("table_size")

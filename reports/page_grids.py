@@ -13,7 +13,7 @@ ENTROPY_STEP = 0.05
 
 FREQUENCY_BINS = 48
 ENTROPY_BINS = 50
-"""Cells of the density, at most over the frequencies, exactly over the entropies."""
+"""Cells of the density: at most so many over frequency, exactly so many over entropy."""
 
 
 def one_two_five(largest: int) -> list[int]:
@@ -33,13 +33,13 @@ def frequency_steps(largest: int, threshold: int) -> list[int]:
 
 
 def entropy_steps(experts: int, threshold: float) -> list[float]:
-    """Return the entropy slider's positions, nats: up to where every token is under one."""
+    """Return the entropy slider's positions, nats: the last one is over every entropy."""
     count = int(np.floor(np.log(max(experts, 2)) / ENTROPY_STEP)) + 1
     return sorted({threshold, *(round(ENTROPY_STEP * step, 2) for step in range(1, count + 1))})
 
 
 def entropy_cell(entropy: NDArray[np.float64], steps: list[float]) -> NDArray[np.int64]:
-    """Return how many steps each entropy is not under: it is under step i when that is <= i."""
+    """Return how many steps each entropy is not under: it is under step i if that is <= i."""
     return np.searchsorted(np.asarray(steps), entropy, side="right")
 
 
@@ -58,7 +58,7 @@ def threshold_cells(
 
 
 def density_edges(largest: int, highest: float) -> tuple[list[int], list[float]]:
-    """Return the whole frequencies, and the entropies in nats, at which density cells begin."""
+    """Return the whole frequencies, and the entropies in nats, at which density cells start."""
     spread = np.geomspace(1, largest + 1, FREQUENCY_BINS + 1)
     frequencies = sorted({int(np.ceil(edge - 1e-9)) for edge in spread} | {largest + 1})
     return frequencies, [

@@ -13,13 +13,13 @@ from reports.summary import shown
 
 MOST_TOKENS = 3000
 TOKEN_BYTES = 1_600_000
-"""What the token table may take before base64: with many layers it has fewer tokens."""
+"""The most that the token table may take before base64: with many layers it has fewer tokens."""
 
 VALUE_BYTES = 11
-"""Of one token in one layer."""
+"""What one token takes in one layer."""
 
 SHOWN_EXPERTS = 64
-"""A pair matrix has at most this many experts, the busiest."""
+"""A pair matrix shows at most this many experts: the busiest."""
 
 TEN_THOUSANDTHS = 10 * THOUSANDTHS
 SHARE_COLUMNS = ("mean_confidence", "routing_consistency", "held_out_consistency")
@@ -104,7 +104,7 @@ def _pairs(
         other: the column of the second expert.
         indices: of the layers.
         busiest: experts to show, by layer.
-        ahead: whether the second expert is one of this many layers further on.
+        ahead: how many layers further on the second expert is, 0 or 1.
     """
     by_layer = dict(iter(frame.groupby("moe_index")))
     pairs: list[dict[str, Any] | None] = []

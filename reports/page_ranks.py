@@ -81,7 +81,7 @@ def _note(fit: Any) -> str:
         f"{fit.alpha:.2f}{error}"
     ]
     if fit.p_value is not None:
-        sentences.append(f"goodness of fit p = {fit.p_value:.2f} (under 0.1 it is no power law)")
+        sentences.append(f"goodness of fit p = {fit.p_value:.2f} (under 0.1 it is not a power law)")
     return "; ".join(sentences) + "."
 
 

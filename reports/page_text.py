@@ -67,14 +67,15 @@ def limits(page: RunPage, layer: int) -> list[str]:
 
     Args:
         page: of the run.
-        layer: position, among the MoE layers, of the one shown at first.
+        layer: position, among the MoE layers, of the one shown first.
     """
     run, validation = page.run, page.validations[layer]
     experts = int(page.marts.layers["num_experts"].iloc[layer])
     ceiling, special = math.log(experts), validation.special
     excluded = sum(each.excluded_rows for each in page.validations)
     return [
-        "One model, one dataset: each layer's verdict holds for that layer of these and no others.",
+        "One model, one dataset: each layer's verdict holds only for that layer of this model on "
+        "this dataset.",
         f"The entropy threshold is absolute. With {experts} experts entropy can reach "
         f"ln {experts} = {ceiling:.2f} nats, so {validation.entropy_threshold:g} nats is "
         f"{validation.entropy_threshold / max(ceiling, 1e-9):.0%} of the range.",
@@ -83,8 +84,8 @@ def limits(page: RunPage, layer: int) -> list[str]:
         f"With {validation.tokens:,} tokens even a weak correlation has a small p: judge {RHO} "
         "and its interval, not p. Tokens of one text are not independent; the intervals resample "
         "documents for that reason, p does not.",
-        "Coverage says how often a lookup table would answer. Whether its answer is the router's "
-        "is the held-out agreement, which was measured on the same dataset.",
+        "Coverage says how often a lookup table would answer. How often its answer is the "
+        "router's is the held-out agreement, which was measured on the same dataset.",
         f"Special tokens are included: {special.tokens:,} (by {special.recognised_by}) with "
         f"{special.occurrence_share:.1%} of the occurrences.",
         f"{run['dropped_tokens']:,} tokens past the maximum length of {run['max_length']:,} "
@@ -119,7 +120,7 @@ def _braced(text: Any) -> str:
 
 
 def gatehouse_version() -> str:
-    """Return the installed version, or what can be said where the code is not installed."""
+    """Return the installed version, or "of a checkout" where the code is not installed."""
     try:
         return version("gatehouse")
     except PackageNotFoundError:

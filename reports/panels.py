@@ -37,7 +37,7 @@ def density_scatter(
         y: (tokens,) vertical positions.
         logarithmic: whether x is drawn on a logarithmic axis.
         hue: matplotlib's name of a colour map of one hue, light to dark.
-        of: tokens in the panel, where these are some of them; the more, the smaller the points.
+        of: all tokens in the panel, if x and y are only some; more tokens make smaller points.
     """
     density = _density(np.log10(x) if logarithmic else x, y)
     order = np.argsort(density, kind="stable")
@@ -59,7 +59,7 @@ def _density(x: NDArray, y: NDArray) -> NDArray:
     if x.size == 0:
         return np.empty(0)
     counts, *edges = np.histogram2d(x, y, bins=DENSITY_CELLS)
-    # between the centres of cells, so that no edges of cells show in the cloud
+    # interpolated between the centres of cells, so that no cell edges show in the cloud
     places = [
         (values - edge[0]) / (edge[1] - edge[0]) - 0.5
         for values, edge in zip((x, y), edges, strict=True)
@@ -172,7 +172,7 @@ def bin_means(
     Args:
         axes: where to draw.
         frequency: (tokens,) occurrences.
-        values: (tokens,) one each; bins with none but nan are left out.
+        values: (tokens,) one each; bins with nothing but nan are left out.
         label: for the legend.
         colour: of the series.
         marker: of the series.
@@ -184,7 +184,7 @@ def bin_means(
     axes.errorbar(
         centres,
         [values[mask].mean() for mask in bins],
-        # a mean of equal frequencies can round to the wrong side of them
+        # the mean of equal frequencies can be rounded to either side of them
         xerr=np.maximum(0, [centres - lowest, highest - centres]),
         yerr=[_interval(values[mask]) for mask in bins],
         fmt=marker,
@@ -197,7 +197,7 @@ def bin_means(
 
 
 def bin_line(axes: Axes, frequency: NDArray, values: NDArray, label: str) -> None:
-    """Draw the mean of `values` per frequency bin as a dashed line, a reference to others."""
+    """Draw the mean of `values` per frequency bin as a dashed line, a reference for others."""
     frequency, values, bins = _defined_bins(frequency, values)
     axes.plot(
         [_geometric_mean(frequency[mask]) for mask in bins],

@@ -26,14 +26,15 @@ REPETITION_SOURCE = (
 
 
 def is_mixtral(model: str) -> bool:
-    """Return whether the model is the paper's, by its name."""
+    """Return whether the model is the paper's, judging by its name."""
     return "mixtral-8x7b" in model.lower()
 
 
 def repetition(model: str) -> dict[str, Any] | None:
-    """Return the paper's repetition as its page draws it; None where the model is another.
+    """Return the paper's repetition as the page draws it; None where the model is another.
 
-    `layers`, and per kind one list a corpus of shares in [0, 1] at these layers.
+    Its keys are `layers` and the kinds; a kind has one list per corpus, shares in [0, 1] at these
+    layers.
     """
     if not is_mixtral(model):
         return None

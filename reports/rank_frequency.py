@@ -93,7 +93,7 @@ def _power_law_label(fit: ZipfFit) -> str:
 
 
 def _lognormal(axes: Axes, values: NDArray, fit: ZipfFit) -> None:
-    """Draw how many tokens are expected at least so frequent, in the tail from x_min on."""
+    """Draw how many tokens are expected to be at least so frequent, in the tail from x_min on."""
     law = fit.lognormal
     assert law is not None and fit.x_min is not None
     # a discrete lognormal rounds: x takes the mass from x - 1/2 to x + 1/2

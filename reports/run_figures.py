@@ -23,7 +23,6 @@ from reports.rank_frequency import zipf
 from reports.statistics import pareto_front
 
 MEASURES = ["coverage", "set_agreement", "retained_gate_mass"]
-THOUSAND = 1000
 
 
 @style.styled
@@ -107,16 +106,12 @@ def _table_line(axes: Axes, frame: pd.DataFrame) -> None:
         if across - last < 0.12:
             continue
         last = across
-        text = "all" if tokens < size else _size(size)
+        text = "all" if tokens < size else style.short_count(size)
         place: Any = {"xytext": (0, -4), "textcoords": "offset points", "ha": "center"}
         place["bbox"] = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.4}
         axes.annotate(
             text, (across, up), color=style.INK, fontsize=style.CELL_TEXT, va="top", **place
         )
-
-
-def _size(size: int) -> str:
-    return f"{size / THOUSAND:.0f}k" if size >= THOUSAND else str(size)
 
 
 def _front(axes: Axes, frame: pd.DataFrame) -> None:

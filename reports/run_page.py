@@ -1,4 +1,4 @@
-"""The nouns of the HTML pages: what a run's page says of it, and what lies beside the page."""
+"""The nouns of the HTML pages: what a run's page says, and what it links to."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,12 +9,12 @@ from reports.hypothesis import Validation
 
 @dataclass(frozen=True)
 class RunPage:
-    """One run as its page and its comparisons take it.
+    """One run, as its page and its comparisons need it.
 
     `run` is the row of `dim_run`; `validations` has one per MoE layer in the order of moe_index;
-    `model_validation` is that of the token values averaged over the layers. `sentences` says of
-    each layer whether the evidence is strong, `model_sentence` of the model; `advice` is what to
-    do, line by line, where a layer's evidence is insufficient. Both lists may be empty.
+    `model_validation` is that of the token values averaged over the layers. `sentences` says
+    for each layer how strong the evidence is, `model_sentence` for the model; `advice` has the
+    lines on what to do where a layer's evidence is insufficient. Both lists may be empty.
     """
 
     run: dict[str, Any]
@@ -29,9 +29,9 @@ class RunPage:
 
 @dataclass(frozen=True)
 class Links:
-    """Where the page leads, as relative paths or URLs, and the layer that it shows at first.
+    """The page's links, as relative paths or URLs, and the layer that it shows first.
 
-    `figures` is the stem of a print figure -> its file; it may be empty.
+    `figures` maps the stem of a print figure to its file; it may be empty.
     """
 
     lineage: str | None = None

@@ -18,10 +18,10 @@ from reports.analysis import Marts
 
 MOST_PANELS = 6
 MOST_NUMBERED_CELLS = 100
-"""A heatmap of more cells has colours only."""
+"""A heatmap with more cells has colours but no numbers."""
 
 LARGEST_RATIO = 8.0
-"""Colours end at 8 times chance and an eighth of it; arrows on the key say where values go on."""
+"""Colours end at 8 times chance and an eighth of it; arrows on the key mark larger values."""
 
 FEW_LAYERS = 16
 
@@ -56,7 +56,7 @@ def shown_layers(indices: Sequence[int], most: int = MOST_PANELS) -> list[int]:
 
 
 def shown_note(shown: Sequence[int], of: int, what: str = "layers") -> str:
-    """Say that only some layers are shown, where that is so."""
+    """Say that only some layers are shown, if that is so."""
     return f"Shown: {len(shown)} of {of} {what}. " if len(shown) < of else ""
 
 
@@ -110,7 +110,7 @@ def layer_line(
 
 
 def layer_intervals(axes: Axes, indices: NDArray, low: NDArray, high: NDArray) -> LineCollection:
-    """Draw an interval per layer as a bar over its point, which may be larger than it."""
+    """Draw an interval per layer as a bar over its point, because the point may be larger."""
     defined = np.isfinite(low) & np.isfinite(high)
     return axes.vlines(
         indices[defined],
@@ -147,7 +147,7 @@ def ratio_heatmap(
         axes: where to draw.
         values: (rows, columns), 1 = chance.
         norm: of `ratio_norm`.
-        ticks: at most so many along x.
+        ticks: the most ticks along x.
         numbered: whether a small heatmap's cells hold their numbers.
     """
     image = axes.imshow(
@@ -166,7 +166,7 @@ def ratio_heatmap(
 
 
 def _every(size: int, ticks: int) -> MultipleLocator:
-    """Return ticks at multiples of a power of two, as experts come in."""
+    """Return ticks at multiples of a power of two, as numbers of experts mostly are."""
     if size > 100:
         # three digits take the room of two
         ticks //= 2
@@ -190,7 +190,7 @@ def ratio_key(figure: Figure, image: AxesImage, axes: Sequence[Axes], label: str
 
 
 def legend_above(figure: Figure, columns: int) -> None:
-    """Put one legend for all panels over them, where it can cover nothing."""
+    """Put one legend for all panels above them, where it cannot cover anything."""
     entries: dict[str, Any] = {}
     for axes in figure.axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):

@@ -37,7 +37,7 @@ SERIES = ((BLUE, "o"), (VERMILLION, "s"), (GREEN, "^"), (PURPLE, "D"), (ORANGE, 
 """A colour and a marker for each of a few lines: no two differ in colour alone."""
 
 SMALL = 7.0
-"""Points: the smallest text but for numbers in cells and captions."""
+"""Points: the smallest text, except for numbers in cells and captions."""
 
 CELL_TEXT = 6.5
 RC: Any = {
@@ -77,7 +77,7 @@ RC: Any = {
     "figure.titlesize": 9.5,
     "figure.titleweight": "bold",
     "figure.facecolor": "white",
-    # fonts whole in a PDF, as journals ask, not as outlines of glyphs
+    # embed whole fonts in a PDF, as journals ask, not outlines of glyphs
     "pdf.fonttype": 42,
     "figure.autolayout": False,
     "figure.constrained_layout.use": False,
@@ -86,30 +86,28 @@ RC: Any = {
 }
 
 PRINT_DPI = 300
-"""Of PNG files, and of what a PDF holds as pixels: clouds of points."""
+"""For PNG files, and for what a PDF holds as pixels: clouds of points."""
 
 WIDTH = 7.0
 SINGLE_PANEL = (4.2, 3.7)
 FOUR_PANELS = (WIDTH, 5.6)
-"""Inches: a figure over two columns, and one that survives a column of 3.4 inches."""
+"""Inches: a figure two columns wide, and one that stays legible in a column of 3.4 inches."""
 
 MARGIN, TITLE_HEIGHT = 0.07, 0.23
-"""Inches left of a figure's title and caption, and those that a title of one line takes."""
+"""Inches to the left of a figure's title and caption, and the height of a one-line title."""
 
 CHARACTERS_PER_INCH = 18.5
-"""Of small text."""
+"""In small text."""
 
 PLAIN_NUMBERS = FuncFormatter(lambda value, _: f"{value:,.0f}")
 MANTISSAS = (1, 2, 5)
 NARROW = 30
 """An axis over a smaller ratio than this has ticks within its decades."""
 
-THOUSAND = 1000
-
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Draw and save in this style, and without a word on letters that the font has not."""
+    """Draw and save in this style, without warnings about glyphs missing from the font."""
     with matplotlib.rc_context(RC), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph .* missing from")
         yield
@@ -132,11 +130,11 @@ def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
 
 
 def _lay_out(figure: Figure) -> None:
-    """Place everything once: a figure that is saved twice would be laid out at each save."""
+    """Place everything once: otherwise a figure that is saved twice is laid out at each save."""
     engine = figure.get_layout_engine()
     if engine is not None:
         engine.execute(figure)
-        # without an engine, and unlike with "none", a save draws once and not twice
+        # without an engine (unlike with "none") saving draws once instead of twice
         figure.set_layout_engine(None)
 
 
@@ -250,7 +248,7 @@ def frequency_bins(frequency: NDArray, mantissas: tuple[int, ...] = MANTISSAS) -
 def frequency_range(frequency: NDArray) -> str:
     """Return the decade of a bin's frequencies as text, `11-100` or `1k-10k`."""
     upper = 10 ** _decades(int(frequency.max()))
-    return "1" if upper == 1 else f"{_short(upper // 10 + 1)}-{_short(upper)}"
+    return "1" if upper == 1 else f"{short_count(upper // 10 + 1)}-{short_count(upper)}"
 
 
 def _decades(number: int) -> int:
@@ -258,5 +256,9 @@ def _decades(number: int) -> int:
     return 0 if number <= 1 else len(str(number - 1))
 
 
-def _short(number: int) -> str:
-    return f"{number // THOUSAND:,}k" if number >= THOUSAND else str(number)
+def short_count(number: float) -> str:
+    """Return a count that fits under a tick: `500`, `1k`, `1.25M`."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g}{letter}"
+    return f"{number:.0f}"

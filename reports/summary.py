@@ -1,6 +1,5 @@
 """The plain-text summary of a run: what was captured, every MoE layer, the top tokens."""
 
-import json
 from typing import Any
 
 import pandas as pd
@@ -32,7 +31,7 @@ def summary_text(run: dict[str, Any], layers: pd.DataFrame, frame: pd.DataFrame,
 
 
 def run_facts(run: dict[str, Any], layers: pd.DataFrame) -> dict[str, str]:
-    """Return what was run, by name, as text for a reader.
+    """Return the facts of the run by name, as text for a reader.
 
     Args:
         run: the row of `dim_run`.
@@ -60,21 +59,13 @@ def run_facts(run: dict[str, Any], layers: pd.DataFrame) -> dict[str, str]:
         "Device": f"{run['device']}, batches of {run['batch_size']:,}",
         "Finished": f"{run['finished_at']:%Y-%m-%d %H:%M} UTC, "
         f"captured in {run['capture_seconds']:,.0f} s",
-        "Versions": _versions(run["versions"]),
+        "Versions": run["versions"],
     }
 
 
 def shown(token_str: str) -> str:
     """Return the token as a quoted literal, so that line breaks and spaces can be seen."""
     return repr(token_str)
-
-
-def _versions(versions: str) -> str:
-    """Return `{"torch": "2.13.0"}` as `torch 2.13.0`; other text as it is."""
-    try:
-        return ", ".join(f"{name} {version}" for name, version in json.loads(versions).items())
-    except (ValueError, AttributeError):
-        return versions
 
 
 def _distinct(values: pd.Series) -> str:

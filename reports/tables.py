@@ -104,15 +104,15 @@ def read_statistics(path: Path, layer: int | None = None) -> Table:
         layer: index among the MoE layers, for a file with a `layer` column.
 
     Raises:
-        GatehouseError: the file is not what its name says, lacks a column, has one of a wrong
-            type, has other layers, repeats a token, or has fewer than 3 usable rows.
+        GatehouseError: the file is not what its name says, lacks a column, has one of the wrong
+            type, lacks the layer, repeats a token, or has fewer than 3 usable rows.
     """
     table, names = _read(path)
     unclear = [name for name in NEEDED if names.count(name) != 1]
     if unclear:
         raise GatehouseError(
-            f"{path} has not exactly one column {', '.join(unclear)}: "
-            "`gatehouse run` writes such files"
+            f"{path} lacks or repeats the column {', '.join(unclear)}: "
+            "`gatehouse run` writes files that have each once"
         )
     if table.num_rows == 0:
         raise GatehouseError(f"{path} has no rows: capture a text with at least 3 distinct tokens")
@@ -130,7 +130,7 @@ def read_statistics(path: Path, layer: int | None = None) -> Table:
 
 
 def usable_rows(frame: pd.DataFrame, name: str = "the table") -> tuple[pd.DataFrame, int]:
-    """Return the rows with possible values, the most frequent token first, and how many had not.
+    """Return the rows with possible values, the most frequent first, and how many were excluded.
 
     A row is excluded when its frequency is not a whole number of at least 1, its entropy is
     negative or above ln 2³¹, its confidence or consistency is outside (0, 1], or one of them is
@@ -165,7 +165,7 @@ def special_by_shape(token_str: pd.Series) -> pd.Series:
 def _read(path: Path) -> tuple[pa.Table, list[str]]:
     """Read the file as Arrow, by its suffix; return it with the names of its columns."""
     if path.suffix not in (".parquet", ".csv"):
-        raise GatehouseError(f"{path} is neither .parquet nor .csv: name such a file")
+        raise GatehouseError(f"{path} is neither .parquet nor .csv: name a file of either kind")
     if not path.is_file():
         raise GatehouseError(f"there is no file {path}: check the name given to --input")
     try:
@@ -178,15 +178,15 @@ def _read(path: Path) -> tuple[pa.Table, list[str]]:
             text = pa_csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()))
             table = pa_csv.read_csv(path, parse_options=_csv_dialect(), convert_options=text)
         return table, table.column_names
-    # names that are not UTF-8 are no error of Arrow's
+    # column names that are not UTF-8 raise an error of Python's, not of Arrow's
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         kind = "Parquet" if path.suffix == ".parquet" else "CSV in UTF-8"
         reason = _quoted(error) or "unreadable"
-        raise GatehouseError(f"{path} is not readable {kind} ({reason}): make it anew") from error
+        raise GatehouseError(f"{path} is not readable {kind} ({reason}): write it again") from error
 
 
 def _quoted(words: object) -> str:
-    """Return the first line of a library's words, without what a file put in for a terminal."""
+    """Return the first line of a library's message, without control characters from the file."""
     first = next(iter(str(words).splitlines()), "")[:QUOTED_CHARACTERS]
     return "".join(char if char.isprintable() else "\ufffd" for char in first)
 
@@ -207,7 +207,7 @@ def _column(table: pa.Table, name: str, path: Path) -> pd.Series:
         if name == "token_str":
             if not textual:
                 raise pa.ArrowInvalid
-            # nothing has looked at the bytes so far
+            # nothing has checked the bytes so far
             column.validate(full=True)
             text = pc.fill_null(column, "")
             return (unguarded(text) if path.suffix == ".csv" else text).to_pandas()
@@ -238,7 +238,7 @@ def _one_layer(
             raise GatehouseError(f"{path} has no column `layer`: leave --layer out")
         return frame, None
     if not (frame["layer"] % 1 == 0).all():
-        raise GatehouseError(f"{path} has rows whose layer is not a whole number: name their layer")
+        raise GatehouseError(f"{path} has rows whose layer is not a whole number: correct them")
     layers = sorted(int(value) for value in frame["layer"].unique())
     found = ", ".join(map(str, layers))
     if layer is None and len(layers) != 1:

@@ -2,8 +2,8 @@
 
     python -m tests.audit [REPORT]
 
-asks pip-audit about constraints.txt, or reads a JSON report of its. Where its services are not
-reached pip-audit finds nothing and is content: this says that nothing was audited.
+runs pip-audit on constraints.txt, or reads a JSON report that it wrote. If pip-audit cannot reach
+its services, it finds nothing and reports success; this program says that nothing was audited.
 """
 
 import json
@@ -19,7 +19,7 @@ COMMAND = "-m pip_audit --requirement constraints.txt --no-deps --disable-pip --
 
 
 def main(report: Path | None = None) -> int:
-    """Print what was found on one line a vulnerability; return 1 where there is one."""
+    """Print one line per vulnerability found; return 1 if there is any."""
     text = report.read_text(encoding="utf-8") if report else ask()
     if text is None:
         print("audit: pip-audit is not installed, nothing was audited")
@@ -43,10 +43,10 @@ def ask() -> str | None:
 
 
 def vulnerabilities(dependencies: list[dict[str, Any]]) -> list[str]:
-    """Return a line for each known vulnerability: package, id, and the versions that mend it."""
+    """Return a line for each known vulnerability: package, id, and the versions that fix it."""
     return [
         f"audit: {package['name']} {package['version']} has {each['id']}: "
-        f"{', '.join(each.get('fix_versions') or ['no version'])} mends it"
+        f"{', '.join(each.get('fix_versions') or ['no version'])} fixes it"
         for package in dependencies
         for each in package.get("vulns", [])
     ]

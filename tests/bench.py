@@ -1,4 +1,4 @@
-"""`make bench`: what landing events costs over the plain forward pass, on the bundled model.
+"""`make bench`: what landing events adds to the plain forward pass, on the bundled model.
 
 Rounds are interleaved and the figure is the median of the rounds' ratios, so that a busy machine
 slows both sides alike. Printed beside the budgets of the design.
@@ -50,7 +50,7 @@ def main() -> None:
     table = Table("what", "measured", "budget")
     whole_ratio = statistics.median(b / a for a, b in zip(plain, whole, strict=True))
     table.add_row("plain forward", f"{tokens / statistics.median(plain):,.0f} tokens/s", "")
-    table.add_row("tokens in to shards on disk / plain forward", f"{whole_ratio:.3f}", "1.08")
+    table.add_row("from tokens to shards on disk / plain forward", f"{whole_ratio:.3f}", "1.08")
     table.add_row("landed bytes per event", f"{size / (tokens * 4):.1f}", "13")
     table.add_row("gatehouse --help", f"{help_seconds():.2f} s", "0.4 s")
     Console().print(table)

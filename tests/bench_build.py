@@ -1,6 +1,6 @@
 """Builds of the warehouse, each in a process of its own that is watched from here.
 
-dbt says when each model and test ran; what the process used meanwhile comes from Linux's /proc.
+dbt reports when each model and test ran; what the process used meanwhile comes from Linux's /proc.
 With two threads dbt runs two of them at once: memory and CPU time are then those of both.
 """
 
@@ -31,7 +31,7 @@ BUILD = (
 
 @dataclass(frozen=True)
 class Watched:
-    """A process that has ended: what it printed, and what it had used whenever it was looked at.
+    """A process that has ended: what it printed, and what it had used at each look.
 
     `moments` are seconds since the epoch, `cpu` seconds of all threads so far, `resident` bytes;
     `peak` is the kernel's own high-water mark of resident bytes.
@@ -50,7 +50,7 @@ class Watched:
         return float(after - before)
 
     def peak_between(self, started: float, ended: float) -> int:
-        """Return the most bytes that were resident between two moments, at the ends too."""
+        """Return the most bytes that were resident between two moments, both included."""
         within = (self.moments > started) & (self.moments < ended)
         ends = np.interp([started, ended], self.moments, self.resident)
         return int(max(*ends, *self.resident[within]))
@@ -87,11 +87,11 @@ def build(home: Path, cores: int) -> Build:
 
 
 def token_statistics(home: Path, cores: int) -> Build:
-    """Run the models between the raw events and `fct_token_routing`, and nothing beside them.
+    """Run the models between the raw events and `fct_token_routing`, and nothing else.
 
-    dbt runs them one after another, DuckDB with as many threads as there are `cores`; the profile
-    is the project's own otherwise. Returned are the models that read events or are built on what
-    does: the dimensions and the lists of runs are there before.
+    dbt runs them one after another, DuckDB with as many threads as there are `cores`; otherwise the
+    profile is the project's own. The result has only the models that read events or build on such
+    models: the dimensions and the lists of runs count as given.
     """
     paths = Paths(home)
     profile = yaml.safe_load((DBT_PROJECT / "profiles.yml").read_text())
@@ -109,7 +109,7 @@ def token_statistics(home: Path, cores: int) -> Build:
 
 
 def watch(command: Sequence[str], environment: dict[str, str], cores: int) -> Watched:
-    """Run a command on the first so many cores, looking at it every 20 ms.
+    """Run a command on the first `cores` cores, looking at it every 20 ms.
 
     Raises:
         RuntimeError: it failed; the message ends with what it printed last.
@@ -141,7 +141,7 @@ def watch(command: Sequence[str], environment: dict[str, str], cores: int) -> Wa
 
 @contextmanager
 def _on_cores(cores: int) -> Iterator[None]:
-    """Let processes started in the block run on the first so many cores only."""
+    """Let processes started in the block run only on the first `cores` cores."""
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, sorted(allowed)[:cores])
     try:
@@ -153,7 +153,7 @@ def _on_cores(cores: int) -> Iterator[None]:
 def _used(process_id: int) -> tuple[float, int, int] | None:
     """Return (CPU seconds, resident bytes, their peak) of a process, None if it has just ended.
 
-    The peak is not `ru_maxrss`: that starts with what the process that forked it had resident.
+    The peak is not `ru_maxrss`, which starts with what the parent had resident when it forked.
     """
     try:
         times = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
@@ -168,11 +168,11 @@ def _used(process_id: int) -> tuple[float, int, int] | None:
 
 
 def nodes_of(watched: Watched, target: Path) -> list[Node]:
-    """Return what dbt ran last, with what the process used meanwhile, in the order of starting."""
+    """Return what dbt ran last, with what the process used meanwhile, by starting time."""
     nodes = _artifact(target, "manifest")["nodes"]
     ran = []
     for result in _artifact(target, "run_results")["results"]:
-        node = nodes.get(result["unique_id"])  # an exposure is none
+        node = nodes.get(result["unique_id"])  # an exposure is not a node
         moments = [
             datetime.fromisoformat(step[end]).timestamp()
             for step in result["timing"]
@@ -195,7 +195,7 @@ def _node(watched: Watched, started: float, ended: float, node: dict[str, Any]) 
 
 
 def downstream_of_events(target: Path) -> set[str]:
-    """Return the ids of all nodes that read raw events, or what is made from them."""
+    """Return the ids of all nodes that read raw events, or are made from them."""
     manifest = _artifact(target, "manifest")
     sources = manifest["sources"].values()
     pending = [source["unique_id"] for source in sources if source["name"] == "events"]

@@ -1,9 +1,10 @@
-"""`make bench-capture`: what capture costs over the plain forward pass, and the alternatives.
+"""`make bench-capture`: what capture and its alternatives add to the plain forward pass.
 
 Every round runs all variants in a shuffled order; a variant's figure is the median over rounds of
 its time over the plain forward's in the same round, so that a busy machine slows both sides
-alike. The plain forward runs twice a round and counts with its mean: what the two differ by is
-the noise. Since capture can be less than that, its own work is timed directly too.
+alike. The plain forward pass runs twice a round and counts with its mean; the difference
+between the two is the noise. Since capture can cost less than that, its own work is also timed
+directly.
 
 On a CPU, time is the process's CPU time on one thread, which other processes do not lengthen by
 taking turns on the core; on a GPU it is wall time, from one idle GPU to the next.
@@ -31,7 +32,7 @@ ROUNDS = 9
 BOTH = [ProfilerActivity.CPU, ProfilerActivity.CUDA]
 CPU_BUDGET, GPU_BUDGET = 1.03, 1.02
 LOOPED_ROWS = 256
-"""Rows a layer that the per-token loop reads on a GPU, where all of them take minutes."""
+"""Rows per layer that the per-token loop reads on a GPU, where all of them would take minutes."""
 
 
 def main() -> None:
@@ -43,13 +44,13 @@ def main() -> None:
     report("the bundled model, fp32, 1 CPU thread", Bench(bundled, 16, 256), CPU_BUDGET)
     del small, bundled
     if not torch.cuda.is_available():
-        Console().print("No GPU here: the shapes of released models were not run.")
+        Console().print("There is no GPU here: the shapes of released models were not run.")
         return
     for name, config in RELEASED.items():
         free, _ = torch.cuda.mem_get_info()
         fits = fitting(config, free)
         if fits is None:
-            Console().print(f"{name}: not one layer fits into {free / 2**30:.0f} GiB.")
+            Console().print(f"{name}: not even one layer fits into {free / 2**30:.0f} GiB.")
             continue
         layers = f"{fits.num_hidden_layers} of {config.num_hidden_layers} layers"
         on_accelerator(f"{name}, {layers}, random bf16", fits)
@@ -96,7 +97,7 @@ class Bench:
         }
 
     def rounds(self) -> dict[str, list[float]]:
-        """Return each variant's seconds, one a round."""
+        """Return each variant's seconds, one per round."""
         shuffled = random.Random(17)
         found: dict[str, list[float]] = {name: [] for name in self.variants}
         for work in (self.plain, self.capture, self.with_top_k):
@@ -112,7 +113,7 @@ class Bench:
         return self.now() - started
 
     def now(self) -> float:
-        """Return the seconds on the clock that fits the device, which has then finished."""
+        """Return the seconds on the clock that fits the device, once it has finished its work."""
         if self.device.type == "cpu":
             return time.process_time()
         torch.cuda.synchronize()
@@ -152,10 +153,10 @@ class Bench:
         return forward + looped * self.tokens / self.looped_rows
 
     def parts(self) -> dict[str, float]:
-        """Return the median seconds of what a captured batch does beside the forward pass.
+        """Return the median seconds of what a captured batch does besides the forward pass.
 
         Stopwatches are hooks around the tap's own. The one at the forward's end waits for a GPU,
-        which takes away the overlap that `capture` has: there the sum is an upper bound.
+        which removes the overlap that `capture` has, so that the sum is an upper bound there.
         """
         found = [self.timed_run() for _ in range(ROUNDS)]
         parts = dict(zip(("hooks", "reading"), map(statistics.median, zip(*found))))
@@ -200,7 +201,7 @@ class Bench:
         ]
 
     def copying(self) -> float:
-        """Return the seconds in which the GPU copies a captured batch to the host."""
+        """Return the seconds that the GPU takes to copy a captured batch to the host."""
         with self.tap as tap, profile(activities=BOTH) as profiled:
             tap.route(self.windows)
         copies = [e for e in profiled.key_averages() if "Memcpy DtoH" in e.key]
@@ -209,7 +210,7 @@ class Bench:
 
 @torch.inference_mode()
 def top_k_and_entropy(logits: tuple[torch.Tensor, ...], top_k: int) -> list[torch.Tensor]:
-    """Return (ids, weights, entropy) of all layers, as one does without hooks."""
+    """Return (ids, weights, entropy) of all layers, as computed without hooks."""
     probabilities = torch.softmax(torch.stack(logits).float(), dim=-1)
     weights, ids = probabilities.topk(top_k, dim=-1)
     return [ids, weights, torch.special.entr(probabilities).sum(dim=-1)]
@@ -217,7 +218,7 @@ def top_k_and_entropy(logits: tuple[torch.Tensor, ...], top_k: int) -> list[torc
 
 @torch.inference_mode()
 def loop_over_tokens(logits: list[torch.Tensor], rows: int) -> list[tuple[float, ...]]:
-    """Return (expert, confidence, entropy) of the first rows a layer, one at a time."""
+    """Return (expert, confidence, entropy) of the first rows of each layer, one at a time."""
     found: list[tuple[float, ...]] = []
     for layer in logits:
         for row in layer[:rows]:
@@ -248,7 +249,7 @@ def report(title: str, bench: Bench, budget: float) -> None:
         table.add_row(f"capture's {name}", f"{each * 1e3:.2f} ms", f"{each / whole:.4f}")
     Console().print(table)
     if bench.looped_rows < bench.tokens:
-        Console().print(f"The loop read {bench.looped_rows} rows a layer; its time is scaled.")
+        Console().print(f"The loop read {bench.looped_rows} rows per layer; its time is scaled.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""All statistics of a run's evidence on a made-up one: `python -m tests.bench_evidence`.
+"""All statistics of a run's evidence, on a made-up run: `python -m tests.bench_evidence`.
 
 24,000 tokens, 32 layers, 64 blocks of documents; seconds of each, and the process's peak memory.
 """
@@ -17,7 +17,7 @@ from reports.statistics import Blocks
 TOKENS, LAYERS, BLOCKS, EXPERTS, TOP_K = 24_000, 32, 64, 64, 8
 OCCURRENCES = 4_000_000
 SECONDS_BUDGET, MEMORY_BUDGET = 60, 2_000
-"""Seconds of all, and megabytes resident."""
+"""Seconds for all of them, and megabytes resident."""
 
 
 def made_up_layers() -> Iterator[Blocks]:
@@ -35,7 +35,7 @@ def made_up_layers() -> Iterator[Blocks]:
 
 
 def works() -> dict[str, Callable[[], object]]:
-    """Return what is measured by name."""
+    """Return what is measured, by name."""
     frequency = next(made_up_layers()).occurrences.sum(axis=0)
     entropies = np.array([each.entropy_sum.sum(axis=0) for each in made_up_layers()]) / frequency
     random = np.random.default_rng(1)
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def log10_p(frequency: np.ndarray, mean_entropy: np.ndarray, held: np.ndarray) -> float | None:
-    """Return log10 p of one layer, having computed all that is said about its correlation."""
+    """Return log10 p of one layer, after computing all that is reported about its correlation."""
     statistics.kendall(frequency, mean_entropy)
     statistics.partial_spearman(frequency, mean_entropy, held)
     statistics.spearman_by_minimum(frequency, mean_entropy)

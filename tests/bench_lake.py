@@ -3,7 +3,7 @@
 32 MoE layers, top-2 of 8 experts, 512-token documents of eight domains, a vocabulary of 32,000.
 A token has a favourite expert in every layer, a document another, and the rest follows a skewed
 load, so that every metric of the warehouse has something to find. Every run reads the same
-documents and has the same favourites, so that runs can be compared; the rest is its seed's.
+documents and has the same favourites, so that runs can be compared; the rest depends on its seed.
 """
 
 import shutil
@@ -32,7 +32,7 @@ TEXT, FAVOURITES, ROUTING = range(3)
 
 
 def lake_of(home: Path, events: int, seed: int = 0) -> Path:
-    """Return `home` with a finished run of about so many events in its lake; land it if need be."""
+    """Return `home` with a finished run of about `events` events in its lake; land it if needed."""
     lake = Lake(home / "lake")
     samples = round(events / EVENTS_IN_A_SAMPLE)
     record = lake.run_record(RUN_ID)
@@ -57,7 +57,7 @@ def linked(home: Path, runs: dict[str, Path]) -> Path:
 
 
 def land_run(lake: Lake, run_id: str, samples: int, seed: int = 0) -> Iterator[int]:
-    """Land a finished run of so many samples; yield the number of events of each shard landed."""
+    """Land a finished run of `samples` samples; yield the number of events of each shard landed."""
     shards = -(-samples // SHARD_SAMPLES)
     lake.land_run(run_id, _record(samples, shards, finished=False), _layers(), _vocabulary())
     favourites = np.random.default_rng(FAVOURITES).integers(

@@ -1,8 +1,8 @@
 """A thousand runs in one warehouse, and fifty readers during a build: `make bench-load`.
 
-Prints how long `status`, the first build, one with nothing new and one of one more run take, alone
-and beside 50 processes that ask for all runs every two seconds or so; what these saw, and how
-long they waited for it.
+Prints how long `status`, the first build, a build with nothing new and a build of one more run
+take, alone and beside 50 processes that query all runs every two seconds or so; what these saw, and
+how long they waited for it.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--readers", type=int, default=50)
-    parser.add_argument("--pause", type=float, default=2, help="of a reader on average, in s")
+    parser.add_argument("--pause", type=float, default=2, help="average pause of a reader, in s")
     options = parser.parse_args()
     with TemporaryDirectory(prefix="gatehouse-load-") as folder:
         paths = Paths(Path(folder))
@@ -61,8 +61,8 @@ def main() -> None:
         )
         timed("status", paths)
     for answer, count in sorted(answers.items(), key=str):
-        print(f"{count:,} times readers saw {answer}")
-    print("they waited {:.2f} s half the time, {:.2f} s at most".format(*seconds))
+        print(f"readers saw {answer} {count:,} times")
+    print("they waited {:.2f} s (median), at most {:.2f} s".format(*seconds))
     right = {(runs, runs, True) for runs in (options.runs + 1, options.runs + 2)}
     sys.exit(0 if answers.keys() <= right else 1)
 
@@ -82,7 +82,7 @@ def timed(command: str, paths: Paths, what: str = "") -> None:
 def beside_readers(
     paths: Paths, options: argparse.Namespace, build: Callable[[], None]
 ) -> tuple[Counter, tuple[float, float]]:
-    """Build while every reader asks again and again.
+    """Build while every reader queries again and again.
 
     Returns:
         What they saw, how often; and the median and the longest wait for an answer, in seconds.
@@ -102,7 +102,7 @@ def beside_readers(
 
 
 def read(root: Path, pause: float, began, ended) -> tuple[Counter, list[float]]:
-    """Ask until the build has ended, with pauses; return the answers, errors too, and the waits."""
+    """Query, with pauses, until the build ends; return the answers and errors, and the waits."""
     answers: Counter = Counter()
     waits = []
     generator = random.Random(os.getpid())
@@ -112,7 +112,7 @@ def read(root: Path, pause: float, began, ended) -> tuple[Counter, list[float]]:
         try:
             with closing(connect(Paths(root))) as connection:
                 answers[connection.execute(CONSISTENT).fetchone()] += 1
-        except Exception as error:  # whatever a reader may meet is what is counted here
+        except Exception as error:  # whatever a reader meets is counted
             answers[f"{type(error).__name__}: {error}"] += 1
         waits.append(time.monotonic() - started)
     return answers, waits

@@ -17,7 +17,7 @@ SMALL = MixtralConfig(
     num_local_experts=8,
     num_experts_per_tok=2,
 )
-"""Mixtral of 115 M parameters: what one CPU thread runs in seconds."""
+"""Mixtral of 115 M parameters, which one CPU thread runs in seconds."""
 
 RELEASED = {
     "Mixtral-8x7B": MixtralConfig(
@@ -73,9 +73,9 @@ def parameters(config: Any) -> int:
 
 
 def fitting(config: Any, available: int) -> Any | None:
-    """Return the config with as many layers as fit in bf16, None where not one does.
+    """Return the config with as many layers as fit in bf16, None if not even one does.
 
-    Capture costs something a layer, as the forward pass does: fewer hardly change the ratio.
+    Capture has a cost per layer, as the forward pass does: fewer layers hardly change the ratio.
 
     Args:
         config: of a model whose layers are all alike.

@@ -1,9 +1,9 @@
-"""The per-token statistics of a lake as other engines answer them, and as the warehouse does.
+"""The per-token statistics of a lake as other engines compute them, and as the warehouse does.
 
 `python -m tests.bench_peers ENGINE HOME ANSWER` times one engine in a process of its own, prints
- `{"seconds": …, "cpu_seconds": …}`, and writes its answer as Parquet. Each engine has the
-fastest of the formulations that were tried, which for all of them goes layer by layer: the lake
-keeps a row group for each. The result is in memory when the clock stops.
+`{"seconds": …, "cpu_seconds": …}`, and writes its answer as Parquet. Each engine has the
+fastest of the formulations that were tried, which for all of them goes layer by layer, because the
+lake keeps a row group for each layer. The result is in memory when the clock stops.
 """
 
 import importlib
@@ -49,7 +49,7 @@ def gatehouse(files: list[str], layers: list[int]) -> pa.Table:
 
 
 def polars_streaming(files: list[str], layers: list[int]) -> pa.Table:
-    """Two-level group by on polars' streaming engine, one branch a layer."""
+    """Two-level group by on polars' streaming engine, one branch per layer."""
     import polars as pl
 
     whole = pl.concat([_polars_layer(files, layer) for layer in layers])
@@ -169,7 +169,7 @@ group by token_id
 
 
 def clickhouse(files: list[str], layers: list[int]) -> pa.Table:
-    """Two-level group by in ClickHouse (chDB), one branch a layer."""
+    """Two-level group by in ClickHouse (chDB), one branch per layer."""
     import chdb
 
     folder = str(Path(files[0]).parent).replace("\\", "\\\\").replace("'", "\\'")
@@ -241,7 +241,7 @@ PACKAGES = {
 
 
 def answer(engine: str, lake: Lake, run_id: str) -> pa.Table:
-    """Return an engine's statistics of a run, a row for each layer and token."""
+    """Return an engine's statistics of a run, one row per layer and token."""
     folder = lake.root / "events" / f"run_id={run_id}"
     files = sorted(str(path) for path in folder.glob("shard-*.parquet"))
     return ENGINES[engine](files, lake.layers(run_id)["layer"].to_pylist())

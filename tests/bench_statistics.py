@@ -1,4 +1,4 @@
-"""The per-token statistics of a lake: what they take in the warehouse and in other engines."""
+"""The per-token statistics of a lake: what they cost in the warehouse and in other engines."""
 
 import json
 import sys
@@ -35,12 +35,12 @@ STATISTICS_BUDGET, GROWTH_BUDGET = 6.0, 11.0
 screen = Console(width=None if sys.stdout.isatty() else 120)
 
 Budget = tuple[str, str, str, bool]
-"""What was measured, the figure, its budget, and whether it is held."""
+"""What was measured, the figure, its budget, and whether it is met."""
 
 
 @dataclass(frozen=True)
 class Taken:
-    """What an engine took; `peak` in resident bytes of its process, `models` of the warehouse's."""
+    """What an engine took; `peak` is its process's resident bytes, `models` are the warehouse's."""
 
     seconds: float
     cpu_seconds: float
@@ -49,14 +49,14 @@ class Taken:
 
 
 def bench_statistics(lakes: dict[str, Path], folder: Path) -> list[Budget]:
-    """Print what the per-token statistics take in each engine; return how budgets are held."""
+    """Print what the per-token statistics cost in each engine; return whether budgets are met."""
     homes = {size: built_home(lakes[size], folder / f"statistics-{size}") for size in SIZES}
     expected = mart_of(homes[SMALL])
     for engine in ENGINES:
         found = answer_of(engine, homes[SMALL], TWO)[1]
         asked = expected.drop_columns(NOT_IN_FLOOR) if engine == FLOOR else expected
         if differ := disagreements(asked, found):
-            raise SystemExit(f"{engine} answers something else: {', '.join(differ)}")
+            raise SystemExit(f"{engine} gives another answer in {', '.join(differ)}")
     taken = {
         (engine, size, cores): fastest(engine, homes[size], cores)
         for cores in (TWO, ONE)
@@ -82,8 +82,8 @@ def show_statistics(taken: dict[tuple[str, str, int], Taken]) -> None:
             "engine",
             *("10 M", "100 M", "CPU", "peak", "growth"),
             title=f"Per-token statistics, {cores} {'cores' if cores > 1 else 'core'}, seconds",
-            caption=f"The fastest of {ROUNDS} rounds, from Parquet to an answer in memory but "
-            "where it is written; CPU and peak are those of 100 M events.",
+            caption=f"The fastest of {ROUNDS} rounds, from Parquet to an answer in memory, except "
+            "where it is written by dbt; CPU and peak are those of 100 M events.",
         )
         for engine in SHOWN:
             small, large = taken[engine, SMALL, cores], taken[engine, LARGE, cores]
@@ -116,7 +116,7 @@ def built_home(lake: Path, home: Path) -> Path:
 
 
 def answer_of(engine: str, home: Path, cores: int) -> tuple[Taken, pa.Table]:
-    """Return what an engine's answer took, read by a process of its own, and the answer."""
+    """Return what an engine's answer took in a process of its own, and the answer."""
     with tempfile.TemporaryDirectory(dir=home) as folder:
         path = Path(folder) / "answer.parquet"
         module = [sys.executable, "-m", "tests.bench_peers"]
@@ -126,7 +126,7 @@ def answer_of(engine: str, home: Path, cores: int) -> tuple[Taken, pa.Table]:
 
 
 def write_statistics(home: Path, cores: int) -> Taken:
-    """Return what dbt takes to build the mart anew from the lake of `home`."""
+    """Return what dbt takes to build the mart afresh from the lake of `home`."""
     with tempfile.TemporaryDirectory(dir=home) as folder:
         ran = token_statistics(linked(Path(folder), {RUN_ID: home}), cores)
     seconds = sum(node.seconds for node in ran.nodes)
@@ -140,12 +140,12 @@ def mart_of(home: Path) -> pa.Table:
 
 
 def disagreements(ours: pa.Table, theirs: pa.Table) -> list[str]:
-    """Return the columns of `ours` that `theirs` lacks, or in which it says something else.
+    """Return the columns of `ours` that `theirs` lacks, or in which it differs.
 
-    Keys, frequency, minimum, maximum and modal expert are to be equal, the rest within 1e-6.
+    Keys, frequency, minimum, maximum and modal expert must be equal, the rest within 1e-6.
     """
     if ours.num_rows != theirs.num_rows:
-        return [f"{theirs.num_rows:,} rows for {ours.num_rows:,}"]
+        return [f"{theirs.num_rows:,} rows instead of {ours.num_rows:,}"]
     names = ours.column_names
     if missing := [name for name in names if name not in theirs.column_names]:
         return missing

@@ -1,11 +1,11 @@
 """`make bench-warehouse`: what the warehouse costs at 10 M and at 100 M events, on two cores.
 
-The per-token statistics beside those of other engines over the same files, which have to give the
-same answer first; the whole build, model by model; and a second build after one more run.
+The per-token statistics beside those of other engines over the same files, which must first give
+the same answer; the whole build, model by model; and a second build after one more run.
 It takes ten minutes to half an hour, and 4 GB in the folder for temporary files (TMPDIR), 1.4 GB of
 which are made-up lakes: `--lakes FOLDER` keeps them for the next time.
 
-The budgets are about wall time; CPU time is what other work on the machine changes least.
+The budgets are for wall time; CPU time is what other work on the machine changes least.
 """
 
 import argparse
@@ -30,12 +30,12 @@ from warehouse.paths import Paths
 
 BUILD_BUDGET, MEMORY_BUDGET = 120.0, 4 * 2**30
 SHORT = 0.2
-"""Seconds at 10 M events under which a model's growth tells more of dbt than of the model."""
+"""Seconds at 10 M events under which a model's growth says more about dbt than about the model."""
 
 
 def main() -> None:
     """Measure and print the tables."""
-    parser = argparse.ArgumentParser(description="What the warehouse costs, beside its budgets.")
+    parser = argparse.ArgumentParser(description="What the warehouse costs, and its budgets.")
     parser.add_argument("--lakes", type=Path, help="the folder in which made-up lakes are kept")
     chosen = parser.parse_args().lakes
     with tempfile.TemporaryDirectory() as name:
@@ -48,12 +48,12 @@ def main() -> None:
         budgets = [*bench_statistics(lakes, folder), *bench_builds(lakes, folder)]
     table = Table("what", "measured", "budget", "", title="Budgets, 2 cores")
     for what, measured, budget, held in budgets:
-        table.add_row(what, measured, budget, "held" if held else "[red]NOT HELD[/red]")
+        table.add_row(what, measured, budget, "met" if held else "[red]NOT MET[/red]")
     screen.print(table)
 
 
 def bench_builds(lakes: dict[str, Path], folder: Path) -> list[Budget]:
-    """Print what builds take; return how budgets are held."""
+    """Print what builds take; return whether budgets are met."""
     homes = {size: linked(folder / size, {RUN_ID: lakes[size]}) for size in SIZES}
     small, large = (watched_build(homes[size]) for size in SIZES)
     paths = Paths(homes[LARGE])
@@ -70,7 +70,7 @@ def bench_builds(lakes: dict[str, Path], folder: Path) -> list[Budget]:
             "nothing new": nothing,
         }
     )
-    screen.print(f"The database of 100 M events has {megabytes(size)}.")
+    screen.print(f"The database of 100 M events takes {megabytes(size)}.")
     slowest, growth = steepest(small, large)
     peak = large.watched.peak
     return [
@@ -107,7 +107,7 @@ def show_models(small: Build, large: Build, more: Build, rows: dict[str, int]) -
         *("10 M", "100 M", "CPU", "growth", "peak", "rows", "+ 10 M"),
         title="Models, seconds",
         caption="CPU and peak of the process while the model ran, and rows, are those of 100 M "
-        "events; + 10 M: another run of 10 M events is added.",
+        "events; + 10 M adds another run of 10 M events.",
     )
     before, after = small.models(), more.models()
     for name, node in sorted(large.models().items(), key=lambda model: -model[1].seconds):
@@ -140,7 +140,7 @@ def seconds(ran: Build, group: str) -> float:
 
 
 def steepest(small: Build, large: Build) -> tuple[str, float]:
-    """Return the model that grows most from 10 M to 100 M events, of those that take time."""
+    """Return the model that grows most from 10 M to 100 M events, among those that take time."""
     growth = {
         name: growth_of(before, large.models()[name])
         for name, before in small.models().items()

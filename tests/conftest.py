@@ -49,7 +49,7 @@ def tiny_mixtral(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def save_tiny_mixtral(folder: Path, **changes: int) -> Path:
-    """Make the model of the fixture `tiny_mixtral`, but for `changes` in its config."""
+    """Make the model of the fixture `tiny_mixtral`, with `changes` to its config."""
     import torch
     from transformers import AutoTokenizer, MixtralConfig, MixtralForCausalLM
 
@@ -99,27 +99,27 @@ def texts(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures that are quickly drawn, for tests that do not look at them."""
+    """Draw figures quickly, for tests that do not look at them."""
     draw_coarsely(monkeypatch)
 
 
 def draw_coarsely(patch: pytest.MonkeyPatch) -> None:
-    """Draw figures of few dots, their fonts as they are."""
+    """Draw figures with few dots and with fonts as they are."""
     from reports import style
 
     patch.setattr(style, "PRINT_DPI", 30)
-    # 42, which journals want, cuts every font to its letters anew for every figure
+    # 42, which journals want, cuts every font to its letters again for every figure
     patch.setitem(style.RC, "pdf.fonttype", 3)
 
 
 def without_prefect() -> dict[str, str]:
-    """Return this process's environment but for Prefect's settings: a run serves itself."""
+    """Return this process's environment without Prefect's settings: a run starts its own server."""
     return {key: value for key, value in os.environ.items() if "PREFECT" not in key}
 
 
 @pytest.fixture(scope="session")
 def prefect_server():
-    """A Prefect server of the test session, with a database of its own."""
+    """A Prefect server for the test session, with its own database."""
     from prefect.testing.utilities import prefect_test_harness
 
     with prefect_test_harness(server_startup_timeout=120):

@@ -1,8 +1,8 @@
 """Capture 200 million events, or for half an hour, and watch the process: `make soak`.
 
 A tiny Mixtral of many MoE layers runs over made-up texts through the real command. Every few
-seconds the process's memory, open files and landed events are noted; the slopes over the second
-half are what a run of days would add up to. The run is ended by SIGTERM and must verify.
+seconds the process's memory, open files and landed events are recorded; the slopes over the second
+half are what would add up over days. SIGTERM ends the run, and what it captured must verify.
 """
 
 import argparse
@@ -60,7 +60,7 @@ def make_model(folder: Path) -> Path:
 
 
 def make_corpus(path: Path, samples: int = 500_000) -> Path:
-    """Write more texts than half an hour can capture."""
+    """Write more texts than can be captured in half an hour."""
     generator = random.Random(1)
     with open(path, "w") as file:
         for _ in range(samples):
@@ -78,7 +78,7 @@ def capture_command(model: Path, corpus: Path, home: Path) -> list[str]:
 def watch(
     command: list[str], home: Path, enough: Callable[[dict[str, float]], bool]
 ) -> tuple[list[dict[str, float]], int]:
-    """Return what was seen of the process, and its exit code after SIGTERM."""
+    """Return what was observed of the process, and its exit code after SIGTERM."""
     process = subprocess.Popen(command)
     proc, looks, began = Path(f"/proc/{process.pid}"), [], None
     while process.poll() is None:

@@ -31,7 +31,7 @@ def test_a_report_fails_by_its_vulnerabilities(tmp_path, capsys, dependencies, c
     assert main(report) == code
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == last
-    assert lines[:-1] == ["audit: rich 15.0.0 has PYSEC-2026-1: 15.0.1 mends it"] * code
+    assert lines[:-1] == ["audit: rich 15.0.0 has PYSEC-2026-1: 15.0.1 fixes it"] * code
 
 
 @pytest.mark.parametrize("text", ["", "Traceback (most recent call last):\n"])

@@ -59,7 +59,7 @@ def test_another_answer_is_a_disagreement(column):
     other = ours.set_column(ours.column_names.index(column), column, pa.array(numbers + 2e-6))
     assert column in disagreements(ours, other)
     assert disagreements(ours, ours.drop_columns([column])) == [column]
-    assert disagreements(ours, ours.slice(1)) == ["7 rows for 8"]
+    assert disagreements(ours, ours.slice(1)) == ["7 rows instead of 8"]
 
 
 def test_a_watched_process_shows_its_memory_and_what_it_printed():

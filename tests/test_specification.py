@@ -29,10 +29,10 @@ DATASETS = ("c4", "wikitext")
 
 
 def bundled(command: str, texts: Path) -> list[str]:
-    """Return the command's words with what is at hand for what cannot be downloaded here.
+    """Return the command's words, with local stand-ins for what cannot be downloaded here.
 
     The model is the bundled one; the text is the bundled one where the command names none, and
-    `texts` elsewhere; there are few samples of it.
+    `texts` elsewhere; only a few samples of it are used.
     """
     here = dict.fromkeys(MODELS, "demo") | dict.fromkeys(DATASETS, str(texts))
     words = [here.get(word, word) for word in shlex.split(command)]

@@ -1,1 +1,1 @@
-"""The lake of routing events: its nouns, where it lies, how shards land, how it is read."""
+"""The lake of routing events: its tables, where it is kept, how shards land and how it is read."""

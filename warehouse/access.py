@@ -1,4 +1,4 @@
-"""What statements may reach: the lake and nothing else, or all that this user may."""
+"""What statements may reach: the lake and nothing else, or everything that this user may."""
 
 import re
 from pathlib import Path
@@ -13,17 +13,17 @@ NAME = re.compile(
     r"""'(?P<string>(?:[^']|'')*)'|"(?P<identifier>(?:[^"]|"")*)"|\$(\w*)\$(?P<dollars>.*?)\$\3\$""",
     re.DOTALL,
 )
-"""What may name a file: a string, in quotes or in dollars, or a quoted identifier."""
+"""What may name a file: a string in quotes or between dollars, or a quoted identifier."""
 
 
 def close_to_all_but(lake: Path, connection: duckdb.DuckDBPyConnection) -> None:
-    """Keep the session to the lake, for good: no other files, databases or extensions."""
-    # DuckDB follows links before it compares, so a lake on another disk needs both its names
+    """Confine the session to the lake for good: no other files, databases or extensions."""
+    # DuckDB follows links before it compares, so a lake on another disk needs both of its names
     named = {f"{lake}/", f"{lake.resolve()}/"}
-    # and compares patterns as they stand: the views name a home with marks of a pattern like this
+    # and it compares patterns literally: this is how the views write a home with pattern characters
     folders = sorted(named | {PATTERN.sub(r"[\g<0>]", folder) for folder in named})
     connection.execute("set allowed_directories = $folders", {"folders": folders})
-    # otherwise an unknown function looks for an extension on the network
+    # otherwise DuckDB looks on the network for an extension that has an unknown function
     connection.execute("set autoinstall_known_extensions = false")
     connection.execute("set autoload_known_extensions = false")
     connection.execute("set enable_external_access = false")
@@ -31,7 +31,7 @@ def close_to_all_but(lake: Path, connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def has_external_access(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Return whether statements reach other files than the lake's."""
+    """Return whether statements can reach files outside the lake."""
     # a result that is not read to its end would keep its transaction open
     rows = connection.execute("select current_setting('enable_external_access')").fetchall()
     return bool(rows[0][0])
@@ -40,29 +40,29 @@ def has_external_access(connection: duckdb.DuckDBPyConnection) -> bool:
 def keep_off_the_warehouse(
     connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement
 ) -> None:
-    """Refuse a statement that lets go of the warehouse, or names its database or lake as a target.
+    """Refuse a statement that detaches the warehouse, or names its database or lake as a target.
 
-    What `copy (query) to …` reads may be the lake's. A guard against slips, not against SQL that
-    means harm, which could put a name together. The tables themselves are attached read-only, and
+    The query in `copy (query) to …` may read the lake. This guards against slips, not against
+    malicious SQL, which could assemble a name. The tables themselves are attached read-only, and
     DuckDB attaches no file twice.
 
     Raises:
         GatehouseError: it does.
     """
     if statement.type == duckdb.StatementType.DETACH and "gatehouse" in statement.query.lower():
-        raise GatehouseError("gatehouse stays attached: leave the shell to let go of it")
+        raise GatehouseError("gatehouse stays attached: leave the shell to detach it")
     rows = connection.execute(
         "select path from duckdb_databases() where database_name = 'gatehouse'"
     ).fetchall()
     if not rows:
-        raise GatehouseError("gatehouse is not attached: open the session anew")
+        raise GatehouseError("gatehouse is not attached: open a new session")
     database = Path(rows[0][0])
     lake = database.parent / "lake"
     for name in _names(_without_its_query(statement.query)):
         if "\0" in name:
-            raise GatehouseError("a file's name cannot hold a NUL character: leave it out")
+            raise GatehouseError("a file name cannot contain a NUL character: leave it out")
         named = Path(name.removeprefix("file://localhost").removeprefix("file://"))
-        # DuckDB leaves a ~ that names another user as it is
+        # DuckDB does not expand a ~ that names another user
         home = Path.home() / named.relative_to("~") if named.parts[:1] == ("~",) else named
         target = home.absolute().resolve()
         if target == database.resolve() or target.is_relative_to(lake.resolve()):

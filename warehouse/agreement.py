@@ -1,4 +1,4 @@
-"""Whether the marts hold what the lake's events say, counted again another way."""
+"""Whether the marts agree with the lake's events, which are counted again in another way."""
 
 import duckdb
 
@@ -44,12 +44,12 @@ where
 
 
 def disagreements(connection: duckdb.DuckDBPyConnection, lake: Lake, run_id: str) -> list[str]:
-    """Return where the marts of one run differ from its events, a sentence each.
+    """Return where the marts of one run differ from its events, one sentence per difference.
 
     Args:
         connection: to the warehouse that holds the run.
         lake: its records give the totals.
-        run_id: of a run in the marts.
+        run_id: a run in the marts.
     """
     rows = lake.shards(run_id).values()
     totals = {name: sum(row[name] for row in rows) for name in ("samples", "tokens", "events")}

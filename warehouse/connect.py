@@ -31,9 +31,9 @@ def connect(
 ) -> duckdb.DuckDBPyConnection:
     """Open the warehouse read-only: marts by name, the lake's `events` and `vocabulary`.
 
-    Files outside the lake, other databases and extensions are out of reach, unless
-    `external_access`: then statements read and write files as this user can. The database's views
-    find the lake in the home that `paths` names, wherever it was when they were built.
+    Files outside the lake, other databases and extensions are out of reach; with
+    `external_access`, statements read and write files as this user can. The database's views find
+    the lake in the home that `paths` names, wherever it was when they were built.
 
     Raises:
         GatehouseError: there is no warehouse yet, or it cannot be opened.
@@ -45,8 +45,8 @@ def connect(
             "capture has finished"
         )
     try:
-        # an instance of its own: DuckDB shares one among connections to a path, with its settings,
-        # and would go on reading a file that a build has replaced
+        # a separate instance: connections to one path would share one, with its settings, and keep
+        # reading a file that a build has replaced
         connection = duckdb.connect(config={"temp_directory": f"{paths.database}.tmp"})
         connection.execute(attach_statement(paths.database))
         connection.execute("use gatehouse")
@@ -56,7 +56,7 @@ def connect(
     except duckdb.Error as error:
         raise GatehouseError(
             f"cannot open {paths.database}: {str(error).splitlines()[0]}; delete the file and run "
-            "`gatehouse build`, the lake has everything"
+            "`gatehouse build` (the lake has everything)"
         ) from error
     return connection
 
@@ -71,8 +71,8 @@ def statements(connection: duckdb.DuckDBPyConnection, text: str) -> list[str]:
     """Return the statements of a text, without their semicolons, as DuckDB's parser splits it.
 
     Raises:
-        GatehouseError: the text is not SQL, a statement is none that only reads and the connection
-            has no external access, or it names a file of the warehouse.
+        GatehouseError: the text is not SQL, a statement does more than read on a connection without
+            external access, or it names a file of the warehouse.
     """
     with errors_in_one_line():
         found = connection.extract_statements(text)
@@ -85,10 +85,11 @@ def statements(connection: duckdb.DuckDBPyConnection, text: str) -> list[str]:
 
 
 def query(connection: duckdb.DuckDBPyConnection, text: str) -> duckdb.DuckDBPyRelation:
-    """Return the result of one reading statement; nothing can be written by it.
+    """Return the result of one read-only statement, which cannot write anything.
 
-    Rows come when the relation is read; columns of the same name are numbered. On a connection
-    with external access another statement is carried out at once; none writes the warehouse.
+    Rows are computed when the relation is read; columns of the same name are numbered. On a
+    connection with external access, any other statement runs at once, but none can write to the
+    warehouse.
 
     Raises:
         GatehouseError: the text is not one valid `select`, `from`, `with`, `describe` or `show`.
@@ -99,7 +100,7 @@ def query(connection: duckdb.DuckDBPyConnection, text: str) -> duckdb.DuckDBPyRe
     with errors_in_one_line():
         if connection.extract_statements(found[0])[0].type != duckdb.StatementType.SELECT:
             return connection.from_arrow(_carried_out(connection, found[0]))
-        # `with x as (copy … to …) select …` counts as a SELECT: in brackets DuckDB refuses it
+        # `with x as (copy … to …) select …` counts as a SELECT, but DuckDB refuses it in brackets
         relation = connection.sql("\n".join(["select * from (", found[0], ")"]))
     assert relation is not None
     return relation
@@ -107,7 +108,7 @@ def query(connection: duckdb.DuckDBPyConnection, text: str) -> duckdb.DuckDBPyRe
 
 def _carried_out(connection: duckdb.DuckDBPyConnection, statement: str) -> pa.Table:
     with warnings.catch_warnings():
-        # a relation would carry the statement out at every reading
+        # a relation would run the statement again each time it is read
         warnings.simplefilter("ignore", UserWarning)
         return connection.execute(statement).to_arrow_table()
 
@@ -140,7 +141,7 @@ def relations(connection: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:
 
 
 def without_semicolon(statement: str) -> str:
-    """Return a statement without the semicolons at its end, and what comment follows them."""
+    """Return a statement without the semicolons at its end and any comment after them."""
     encoded = statement.encode()
     # offsets count bytes
     tokens = [
@@ -156,14 +157,14 @@ def without_semicolon(statement: str) -> str:
 
 @contextmanager
 def errors_in_one_line() -> Iterator[None]:
-    """Raise what DuckDB raises in the block as one line, with its own hint where it has one.
+    """Turn each DuckDB error in the block into one line, with DuckDB's own hint if it has one.
 
     Raises:
-        GatehouseError: DuckDB or Arrow refused; a reader of batches passes DuckDB's as an OSError.
+        GatehouseError: DuckDB or Arrow raised an error, DuckDB's as an OSError in a batch reader.
     """
     try:
         yield
-    except BrokenPipeError:  # whoever reads what is printed has read enough
+    except BrokenPipeError:  # the program that reads the output has read enough
         raise
     except (duckdb.Error, pa.ArrowException, OSError) as error:
         raise GatehouseError(_one_line(error)) from error
@@ -171,10 +172,10 @@ def errors_in_one_line() -> Iterator[None]:
 
 @contextmanager
 def interruptible(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Let Ctrl-C stop the query that runs in the block, and then do what it does elsewhere.
+    """Let Ctrl-C stop the query that runs in the block, and then act as it does elsewhere.
 
-    Python's handlers wait until DuckDB gives the main thread back, which may be after the query: a
-    thread of its own hears of the signal at once and tells the connection.
+    Python's handlers wait until DuckDB gives the main thread back, which may be after the query, so
+    a separate thread receives the signal at once and interrupts the connection.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -211,7 +212,7 @@ def _interrupt_when_told(
         if number[0] == signal.SIGINT:
             pressed.set()
             connection.interrupt()
-            # between two queries nobody listens
+            # an interrupt between two queries is lost
             while not over.wait(SECONDS_BETWEEN_INTERRUPTS):
                 connection.interrupt()
 

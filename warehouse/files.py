@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and that are read or refused by name."""
+"""Files that appear whole or not at all, and errors that name a file that cannot be read."""
 
 import hashlib
 import json
@@ -43,7 +43,7 @@ def _hash_of(table: pa.Table) -> bytes:
 
 
 def write_events(path: Path, events: pa.Table) -> None:
-    """Write events ordered by (layer, sample, position), a new row group at each new layer."""
+    """Write events ordered by (layer, sample, position), with a new row group at each new layer."""
 
     def write(temporary: Path) -> None:
         with pq.ParquetWriter(
@@ -129,27 +129,27 @@ def cannot_write(path: Path, error: OSError) -> GatehouseError:
 
 
 def read_table(path: Path, schema: pa.Schema, *, sealed: bool = True) -> pa.Table:
-    """Read one of the lake's files, its pages against their checksums, its rows against their seal.
+    """Read one of the lake's files, and check its pages' checksums and the seal of its rows.
 
     Args:
-        path: of a file in the lake.
-        schema: that the file must have.
+        path: a file in the lake.
+        schema: the one that the file must have.
         sealed: False for events, whose SHA-256 is recorded elsewhere.
 
     Raises:
         GatehouseError: the file is missing, damaged, or has another schema.
     """
     try:
-        # not `pq.read_table`, which takes longer to open a small file than this to read it
+        # not `pq.read_table`, which takes longer to open a small file than this takes to read it
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             found = file.read()
-    # a damaged footer can make Arrow raise whatever its fields make no sense for
+    # a damaged footer can make Arrow raise any of these
     except (OSError, pa.ArrowException, ValueError, TypeError) as error:
         raise _damaged(path) from error
     if not found.schema.equals(schema):
         raise GatehouseError(
-            f"{path} has other columns than this Gatehouse writes: it is not of lake version "
-            f"{LAKE_VERSION}; name another folder with GATEHOUSE_HOME"
+            f"{path} does not have the columns that this Gatehouse writes: it is not of lake "
+            f"version {LAKE_VERSION}; name another folder with GATEHOUSE_HOME"
         )
     if sealed and (found.schema.metadata or {}).get(SEAL) != _hash_of(found):
         raise _damaged(path)
@@ -158,7 +158,7 @@ def read_table(path: Path, schema: pa.Schema, *, sealed: bool = True) -> pa.Tabl
 
 def _damaged(path: Path) -> GatehouseError:
     return GatehouseError(
-        f"{path} is damaged or missing: `gatehouse verify` names all that is, and "
+        f"{path} is damaged or missing: `gatehouse verify` lists every such file, and "
         "`gatehouse verify --repair` mends what it can"
     )
 

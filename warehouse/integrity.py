@@ -1,4 +1,4 @@
-"""What a shard must satisfy before it lands: no silent numbers."""
+"""What a shard must satisfy before it lands, so that no wrong number goes unnoticed."""
 
 import math
 
@@ -12,7 +12,7 @@ ENTROPY_TOLERANCE = 1e-4
 
 
 COLLAPSED_TOKENS = 1024
-"""Tokens of a shard from which on one choice for all of them cannot be chance."""
+"""In a shard with this many tokens, the same choice for all of them cannot be chance."""
 
 
 def check_events(events: pa.Table, samples: pa.Table, layers: pa.Table) -> None:
@@ -48,18 +48,18 @@ def check_events(events: pa.Table, samples: pa.Table, layers: pa.Table) -> None:
         _check_places(routed, samples, layer)
         _require(
             routed["token_id"].equals(token_ids),
-            f"layer {layer['layer']} tells of other tokens than the first",
+            f"layer {layer['layer']} has other tokens than the first layer",
         )
         _check_layer(routed, layer)
 
 
 def _check_samples(samples: pa.Table) -> None:
-    """Each sample is told of once, in order, with its number of tokens."""
+    """Each sample is listed once, in order, with its number of tokens."""
     for column in ("sample_id", "tokens"):
         _require(samples[column].null_count == 0, f"samples without {column}")
     steps = pc.pairwise_diff(samples["sample_id"].combine_chunks())
     _require(
-        pc.all(pc.greater(steps, 0), min_count=0).as_py(), "samples are doubled or out of order"
+        pc.all(pc.greater(steps, 0), min_count=0).as_py(), "samples are duplicated or out of order"
     )
     _require(
         pc.all(pc.greater_equal(samples["tokens"], 0), min_count=0).as_py(),
@@ -72,14 +72,14 @@ def _check_places(events: pa.Table, samples: pa.Table, layer: dict) -> None:
     where = f"layer {layer['layer']}"
     _require(
         pc.all(pc.equal(events["layer"], layer["layer"])).as_py(),
-        f"events of another layer stand among those of {where}",
+        f"events of another layer are among those of {where}",
     )
     filled = samples.filter(pc.field("tokens") > 0)
     ends = pc.cumulative_sum(filled["tokens"].cast(pa.int64())).combine_chunks()
     found = pc.run_end_encode(events["sample_id"].combine_chunks(), run_end_type=pa.int64())
     _require(
         found.values.equals(filled["sample_id"].combine_chunks()) and found.run_ends.equals(ends),
-        f"{where}: a sample is missing, doubled, incomplete or out of order",
+        f"{where}: a sample is missing, duplicated, incomplete or out of order",
     )
     position = events["position"].combine_chunks().cast(pa.int64())
     opens = pc.equal(position, 0)
@@ -114,7 +114,7 @@ def _check_layer(events: pa.Table, layer: dict) -> None:
 
 
 def _check_experts(events: pa.Table, layer: dict, where: str) -> None:
-    """Top-k different experts that there are, the first of which is the top expert."""
+    """Top-k different experts that exist, the first of which is the top expert."""
     experts = events["experts"].combine_chunks()
     top_k, num_experts = layer["top_k"], layer["num_experts"]
     _check_lists(experts, top_k, f"{where}: lists of experts")
@@ -150,12 +150,12 @@ def _check_weights(events: pa.Table, layer: dict, where: str) -> None:
 
 def _check_lists(lists: pa.ListArray, length: int, what: str) -> None:
     lengths = pc.min_max(pc.list_value_length(lists)).as_py()
-    _require(lengths == {"min": length, "max": length}, f"{what} have other lengths than {length}")
+    _require(lengths == {"min": length, "max": length}, f"{what} have lengths other than {length}")
     _require(lists.flatten().null_count == 0, f"{what} have gaps")
 
 
 def _check_varies(events: pa.Table, where: str) -> None:
-    """Not every token gets the same answer, as dense layers and replaced routers seem to give."""
+    """Not all tokens get the same answer, which dense layers and replaced routers seem to give."""
     if pc.count_distinct(events["token_id"]).as_py() < 2:
         return
     experts, weights = (
@@ -169,8 +169,8 @@ def _check_varies(events: pa.Table, where: str) -> None:
     chosen = " and ".join(str(expert) for expert in experts[0])
     _require(
         not (same_experts and (same_scores or events.num_rows >= COLLAPSED_TOKENS)),
-        f"{where} sent every token to expert {chosen}: that is how dense layers look, and routers "
-        "that never ran",
+        f"{where} sent every token to expert {chosen}: that is what dense layers look like, and "
+        "routers that never ran",
     )
 
 

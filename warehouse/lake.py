@@ -3,9 +3,9 @@
     lake/events/run_id=RUN/shard-00000.parquet      ordered by layer, sample, position
     lake/samples/run_id=RUN/shard-00000.parquet     the samples of that shard
     lake/{runs,layers,vocabulary,shards}/run_id=RUN/{table}.parquet
-    lake/locks/RUN.lock                             who captures the run
+    lake/locks/RUN.lock                             the process that captures the run
 
-A shard's samples land, then its events, then its row in `shards`: what that row names is complete.
+A shard's samples land, then its events, then its row in `shards`, so what a row names is complete.
 """
 
 import shutil
@@ -34,7 +34,7 @@ from warehouse.paths import checked_run_id
 from warehouse.records import EVENTS, LAKE_VERSION, LAYERS, RUNS, SAMPLES, SHARDS, VOCABULARY
 
 TABLES = ("runs", "layers", "vocabulary", "shards", "samples", "events")
-"""The lake's folders of runs, in the order in which a run is taken out of them."""
+"""The lake's folders of runs, in the order in which a run is removed from them."""
 
 
 class Lake:
@@ -54,7 +54,7 @@ class Lake:
             )
 
     def run_ids(self) -> list[str]:
-        """Return the names of all runs, readable or not, and of what is left of removed ones."""
+        """Return the names of all runs, readable or not, and of those removed only in part."""
         folders = {path.name for table in TABLES for path in (self.root / table).glob("run_id=*")}
         return sorted(folder.removeprefix("run_id=") for folder in folders)
 
@@ -83,7 +83,7 @@ class Lake:
     def land_run(
         self, run_id: str, record: dict[str, Any], layers: pa.Table, vocabulary: pa.Table
     ) -> None:
-        """Land what a run is before its first shard."""
+        """Land the description of a run, before its first shard."""
         write_atomically(self.root / "VERSION", lambda path: path.write_text(f"{LAKE_VERSION}\n"))
         write_table(self.file("layers", run_id), layers.cast(LAYERS))
         write_table(self.file("vocabulary", run_id), vocabulary.cast(VOCABULARY))
@@ -107,14 +107,14 @@ class Lake:
         return True
 
     def remove_leftovers(self, run_id: str) -> None:
-        """Remove what a killed writer of the run was writing; hold its lock."""
+        """Remove what a killed writer of the run was writing; the caller holds the run's lock."""
         for table in TABLES:
             for path in self.folder(table, run_id).glob(TEMPORARY):
                 with suppress(OSError):
                     path.unlink()
 
     def remove_run(self, run_id: str) -> None:
-        """Remove everything of a run, its row of `runs` first; hold its lock.
+        """Remove a whole run, its row of `runs` first; the caller holds the run's lock.
 
         Raises:
             GatehouseError: the lake cannot be written.
@@ -140,11 +140,11 @@ class Lake:
         return {row["shard"]: row for row in sorted(rows, key=lambda row: row["shard"])}
 
     def finished_shards(self, run_id: str) -> set[int]:
-        """Return the shards that were recorded and whose files are there, of the recorded size."""
+        """Return the recorded shards whose files are there and have the recorded size."""
         return self.intact(run_id, self.shards(run_id))
 
     def intact(self, run_id: str, recorded: dict[int, dict[str, Any]]) -> set[int]:
-        """Return those of `recorded`, as `shards` gives it, whose files are of that size."""
+        """Return the shards of `recorded`, as `shards` returns it, whose files have that size."""
         return {
             shard
             for shard, row in recorded.items()
@@ -163,18 +163,18 @@ class Lake:
         *,
         seconds: float = 0.0,
     ) -> None:
-        """Check one shard's samples (schema SAMPLES) and events (EVENTS), publish, and record them.
+        """Check one shard's samples (schema SAMPLES) and events (EVENTS), publish and record them.
 
         Args:
             run_id: a run that has landed.
             shard: its number, from 0.
-            samples: of the shard, in order.
+            samples: those of the shard, in order.
             events: ordered by layer, sample, position.
-            seconds: that the capture of the shard took.
+            seconds: how long the capture of the shard took.
 
         Raises:
             GatehouseError: the events are not exactly the samples' tokens times the MoE layers,
-                or a value is out of range; nothing is written then.
+                or a value is out of range; then nothing is written.
         """
         check_events(events, samples, self.layers(run_id))
         write_table(self.shard_file("samples", run_id, shard), samples.cast(SAMPLES))
@@ -184,7 +184,7 @@ class Lake:
     def record_shard(
         self, run_id: str, shard: int, samples: pa.Table, events: int, *, seconds: float = 0.0
     ) -> None:
-        """Record the files of a shard as they lie there."""
+        """Record the files of a shard as they are on disk."""
         row = {
             "shard": shard,
             "first_sample": pc.min(samples["sample_id"]).as_py(),
@@ -210,10 +210,10 @@ class Lake:
 
     @contextmanager
     def writing(self, run_id: str) -> Iterator[None]:
-        """Hold the run's lock: one process captures, mends or removes a run.
+        """Hold the run's lock: only one process at a time captures, repairs or removes a run.
 
         Raises:
-            GatehouseError: another process holds it; the message names that.
+            GatehouseError: another process holds it; the message names that process.
         """
         path = self._lock(run_id)
         with alone(
@@ -226,7 +226,7 @@ class Lake:
             yield
 
     def writer(self, run_id: str) -> str | None:
-        """Return the process that writes the run now, None where there is none."""
+        """Return the process that is writing the run now, or None if there is none."""
         return holder(self._lock(run_id))
 
     def folder(self, table: str, run_id: str) -> Path:

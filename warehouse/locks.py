@@ -1,4 +1,4 @@
-"""Who may write: locks that go with their process, however that ends."""
+"""Who may write: locks that end with their process, however it ends."""
 
 import fcntl
 import os
@@ -14,7 +14,7 @@ from warehouse.errors import GatehouseError
 from warehouse.files import cannot_write, make_folder
 
 SECONDS_OF_A_LOOK = 1.0
-"""`holder` takes a lock for a moment; whoever wants it tries again for as long."""
+"""`holder` takes a lock for a moment, so a process that wants it keeps trying for this long."""
 
 SECONDS_BETWEEN_TRIES = 0.05
 
@@ -24,7 +24,7 @@ def alone(path: Path, refusal: Callable[[str], str]) -> Iterator[None]:
     """Hold the lock in the file at `path`, or refuse because another process does.
 
     The file names this process while the block runs. The kernel drops the lock when the process
-    ends: one that was killed leaves a file, and no lock.
+    ends, so a killed process leaves a file but no lock.
 
     Args:
         path: the lock's file.
@@ -44,11 +44,11 @@ def alone(path: Path, refusal: Callable[[str], str]) -> Iterator[None]:
 
 @contextmanager
 def in_turn(path: Path, waiting: Callable[[str], None]) -> Iterator[None]:
-    """Hold the lock in the file at `path`, after the process that does now; Ctrl-C ends the wait.
+    """Hold the lock in the file at `path`, after its present holder; Ctrl-C ends the wait.
 
     Args:
         path: the lock's file.
-        waiting: told who holds the lock before this process waits.
+        waiting: called with the lock's holder before this process waits.
 
     Raises:
         GatehouseError: the file cannot be written.
@@ -64,7 +64,7 @@ def in_turn(path: Path, waiting: Callable[[str], None]) -> Iterator[None]:
 
 
 def holder(path: Path) -> str | None:
-    """Return who holds the lock, None where nobody does."""
+    """Return who holds the lock, or None if nobody does."""
     try:
         with open(path, "rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -79,7 +79,7 @@ def holder(path: Path) -> str | None:
 def _held(path: Path, take: Callable[[IO[str]], None]) -> Iterator[None]:
     make_folder(path.parent)
     with _locked(path, take) as file:
-        # the name only helps people: on a full disk the lock holds all the same
+        # the name only helps people: the lock holds even on a full disk
         with suppress(OSError):
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()} since {_now()}")
@@ -87,7 +87,7 @@ def _held(path: Path, take: Callable[[IO[str]], None]) -> Iterator[None]:
         try:
             yield
         finally:
-            # before it is unlocked: who waited for it sees that it is gone, and makes another
+            # before the lock is dropped: a waiting process then sees no file, and makes another
             with suppress(OSError):
                 path.unlink()
 

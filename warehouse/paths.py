@@ -1,4 +1,4 @@
-"""Where everything of one warehouse lies: one folder, named by GATEHOUSE_HOME."""
+"""Where everything of one warehouse is kept: one folder, named by GATEHOUSE_HOME."""
 
 import os
 import re
@@ -80,7 +80,7 @@ def checked_run_id(run_id: str) -> str:
     """Return the name if it can be a run id: no separators, dots or quotes get near a path.
 
     Raises:
-        GatehouseError: the name has other characters than a run id.
+        GatehouseError: the name has characters that a run id cannot have.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", run_id):
         raise GatehouseError(f"{run_id!r} is not a run id: `gatehouse status` lists the runs")

@@ -1,4 +1,4 @@
-"""Text that may be shown: on one line, without what steers a terminal, without secrets."""
+"""Text that is safe to show: on one line, with nothing that controls a terminal and no secrets."""
 
 import os
 import re
@@ -6,7 +6,7 @@ import re
 STEERING = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
-"""Control characters, line ends, marks of direction, and bytes that are no text."""
+"""Control characters, line ends, direction marks, and bytes that are not text."""
 
 SECRET_NAME = re.compile(r"(TOKEN|KEY|SECRET|PASSWORD|AUTH_STRING)$", re.IGNORECASE)
 """Names of environment variables whose values are not shown: HF_TOKEN, PREFECT_API_KEY, …"""
@@ -17,25 +17,25 @@ SECRET = re.compile(
 """A token of the hub, a token in a header, a name and password in an address."""
 
 SHORTEST_SECRET = 8
-"""Characters: a shorter value stands in too much other text."""
+"""Characters: a shorter value would occur in too much other text."""
 
 
 def printable(text: str) -> str:
-    """Return text with line ends, control characters and marks of direction as Python writes them.
+    """Return text with line ends, control characters and direction marks escaped as in Python.
 
-    What is left is one line, and cannot move the cursor, colour the screen or turn words around.
+    The result is one line that cannot move the cursor, colour the screen or reverse words.
     """
     return STEERING.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def without_secrets(text: str) -> str:
-    """Return text with `***` for the secrets of this environment and what looks like one."""
+    """Return text with `***` for the secrets of this environment and whatever looks like one."""
     secrets = [
         value
         for name, value in os.environ.items()
         if SECRET_NAME.search(name) and len(value) >= SHORTEST_SECRET
     ]
-    # the longest first: one may hold another
+    # the longest first: one may contain another
     for value in sorted(secrets, key=len, reverse=True):
         text = text.replace(value, "***")
     return SECRET.sub("***", text)

@@ -1,4 +1,4 @@
-"""Text in CSV that no spreadsheet takes for a formula, and that reads back as it was."""
+"""Text in CSV that no spreadsheet takes for a formula and that reads back unchanged."""
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -7,7 +7,7 @@ FORMULA = "^'*[=+@\t\r\n-]"
 """Text that a spreadsheet may run, or such text with quotes before it (OWASP, CSV injection)."""
 
 NUMBER = r"^'*-([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
-"""What begins with a minus and is no formula."""
+"""Text that begins with a minus but is not a formula."""
 
 
 def guarded(texts: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:

@@ -33,13 +33,13 @@ RUN_TABLES = {"runs": RUNS, "layers": LAYERS, "vocabulary": VOCABULARY, "shards"
 SHARD_TABLES = {"samples": SAMPLES, "events": EVENTS}
 
 CAPTURE, SET_ASIDE, REMOVE, RECORD, BUILD = "capture", "set aside", "remove", "record", "build"
-"""What mends a problem: capture a shard again, move a file out of the lake, remove a leftover,
-record the shards that lie there again, build the marts afresh."""
+"""What mends a problem: capturing a shard again, moving a file out of the lake, removing a
+leftover, recording again the shards that are there, rebuilding the marts."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with a run, in one sentence, and what mends it; None where nothing here can."""
+    """What is wrong with a run, in one sentence, and what mends it (None if nothing here can)."""
 
     run_id: str
     what: str
@@ -52,7 +52,7 @@ class Problem:
 class Sight:
     """A run at a glance: its row, the rows of its shards, those that are intact, what is wrong.
 
-    `record` is None where the run cannot be told.
+    `record` is None if the run's own records are missing or damaged.
     """
 
     record: dict[str, Any] | None
@@ -62,15 +62,15 @@ class Sight:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the last shard had landed once."""
+        """Whether the last shard has ever landed."""
         return self.record is not None and self.record["finished_at"] is not None
 
 
 def glance(lake: Lake, run_id: str) -> Sight:
-    """Return a run by the names and sizes of its files.
+    """Return what the names and sizes of a run's files show.
 
-    A run that is being captured may lack shards; files that its writer has not recorded yet are
-    no problem of it.
+    A run that is being captured may lack shards, and files that its writer has not recorded yet
+    are not problems.
     """
 
     def unknown(what: str, cure: str | None = None) -> Sight:
@@ -104,7 +104,7 @@ def glance(lake: Lake, run_id: str) -> Sight:
 
 
 def glances(lake: Lake) -> dict[str, Sight]:
-    """Return every run at a glance, by its name; several are read at a time."""
+    """Return run id -> the run at a glance, for every run; several are read at a time."""
     run_ids = lake.run_ids()
     with ThreadPoolExecutor() as threads:
         return dict(zip(run_ids, threads.map(partial(glance, lake), run_ids), strict=True))
@@ -113,16 +113,16 @@ def glances(lake: Lake) -> dict[str, Sight]:
 def verify(
     lake: Lake, run_id: str, moved: Callable[[int], None] = lambda shards: None
 ) -> list[Problem]:
-    """Return everything that is wrong with a run in the lake: every byte is read.
+    """Return everything that is wrong with a run in the lake, after reading every byte.
 
-    Every shard is there with the SHA-256 that was recorded, its pages match their checksums, it
-    keeps the laws of landing (tokens x layers, no duplicates, values in range), the shards hold
-    consecutive samples, and the run is what its name says.
+    Every shard must be there with the SHA-256 that was recorded, its pages must match their
+    checksums, and it must keep the laws of landing (tokens x layers, no duplicates, values in
+    range). The shards must hold consecutive samples, and the run must be what its name says.
 
     Args:
         lake: read only.
-        run_id: of any run, finished or not.
-        moved: told how many shards have been read.
+        run_id: any run, finished or not.
+        moved: called with the number of shards read so far.
     """
     seen = glance(lake, run_id)
     record, found = seen.record, list(seen.problems)
@@ -132,12 +132,12 @@ def verify(
         try:
             read_table(lake.file(table, run_id), RUN_TABLES[table])
         except GatehouseError as error:
-            # the model at work tells it again
+            # capturing a shard again finds this out from the model
             return [*found, Problem(run_id, str(error), CAPTURE, 0)]
     hashed = hashlib.sha256()
     found += _wrong_shards(lake, run_id, seen, hashed.update, moved)
     if not found and RunSpec.of_record(record).run_id != run_id:
-        found.append(Problem(run_id, "its row in `runs` is of another run", None))
+        found.append(Problem(run_id, "its row in `runs` belongs to another run", None))
     if not found and record["finished_at"] and hashed.hexdigest() != record["dataset_fingerprint"]:
         found.append(Problem(run_id, "its samples are not those of its dataset", None))
     return found
@@ -150,7 +150,7 @@ def _wrong_shards(
     sample_met: Callable[[bytes], None],
     moved: Callable[[int], None],
 ) -> Iterator[Problem]:
-    """Yield the recorded shards that are not what was recorded, but for those known already."""
+    """Yield the shards that differ from what was recorded, except for those already known."""
     assert seen.record is not None
     layers, known = lake.layers(run_id), {problem.shard for problem in seen.problems}
     next_shard, next_sample = 0, seen.record["first_sample"]
@@ -174,7 +174,7 @@ def _wrong_in_shard(
     layers: pa.Table,
     sample_met: Callable[[bytes], None],
 ) -> str | None:
-    """Return what is wrong with a recorded shard, None where nothing is; tell of its samples."""
+    """Return what is wrong with a recorded shard, or None; pass its samples to `sample_met`."""
     for table in SHARD_TABLES:
         path = lake.shard_file(table, run_id, row["shard"])
         if sha256_of(path) != row[f"{table}_sha256"]:
@@ -191,21 +191,21 @@ def _wrong_in_shard(
     for sample in samples.select(["name", "domain", "text_sha256"]).to_pylist():
         sample_met(sample_line(**sample))
     if wrong := [name for name, count in counts.items() if count != row[name]]:
-        return f"has other {' and '.join(wrong)} than were recorded"
+        return f"does not have the recorded number of {' and '.join(wrong)}"
     return None
 
 
 def _strangers(
     lake: Lake, run_id: str, record: dict[str, Any], recorded: dict[int, Any]
 ) -> Iterator[Problem]:
-    """Yield files in the run's folders that are none of its own."""
+    """Yield files in the run's folders that do not belong to it."""
     for table in TABLES:
         sizes = {row.get(f"{table}_bytes") for row in recorded.values()}
         folder = lake.folder(table, run_id)
         if table in RUN_TABLES:
             own = {f"{table}.parquet"}
         else:
-            # an unfinished run may have a shard that was killed before its record
+            # an unfinished run may have a shard whose capture was killed before it was recorded
             count = record["shards"]
             numbers = recorded if record["finished_at"] else range(count)
             own = {lake.shard_file(table, run_id, shard).name for shard in numbers}
@@ -222,7 +222,7 @@ def _strangers(
 def lawful_shards(lake: Lake, run_id: str) -> Iterator[tuple[int, pa.Table, int]]:
     """Yield (shard, its samples, number of its events) of the shards that keep the laws.
 
-    For a run whose table of shards is damaged: only what can be read and is lawful is worth a row.
+    For a run whose table of shards is damaged: only shards that are readable and lawful get a row.
     """
     layers, record = lake.layers(run_id), lake.run_record(run_id)
     assert record is not None

@@ -16,7 +16,7 @@ common_tokens as (
     where token_routing.frequency >= 20 and not token_routing.is_special
 ),
 
--- of equals, the mean of their ranks
+-- ties share the mean of their ranks
 ranked as (
     select
         layer,

@@ -19,7 +19,7 @@ final as (
         round(agreement.retained_gate_mass, 4) as retained_gate_mass
     from agreement
     inner join latest_run on agreement.run_id = latest_run.run_id
-    -- the first size that holds every token is the last that says anything
+    -- no size beyond the first that holds every token adds anything
     where agreement.table_size / 4 < agreement.table_tokens
 )
 

@@ -1,9 +1,9 @@
-{# A table that is computed layer by layer, one statement each.
+{# A table that is computed layer by layer, with one statement per layer.
 
-   What a statement holds in memory, and the groups that it looks up at random, are those of one
-   layer, however many there are. The model's SQL says `where layer = {{ this_layer() }}`, and
-   `slices` names the layers to go through: `new_layers`, `waiting_layers` or `new_layer_pairs` below.
-   Like an incremental table it keeps what the build before left, but for what a pre-hook deletes. #}
+   However many layers there are, a statement holds in memory, and looks up at random, the groups of
+   one layer only. The model's SQL contains `where layer = {{ this_layer() }}`, and `slices` names
+   the layers to go through: `new_layers`, `waiting_layers` or `new_layer_pairs` below. Like an
+   incremental table, it keeps what the previous build left, except for what a pre-hook deletes. #}
 {% materialization layered, adapter='duckdb' %}
     {%- set target = this.incorporate(type='table') -%}
     {%- if config.get('contract').enforced -%}
@@ -36,13 +36,13 @@
     {{ return({'relations': [target]}) }}
 {% endmaterialization %}
 
-{# The layer that a layered table computes just now; the list of layers is built before it. #}
+{# The layer that a layered table is computing; the `ref` has the list of layers built first. #}
 {% macro this_layer() -%}
     {%- do ref('stg_new_layers') -%}
     getvariable('layer')
 {%- endmacro %}
 
-{# The MoE layer after it in the same stack, where `slices` gives one. #}
+{# The next MoE layer of the same stack, where `slices` gives one. #}
 {% macro next_layer() -%}
     getvariable('next_layer')
 {%- endmacro %}
@@ -57,7 +57,7 @@
     select distinct layer from {{ ref('stg_new_layers') }} order by layer
 {%- endmacro %}
 
-{# Slices: those of them whose runs are counted shard by shard until they have finished. #}
+{# Slices: of these, the layers of runs that are counted shard by shard until they finish. #}
 {% macro waiting_layers() -%}
     select distinct layer from {{ ref('stg_new_layers') }}
     where is_waiting
@@ -72,7 +72,7 @@
         case
             when count(*) < (select count(distinct run_id) from {{ ref('stg_new_layers') }})
                 then '[' || string_agg('''' || run_id || '''', ', ') || ']'
-            -- to look for each row's run among all of them takes time
+            -- looking up each row's run in a list of all runs takes time
             else 'null'
         end as runs
     from (

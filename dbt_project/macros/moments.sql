@@ -5,8 +5,8 @@
 
 {# Sum of squared deviations of merged parts, from each part's count, mean and own sum (M2).
 
-   Unlike a sum of squares it keeps deviations that are tiny against the mean (Chan, Golub and
-   LeVeque, 1983). To be used under a group by; `overall_mean` is constant within the group. #}
+   Unlike a sum of squares, it keeps deviations that are tiny compared with the mean (Chan, Golub
+   and LeVeque, 1983). For use under a group by; `overall_mean` is constant within the group. #}
 {% macro merged_m2(count, mean, m2, overall_mean) -%}
     sum({{ m2 }} + {{ count }} * pow({{ mean }} - {{ overall_mean }}, 2))
 {%- endmacro %}

@@ -17,15 +17,15 @@
     )
 {%- endmacro %}
 
-{# A column at the expert with the largest count, of equals the one with the smallest id; 0 where
-   all counts are 0. To be used under a group by. #}
+{# A column's value for the expert with the largest count (ties go to the smallest id); 0 where all
+   counts are 0. For use under a group by. #}
 {% macro at_the_modal_expert(column, count) -%}
     coalesce(
         arg_max({{ column }}, {{ count }} * 65536 + 65535 - expert) filter (where {{ count }} > 0), 0
     )
 {%- endmacro %}
 
-{# Plug-in entropy in nats of counts, to be used under a group by. #}
+{# Plug-in entropy of counts, in nats, for use under a group by. #}
 {% macro entropy_of_counts(count) -%}
     ln(sum({{ count }})) - sum({{ count }} * ln({{ count }})) / sum({{ count }})
 {%- endmacro %}
@@ -40,10 +40,21 @@
     cast(case when {{ bucket }} = 0 then 0 else pow(2, {{ bucket }} - 1) end as bigint)
 {%- endmacro %}
 
-{# What a lookup table does on held-out text, from sums over what it covers; null over nothing. #}
+{# How a lookup table does on held-out text, from sums over what it covers; null over nothing. #}
 {% macro lookup_table_measures(held_out_occurrences) -%}
     covered.covered_occurrences / nullif({{ held_out_occurrences }}, 0) as coverage,
         covered.top_agreements / nullif(covered.covered_occurrences, 0) as top_agreement,
         covered.set_agreements / nullif(covered.covered_occurrences, 0) as set_agreement,
         covered.retained_gate_mass / nullif(covered.gate_mass, 0) as retained_gate_mass
+{%- endmacro %}
+
+{# Import CTEs of the two grids of thresholds: occurrences, and nats. #}
+{% macro threshold_grids() -%}
+    frequency_thresholds as (
+        select unnest(cast({{ var('frequency_thresholds') }} as bigint[])) as frequency_threshold
+    ),
+
+    entropy_thresholds as (
+        select unnest(cast({{ var('entropy_thresholds') }} as double[])) as entropy_threshold
+    )
 {%- endmacro %}

@@ -86,7 +86,7 @@ def build_model() -> MixtralForCausalLM:
 def losses(model: MixtralForCausalLM, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return (next-token cross-entropy in nats, mean balance loss over layers) for ids [B, T].
 
-    The balance loss is Switch Transformer's (arXiv 2101.03961, eq. 4), one term a layer:
+    The balance loss is Switch Transformer's (arXiv 2101.03961, eq. 4), one term per layer:
     transformers pools all layers into one term, which lets single layers collapse.
     """
     output = model(input_ids=batch, output_router_logits=True, use_cache=False)

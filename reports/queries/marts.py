@@ -1,4 +1,4 @@
-"""The frames of one run that figures, page and statistics take, a query each."""
+"""The frames of one run that figures, page and statistics take, one query each."""
 
 import duckdb
 import pandas as pd

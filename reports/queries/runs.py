@@ -122,7 +122,7 @@ def routing_statistics(
 
 
 def check_layer(connection: duckdb.DuckDBPyConnection, run_id: str, layer: int | None) -> None:
-    """Refuse a run or a MoE layer that is not there.
+    """Refuse a run or a MoE layer that does not exist.
 
     Raises:
         GatehouseError: there is no such run, or it has no such MoE layer.

@@ -1,4 +1,4 @@
-"""How the reports read the marts: a frame a query, values bound, never part of the text."""
+"""How the reports read the marts: one frame per query, values bound and never part of the text."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -31,7 +31,7 @@ def relation_of(
     except (duckdb.CatalogException, duckdb.BinderException) as error:
         reason = str(error).splitlines()[0]
         raise GatehouseError(
-            f"the marts are not of this Gatehouse ({reason}): run `gatehouse build`"
+            f"the marts do not fit this version of Gatehouse ({reason}): run `gatehouse build`"
         ) from error
 
 

@@ -17,8 +17,16 @@ from reports.statistics.correlation import (
     partial_spearman,
     spearman_by_minimum,
 )
+from reports.statistics.fast_path import (
+    ENTROPY_THRESHOLDS,
+    FREQUENCY_THRESHOLDS,
+    FastPath,
+    coverage_grid,
+    eligible,
+    fast_path,
+    pareto_front,
+)
 from reports.statistics.mandelbrot import Mandelbrot, fit_mandelbrot
-from reports.statistics.pareto import pareto_front
 from reports.statistics.permutation import PermutationNull, permutation_nulls
 from reports.statistics.power_law import Lognormal, ZipfFit, fit_zipf
 from reports.statistics.random_router import (
@@ -39,18 +47,12 @@ from reports.statistics.resampling import (
 from reports.statistics.specification import (
     CONSISTENCY_RANKS,
     COVERAGE_RANKS,
-    ENTROPY_THRESHOLDS,
-    FREQUENCY_THRESHOLDS,
     Consistency,
     EntropyDistribution,
-    FastPath,
     Zipf,
     ZipfLine,
     consistency,
-    coverage_grid,
-    eligible,
     entropy_distribution,
-    fast_path,
     zipf,
     zipf_line,
 )

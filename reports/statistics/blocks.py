@@ -1,7 +1,7 @@
 """Per-token sums of blocks of documents, and the three criteria of any weighting of the blocks.
 
-Documents are dealt at random to blocks, at most 64 say; a token's occurrences and entropies are
-summed in each. Sums of any choice of blocks, with repetition or without, are then one product.
+Documents are dealt at random to blocks, at most 64, say. A token's occurrences and entropies are
+summed within each, so the sums of any choice of blocks, with repetition or not, are one product.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Blocks:
         """Return the sums of rows, one for each block and token that occurs in it, in any order.
 
         Args:
-            block: (rows,) number of the block; a number without rows is no block.
+            block: (rows,) number of the block; a number without rows does not count.
             token_id: (rows,) token; the columns are sorted by it.
             occurrences: (rows,) of the token in the block.
             entropy_sum: (rows,) nats, summed over these occurrences.
@@ -64,7 +64,7 @@ class Resampled:
         """(samples,) occurrences."""
         frequent = np.where(self._frequency > frequency_threshold, self._frequency, 0)
         self._frequent_share = frequent / self.occurrences[:, None]
-        # ranks among all differ from those among the present by a constant, which centring takes
+        # ranks among all differ from those among the present by a constant, and centring removes it
         self._ranks = np.empty_like(self._frequency)
         for rank, row in zip(self._ranks, self._frequency, strict=True):
             rank[:] = stats.rankdata(row)

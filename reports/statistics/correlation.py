@@ -126,7 +126,7 @@ def partial_spearman(frequency: Array, mean_entropy: Array, held: Array) -> floa
     Args:
         frequency: (tokens,) occurrences.
         mean_entropy: (tokens,) nats.
-        held: (tokens,) what may explain both, the mean position of a token's occurrences say.
+        held: (tokens,) what may explain both, say the mean position of a token's occurrences.
 
     Returns:
         None where a variable is constant, or where `held` has the order of one of the other two
@@ -141,7 +141,7 @@ def partial_spearman(frequency: Array, mean_entropy: Array, held: Array) -> floa
     pairs = np.corrcoef(ranks)
     plain, with_frequency, with_entropy = pairs[0, 1], pairs[0, 2], pairs[1, 2]
     left = (1 - with_frequency**2) * (1 - with_entropy**2)
-    # what is left of a perfect order is rounding
+    # after a perfect order only rounding is left
     if left < 1e-12:
         return None
     partial = (plain - with_frequency * with_entropy) / np.sqrt(left)
@@ -153,7 +153,8 @@ def spearman_by_minimum(
 ) -> list[MinimumFrequency]:
     """Return Spearman's rho among the tokens with at least each of the `minima` occurrences.
 
-    The mean entropy of a rare token is noise; a correlation that it makes goes as it is left out.
+    The mean entropy of a rare token is noise; a correlation that comes from rare tokens vanishes
+    when they are left out.
 
     Args:
         frequency: (tokens,) occurrences.
@@ -170,10 +171,10 @@ def spearman_by_minimum(
 
 
 def holm(log10_p: Sequence[float | None]) -> list[float | None]:
-    """Return log10 of the p values adjusted for testing all of them, a layer each say.
+    """Return log10 of the p values adjusted for testing all of them, say one per layer.
 
-    Rejecting what is under a level then rejects any true hypothesis at most that often, however
-    the tests depend on each other.
+    Rejecting the hypotheses whose adjusted p is under a level then rejects any true one at most
+    that often, however the tests depend on each other.
 
     Args:
         log10_p: log10 of each p; None is an undefined test, stays None and is not counted.

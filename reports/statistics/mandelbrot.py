@@ -8,7 +8,7 @@ from scipy import optimize, stats
 from reports.statistics.arrays import Array
 
 STARTS = (0.1, 3.0, 50.0)
-"""Shifts from which the likelihood is climbed."""
+"""Shifts at which the climb to the largest likelihood starts."""
 
 LARGEST_EXPONENT = 10.0
 ROUNDING = 1e-12
@@ -19,7 +19,7 @@ class Mandelbrot:
     """f(r) proportional to (r + shift)^-exponent over the ranks, and Zipf's law, shift 0.
 
     `ratio` is twice the gain in log-likelihood by the shift, `p_value` its p. Where frequencies
-    fall as an exponential does the exponent ends at its limit, 10, with a shift beyond the ranks.
+    fall exponentially, the exponent ends at its limit, 10, with a shift beyond the ranks.
     """
 
     shift: float
@@ -29,7 +29,7 @@ class Mandelbrot:
     p_value: float
 
     def frequencies(self, ranks: Array, tokens: int, occurrences: float) -> Array:
-        """Return (ranks,) expected occurrences of `tokens` that occur so often in all."""
+        """Return (ranks,) expected occurrences where `tokens` tokens have `occurrences` in all."""
         # in logarithms: a large shift and exponent would underflow
         total = np.logaddexp.reduce(-self.exponent * np.log(np.arange(1, tokens + 1) + self.shift))
         return occurrences * np.exp(-self.exponent * np.log(ranks + self.shift) - total)
@@ -38,10 +38,10 @@ class Mandelbrot:
 def fit_mandelbrot(frequency: Array) -> Mandelbrot:
     """Fit both laws to the occurrences of ranks 1 to tokens.
 
-    The shift is at least 0, so its test against 0 is at the boundary of what it can be: p is half
-    that of chi squared with 1 degree of freedom. It takes occurrences for independent, which in
-    documents they are not, and the order of the data for the law's: p is far too small for what
-    it says, and the shift itself tells more.
+    The shift is at least 0, so its test against 0 is at the boundary of its range: p is half that
+    of chi squared with 1 degree of freedom. The test assumes that occurrences are independent,
+    which they are not within documents, and that the order of the data is the law's. So p is far
+    too small, and the shift itself is more informative.
 
     Args:
         frequency: (tokens,) occurrences, at least 1, in any order.
@@ -54,7 +54,7 @@ def fit_mandelbrot(frequency: Array) -> Mandelbrot:
     plain = _climbed(ordered, 0.0, 0.0)
     fits = [_climbed(ordered, start, largest_shift) for start in STARTS]
     best = min([plain, *fits], key=lambda fit: fit.fun)
-    # what is less than rounding is no gain
+    # a gain smaller than rounding is no gain
     if plain.fun - best.fun < ROUNDING:
         best = plain
     ratio = max(0.0, float(2 * ordered.sum() * (plain.fun - best.fun)))

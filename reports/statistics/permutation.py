@@ -1,4 +1,4 @@
-"""What rho would be if entropy knew nothing of frequency: entropies permuted among the tokens."""
+"""What rho would be if entropy ignored frequency: entropies are permuted among the tokens."""
 
 from dataclasses import dataclass
 

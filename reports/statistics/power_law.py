@@ -45,7 +45,7 @@ class ZipfFit:
     """The power law of the frequencies from `x_min` on, and its alternatives.
 
     `alpha_error` is its standard error, `distance` that of Kolmogorov and Smirnov; `p_value` the
-    goodness of fit: under 0.1 the tail is no power law. `rank_exponent` is 1 / (alpha - 1).
+    goodness of fit: under 0.1 the tail is not a power law. `rank_exponent` is 1 / (alpha - 1).
     `lognormal` is None where its likelihood is too small for a float.
     """
 
@@ -65,11 +65,11 @@ class ZipfFit:
 def fit_zipf(frequency: Array, replicates: int = 100, seed: int = 0) -> ZipfFit:
     """Fit the discrete power law p(x) = x^-alpha / zeta(alpha, x_min) to the frequencies' tail.
 
-    alpha is that of the largest likelihood, x_min the one of 36 candidates with the smallest
-    distance between data and fit. The goodness of fit is the share of replicates that are further
-    from their own fit: under x_min drawn from the data, from x_min on from the fitted law. It
-    tests the tail alone, so `tail_tokens` is to be read with it: x_min can flee to where few
-    tokens look like any law.
+    alpha has the largest likelihood; x_min is the one of 36 candidates with the smallest distance
+    between data and fit. The goodness of fit is the share of replicates at least as far from their
+    own fit as the data: values under x_min are drawn from the data, those from x_min on from the
+    fitted law. It tests the tail alone, so read it with `tail_tokens`: x_min can move so far out
+    that the few tokens left look like any law.
 
     Args:
         frequency: (tokens,) occurrences, integers of at least 1, in any order.
@@ -111,7 +111,7 @@ def _undefined(frequency: Integers) -> str | None:
 
 
 def _against_lognormal(frequency: Integers, tail: Tail) -> Lognormal | None:
-    # it imports pyplot, which nothing but a fit should wait for
+    # powerlaw imports pyplot, and only a fit should wait for that
     import powerlaw
 
     data = np.sort(frequency[frequency >= tail.x_min]).astype(np.float64)

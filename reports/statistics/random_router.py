@@ -1,8 +1,8 @@
-"""What a router that knows no tokens would score: the modal expert of chance.
+"""What a router that ignores tokens would score: the modal expert's share by chance.
 
 A token seen once is perfectly consistent, so consistency falls with frequency whatever the router
-does. Beside each value stands what random routing with the layer's own load gives at as many
-occurrences; beside their means the held-out value, whose chance level is free of this.
+does. So each value is reported beside what random routing with the layer's own load gives at as
+many occurrences, and the means beside the held-out value, whose chance level is free of this.
 """
 
 from collections.abc import Callable
@@ -16,21 +16,21 @@ from scipy import special
 from reports.statistics.arrays import Array
 
 EXACT_UNTIL = 64
-"""Occurrences up to which every number of them is computed: exactly, or from drawn sets."""
+"""Every number of occurrences up to this one is computed: exactly, or from drawn sets."""
 
 GRID_RATIO = 1.4
-"""Beyond, frequencies on a geometric grid are simulated, and the others interpolated."""
+"""Beyond it, frequencies on a geometric grid are simulated, and the others interpolated."""
 
 PATHS = 1_000
 """Simulated tokens at each point of the grid."""
 
 SETS = 32_768
-"""Sets of experts that are drawn: as many occurrences of the rare tokens."""
+"""Sets of experts to draw: each is one occurrence of a rare token."""
 
 SETS_AT_ONCE = 4_096
 
 Counts = Callable[[int, np.random.Generator], Array]
-"""Of a number of occurrences: (paths, experts), how many went to each."""
+"""From a number of occurrences to (paths, experts): how many of them went to each expert."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def random_specialisation(
 def _shares(load: Array) -> Array:
     load = np.asarray(load, dtype=np.float64)
     if not (load >= 0).all() or not load.sum() > 0:
-        raise ValueError("loads are not negative and not all zero")
+        raise ValueError("loads must be at least 0 and not all zero")
     return load / load.sum()
 
 
@@ -143,10 +143,11 @@ def _by_frequency(frequency: Array, few: Array, counts: Counts, seed: int) -> Ar
     if occurrences.size == 0:
         return np.zeros(0)
     if occurrences.min() < 1:
-        raise ValueError("every token occurs at least once")
+        raise ValueError("every token must occur at least once")
     points, shares = np.arange(1, few.size + 1), few
     if occurrences.max() > few.size:
         random = np.random.default_rng(seed)
+        # from 64 to 1,000 occurrences: 9 steps, to 87, 118, 160, 218, 295, 401, 543, 737 and 1,000
         steps = int(np.ceil(np.log(occurrences.max() / few.size) / np.log(GRID_RATIO)))
         grid = np.ceil(np.geomspace(few.size, occurrences.max(), steps + 1)[1:]).astype(np.int64)
         beyond = [counts(int(count), random).max(axis=1).mean() / count for count in grid]
@@ -160,7 +161,9 @@ def _multinomial_counts(shares: Array, occurrences: int, random: np.random.Gener
 
 
 def _selection_counts(inclusion: Array, occurrences: int, random: np.random.Generator) -> Array:
-    """Return (paths, experts) counts, binomials but for a sum that is experts times occurrences."""
+    """Return (paths, experts) counts: binomials, corrected to sum to top_k times occurrences."""
+    # two of three experts, selected with p = (1, 0.6, 0.4), at 100 occurrences: if a row of
+    # binomials sums to 206 instead of 200, then (0, 3, 3) is taken off, by each one's variance
     spread = inclusion * (1 - inclusion)
     counts = random.binomial(occurrences, inclusion, (PATHS, inclusion.size)).astype(np.float64)
     if spread.sum() > 0:
@@ -173,8 +176,11 @@ def _exact_modal_shares(shares: Array) -> Array:
     """Return (64,): the expected largest share of 1 to 64 multinomial draws."""
     powers = np.arange(EXACT_UNTIL + 1)
     factorials = special.gammaln(powers + 1)
+    # (experts, 65): row e holds p_e^j / j!, the coefficients of its polynomial in z
     terms = np.exp(special.xlogy(powers, shares[shares > 0, None]) - factorials)
     largest = np.zeros(EXACT_UNTIL + 1)
+    # two even experts, two draws: P(max <= 1) is 2! [z^2] (1 + z / 2)^2 = 1 / 2, so the expected
+    # maximum P(max > 0) + P(max > 1) is 1 + 1 / 2, and the modal expert's share 1.5 / 2 = 0.75
     for most in range(EXACT_UNTIL):
         product = np.ones(1)
         for polynomial in terms[:, : most + 1]:
@@ -190,6 +196,7 @@ def _drawn_modal_shares(inclusion: Array, random: np.random.Generator) -> Array:
     chosen = np.concatenate([_sets(inclusion, random) for _ in range(SETS // SETS_AT_ONCE)])
     running = np.zeros((SETS + 1, inclusion.size), dtype=np.int32)
     np.cumsum(chosen, axis=0, out=running[1:])
+    # at count 3, differences of every third sum: (10922, experts) counts of tokens seen 3 times
     modal = [
         np.diff(running[::count], axis=0).max(axis=1).mean() / count
         for count in range(1, EXACT_UNTIL + 1)
@@ -199,6 +206,8 @@ def _drawn_modal_shares(inclusion: Array, random: np.random.Generator) -> Array:
 
 def _sets(inclusion: Array, random: np.random.Generator) -> NDArray[np.bool_]:
     """Return (sets, experts): experts in random order, taken wherever the sum passes an integer."""
+    # p = (0.9, 0.6, 0.5), top_k = 2, start 0.3: the sums 1.2, 1.8, 2.3 pass 1 at the first expert
+    # and 2 at the third, which are the set; whatever the start, two integers are passed
     order = np.argsort(random.random((SETS_AT_ONCE, inclusion.size)), axis=1)
     ends = np.cumsum(inclusion[order], axis=1) + random.random((SETS_AT_ONCE, 1))
     passed = np.floor(ends)

@@ -1,7 +1,8 @@
 """How far the three criteria would move with other documents: a bootstrap over blocks of them.
 
-Tokens of a document share its topic and its context, so occurrences are no independent sample;
-documents are. Blocks of documents are drawn with repetition, and every layer sees the same draws.
+Tokens of a document share its topic and its context, so occurrences are not an independent
+sample; documents are. Blocks of documents are drawn with repetition, and every layer sees the same
+draws.
 """
 
 from collections.abc import Iterable
@@ -14,7 +15,7 @@ from reports.statistics.arrays import Array
 from reports.statistics.blocks import Blocks, Resampled
 
 LEAST_BLOCKS = 8
-"""With fewer the spread between blocks is too poorly known for an interval."""
+"""With fewer, the spread between blocks is too poorly known for an interval."""
 
 LEVEL = 0.95
 LARGEST_RHO = 1 - 1e-12
@@ -38,7 +39,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Bootstrapped:
-    """Intervals of the three criteria; what is None is `undefined`."""
+    """Intervals of the three criteria; `undefined` says why one is None."""
 
     spearman: Interval | None
     low_entropy_share: Interval | None
@@ -116,7 +117,7 @@ def bootstrap(
             first, summed = layer, np.zeros_like(layer.entropy_sum)
             resampled = _resampled(layer.occurrences, frequency_threshold, replicates, seed)
         elif not np.array_equal(layer.occurrences, first.occurrences):
-            raise ValueError("the layers of a run have the same occurrences")
+            raise ValueError("the layers of a run must have the same occurrences")
         summed += layer.entropy_sum
         found.append(_bootstrapped(layer.entropy_sum, resampled, entropy_threshold))
     if not found:
@@ -160,7 +161,7 @@ def _of_share(values: Array, blocks: int) -> Interval:
 
 
 def _around(values: Array, blocks: int) -> Array:
-    """Return the estimate, the first of the values, less and plus what the others' spread says."""
+    """Return the estimate (the first value) minus and plus what the others' spread gives."""
     reach = stats.t.ppf((1 + LEVEL) / 2, blocks - 1) * values[1:].std(ddof=1)
     return np.array([values[0] - reach, values[0] + reach])
 
@@ -179,13 +180,13 @@ def rarefaction(
 ) -> list[SampleSize]:
     """Return the criteria on one block, on twice as many and so on, and on all, the fewest first.
 
-    Whether more data would change the verdict is seen in whether the last rows still move.
+    If the last rows still move, more data may change the verdict.
 
     Args:
         blocks: of one layer.
         frequency_threshold: occurrences, exclusive, the same at every size.
         entropy_threshold: nats, exclusive.
-        orders: random orders of the blocks, of which each size takes the first.
+        orders: random orders of the blocks; each size takes the first blocks of every order.
 
     Source: rarefaction as in ecology, Sanders (1968), by random accumulation of samples: Gotelli
     & Colwell (2001), Quantifying biodiversity.

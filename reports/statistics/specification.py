@@ -1,13 +1,12 @@
-"""The statistics that the original specification names, as its own code computes them.
+"""What describes a layer's tokens: Zipf's line, the entropy distribution, routing consistency.
 
-Zipf's line, the entropy distribution, routing consistency, the fast path and its coverage grid;
-the correlation is in `reports.statistics.correlation`.
+These are the numbers that the original specification names, computed as its own code does; the
+correlation is in `reports.statistics.correlation`.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from reports.statistics.arrays import LEAST_TOKENS, Array
@@ -17,12 +16,6 @@ COVERAGE_RANKS = (10, 100, 1000)
 
 CONSISTENCY_RANKS = 1000
 """The consistency of frequent tokens is the mean over this many of them."""
-
-FREQUENCY_THRESHOLDS = (0, 5, 10, 20, 50, 100, 200, 500, 1000)
-"""Occurrences: the rows of the coverage grid, those of the mart `fct_fast_path_coverage`."""
-
-ENTROPY_THRESHOLDS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
-"""Nats: the columns of the coverage grid, those of the mart `fct_fast_path_coverage`."""
 
 
 @dataclass(frozen=True)
@@ -65,15 +58,6 @@ class Consistency:
     mean: float
     top_mean: float
     top_tokens: int
-
-
-@dataclass(frozen=True)
-class FastPath:
-    """Eligible tokens, their share of the distinct tokens, and the occurrences they cover."""
-
-    eligible_tokens: int
-    eligible_share: float
-    coverage: float
 
 
 def zipf(frequency: Array) -> Zipf:
@@ -136,39 +120,3 @@ def consistency(frequency: Array, routing_consistency: Array) -> Consistency:
     order = np.argsort(-np.asarray(frequency), kind="stable")
     top = values[order[:CONSISTENCY_RANKS]]
     return Consistency(float(values.mean()), float(top.mean()), int(top.size))
-
-
-def eligible(
-    frequency: Array, mean_entropy: Array, frequency_threshold: int, entropy_threshold: float
-) -> NDArray[np.bool_]:
-    """Return (tokens,) bool: frequency > threshold and mean entropy (nats) < threshold."""
-    frequent = np.asarray(frequency) > frequency_threshold
-    return frequent & (np.asarray(mean_entropy) < entropy_threshold)
-
-
-def fast_path(
-    frequency: Array, mean_entropy: Array, frequency_threshold: int, entropy_threshold: float
-) -> FastPath:
-    """Count the tokens that a lookup table could route, and the occurrences they cover.
-
-    Args:
-        frequency: (tokens,) occurrences.
-        mean_entropy: (tokens,) nats.
-        frequency_threshold: occurrences, exclusive.
-        entropy_threshold: nats, exclusive.
-    """
-    chosen = eligible(frequency, mean_entropy, frequency_threshold, entropy_threshold)
-    covered = np.asarray(frequency)[chosen].sum() / np.sum(frequency)
-    return FastPath(int(chosen.sum()), float(chosen.mean()), float(covered))
-
-
-def coverage_grid(frequency: Array, mean_entropy: Array) -> Array:
-    """Return (9, 9) coverage: rows FREQUENCY_THRESHOLDS, columns ENTROPY_THRESHOLDS.
-
-    The same numbers as `fct_fast_path_coverage`, for a table that is in no warehouse.
-    """
-    rows = [
-        [fast_path(frequency, mean_entropy, least, most).coverage for most in ENTROPY_THRESHOLDS]
-        for least in FREQUENCY_THRESHOLDS
-    ]
-    return np.array(rows)

@@ -1,4 +1,4 @@
-"""`make chaos`: runs killed with SIGKILL anywhere, run again, and compared with one that was not.
+"""`make chaos`: kill runs with SIGKILL anywhere, run them again, compare with one never killed.
 
 Kills a real run at named points and at seeded moments of every phase, once or twice, runs the same
 command again, with the same batches and threads or with others, and compares the lake, the marts
@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-# its settings must come before torch
+# its settings must precede the import of torch
 import tests.conftest  # noqa: F401
 
 # isort: split
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def draw_little() -> None:
-    """Pictures take half of a run: a few coarse ones land just as all do."""
+    """Draw few figures, coarsely: they take half of a run, and these land just as all do."""
     draw_coarsely(pytest.MonkeyPatch())
     for drawings in (figures.FIGURES, run_figures.RUN_FIGURES):
         for name in list(drawings)[1:]:
@@ -81,7 +81,7 @@ def draw_little() -> None:
 def carried_out(
     attempts: list[Attempt], ground: Ground, reference: Reference, processes: int
 ) -> Iterator[Outcome]:
-    """Yield the outcome of every attempt as it comes, each process on a ground of its own."""
+    """Yield the outcome of every attempt as it comes; each process has its own ground."""
     context = multiprocessing.get_context("fork")
     numbers = context.Value("i", 0)
     with context.Pool(processes, begin, (ground, reference, numbers)) as pool:
@@ -109,7 +109,7 @@ _here: tuple[Ground, Reference]
 
 
 def begin(ground: Ground, reference: Reference, numbers) -> None:
-    """Lay the ground of one process of the pool."""
+    """Lay the ground for one process of the pool."""
     global _here
     with numbers.get_lock():
         numbers.value += 1
@@ -133,7 +133,7 @@ def print_tables(outcomes: list[Outcome]) -> None:
     for group in ("random", "named"):
         of_group = [each for each in outcomes if each.attempt.group == group]
         for phase in PHASES:
-            # a moment that came late killed in the next phase, or not at all
+            # a moment that came late killed a run in its next phase, or not at all
             killed = [each for each in of_group for death in each.deaths if death == phase]
             aimed = sum(point.phase == phase for each in of_group for point in each.attempt.points)
             if aimed or killed:
@@ -152,7 +152,7 @@ def print_tables(outcomes: list[Outcome]) -> None:
 
 
 def row(killed: list[Outcome]) -> list[str]:
-    """Return the cells of kills, each by the warehouse it happened to."""
+    """Return the cells of a row of kills; each kill counts for its warehouse."""
     warehouses = list({id(each): each for each in killed}.values())
     differences = [each.difference for each in warehouses]
     return [

@@ -50,7 +50,7 @@ def by_command(ground: Ground, attempt: Attempt, reference: Reference) -> Outcom
 
 
 def ended(ground: Ground, *program: str) -> int:
-    """Run `gatehouse run` by a program and return how it ended, and nothing of it lives on."""
+    """Run `gatehouse run` through a program, end all that it started, and return its exit code."""
     request = ground.request
     options = ["--model", request.model, "--dataset", request.dataset, "--home", str(ground.home)]
     options += ["--batch-size", str(request.batch_size), "--max-length", str(request.max_length)]
@@ -64,7 +64,7 @@ def ended(ground: Ground, *program: str) -> int:
             start_new_session=True,
         )
         code = running.wait()
-    # Prefect's own server, whose command was killed, would go on
+    # Prefect's own server would outlive the command that was killed
     with suppress(ProcessLookupError):
         os.killpg(running.pid, signal.SIGKILL)
     return code

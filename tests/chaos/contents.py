@@ -1,4 +1,4 @@
-"""What a warehouse holds, by content and without what only tells the time; and how two differ."""
+"""What a warehouse holds, by content and without times; and how two warehouses differ."""
 
 import hashlib
 import json
@@ -24,26 +24,26 @@ TIMINGS = {
     "landed_at",
 }
 BATCHING = {"batch_size", "device", "events_bytes", "events_sha256"}
-"""What follows from the batches and threads of a run: nothing but these may differ with them."""
+"""What depends on the batches and threads of a run: only these may differ with them."""
 
 LAKE_TABLES = ("runs", "layers", "vocabulary", "shards", "samples", "events")
 OF_OTHER_BATCHES = 1e-5
-"""How far floats may be apart, in nats for entropies, where the batches were others; of values
-above 1, such as sums, in parts of the value."""
+"""How far floats may be apart where the batches were different, in nats for entropies; for values
+above 1, such as sums, as a fraction of the value."""
 
 ROUNDING_OF_WEIGHTS = 2.0**-11
-"""The step of float16 below 1: a weight beside the middle of two steps may be rounded to either."""
+"""The step of float16 below 1: a weight near the middle of two steps may be rounded to either."""
 
 OF_SUMS = 1e-12
-"""How far floats of marts and results may be apart: DuckDB's threads sum in no certain order, so
-that two builds over one lake differ in the last bit. Floats of the lake are equal to the bit."""
+"""How far floats of marts and results may be apart: DuckDB's threads sum in no fixed order, so that
+two builds over one lake differ in the last bit. Floats of the lake are equal bit for bit."""
 
 KEY = ("run_id", "sample_id", "position", "layer")
 
 
 @dataclass(frozen=True)
 class Rows:
-    """A table in an order of its own: a hash of everything exact, and the floats beside it."""
+    """A table in a fixed order: a hash of its exact columns, and its floats beside it."""
 
     rows: int
     digest: str
@@ -67,7 +67,7 @@ class Rows:
         return cls(table.num_rows, digest.hexdigest(), arrays)
 
     def distances(self, other: "Rows") -> dict[str, float]:
-        """Return how far each column of floats is apart; infinite where anything exact differs."""
+        """Return how far apart each column of floats is; infinite where anything exact differs."""
         same = (self.rows, self.digest) == (other.rows, other.digest)
         if not same or self.floats.keys() != other.floats.keys():
             return {"exact columns": np.inf}
@@ -93,7 +93,7 @@ class Contents:
 class Difference:
     """How a warehouse differs from another: events lost and doubled, tables and files that differ.
 
-    `apart` is the largest distance of two floats within their tolerance, weights left out.
+    `apart` is the largest distance between two floats within their tolerance, without weights.
     """
 
     lost: int = 0
@@ -111,7 +111,7 @@ def contents(home: Path, *, other_batches: bool = False) -> Contents:
     Args:
         home: the warehouse's folder.
         other_batches: leave out what follows from the batches, and the order of an event's
-            experts, which two weights may change that differ by rounding.
+            experts, which rounding may change where two weights are nearly equal.
     """
     paths = Paths(home)
     without = TIMINGS | (BATCHING if other_batches else set())
@@ -187,7 +187,7 @@ def _result(path: Path, name: str, without: set[str], other_batches: bool) -> di
     if path.suffix == ".csv":
         dialect = pa_csv.ParseOptions(newlines_in_values=True)
         return {name: Rows.of(pa_csv.read_csv(path, parse_options=dialect), without)}
-    # of pictures and the page, whose data are the others', their names; texts know no tolerance
+    # only names for pictures and the page, which show the others' data; texts have no tolerance
     if path.suffix != ".txt" or other_batches:
         return {}
     kept = re.sub(rb"(?m)^Finished: .*$", b"", path.read_bytes())
@@ -218,7 +218,7 @@ def _rows_of_json(document: Any, without: set[str]) -> Rows:
 
 
 def _files(home: Path) -> frozenset[str]:
-    """Return the names of all files but those of dbt and Prefect, which are theirs alone."""
+    """Return the names of all files except those that dbt and Prefect keep for themselves."""
     names = (path.relative_to(home) for path in home.rglob("*") if path.name != "dbt")
     return frozenset(str(name) for name in names if name.parts[0] not in ("dbt", "prefect"))
 
@@ -232,7 +232,7 @@ def _flat(value: Any) -> Any:
 
 
 def _apart(left: np.ndarray, right: np.ndarray) -> float:
-    """Return the largest difference, of values above 1 in parts of the value."""
+    """Return the largest difference; for values above 1, as a fraction of the value."""
     if left.shape != right.shape or not np.array_equal(np.isnan(left), np.isnan(right)):
         return np.inf
     apart = np.abs(left - right) / np.maximum(1.0, np.abs(left))

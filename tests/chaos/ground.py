@@ -1,4 +1,4 @@
-"""The ground on which `make chaos` kills: the same start for every run, and what became of it."""
+"""The ground on which `make chaos` kills: the same start for every run, and what became of each."""
 
 import json
 import random
@@ -36,7 +36,7 @@ class Outcome:
 
     @property
     def missed(self) -> bool:
-        """Whether a point came that never killed; a moment may, as runs are not equally fast."""
+        """Whether a point failed to kill; a moment may miss, as runs are not equally fast."""
         surely = [point for point in self.attempt.points if not isinstance(point, Moment)]
         return len(self.deaths) < len(surely)
 
@@ -69,7 +69,7 @@ class Ground:
         self.home.rename(self.folder / "start")
 
     def restore(self) -> None:
-        """Start anew."""
+        """Go back to the start."""
         shutil.rmtree(self.home, ignore_errors=True)
         self.log.write_text("")
         shutil.copytree(self.folder / "start", self.home)
@@ -78,7 +78,7 @@ class Ground:
         """Run without a kill; return when its phases began, and what it left.
 
         Raises:
-            RuntimeError: the run failed; with its log.
+            RuntimeError: the run failed; the message is its log.
         """
         self.restore()
         ended = run(self.request, self.home, self.log)
@@ -113,7 +113,7 @@ class Ground:
 
 @dataclass(frozen=True)
 class Reference:
-    """What an uninterrupted run leaves; also without what follows from its batches."""
+    """What an uninterrupted run leaves, in full and without what depends on its batches."""
 
     exact: Contents
     without_batches: Contents
@@ -125,7 +125,7 @@ class Reference:
 
 
 def changed(files: dict[Path, int]) -> int:
-    """Return how many files were written again since."""
+    """Return how many files have been written again since then."""
     return sum(path.stat().st_mtime_ns != written for path, written in files.items())
 
 
@@ -144,7 +144,7 @@ def lay_ground(folder: Path, *, empty: bool) -> Ground:
     """Make the model, two corpora of short texts, and the ground of this process.
 
     Args:
-        folder: takes them.
+        folder: where they go.
         empty: start from no warehouse instead of one with an earlier run.
     """
     model = folder / "tiny-mixtral"

@@ -14,7 +14,7 @@ SHARES = {
     "figures": 9,
     "page": 5,
 }
-"""How the moments are spread over the phases, in parts of 100: most where most is at stake."""
+"""How the moments are spread over the phases, in percent: most where most is at stake."""
 
 NAMED = (
     Call("prepare", "ingest.numbering.split_of", 700),
@@ -85,8 +85,7 @@ class Attempt:
 def dealt(group: str, points: list[Point]) -> list[Attempt]:
     """Deal points to warehouses, each killed in the order of the phases; then it runs to its end.
 
-    A warehouse takes one point of the capture: a run that never came to the second one would
-    finish.
+    A warehouse takes one point of the capture: a run that never reached a second one would finish.
     """
     early = [point for point in points if point.phase in CAPTURE]
     late = sorted(
@@ -107,7 +106,7 @@ def named() -> list[Attempt]:
 def short() -> list[Attempt]:
     """Return eight points that cover every phase, for `make test`: one warehouse takes them all.
 
-    A process counts its own calls: its second `record_shard` is of the last shard here.
+    A process counts its own calls: its second `record_shard` is that of the last shard here.
     """
     points = (
         Call("prepare", "ingest.numbering.split_of", 700),
@@ -128,7 +127,7 @@ def moments(uninterrupted: Ended, points: int, seed: int) -> list[Attempt]:
     Args:
         uninterrupted: when a run's phases begin.
         points: how many kills.
-        seed: of all that is random.
+        seed: for everything random.
     """
     generator = random.Random(seed)
     phases = [phase for phase, share in SHARES.items() for _ in range(round(share * points / 100))]
@@ -139,7 +138,7 @@ def moments(uninterrupted: Ended, points: int, seed: int) -> list[Attempt]:
 
 
 def variations(uninterrupted: Ended, seed: int) -> list[Attempt]:
-    """Return kills in the midst of the capture, resumed with other batches and threads."""
+    """Return kills in the middle of the capture, resumed with other batches and threads."""
     generator = random.Random(seed)
     others = [(1, 1), (7, 1), (64, 1), (8, 2), (1, 2), (64, 2)]
     return [
@@ -154,7 +153,7 @@ def variations(uninterrupted: Ended, seed: int) -> list[Attempt]:
 
 
 def moment_of(phase: str, uninterrupted: Ended, generator: random.Random) -> Moment:
-    """Draw a moment of a phase, as likely in its longer parts as these are long."""
+    """Draw a moment of a phase; a part of the phase is as likely as it is long."""
     ends = [seconds for seconds, _ in uninterrupted.marks[1:]] + [uninterrupted.seconds]
     parts = [
         end - begun

@@ -1,7 +1,7 @@
 """One run of the pipeline in a process of its own, killed where or when a point says.
 
 The steps are those of `flows.pipeline.pipeline`, without Prefect's server. A process that has
-imported everything forks one for each run, so that a run costs its work alone.
+imported everything forks one for each run, so that a run costs only its own work.
 """
 
 import os
@@ -32,7 +32,7 @@ BEGINNINGS = {
     "flows.outputs.write_figures": "figures",
     "flows.outputs.write_page": "page",
 }
-"""With the call of which function a phase begins."""
+"""The functions whose calls begin each phase."""
 
 PHASES = tuple(dict.fromkeys(BEGINNINGS.values()))
 
@@ -51,7 +51,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Moment:
-    """Kill so many seconds after a phase began for the n-th time."""
+    """Kill some seconds after a phase began for the n-th time."""
 
     phase: str
     begun: int
@@ -63,7 +63,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class Rename:
-    """Kill before a file gets the name that ends so."""
+    """Kill before a file is renamed to a name with this ending."""
 
     phase: str
     name: str
@@ -77,7 +77,7 @@ Point = Call | Moment | Rename
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended: the phases it began and when, and what the kernel says of its end."""
+    """How a run ended: the phases it began and when, and the kernel's exit status."""
 
     marks: list[tuple[float, str]]
     status: int
@@ -144,10 +144,10 @@ def run(
 
 
 def forked(work: Callable[[], Any]) -> Any:
-    """Return what a function gives in a process of its own: this one starts no threads for it.
+    """Return a function's result from a process of its own: this one starts no threads for it.
 
     Raises:
-        RuntimeError: the function failed; with its traceback.
+        RuntimeError: the function failed; the message is its traceback.
     """
     reader, writer = Pipe(duplex=False)
     process = os.fork()
@@ -168,7 +168,7 @@ def forked(work: Callable[[], Any]) -> Any:
 
 
 def arm_rename(name: str) -> None:
-    """Have this process killed before the first rename to a path that ends so."""
+    """Have this process killed before the first rename to a path that ends with `name`."""
     original = os.replace
 
     def watched(source: Any, target: Any, **named: Any) -> None:
@@ -180,7 +180,7 @@ def arm_rename(name: str) -> None:
 
 
 def announce(mark: Callable[[str], None]) -> None:
-    """Have a phase's name marked when it begins."""
+    """Have each phase's name marked when the phase begins."""
     now = ""
 
     def announced(function: Callable[..., Any], phase: str) -> Callable[..., Any]:
@@ -200,7 +200,7 @@ def announce(mark: Callable[[str], None]) -> None:
 
 
 def _fork(inside: Callable[[Callable[[str], None]], None], log: Path) -> tuple[int, int]:
-    """Start a process that leads a new session; return it and where it marks its phases."""
+    """Start a process that leads a new session; return its id and the pipe that gets its marks."""
     reader, writer = os.pipe()
     process = os.fork()
     if process:

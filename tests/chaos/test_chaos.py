@@ -1,4 +1,4 @@
-"""A run that was killed and run again equals one that was not; and a difference is seen."""
+"""A run that was killed and run again equals one that was not; and differences are detected."""
 
 import re
 import shutil
@@ -45,7 +45,7 @@ def lake(tiny_mixtral, tmp_path_factory) -> Path:
 
 
 def other(lake: Path, folder: Path, change) -> Path:
-    """Copy the home, its events changed."""
+    """Copy the home, with its events changed."""
     home = shutil.copytree(lake, folder / "home")
     path = next((home / "lake" / "events").rglob("*.parquet"))
     pq.write_table(change(pq.read_table(path, partitioning=None)), path)
@@ -122,7 +122,7 @@ def test_a_file_that_is_left_over_is_seen(lake, tmp_path):
 
 
 def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path):
-    """And what a living one is writing stays."""
+    """What a living one is writing stays."""
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     left = tmp_path / f".report.html.{dead.pid}.tmp"

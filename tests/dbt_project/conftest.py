@@ -1,6 +1,6 @@
 """dbt run in this process over a small random lake, and what the lake holds, read without SQL.
 
-`unfinished` of the lake's runs is still being captured.
+The lake's run `unfinished` is still being captured.
 """
 
 import os
@@ -62,7 +62,7 @@ class Project:
 
 @dataclass(frozen=True)
 class LayerEvents:
-    """The events of a run's layer as arrays, a row an event; lists are [events, k]."""
+    """The events of a run's layer as arrays, one row per event; lists are [events, k]."""
 
     run_id: str
     layer: int
@@ -112,7 +112,7 @@ def random_run() -> Callable[[Lake, str], None]:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The project, built and tested over the random lake; a capture is going on meanwhile."""
+    """The project, built and tested over the random lake while a capture is going on."""
     project = Project(tmp_path_factory.mktemp("it's a $home"))
     for run in RUNS_TO_LAND:
         land(project.lake, run)
@@ -133,7 +133,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture(scope="module")
 def connection(built: Project) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The built database, read-only; no longer than a module, for dbt wants it to itself."""
+    """The built database, read-only; for one module at most, because dbt needs it to itself."""
     with closing(duckdb.connect(str(built.database), read_only=True)) as session:
         yield session
 
@@ -157,7 +157,7 @@ def raw(built: Project) -> dict[str, pd.DataFrame]:
 
 @pytest.fixture(scope="session")
 def layer_events(raw: dict[str, pd.DataFrame]) -> list[LayerEvents]:
-    """The events of every finished run, one entry a MoE layer, in order of run and MoE index."""
+    """The events of every finished run, one entry per MoE layer, by run and MoE index."""
     samples = raw["samples"][["run_id", "sample_id", "domain", "split"]]
     events = raw["events"].merge(samples, on=["run_id", "sample_id"], validate="many_to_one")
     by_layer = dict(iter(events.groupby(["run_id", "layer"])))
@@ -180,7 +180,7 @@ def arrays(layer: dict[Any, Any], events: pd.DataFrame) -> LayerEvents:
 def assert_mart(connection: duckdb.DuckDBPyConnection) -> AssertMart:
     """`assert_mart(name, keys, expected)`: the mart has these rows and columns and no others.
 
-    Numbers are within 1e-9 of each other, relatively; 1e-15 is taken for 0.
+    Numbers agree to a relative 1e-9; up to 1e-15 counts as 0.
     """
 
     def assert_mart(name: str, keys: list[str], expected: pd.DataFrame) -> None:

@@ -1,7 +1,8 @@
-"""Made-up runs of real Parquet, small, with every case that a definition finds hard.
+"""Small made-up runs of real Parquet, with every case that is hard for a definition.
 
-A sample's tokens follow from its text's name, the routing of a token from the routing's name: runs
-that share a text read the same tokens, and runs that share the routing too choose the same experts.
+The name of its text determines a sample's tokens, and the name of the routing determines how they
+are routed: runs that share a text read the same tokens, and runs that also share the routing choose
+the same experts.
 """
 
 import zlib
@@ -34,7 +35,7 @@ class RandomRun:
     stacks: tuple[str, ...] = ("decoder",)
     finished: bool = True
     flat: bool = False
-    """Entropies 1e-5 about 4.85 nats."""
+    """Entropies are within about 1e-5 of 4.85 nats."""
     uniform: bool = False
     """First choices are drawn at random, whatever the token."""
     dropped: float = 0.0
@@ -48,13 +49,13 @@ class RandomRun:
     tokenizer: str = "x"
     routing: str = ""
     changed: float = 0.0
-    """Share of the events that go elsewhere than the routing says."""
+    """Share of the events that depart from the routing."""
     rewritten: tuple[int, ...] = ()
-    """Samples with a text of their own, as long as the other was."""
+    """Samples whose text differs but is as long as the other runs'."""
 
     @property
     def layers(self) -> list[tuple[int, str, int]]:
-        """(layer, stack, block) of each MoE layer; layers are numbered where there are stacks."""
+        """(layer, stack, block) of each MoE layer; with several stacks, layers are numbered."""
         places = [(stack, block) for stack in self.stacks for block in self.blocks]
         return [
             (block if len(self.stacks) == 1 else index, stack, block)

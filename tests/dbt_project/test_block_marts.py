@@ -29,7 +29,7 @@ def blocks(raw) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def halves(layer_events, blocks) -> list[np.ndarray]:
-    """Of every layer's events, whether the document is in an odd block."""
+    """For every layer's events, whether the document is in an odd block."""
     odd = blocks.set_index(["run_id", "sample_id"])["block"] % 2
     return [
         odd.loc[layer.run_id].reindex(layer.sample_id).to_numpy(dtype=int) for layer in layer_events
@@ -37,7 +37,7 @@ def halves(layer_events, blocks) -> list[np.ndarray]:
 
 
 def choices(layer, half: np.ndarray) -> dict[int, list[tuple[Counter, Counter]]]:
-    """Token -> for either half, counts of its first choices and counts of its selections."""
+    """Token -> for each half, counts of its first choices and counts of its selections."""
     found: dict[int, list] = defaultdict(lambda: [(Counter(), Counter()), (Counter(), Counter())])
     for row, token in enumerate(layer.token_id.tolist()):
         first, selected = found[token][half[row]]
@@ -56,7 +56,7 @@ def agreements(scored: Counter, other: Counter) -> int:
 
 
 def consistency(even: tuple[Counter, Counter], odd: tuple[Counter, Counter]) -> dict[str, float]:
-    """What both halves of one token say, by the definitions."""
+    """The measures of one token from its two halves, by the definitions."""
     frequency = even[0].total() + odd[0].total()
     held_out = frequency if even[0] and odd[0] else 0
     top, selection = (agreements(e, o) + agreements(o, e) for e, o in zip(even, odd))

@@ -29,9 +29,9 @@ def smallest_mode(counts: Counter):
 
 
 def lookup_tables(layer) -> dict[int, dict[int, tuple[int, tuple[int, ...]]]]:
-    """Return table size -> token -> (modal top expert, modal expert set); of equals the smallest.
+    """Return table size -> token -> (modal top expert, modal expert set); ties go to the smallest.
 
-    A table holds the most frequent tokens of the train split; of equals, the smallest ids.
+    A table holds the most frequent tokens of the train split; ties go to the smallest ids.
     """
     first, sets = train_counts(layer)
     tokens = sorted(first, key=lambda token: (-first[token].total(), token))
@@ -101,9 +101,9 @@ def expected_thresholds(layer_events) -> pd.DataFrame:
 
 
 def test_the_lake_has_the_hard_cases(layer_events, expected, expected_thresholds):
-    """Modal experts and sets tie, tables hold some tokens only, some runs lack a split.
+    """Modal experts and sets tie, tables hold only some tokens, some runs lack a split.
 
-    Both thresholds decide, and some tables of theirs hold no held-out token.
+    Both thresholds matter, and some of their tables hold no held-out token.
     """
     tied_experts, tied_sets, larger_sets = 0, 0, 0
     for layer in layer_events:
@@ -138,7 +138,7 @@ def test_fast_path_thresholds(assert_mart, expected_thresholds):
 
 
 def test_lookup_tables_are_the_smallest_modes(connection, layer_events):
-    """The table itself: its tokens in their order, expert and set of each."""
+    """The table itself: its tokens in order, with the expert and set of each."""
     rows = connection.execute(
         """
         select run_id, layer, token_id, top_expert, expert_set

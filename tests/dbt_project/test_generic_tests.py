@@ -48,7 +48,7 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def failures(tmp_path_factory, make_project) -> dict[str, int]:
-    """Name of a case -> number of rows that its test calls failing."""
+    """Name of a case -> number of rows that fail its test."""
     folder = tmp_path_factory.mktemp("generic")
     shutil.copytree(DBT_PROJECT / "tests" / "generic", folder / "tests" / "generic")
     (folder / "models").mkdir()

@@ -1,7 +1,7 @@
 """Each data test fails for the run that breaks its law, and for no other run.
 
-The runs of one lake are damaged behind the landing checks' back, one damage each; the marts of
-others are then altered in the database, one alteration each.
+Some runs of one lake are damaged behind the landing checks' back, each in one way; the marts of
+others are then altered in the database, each in one way.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ LAYER_LAW = "fct_layer_routing_is_in_range"
 
 
 def write(column: str, value: Any) -> Damage:
-    """Return a damage that overwrites the first row's value."""
+    """Return damage that overwrites the first row's value."""
 
     def damage(table: pa.Table) -> pa.Table:
         field = table.schema.field(column)
@@ -49,14 +49,14 @@ def repeat_last(table: pa.Table) -> pa.Table:
 
 
 def swap_position(table: pa.Table) -> pa.Table:
-    """One position stands for another: every count stays as it was."""
+    """Overwrite one position with another: every count stays as it was."""
     moved = pc.if_else(pc.equal(table["position"], 1), 0, table["position"])
     index = table.schema.get_field_index("position")
     return table.set_column(index, table.schema.field("position"), moved.cast(pa.uint32()))
 
 
 def swap_last(table: pa.Table) -> pa.Table:
-    """The last two rows change places: nothing but the order is wrong."""
+    """Swap the last two rows: only the order is wrong."""
     count = table.num_rows
     return table.take([*range(count - 2), count - 1, count - 2])
 

@@ -27,7 +27,7 @@ def first_lake(lake: Lake) -> None:
 
 
 def a_run_waits(lake: Lake) -> None:
-    """No file changes, so the fifth run is unfinished still."""
+    """No file changes, so the fifth run is still unfinished."""
 
 
 def runs_arrive(lake: Lake) -> None:
@@ -49,7 +49,7 @@ def run_returns(lake: Lake) -> None:
 
 
 def runs_change(lake: Lake) -> None:
-    """Shards are captured anew, with other events and with equal ones; a run is deleted.
+    """Shards are captured again, with other events and with equal ones; a run is deleted.
 
     The run that was unfinished for a while has finished again.
     """
@@ -120,7 +120,7 @@ def files(view: str) -> set[tuple[str, int]]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory, make_project):
-    """The project without its descriptions in the database: a third of a small build's time."""
+    """The project without descriptions in the database: a third of a small build's time."""
     home = tmp_path_factory.mktemp("grown")
     folder = shutil.copytree(DBT_PROJECT, home / "dbt_project")
     settings = folder / "dbt_project.yml"
@@ -130,7 +130,7 @@ def project(tmp_path_factory, make_project):
 
 @pytest.fixture(scope="module")
 def grown(project) -> dict[str, State]:
-    """Step -> what the same database holds after it; `at once`: one built afterwards, afresh."""
+    """Step -> what the same database holds after it; `at once`: what a new one holds."""
     states = {}
     for step in STEPS:
         step(project.lake)
@@ -168,7 +168,7 @@ def test_runs_come_and_go(grown):
 
 
 def test_a_build_reads_new_shards_alone(grown):
-    """Partial aggregates read what no build has counted; what needs whole runs, new runs."""
+    """Partial aggregates read what no build has counted; what needs whole runs reads new runs."""
     arrived = grown["runs_arrive"]
     assert arrived.new_shards == {("long", 1)} | shards_of("slim")
     assert arrived.read["stg_new_events"] == arrived.new_shards

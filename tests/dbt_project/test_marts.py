@@ -1,4 +1,4 @@
-"""Marts of tokens, layers and dimensions against what pandas and numpy say of the raw Parquet."""
+"""Marts of tokens, layers and dimensions against what pandas and numpy find in the raw Parquet."""
 
 from itertools import product
 
@@ -11,13 +11,13 @@ ENTROPIES = [0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]
 
 
 def modal(experts: pd.Series) -> tuple[int, int]:
-    """Return (modal expert, its count); of equals the smallest id."""
+    """Return (modal expert, its count); ties go to the smallest id."""
     counts = np.bincount(experts)
     return int(np.argmax(counts)), int(counts.max())
 
 
 def token_statistics(events: pd.DataFrame) -> pd.DataFrame:
-    """Return per (run, layer, token) what numpy's two-pass formulas say."""
+    """Return per (run, layer, token) what numpy's two-pass formulas give."""
     rows = []
     for (run_id, layer, token_id), group in events.groupby(["run_id", "layer", "token_id"]):
         expert, count = modal(group["top_expert"])
@@ -57,7 +57,7 @@ def tokens(raw) -> pd.DataFrame:
 
 
 def test_the_lake_has_the_hard_cases(tokens, raw):
-    """Ties, single occurrences and deviations of 1e-5 about 4.85 are all there."""
+    """Ties, single occurrences and deviations of 1e-5 from 4.85 all occur."""
     counts = raw["events"].groupby(["run_id", "layer", "token_id", "top_expert"]).size()
     most = counts.groupby(level=[0, 1, 2]).transform("max")
     assert (counts[counts == most].groupby(level=[0, 1, 2]).size() > 1).sum() > 5
@@ -99,7 +99,7 @@ def test_layer_routing(assert_mart, tokens, layer_events, raw):
 
 
 def balance(load: np.ndarray) -> dict[str, float]:
-    """Balance of the experts' loads, as vLLM, Switch, Jain and DeepSeek's MaxVio say it."""
+    """Balance of the experts' loads, as vLLM, Switch, Jain and DeepSeek's MaxVio define it."""
     return {
         "max_load_ratio": load.max() / load.mean(),
         "max_violation": (load.max() - load.mean()) / load.mean(),

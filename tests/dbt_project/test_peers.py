@@ -1,4 +1,4 @@
-"""The engines of `make bench-warehouse` answer what `fct_token_routing` answers."""
+"""The engines of `make bench-warehouse` give the same answer as `fct_token_routing`."""
 
 import duckdb
 import pytest

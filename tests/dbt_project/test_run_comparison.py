@@ -1,4 +1,4 @@
-"""Two runs over the same text: their overlap recomputed, and that the layout changes nothing."""
+"""Two runs over the same text: their overlap is recomputed, and the layout changes nothing."""
 
 from itertools import combinations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-# the run that started first; of equals, the smaller name
+# the run that started first comes first; in a tie, the smaller name
 PAIRS = [("slim", "wide"), ("whole", "slim"), ("whole", "wide")]
 
 
@@ -22,13 +22,13 @@ def texts(raw) -> dict[str, set[tuple[int, int, str]]]:
 
 
 def in_order(runs: pd.DataFrame) -> list[tuple[str, str]]:
-    """Return all pairs of runs, the earlier start first; of equals, the smaller name."""
+    """Return all pairs of runs, the earlier start first; in a tie, the smaller name."""
     ordered = runs.sort_values(["started_at", "run_id"])["run_id"]
     return list(combinations(ordered, 2))
 
 
 def compared(layer, other, samples: set[int]) -> list[dict[str, float]]:
-    """Return what each token of the samples shares, token by token."""
+    """Return what the two runs share at each token of the samples."""
     there = {
         (sample, position): row
         for row, (sample, position) in enumerate(zip(other.sample_id, other.position))
@@ -124,7 +124,7 @@ MARTS = [
 
 @pytest.mark.parametrize("name", MARTS)
 def test_one_shard_or_three_say_the_same(connection, name):
-    """Ties too: modal experts and expert sets do not depend on how the events lie."""
+    """Ties too: modal experts and expert sets do not depend on how the events are stored."""
     table = connection.table(name).to_arrow_table().to_pandas()
     if "run_id" not in table:
         keys = connection.table("stg_runs").select("run_id, run_key").to_arrow_table().to_pandas()

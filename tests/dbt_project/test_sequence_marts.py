@@ -76,7 +76,7 @@ def test_expert_transition(assert_mart, layer_events):
 
 
 def test_expert_repetition(assert_mart, layer_events):
-    """Mixtral's Table 5, beside what random choices of k of E experts would repeat."""
+    """Mixtral's Table 5, and what random choices of k of E experts would repeat."""
     rows = []
     for layer in layer_events:
         before, after = adjacent_rows(layer)
@@ -126,7 +126,7 @@ def conditional_entropy(conditions: list, experts: np.ndarray, corrected: bool) 
 
 
 def context(layer) -> dict[str, float]:
-    """What the previous token tells, over the bigrams that occur often enough."""
+    """What the previous token reveals, over the bigrams that occur often enough."""
     before, after = adjacent_rows(layer)
     bigrams = list(zip(layer.token_id[before].tolist(), layer.token_id[after].tolist()))
     counts = Counter(bigrams)
@@ -161,14 +161,14 @@ def test_context_information(assert_mart, layer_events):
     long = expected[expected["run_id"] == "long"]
     assert (long["bigrams"] > 5).all()
     assert long["covered_share"].between(0.5, 0.95).all()
-    # nothing depends on the previous token there: the plug-in estimate finds a gain
+    # nothing depends on the previous token there, yet the plug-in estimate finds a gain
     assert (long["plug_in_information_gain"] > 2 * long["information_gain"].abs()).all()
     assert (expected["covered_occurrences"] == 0).any()
     assert_mart("fct_context_information", ["run_id", "layer"], expected)
 
 
 def best_threshold(counts: np.ndarray, length: int) -> tuple[int, float]:
-    """Return (threshold, SRP): F1 of keeping the segments with at least so many of an expert's."""
+    """Return (threshold, SRP): the best F1 of keeping segments by an expert's tokens."""
 
     def f1(threshold: int) -> float:
         kept = counts[counts >= threshold]

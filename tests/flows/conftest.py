@@ -22,13 +22,13 @@ def gatehouse(monkeypatch, capfd, *arguments: object) -> tuple[int, str, str]:
 
 @pytest.fixture
 def run(monkeypatch, capfd, home):
-    """`run(*arguments)`: what the command line answers."""
+    """`run(*arguments)`: what the command line returns and prints."""
     return lambda *arguments: gatehouse(monkeypatch, capfd, *arguments)
 
 
 @pytest.fixture(scope="session")
 def captured(tmp_path_factory, tiny_mixtral) -> Path:
-    """A home of an odd name with one finished, built run: 60 texts, 3 MoE layers."""
+    """A home with an odd name and one finished, built run: 60 texts, 3 MoE layers."""
     import random
 
     from flows import commands
@@ -41,7 +41,7 @@ def captured(tmp_path_factory, tiny_mixtral) -> Path:
     texts = [{"text": " ".join(generator.choices(words, k=40))} for _ in range(60)]
     corpus = folder / "texts.jsonl"
     corpus.write_text("".join(json.dumps(row) + "\n" for row in texts))
-    # DuckDB and dbt must take quotes and marks of a pattern as they are
+    # DuckDB and dbt must take quotes and pattern characters literally
     paths = Paths(folder / "it's [a] *home é")
     request = RunRequest(model=str(tiny_mixtral), dataset=str(corpus), max_length=128)
     commands.capture(request, paths)

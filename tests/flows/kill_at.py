@@ -14,7 +14,7 @@ import sys
 
 
 def arm(point: str, count: int) -> None:
-    """Replace the function that `point` names by one that kills this process."""
+    """Replace the function that `point` names with one that kills this process."""
     path, _, moment = point.partition(":")
     owner_path, name = path.rsplit(".", 1)
     owner = pkgutil.resolve_name(owner_path)

@@ -1,4 +1,4 @@
-"""Whatever lies in a file given to --input, `validate` answers with a report or one line."""
+"""Whatever is in a file given to --input, `validate` answers with a report or one line."""
 
 import csv
 import datetime
@@ -114,11 +114,11 @@ def folder(tmp_path_factory):
 
 
 def answered(path, layer=None) -> str:
-    """What `validate` says of a file: a report, or one line that names the file."""
+    """What `validate` says about a file: a report, or one line that names the file."""
     selection = Selection(input=path, layer=layer)
     try:
         with warnings.catch_warnings():
-            # of an overflow, which would stand in the report as infinity
+            # an overflow would appear in the report as infinity
             warnings.simplefilter("error", RuntimeWarning)
             report, _ = commands.validate(selection, Paths(path.parent))
     except GatehouseError as error:

@@ -118,7 +118,7 @@ def test_the_pages_links_lead_to_its_figures(run, coarse, captured, tmp_path):
 
 @pytest.fixture(scope="module")
 def two_runs(captured, tmp_path_factory) -> tuple[Path, list[str]]:
-    """A home with another run of the same text, in half the precision."""
+    """A home with another run of the same text, at half the precision."""
     home = tmp_path_factory.mktemp("two") / "home"
     shutil.copytree(captured, home, ignore=shutil.ignore_patterns("results", "prefect"))
     paths = Paths(home)

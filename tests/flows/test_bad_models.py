@@ -166,7 +166,7 @@ def test_pickles_beside_safetensors_are_not_touched(folder, texts, home, run):
 
 @pytest.fixture
 def rare(tmp_path, monkeypatch) -> Path:
-    """16 samples in shards of 8, of which sample 11 alone says `Zebra`."""
+    """16 samples in shards of 8, of which only sample 11 says `Zebra`."""
     monkeypatch.setattr("ingest.samples_file.SHARD_SAMPLES", 8)
     path = tmp_path / "rare.jsonl"
     texts = [f"the router sends {'every token ' * (n % 5)}" for n in range(16)]
@@ -176,9 +176,9 @@ def rare(tmp_path, monkeypatch) -> Path:
 
 
 def test_a_token_that_gives_nan_ends_the_run_by_name_and_what_landed_stays(folder, rare, home, run):
-    """The rows of an embedding are not looked at beforehand: most tokens never occur.
+    """The rows of an embedding are not checked beforehand: most tokens never occur.
 
-    Attention takes 0 times the NaN of later tokens, so a sample's first token has it too.
+    Attention multiplies the NaN of later tokens by 0, so a sample's first token is NaN too.
     """
     tokenizer = AutoTokenizer.from_pretrained(folder)
     others, zebra = (tokenizer(text)["input_ids"] for text in ("the router sends", " Zebra"))
@@ -197,13 +197,13 @@ def test_a_token_that_gives_nan_ends_the_run_by_name_and_what_landed_stays(folde
 
 
 def shards(home: Path) -> list[tuple[int, int]]:
-    """Return (shard, samples) of what has landed, as the events tell."""
+    """Return (shard, samples) of what has landed, according to the events."""
     files = sorted((home / "lake" / "events").rglob("*.parquet"))
     return [(int(f.stem[-5:]), len(set(pq.read_table(f)["sample_id"].to_pylist()))) for f in files]
 
 
 def test_activations_that_overflow_are_named_where_a_router_meets_them(folder, rare, home, run):
-    """Weights of 3e38 are finite, and their products are not."""
+    """Weights of 3e38 are finite, but their products are not."""
     edit_weight(folder, EXPERT.replace("layers.2", "layers.1"), slice(None), 3e38)
     code, _, err = run("capture", "--model", folder, "--dataset", rare, "--max-length", 64)
     assert code == 2
@@ -218,7 +218,7 @@ def test_activations_that_overflow_are_named_where_a_router_meets_them(folder, r
 def test_what_overflows_after_the_last_router_changes_no_event(
     folder, tiny_mixtral, rare, tmp_path, run
 ):
-    """It cannot be seen where routing is read, and need not be: no router meets it."""
+    """Reading the routing cannot show it, and need not: no router meets it."""
     edit_weight(folder, EXPERT, slice(None), 3e38)
     found = []
     for model, home in ((folder, "overflowing"), (tiny_mixtral, "sound")):

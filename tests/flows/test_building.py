@@ -39,7 +39,7 @@ def test_docs_writes_one_static_page(run, captured):
 
 
 def test_a_failing_build_keeps_the_previous_marts(run, copy):
-    """An event more than the samples have tokens: dbt's identity fails, readers notice nothing."""
+    """One event more than the samples have tokens: dbt's identity fails, readers notice nothing."""
     home = copy
     before = (home / "gatehouse.duckdb").read_bytes()
     shard = next((home / "lake" / "events").rglob("shard-*.parquet"))
@@ -100,7 +100,7 @@ def test_a_build_that_is_killed_leaves_what_was_there(run, copy):
         assert (copy / "building" / "gatehouse.duckdb").exists()
         assert (copy / "gatehouse.duckdb").read_bytes() == before
         assert run("build", "--home", copy)[0] == 0
-        # the file that was opened is still there for its reader, a new one for the next
+        # a reader keeps the file that it opened; the next reader gets the new one
         assert reader.execute(LAYERS).fetchall() == rows(copy, LAYERS) == [(3,)]
     assert os.listdir(copy / "lake" / "events") and not (copy / "building").exists()
 
@@ -126,11 +126,11 @@ def test_a_damaged_database_is_not_added_to(tmp_path, content):
 
 
 def test_a_build_of_a_lake_that_is_as_before_says_so(run, copy):
-    """Not even dbt starts; a file that has changed, or another place, is reason enough to build."""
+    """Not even dbt starts; a changed file or a different folder is reason enough to build."""
     assert run("build", "--home", copy)[1].startswith("built ")
     before = (copy / "gatehouse.duckdb").read_bytes()
     code, out, _ = run("build", "--home", copy)
-    assert code == 0 and out.startswith("nothing new in 1 finished runs: ")
+    assert code == 0 and out.startswith("nothing new in 1 finished run: ")
     assert (copy / "gatehouse.duckdb").read_bytes() == before
     os.utime(next((copy / "lake" / "events").rglob("shard-*.parquet")))
     assert run("build", "--home", copy)[1].startswith("built ")
@@ -148,7 +148,7 @@ def test_a_lake_that_has_lost_its_events_is_not_as_before(tmp_path):
 
 
 def test_a_lake_that_is_out_of_reach_does_not_cost_the_marts(run, tmp_path):
-    """As on a machine whose other disk is not mounted: only `runs rm` takes the database away."""
+    """As on a machine whose other disk is not mounted: only `runs rm` removes the database."""
     database = tmp_path / "gatehouse.duckdb"
     database.write_bytes(b"marts")
     code, _, err = run("build", "--home", tmp_path)

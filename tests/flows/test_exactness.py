@@ -54,7 +54,7 @@ for megabytes in map(int, limits):
     if shards:
         break
 """
-"""Captures while its batches may take no more than some memory, by one limit after the other."""
+"""Captures with a limit on the memory of its batches, trying one limit after the other."""
 
 
 def events(home: Path) -> pa.Table:
@@ -112,9 +112,9 @@ def test_batches_and_threads_change_no_event(reference, topics, batch_size, numb
     check_equal(events(tmp_path), reference)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not hold to RLIMIT_AS")
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not enforce RLIMIT_AS")
 def test_little_memory_halves_batches_and_less_is_one_line(reference, topics, tmp_path):
-    """From no room to much: refusals, until one sequence fits, and with it not yet all twelve."""
+    """From no room to plenty: refused until one sequence fits, but not yet all twelve."""
     ended = subprocess.run(
         [sys.executable, "-c", SMALL_MEMORY, topics, str(tmp_path), *"0 2 4 8 16 32 64".split()],
         capture_output=True,

@@ -181,7 +181,7 @@ def test_what_changed_under_the_same_name_begins_a_run_of_its_own(
     landed = contents(Paths(home))
     change(model)
     code, _, err = run(*words)
-    assert code == 0 and f"{said}" in err and f"changed since {first}: a run of its own" in err
+    assert code == 0 and f"{said}" in err and f"changed since {first}: starting a new run" in err
     assert len(Lake(home / "lake").runs()) == 2
     assert landed.items() <= contents(Paths(home)).items()
     Lake(home / "lake").shard_file("events", first, 0).unlink()

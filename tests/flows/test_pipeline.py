@@ -16,7 +16,7 @@ from warehouse.lake import Lake
 from warehouse.paths import CHECKOUT, Paths
 
 MARKER = "swordfish-0123456789"
-"""A secret that shall be nowhere."""
+"""A secret that must not appear anywhere."""
 
 GATEHOUSE = Path(sys.executable).with_name("gatehouse")
 

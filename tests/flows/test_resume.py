@@ -51,7 +51,7 @@ def uninterrupted(request_, tmp_path_factory) -> dict:
 
 
 def contents(paths: Paths) -> dict:
-    """Return every file of the lake as rows, without what only tells the time."""
+    """Return every file of the lake as rows, without the columns that only record times."""
     rows = {}
     for path in sorted(paths.lake.rglob("*.parquet")):
         table = pq.read_table(path, partitioning=None)

@@ -1,4 +1,4 @@
-"""Prefect's own server of a run lives as long as the run, however that ends."""
+"""Prefect's own server for a run lives as long as the run, however that ends."""
 
 import os
 import select
@@ -68,7 +68,7 @@ def test_no_process_outlives_a_run(number, code, home):
 
 
 def test_a_server_is_stopped_once():
-    """By Prefect, by a signal, when the process ends: whoever comes later finds nothing to do."""
+    """By Prefect, by a signal or at the end of the process; a later call finds nothing to do."""
     from flows.own_server import OwnServer
 
     server = OwnServer(port=1)
@@ -81,7 +81,7 @@ def test_a_server_is_stopped_once():
 
 
 def children_of(process: int) -> dict[int, int]:
-    """Return child -> what tells of its end."""
+    """Return child -> a file descriptor that becomes readable when it ends."""
     children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
     return {int(child): os.pidfd_open(int(child)) for child in children}
 

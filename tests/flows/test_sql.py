@@ -76,7 +76,7 @@ def test_a_table_shows_a_thousand_rows_and_says_so(paths, capfd):
 
 @pytest.fixture
 def piped(monkeypatch, paths, capfd):
-    """`piped(text, form)`: what `gatehouse sql` prints of statements on standard input."""
+    """`piped(text, form)`: what `gatehouse sql` prints for statements on standard input."""
 
     def piped(text: str, form: str | None = None, output: Path | None = None) -> str:
         monkeypatch.setattr(sys, "stdin", io.StringIO(text))

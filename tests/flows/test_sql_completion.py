@@ -49,7 +49,7 @@ CATALOG = Catalog(
     ],
 )
 def test_completion(text, offered):
-    """`|` is where the cursor stands."""
+    """`|` is where the cursor is."""
     before, _, after = text.partition("|")
     document = Document(before + after, len(before))
     found = list(SqlCompleter(CATALOG).get_completions(document, CompleteEvent()))

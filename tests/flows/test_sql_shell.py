@@ -47,7 +47,7 @@ def paths(tmp_path) -> Paths:
 
 @pytest.fixture
 def typed(paths, capfd) -> Callable[..., tuple[str, str]]:
-    """`typed(keys…)`: what the shell says and complains of, in format csv, until Ctrl-D."""
+    """`typed(keys…)`: what the shell prints, as results in CSV and as errors, until Ctrl-D."""
 
     def typed(*keys: str, form: str = "csv") -> tuple[str, str]:
         with create_pipe_input() as keyboard:
@@ -150,7 +150,7 @@ def test_tables_and_columns_come_with_what_they_mean(typed):
     *tables, others = said.splitlines()
     names = ["fct_layer_routing", "events", "dim_layer", "dim_run"]
     assert [line.split()[0] for line in tables] == names
-    assert others == "`show tables` lists the 1 that these are built from, too."
+    assert others == "`show tables` also lists the 1 table they are built from."
     said, err = typed(".columns fct_layer_routing;" + ENTER, ".columns dim_laye" + ENTER)
     assert said.splitlines()[2].split() == ["mean_entropy", "decimal(2,1)", "In", "nats."]
     assert "did you mean dim_layer?" in err
@@ -194,7 +194,7 @@ def test_a_build_meanwhile_is_seen_and_said(typed, paths, monkeypatch):
     monkeypatch.setattr(tabular, "show_each", then_build)
     said, err = typed("select 1 as n;" + ENTER, "from fct_new;" + ENTER, "from fct_new;" + ENTER)
     assert said == '"n"\n1\n' + 2 * '"n"\n3\n'
-    assert err == "the warehouse was built anew: reading the new one\n"
+    assert err == "the warehouse was rebuilt: reading the new one\n"
 
 
 def test_a_session_outlives_a_database_that_is_gone_for_a_while(paths):

@@ -176,7 +176,7 @@ def test_text_that_has_changed_is_not_captured_into_the_run(run, copy, landed, t
     lake, run_id = Lake(copy.lake), only_run(copy)
     changed = tmp_path / "changed.jsonl"
     changed.write_text('{"text": "other words"}\n')
-    # the dataset under the run's name is another by now
+    # the dataset under the run's name is a different one by now
     original = landed.parent / "texts.jsonl"
     content = original.read_bytes()
     shard(copy, 1).unlink()
@@ -217,7 +217,7 @@ def test_a_run_is_removed_once_agreed(run, captured, tmp_path):
     (run_id,) = Lake(home / "lake").runs()
     (home / "results" / run_id).mkdir(parents=True, exist_ok=True)
     code, _, err = run("runs", "rm", run_id, "--home", home)
-    assert code == 2 and f"remove {run_id} with its 1 shards" in err and "--yes" in err
+    assert code == 2 and f"remove {run_id} with its 1 shard (" in err and "--yes" in err
     assert list(Lake(home / "lake").runs()) == [run_id]
     code, out, _ = run("runs", "rm", run_id, "--yes", "--home", home)
     assert code == 0 and out.startswith(f"removed {run_id}")

@@ -19,7 +19,7 @@ LONG = "A sentence that is long enough to count as a docstring, which is sixty c
 
 @pytest.fixture
 def refuses() -> Refuses:
-    """Return a context that asks for a GatehouseError of one line with these words."""
+    """Return a context that expects a GatehouseError of one line with these words."""
 
     @contextmanager
     def check(*words: str) -> Iterator[None]:
@@ -35,7 +35,7 @@ def refuses() -> Refuses:
 
 @pytest.fixture
 def stdlib(tmp_path: Path) -> Path:
-    """A standard library of a few files, with all that must stay out of the corpus."""
+    """A standard library of a few files, including all that must stay out of the corpus."""
     files = {
         "pydoc_data/topics.py": f"topics = {{'if': 'The if statement. {LONG}', 'for': 'For.'}}\n",
         "plain.py": f'"""{LONG} Module."""\n\nclass A:\n    """{LONG} Class."""\n',
@@ -77,7 +77,7 @@ def lines(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def give(monkeypatch: pytest.MonkeyPatch) -> Callable[[Iterator[Document]], None]:
-    """Let the corpus `pydoc` be these documents."""
+    """Replace the corpus `pydoc` with these documents."""
 
     def replace(documents: Iterator[Document]) -> None:
         monkeypatch.setattr(preparing, "read_corpus", lambda name: Corpus(name, documents, None))
@@ -87,7 +87,7 @@ def give(monkeypatch: pytest.MonkeyPatch) -> Callable[[Iterator[Document]], None
 
 @pytest.fixture(scope="session")
 def samples_of() -> Callable[[Path], list[Sample]]:
-    """Return what reads every sample of a prepared file."""
+    """Return a function that reads every sample of a prepared file."""
 
     def read(path: Path) -> list[Sample]:
         shards = range(preparing.shard_count(path))

@@ -1,9 +1,9 @@
-"""A hub on this machine: the few routes of the Hugging Face hub that streaming asks for.
+"""A hub on this machine: the few routes of the Hugging Face hub that streaming uses.
 
     python tests/ingest/fake_hub.py REPOSITORIES OUTPUT
 
 serves the folders REPOSITORIES/owner/name, prepares datasets from them with the real client, stops
-the server, prepares again, and prints what came of each step as JSON. It is a program of its own
+the server, prepares again, and prints the outcome of each step as JSON. It is a separate program
 because the client reads HF_ENDPOINT once, when it is imported.
 """
 
@@ -102,7 +102,7 @@ class FakeHub(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: the output is JSON."""
+        """Log nothing: the output is JSON."""
 
 
 def main(repositories: Path, output: Path) -> None:
@@ -128,7 +128,7 @@ def main(repositories: Path, output: Path) -> None:
 
 
 def step(name: str, output: Path) -> dict[str, object]:
-    """Prepare 1,500 samples and return what came of it."""
+    """Prepare 1,500 samples and return the outcome."""
     from ingest.prepare import prepare, read_shard, shard_count
     from warehouse.errors import GatehouseError
 

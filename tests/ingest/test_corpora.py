@@ -1,4 +1,4 @@
-"""A name or a path becomes a corpus, or one line that says what else to give."""
+"""A name or a path becomes a corpus, or one line that says what to give instead."""
 
 import platform
 from functools import partial

@@ -20,7 +20,7 @@ from tests.ingest.fake_hub import REFUSALS, TOKEN, write_refusals
 HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parent.parent
 PRIVACY = {"DO_NOT_TRACK", "DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY"}
-"""Settings that would hide whether Gatehouse itself sends no usage."""
+"""Settings that would hide whether Gatehouse itself prevents usage reports."""
 
 
 def write_card(repository: Path, configurations: dict[str, str], split: str = "train") -> None:
@@ -51,7 +51,7 @@ def write_c4(repository: Path) -> None:
 
 @pytest.fixture(scope="module")
 def steps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What came of preparing each dataset, see fake_hub.py."""
+    """The outcome of preparing each dataset; see fake_hub.py."""
     root = tmp_path_factory.mktemp("hub")
     write_c4(root / "allenai" / "c4")
     wikitext = root / "Salesforce" / "wikitext"
@@ -117,7 +117,7 @@ def test_a_configuration_is_named_after_a_colon(steps: dict[str, Any]) -> None:
         ("own/gated", ["terms", "HF_TOKEN"]),
         ("no/such", ["neither", "HF_TOKEN"]),
         *((f"own/answers-{status}", [str(status)]) for status in REFUSALS),
-        ("own/two again", ["no network", "no file or folder here", "pydoc"]),
+        ("own/two again", ["no network", "not a file or folder here", "pydoc"]),
     ],
 )
 def test_what_the_hub_refuses_is_one_line_with_a_way_out(

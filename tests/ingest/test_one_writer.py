@@ -1,4 +1,4 @@
-"""Two processes that prepare one dataset, and what a killed one leaves."""
+"""Two processes that prepare one dataset, and what a killed one leaves behind."""
 
 import os
 import re
@@ -62,7 +62,7 @@ def test_the_second_waits_ctrl_c_ends_the_wait_and_a_kill_leaves_nothing_for_lon
         assert any(name.endswith(".tmp") for name in unfinished)
 
         second = start(folder)
-        waits = rf"waiting for process {first.pid} on .*, which prepares pydoc too\n"
+        waits = rf"waiting for process {first.pid} on .*, which is preparing pydoc too\n"
         assert re.fullmatch(waits, second.stdout.readline())
         second.send_signal(signal.SIGINT)
         assert "KeyboardInterrupt" in second.communicate(timeout=60)[1]

@@ -1,4 +1,4 @@
-"""Prepared datasets: kept, found again, and whole or not there."""
+"""Prepared datasets: kept, found again, and either whole or absent."""
 
 import resource
 from collections.abc import Iterator

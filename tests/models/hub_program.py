@@ -1,8 +1,8 @@
-"""Load a model from a hub on this machine, then without it; prints what came of each step as JSON.
+"""Load a model from a hub on this machine, then without it; print the result of each step as JSON.
 
     python tests/models/hub_program.py REPOSITORIES CACHE
 
-A program of its own, because the hub's client reads its environment once, when it is imported.
+This is a separate program because the hub's client reads its environment once, when it is imported.
 """
 
 import json

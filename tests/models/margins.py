@@ -1,8 +1,8 @@
-"""`python -m tests.models.margins`: which events a batch size can change, and how near a tie.
+"""`python -m tests.models.margins`: which events a batch size can change, and how close to a tie.
 
-The bundled model reads documents of the bundled text, in every precision and batch size, with
-`--batch-size 1` on one thread to compare with. An event's margin is the gap between the k-th and
-the (k+1)-th largest router probability there: how far its last chosen expert is from being another.
+The bundled model reads documents of the bundled text, in every precision and batch size, and each
+run is compared with `--batch-size 1` on one thread. An event's margin is the gap between the k-th
+and the (k+1)-th largest router probability there: how far it is from choosing another last expert.
 """
 
 import tempfile
@@ -70,7 +70,7 @@ def main() -> None:
 def routed(
     loaded: LoadedModel, windows: list[TokenWindow], batch_size: int, threads: int
 ) -> Routed:
-    """Return how the model routes the windows in batches of so many times LENGTH tokens."""
+    """Return how the model routes the windows in batches of `batch_size` times LENGTH tokens."""
     torch.set_num_threads(threads)
     keys, experts, entropy, margins = [], [], [], []
     logits: list[torch.Tensor] = []
@@ -105,13 +105,13 @@ def routed(
 
 
 def margin(logits: torch.Tensor, top_k: int) -> np.ndarray:
-    """Return [N]: the k-th largest probability less the next, of logits [N, E]."""
+    """Return [N]: the k-th largest probability minus the next, of logits [N, E]."""
     largest = torch.softmax(logits.double(), dim=1).topk(top_k + 1, dim=1).values
     return (largest[:, top_k - 1] - largest[:, top_k]).numpy()
 
 
 def compared(found: Routed, reference: Routed) -> tuple[str, str, str]:
-    """Return a row's last cells."""
+    """Return the last three cells of a row."""
     other = (found.experts != reference.experts).any(axis=2)
     apart = np.abs(found.entropy - reference.entropy).max()
     largest = f"{reference.margin[other].max():.1e}" if other.any() else "none"

@@ -17,7 +17,7 @@ CPU = RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: y
 
 
 class SmallDevice:
-    """Stands before a model's forward pass like a device that holds so many positions."""
+    """Wraps a model's forward pass like a device that holds only so many positions."""
 
     def __init__(
         self, model: torch.nn.Module, positions: int, error: Exception | None = None
@@ -77,7 +77,7 @@ def test_the_size_that_fits_is_kept_for_the_rest_of_the_run(model):
     ],
 )
 def test_one_sequence_that_does_not_fit_says_what_helps(model, error, dtype, length, ways):
-    """Nothing is named that the model has already, or that a CPU has not."""
+    """The advice leaves out what the model already uses and what a CPU does not have."""
     model.to(dtype)
     SmallDevice(model, 0, error)
     place = "the GPU's" if error is GPU else "this machine's"
@@ -122,7 +122,7 @@ def test_a_row_of_nan_that_no_token_names_is_met_by_no_pad(model):
 
 
 def test_pads_would_take_up_capacity_so_switch_runs_without_them():
-    """Shows the reason: run padded, the same windows are dispatched otherwise."""
+    """Shows the reason: run padded, the same windows are dispatched differently."""
     model = BUILDERS["switch_transformers"]()
     windows = random_windows([24, 24, 4], seed=5)
     with RoutingTap(model) as tap:

@@ -1,4 +1,4 @@
-"""What lands is what the model did: checked against the model itself, not against our reading."""
+"""What lands is what the model did: checked against the model itself, not our reading of it."""
 
 import copy
 import math
@@ -157,7 +157,7 @@ def test_padding_never_lands_and_changes_nothing(model):
 
 
 def test_a_token_that_equals_the_pad_id_is_real(model):
-    """Real tokens are told by length, not by value: id 0 is what the pads hold too."""
+    """Real tokens are recognised by length, not by value: the pads hold id 0 too."""
     events = events_of(model, [[TokenWindow(0, 0, [0, 0, 0]), TokenWindow(1, 0, [5] * 9)]])
     assert events["token_id"][:12] == [0, 0, 0] + [5] * 9
 

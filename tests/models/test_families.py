@@ -19,11 +19,11 @@ CLASSIFIED = FAMILIES.keys() | REFUSED.keys()
 def test_the_family_is_captured_exactly_or_refused(family):
     assert family in BUILDERS, (
         f"transformers has an MoE family that nobody has classified: {family}; give it a builder "
-        "in tests/models/families, a kind in models/families.py, and write docs/families.md anew"
+        "in tests/models/families, a kind in models/families.py, and write docs/families.md again"
     )
     assert family in CLASSIFIED, f"models/families.py does not say how {family} scores experts"
     assert row(family) in PAGE.read_text().splitlines(), (
-        f"docs/families.md has another row for {family}: python -m tests.models.families.table"
+        f"docs/families.md has another row for {family}: run python -m tests.models.families.table"
     )
 
 
@@ -56,7 +56,7 @@ def test_the_page_is_these_rows_and_nothing_else():
 
 
 def test_nllb_runs_other_experts_than_its_router_names():
-    """The refusal's reason; when transformers mends it, the family can be captured."""
+    """The refusal's reason; when transformers fixes it, the family can be captured."""
     model = BUILDERS["nllb_moe"]()
     block = model.encoder.layers[0].ffn
     rows = [0] * block.num_experts

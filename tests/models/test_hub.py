@@ -1,4 +1,4 @@
-"""Models from the hub: pinned to a commit, cached, and one line where that cannot be."""
+"""Models from the hub: pinned to a commit, cached, or refused in one line."""
 
 import json
 import os
@@ -53,7 +53,7 @@ def test_without_the_hub_the_cache_serves_the_same_model(found):
         ("unknown", "the hub has no model 'owner/unknown'"),
         ("gated", "the hub asks for consent to 'owner/gated'"),
         ("pickled", "'owner/pickled' has no .safetensors file on the hub"),
-        ("other without the hub", "there is no network, and the hub's cache has it not"),
+        ("other without the hub", "there is no network and the model is not in the hub's cache"),
     ],
 )
 def test_what_cannot_be_had_is_one_line(found, name, says):

@@ -26,7 +26,7 @@ from warehouse.errors import GatehouseError
 
 @pytest.fixture(scope="module")
 def remote(tmp_path_factory):
-    """A folder whose model is of a class that only its own code has: 2 layers of 4 experts."""
+    """A folder whose model class exists only in its own code: 2 layers of 4 experts."""
     folder = tmp_path_factory.mktemp("remote") / "tiny-remote"
     folder.mkdir()
     (folder / "configuration_tiny.py").write_text(CONFIGURATION)
@@ -107,7 +107,7 @@ def test_trusted_code_counts_in_the_fingerprint(remote, tmp_path):
 
 
 def test_mxfp4_is_restored_exactly_and_routes(tmp_path):
-    """Gpt-oss as the hub has it: against the format's definition (OCP MX 1.0, E2M1 and E8M0)."""
+    """Gpt-oss as on the hub, against the format's definition (OCP MX 1.0, E2M1 and E8M0)."""
     config = GptOssConfig(
         vocab_size=4096,
         hidden_size=64,
@@ -201,7 +201,7 @@ def test_devices_change_nothing_but_where_weights_are(tiny_mixtral, device_map):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_finite_weights_may_have_a_sum_that_is_not(dtype):
-    """The sum is only a quick look: an expert whose sum overflows is looked at in full."""
+    """The sum is only a quick check: an expert whose sum overflows is checked in full."""
     largest = torch.finfo(dtype).max
     model = torch.nn.ParameterDict({"experts": torch.full((3, 4, 5), largest, dtype=dtype)})
     check_finite_weights("large", model)

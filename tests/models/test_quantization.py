@@ -30,7 +30,7 @@ looped over, dense, and as separate modules."""
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
-    """Tiny tensors lose by threads, which other tests may be using."""
+    """Threads slow tiny tensors down, and other tests may be using them."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -100,7 +100,7 @@ def test_restored_weights_differ_by_the_quantisation_error_alone(full, quantized
 def test_routing_is_that_of_the_full_model_with_the_restored_weights(
     full, quantized, implementation
 ):
-    """Of a different model than the original's, and bit for bit of this one."""
+    """It differs from the original's routing, and equals the twin's bit for bit."""
     twin = copy.deepcopy(full)
     for name in stored(quantized):
         path, _, last = name.rpartition(".")

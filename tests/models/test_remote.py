@@ -1,4 +1,4 @@
-"""Models that bring their own code: what lands is held against what the block itself computed."""
+"""Models that bring their own code: what lands is compared with what the block itself computed."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ TOKENS = 40
 
 
 class ListBlock(nn.Module):
-    """A linear gate and a list of experts, as models before transformers 5 have them."""
+    """A linear gate and a list of experts, as in models from before transformers 5."""
 
     top_k = TOP_K
 
@@ -53,7 +53,7 @@ class ListBlock(nn.Module):
 
 
 class BiasedBlock(ListBlock):
-    """Selects by more than the logits, which no gate output shows."""
+    """Selects by more than the logits, and no gate output shows it."""
 
     def select(self, logits):
         ids = (logits + torch.tensor([9.0, 0, 0, 0, 0, 0])).topk(TOP_K, dim=-1).indices
@@ -76,7 +76,7 @@ class ChoosingGate(nn.Module):
 
 
 class ChoosingBlock(nn.Module):
-    """DeepSeek's own code: rows sorted by expert, experts without rows are not called."""
+    """DeepSeek's own code: rows are sorted by expert, and experts without rows are not called."""
 
     def __init__(self, score, mistaken=False):
         super().__init__()
@@ -204,8 +204,8 @@ class NamingBlock(ChoosingBlock):
     ("make", "reason"),
     [
         (NamingBlock, "gives neither logits nor ids as tensors"),
-        (lambda: BiasedBlock(normalised), "names other experts than those that ran"),
-        (lambda: ChoosingBlock(softmax, mistaken=True), "names other experts than those that ran"),
+        (lambda: BiasedBlock(normalised), "names experts other than those that ran"),
+        (lambda: ChoosingBlock(softmax, mistaken=True), "names experts other than those that ran"),
         (lambda: ListBlock(lambda logits, ids: raw(logits, ids) ** 3), "no known scoring explains"),
     ],
     ids=[
@@ -222,7 +222,7 @@ def test_what_cannot_be_reconstructed_is_refused(make, reason):
 
 
 class MaskingModel(Model):
-    """Hands NaN to its blocks at pads, as attention does that masks all that a pad could see."""
+    """Passes NaN to its blocks at pads, as attention does if it masks all that a pad could see."""
 
     def forward(self, input_ids, attention_mask, use_cache):
         hidden = self.embed(input_ids).masked_fill(attention_mask.unsqueeze(-1) == 0, torch.nan)

@@ -89,7 +89,7 @@ def test_a_row_with_nan_or_infinity_has_no_entropy_and_others_keep_theirs(kind):
 
 @pytest.mark.parametrize("kind", SCORING)
 def test_an_expert_at_minus_infinity_is_as_if_it_were_not_there(kind):
-    """A group that is masked: its experts cannot be chosen, and that is no damage."""
+    """The experts of a masked group cannot be chosen, and that is not damage."""
     logits, _, _ = decision("softmax", 1, normalised=False)
     masked = torch.cat([logits, torch.full((ROWS, 4), -math.inf)], dim=1)
     for found, expected in zip(distribution(masked, kind), distribution(logits, kind)):

@@ -30,7 +30,7 @@ def test_a_model_compiled_before_the_hooks_came():
 
 
 def with_replaced_blocks() -> torch.nn.Module:
-    """Stands for kernels that take over whole blocks: the hub's and MXFP4's cannot run here."""
+    """Imitates kernels that take over whole blocks; the hub's and MXFP4's cannot run here."""
     model = BUILDERS["gpt_oss"]()
     for layer in model.layers:
         layer.mlp.forward = lambda hidden: (hidden, None)

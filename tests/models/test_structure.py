@@ -1,4 +1,4 @@
-"""What is told of a model before and after its weights are there."""
+"""What is reported of a model before and after its weights are loaded."""
 
 import pytest
 import torch
@@ -54,7 +54,7 @@ def test_mixtral_has_its_published_size_and_fits_40_gb_in_4_bits():
     assert structure.memory["8bit"] < 48e9
     assert structure.memory["4bit"] < 27e9
     text = str(structure)
-    assert "layers         32, of them MoE: 32" in text
+    assert "layers         32, of which MoE: 32" in text
     assert "layers.*.mlp.gate in blocks 0-31: 8 experts a layer, top-2, softmax" in text
 
 
@@ -78,7 +78,7 @@ def test_layers_that_are_not_alike_are_told_apart():
 
 @pytest.mark.parametrize("family", ONE_EXPERT)
 def test_active_parameters_are_the_experts_that_a_token_meets(family):
-    """Also where a router has classes that are no experts (zaya, longcat_flash)."""
+    """Also where a router has classes that are not experts (zaya, longcat_flash)."""
     model = BUILDERS[family]()
     structure = analyze(model)
     of_experts = structure.parameters["experts"]

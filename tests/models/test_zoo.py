@@ -81,7 +81,7 @@ def test_a_folder_without_a_config_is_one_line(tmp_path):
 
 def test_without_a_network_a_hub_model_names_the_bundled_one():
     with pytest.raises(
-        GatehouseError, match=r"there is no network, .* use the bundled model `demo`"
+        GatehouseError, match=r"there is no network and .* use the bundled model `demo`"
     ):
         resolve("mixtral")
 

@@ -31,7 +31,7 @@ def browser():
     if not (CHROMIUM and Path(CHROMIUM).exists()):
         if os.environ.get("GATEHOUSE_REQUIRE_CHROMIUM") == "1":
             pytest.fail("GATEHOUSE_REQUIRE_CHROMIUM is 1 and no Chromium was found")
-        pytest.skip("no Chromium: install it, or say where it is in GATEHOUSE_CHROMIUM")
+        pytest.skip("no Chromium: install it, or set GATEHOUSE_CHROMIUM to its path")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -76,7 +76,7 @@ def frame_of(run_page: RunPage, layer: int) -> pd.DataFrame:
 
 
 def column(tab, name: str) -> list[str]:
-    """Return the texts of a column of the token table, the shown page of it."""
+    """Return the texts of a column on the token table's current page."""
     place = [each[0] for each in COLUMNS].index(name) + 1
     return tab.locator(f"#token-table tbody tr > :nth-child({place})").all_text_contents()
 
@@ -89,7 +89,7 @@ def whole(texts: list[str]) -> list[int]:
 
 
 def assert_layer(tab, layer: int) -> None:
-    # the browser tells of a new address a little after it has changed
+    # the browser reports a new address a little after it has changed
     tab.wait_for_url(re.compile(f"#layer={layer}$"))
 
 

@@ -1,7 +1,7 @@
 """How often intervals hold the truth, by simulation: `python -m tests.reports.calibration`.
 
-Documents have a topic that chooses their tokens, and topics and documents of their own shift
-entropies. The truth is the mean over samples of as many documents from the same world.
+Documents have a topic that chooses their tokens; both topics and single documents shift entropies.
+The truth is the mean over samples of as many documents from the same world.
 """
 
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ class Setting:
 
 
 def corpora(setting: Setting, *, dealt: str = "documents", seed: int = 0) -> Iterator[Blocks]:
-    """Yield the blocks of simulated corpora; `dealt` to blocks are documents or occurrences."""
+    """Yield the blocks of simulated corpora; `dealt` names what is dealt to blocks."""
     world = np.random.default_rng(seed)
     share = 1 / np.arange(1, setting.tokens + 1)
     expected = setting.documents * setting.length * share / share.sum()
@@ -84,7 +84,7 @@ def intervals(blocks: Blocks, setting: Setting) -> np.ndarray:
 
 
 def others(blocks: Blocks, setting: Setting) -> dict[str, np.ndarray]:
-    """Return the same of other forms, rho as Fisher's z."""
+    """Return the same for other forms of interval, with rho as Fisher's z."""
     count = len(blocks.occurrences)
     weights = [np.ones((1, count)), draws(count, setting.replicates), 1 - np.eye(count)]
     resampled = Resampled(blocks.occurrences, np.vstack(weights), FREQUENCY_THRESHOLD)
@@ -155,7 +155,7 @@ SETTINGS = {
 
 
 def main() -> None:
-    """Print how often each form of interval holds the truth; 95 % is asked for."""
+    """Print how often each form of interval holds the truth; the target is 95 %."""
     table = Table("setting", "interval", *MEASURES)
     for name, setting in SETTINGS.items():
         for form, shares in table_of(setting).items():

@@ -1,7 +1,6 @@
 """Per-token statistics with known properties, and marts made of them by hand."""
 
 import datetime
-import json
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
@@ -137,7 +136,7 @@ def _run(run_id: str, day: int, blocks: dict[int, pd.DataFrame]) -> dict:
         "trust_remote_code": False,
         "batch_size": 8,
         "device": "cpu",
-        "versions": json.dumps({"torch": "2.13.0"}),
+        "versions": "gatehouse 0.1.0, torch 2.13.0",
         "finished_at": pd.Timestamp(finished),
         "capture_seconds": 31.4,
         "samples": 12,

@@ -58,7 +58,7 @@ def made_up_marts(
 def _tokens(index, ids, frequency, experts, random) -> pd.DataFrame:
     ceiling = np.log(experts)
     entropy = (0.9 - 0.12 * np.log(frequency) + 0.1 * min(index, 5)) * ceiling / 2
-    # two equal values would tie here and not in sums by block
+    # two equal values would tie here but not in sums by block
     lowest = 0.01 + 1e-7 * np.arange(len(ids))
     entropy = np.clip(entropy + random.normal(0, 0.1, len(ids)), lowest, ceiling - lowest)
     consistency = np.maximum(np.round(frequency * (1 - 0.3 * entropy / ceiling)), 1) / frequency

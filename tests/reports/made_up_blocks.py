@@ -1,4 +1,4 @@
-"""The blocks of documents of a made-up run: what its marts say, dealt out."""
+"""A made-up run's blocks of documents: the counts of its marts, dealt out."""
 
 import numpy as np
 

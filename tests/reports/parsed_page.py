@@ -10,7 +10,7 @@ VOID = {"meta", "img", "link", "br", "hr", "input"}
 
 
 def _refused(constant: str) -> None:
-    raise AssertionError(f"{constant} is no JSON")
+    raise AssertionError(f"{constant} is not JSON")
 
 
 class Page(HTMLParser):

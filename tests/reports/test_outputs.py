@@ -52,7 +52,7 @@ def test_figures_are_for_screen_and_print(section, tmp_path):
         assert content.startswith(b"%PDF")
         assert len(content) < 1_000_000
         assert b"CreationDate" not in content
-        # fonts whole, as TrueType: no glyphs as Type 3 procedures
+        # whole TrueType fonts are embedded, not glyphs as Type 3 procedures
         assert b"/CIDFontType2" in content
         assert b"/Type3" not in content
     assert len(list((tmp_path / "first").iterdir())) == 2 * len(FIGURES)

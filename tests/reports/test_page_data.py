@@ -1,4 +1,4 @@
-"""What the page reads of a run: exact sums, quantised values, nothing that JSON has not."""
+"""What the page reads of a run: exact sums, quantised values, nothing that JSON lacks."""
 
 import base64
 import json

@@ -98,7 +98,7 @@ def test_impossible_loads_and_frequencies_are_refused():
         random_consistency(np.array([0, 2]), loads(4))
     with pytest.raises(ValueError, match="not all zero"):
         random_consistency(np.array([1]), np.zeros(4))
-    with pytest.raises(ValueError, match="not negative"):
+    with pytest.raises(ValueError, match="at least 0"):
         random_consistency(np.array([1]), np.array([2, -1]))
     with pytest.raises(ValueError, match="more than 1/2 of the selections"):
         random_specialisation(np.array([1]), np.array([3, 1, 1]), 2)
@@ -106,7 +106,7 @@ def test_impossible_loads_and_frequencies_are_refused():
 
 
 def halves_of(frequency: np.ndarray, experts: int) -> tuple[np.ndarray, np.ndarray]:
-    """A uniform random router: each token's modal share, and that of the other half's modal."""
+    """A uniform random router: each token's modal share, and that of the other half's expert."""
     random = np.random.default_rng(5)
     chances = np.full(experts, 1 / experts)
     one = random.multinomial(frequency // 2, chances)

@@ -1,4 +1,4 @@
-"""Every figure of a run can be drawn of every run: small, large, or with nothing to say."""
+"""Every figure of a run can be drawn for every run: small, large, or with nothing to show."""
 
 import dataclasses
 

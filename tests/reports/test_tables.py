@@ -183,7 +183,7 @@ def test_a_layer_cannot_be_chosen_without_the_column(frame, tmp_path):
 
 
 BAD_FRAMES = {
-    "not exactly one column mean_entropy, routing_consistency": lambda frame: frame.drop(
+    "lacks or repeats the column mean_entropy, routing_consistency": lambda frame: frame.drop(
         columns=["mean_entropy", "routing_consistency"]
     ),
     "has no rows": lambda frame: frame.head(0),

@@ -1,4 +1,4 @@
-"""The read-only session: what it refuses, what it finds, and how it says what is wrong."""
+"""The read-only session: what it refuses, what it finds, and how it reports errors."""
 
 import signal
 import threading
@@ -177,7 +177,7 @@ def test_relations_begin_with_what_people_ask_for(connection):
 
 @pytest.fixture
 def pressed():
-    """The signals that went on to whom they are for."""
+    """The signals that reached the handler they are meant for."""
     numbers = []
     previous = signal.signal(signal.SIGINT, lambda number, frame: numbers.append(number))
     yield numbers
@@ -185,7 +185,7 @@ def pressed():
 
 
 def test_ctrl_c_stops_a_query_and_the_session_goes_on(pressed):
-    """The query reads batches nearly without end; the second one brings the signal."""
+    """The query reads nearly endless batches, and the second one sends the signal."""
     batch = pa.record_batch({"n": range(1000)})
 
     def batches():
@@ -204,7 +204,7 @@ def test_ctrl_c_stops_a_query_and_the_session_goes_on(pressed):
 
 
 def test_ctrl_c_is_heard_while_the_main_thread_computes(pressed):
-    """And where it comes a moment before the query begins."""
+    """It is also heard if it comes a moment before the query starts."""
     busy = "select count(*) from range(200_000) a, range(200_000) b where a.range * b.range % 7 = 9"
     session = duckdb.connect(config={"threads": 1})
     with closing(session), pytest.raises(duckdb.InterruptException), interruptible(session):

@@ -1,4 +1,4 @@
-"""Any lawful shard may land, and no single change to one that breaks a law."""
+"""Any lawful shard may land; with a single change that breaks a law, none may."""
 
 import math
 
@@ -20,7 +20,7 @@ Shard = tuple[list[dict], list[dict], list[dict]]
 
 @st.composite
 def shards(draw) -> Shard:
-    """Rows of events, samples and layers that hold every law; at least one token."""
+    """Rows of events, samples and layers that keep every law; at least one token."""
     lengths = draw(st.lists(st.integers(0, 4), min_size=1, max_size=4).filter(any))
     first = draw(st.integers(0, 1000))
     samples = [sample_row(first + index, tokens) for index, tokens in enumerate(lengths)]
@@ -103,7 +103,7 @@ NAN, INFINITY = float("nan"), float("inf")
 
 
 def unlawful(event: dict, layer: dict, other: dict) -> dict[str, list]:
-    """Column -> values that break a law in this event; `other` is of another key."""
+    """Column -> values that break a law in this event; `other` has another key."""
     experts, weights, beyond = event["experts"], event["weights"], layer["num_experts"]
     changed = {
         "sample_id": [None, -1, event["sample_id"] + 1, other["sample_id"], 10**12],
@@ -135,7 +135,7 @@ def unlawful(event: dict, layer: dict, other: dict) -> dict[str, list]:
         "confidence": [None, NAN, INFINITY, -INFINITY, 0, 1.01, 1 / beyond - 0.01, -1],
     }
     return {
-        # a list of one turned around, or another event of the same sample, is no change
+        # reversing a list of one, or taking another event of the same sample, may change nothing
         column: [value for value in values if value != event[column]]
         for column, values in changed.items()
     }
@@ -167,7 +167,7 @@ def refuse(shard: Shard, *what: object) -> None:
 
 
 def change_a_token(draw, shard: Shard) -> Shard:
-    """One layer tells of another token than the others."""
+    """One layer has another token than the others."""
     events, samples, layers = shard
     place = draw(st.integers(0, len(events) - 1))
     token_id = events[place]["token_id"] + 1

@@ -96,7 +96,7 @@ def test_events_that_break_a_law_are_refused_and_nothing_is_written(lake, sample
 
 
 def like_a_dense_layer(events: pa.Table, layer: int, *, entropies: bool) -> pa.Table:
-    """Return the events with one layer's ids and weights all alike, entropies too if asked."""
+    """Return the events with one layer's ids and weights all equal, and its entropies if asked."""
     rows = events.to_pylist()
     for row in (row for row in rows if row["layer"] == layer):
         row |= {"experts": [0, 1], "weights": [0.5, 0.5], "top_expert": 0}
@@ -182,7 +182,7 @@ def test_a_foreign_file_in_the_lake_is_refused(lake):
     path = shard_path(lake)
     path.parent.mkdir(parents=True)
     pq.write_table(pa.table({"a": [1]}), path)
-    with pytest.raises(GatehouseError, match="other columns than this Gatehouse writes"):
+    with pytest.raises(GatehouseError, match="not have the columns that this Gatehouse writes"):
         read_table(path, EVENTS)
 
 

@@ -1,4 +1,4 @@
-"""A lock names who holds it, refuses the second, and goes with its process."""
+"""A lock names its holder, refuses a second one, and ends with its process."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""One rule for CSV everywhere: what a spreadsheet would run is quoted, and read back as it was."""
+"""One rule for CSV everywhere: what a spreadsheet would run is quoted, and reads back unchanged."""
 
 import pyarrow as pa
 import pytest

@@ -1,4 +1,4 @@
--- Rows are matched by their place, as in int_expert_transition.
+-- Rows are matched by row number, as in int_expert_transition.
 {{ config(
     materialized='layered',
     slices='new_layers',

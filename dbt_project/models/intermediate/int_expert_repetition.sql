@@ -1,5 +1,5 @@
--- The row before is the position before: events are stored by layer, sample and position. A test
--- counts the pairs.
+-- The previous row is the previous position, because events are stored by layer, sample and
+-- position. A test counts the pairs.
 with events as (
     select
         *,

@@ -1,5 +1,5 @@
--- Layers hold the same tokens in the same order, so rows are matched by their place: ten times
--- faster than a join. A pair that is not the same token is left out, and a test counts the pairs.
+-- Layers hold the same tokens in the same order, so rows are matched by row number, ten times
+-- faster than a join. A pair of different tokens is left out, and a test counts the pairs.
 {{ config(materialized='layered', slices='new_layer_pairs') }}
 
 with events as (

@@ -52,7 +52,7 @@ top_experts as (
         token_id,
         sum(occurrences) as train_frequency,
         sum(entropy_sum) / sum(occurrences) as train_mean_entropy,
-        -- the most frequent top expert; of equals, the smallest id
+        -- the most frequent top expert; ties go to the smallest id
         arg_max(expert, occurrences * 65536 + 65535 - expert) as top_expert
     from first_choices
     group by run_key, layer, token_id
@@ -82,7 +82,7 @@ modal_sets as (
     select
         expert_sets.run_key,
         expert_sets.token_id,
-        -- of equally frequent sets, the one with the smaller ids
+        -- among equally frequent sets, the one with the smaller ids
         min(expert_sets.expert_set) as expert_set
     from expert_sets
     inner join most_occurrences using (run_key, token_id, occurrences)

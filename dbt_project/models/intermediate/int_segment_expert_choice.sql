@@ -26,7 +26,7 @@ segment_lengths as (
     select unnest(cast({{ var('segment_lengths') }} as integer[])) as segment_length
 ),
 
--- every n-th sample of a run, so that about segment_tokens tokens are looked at
+-- every n-th sample of a run, so that about segment_tokens tokens are read
 spaced as (
     select
         runs.run_key,
@@ -55,7 +55,7 @@ chosen_events as (
         on events.run_key = chosen.run_key and events.sample_id = chosen.sample_id
 ),
 
--- what is left at a sample's end is shorter than a segment
+-- the remainder at a sample's end is shorter than a segment
 segment_choices as (
     select
         chosen_events.run_key,

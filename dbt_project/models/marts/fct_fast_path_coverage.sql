@@ -8,13 +8,7 @@ layer_routing as (
     where {{ of_new_runs() }}
 ),
 
-frequency_thresholds as (
-    select unnest(cast({{ var('frequency_thresholds') }} as bigint[])) as frequency_threshold
-),
-
-entropy_thresholds as (
-    select unnest(cast({{ var('entropy_thresholds') }} as double[])) as entropy_threshold
-),
+{{ threshold_grids() }},
 
 -- a token's strictest thresholds: it is eligible at these and at every laxer pair
 strictest as (

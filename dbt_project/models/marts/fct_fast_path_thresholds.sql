@@ -17,13 +17,7 @@ layers as (
     where {{ of_new_runs() }}
 ),
 
-frequency_thresholds as (
-    select unnest(cast({{ var('frequency_thresholds') }} as bigint[])) as frequency_threshold
-),
-
-entropy_thresholds as (
-    select unnest(cast({{ var('entropy_thresholds') }} as double[])) as entropy_threshold
-),
+{{ threshold_grids() }},
 
 -- as in fct_fast_path_coverage
 strictest as (

@@ -50,7 +50,7 @@ best as (
         cast(any_value(expert_tokens) as bigint) as expert_tokens,
         cast(sum(segments) as bigint) as expert_segments,
         max(f1) as segment_consistency,
-        -- of equal ones, the laxest
+        -- ties go to the laxest
         min(tokens) filter (where is_best) as threshold
     from marked
     group by run_key, layer, segment_length, expert

@@ -1,4 +1,4 @@
--- One pass over the even blocks counts both halves: the odd one has the rest of fct_token_expert.
+-- One pass over the even blocks counts both halves: the odd half is the rest of fct_token_expert.
 {{ config(materialized='layered', slices='new_layers') }}
 
 with events as (
@@ -70,7 +70,7 @@ halves as (
             and token_expert.expert = even_half.expert
 ),
 
--- each half is scored by the expert that the other one shows
+-- each half is scored by the modal expert of the other
 scored as (
     select
         run_id,

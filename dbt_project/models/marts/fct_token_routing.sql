@@ -1,8 +1,8 @@
--- Moments and top experts are two groupings of the events: fewer groups hold moments than where
--- both are one.
+-- Moments and top experts are two groupings of the events: in a single grouping, more groups would
+-- have to hold moments.
 {{ config(materialized='layered', slices='new_layers') }}
 
--- read once for both, the two groupings would push each other out of the processor's cache
+-- if read once for both, the two groupings would evict each other from the processor's cache
 with events as not materialized (
     select * from {{ ref('stg_whole_run_events') }}
     where layer = {{ this_layer() }}
@@ -107,7 +107,7 @@ modal as (
         run_key,
         token_id,
         max(occurrences) as occurrences,
-        -- the most frequent top expert; of equals, the smallest id
+        -- the most frequent top expert; ties go to the smallest id
         arg_max(top_expert, occurrences * 65536 + 65535 - top_expert) as top_expert
     from experts
     group by run_key, token_id

@@ -1,4 +1,4 @@
--- Another project, DuckDB or lake version makes other numbers: the next build then starts afresh.
+-- A new version of the project, DuckDB or the lake gives other numbers: the next build starts over.
 {{ config(materialized='table') }}
 
 with final as (

@@ -1,5 +1,5 @@
--- A table, not a view: the one list of finished runs that the whole build agrees on. A run that
--- finishes while the build goes on waits for the next build.
+-- A table, not a view: the single list of finished runs that the whole build uses. A run that
+-- finishes during the build waits for the next one.
 {{ config(materialized='table') }}
 
 with runs as (

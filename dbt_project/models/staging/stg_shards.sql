@@ -1,5 +1,5 @@
--- A table, not a view: the one list of landed shards that the whole build agrees on. What lands
--- while the build goes on waits for the next build.
+-- A table, not a view: the single list of landed shards that the whole build uses. What lands
+-- during the build waits for the next one.
 {{ config(materialized='table') }}
 
 with files as (
@@ -20,7 +20,7 @@ listed as (
     from files
 ),
 
--- a file that nobody recorded has not landed: its capture was killed, or it is a copy
+-- a file without a record has not landed: its capture was killed, or it is a copy
 landed as (
     select listed.*
     from listed
@@ -35,7 +35,7 @@ previously_finished as (
     {{ previous_rows(['run_id'], 'stg_runs') }}
 ),
 
--- a shard that has gone or changed: all of its run is counted again
+-- if a shard has disappeared or changed, its whole run is counted again
 disturbed_runs as (
     select distinct previous.run_id
     from previous

@@ -1,4 +1,4 @@
-{# Every expression is true, not false or null, of every row. #}
+{# Every expression is true, not false or null, for every row. #}
 {% test holds(model, expressions) %}
 
 with final as (

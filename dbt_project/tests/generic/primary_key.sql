@@ -1,7 +1,7 @@
 {# The columns identify a row: together unique, none of them null.
 
-   `few` is one of them that numbers few things from 0. Told apart as the bits of a number, its
-   values make so many fewer groups. #}
+   `few` names the one of them that numbers few things from 0. Its values are counted as the bits of
+   a number, 64 to a group, which makes that many fewer groups. #}
 {% test primary_key(model, columns, few=none) %}
 
 {%- set grouped = columns | reject('equalto', few) | list %}

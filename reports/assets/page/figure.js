@@ -6,7 +6,7 @@ const figures = [];
  * Register the figure with that id.
  *
  * draw(place, colours) returns {panels: [{option, title, renderer, height, onClick}], note} or
- * {empty: why}; table(place) returns {columns, rows}; follows names what of the state it shows.
+ * {empty: why}; table(place) returns {columns, rows}; follows lists what it shows of the state.
  */
 function figure(stem, { draw, table, follows = [] }) {
   const element = document.getElementById(stem);
@@ -47,7 +47,7 @@ function fillTable(registered) {
   }
 }
 
-/** Draw panels into a container; charts of earlier panels are kept where the number is the same. */
+/** Draw panels into a container; existing charts are kept if the number is the same. */
 function showPanels(holder, container, { panels = [], empty }) {
   if (empty || holder.charts.length !== panels.length) {
     for (const chart of holder.charts) chart.dispose();

@@ -6,7 +6,7 @@ function isMissing(value) {
   return value === null || value === undefined || Number.isNaN(value);
 }
 
-/** Return the number with that many digits, exact ties to the even digit as Python has them. */
+/** Return the number with that many digits, exact ties to the even digit, as in Python. */
 function fixed(value, digits) {
   const text = value.toFixed(digits);
   // n + 1/2 units of the last digit is a binary fraction only if this is an odd integer
@@ -43,7 +43,7 @@ function spread(values, words) {
   return least === most ? least : `between ${least} and ${most}`;
 }
 
-/** Return text that is no markup: for tooltips, which the library sets as HTML. */
+/** Return text with its markup escaped, for tooltips, which the library sets as HTML. */
 function escaped(text) {
   return String(text).replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 }
@@ -58,7 +58,7 @@ const NEGATIVE = /^'*-([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$/;
 function csvCell(value) {
   if (isMissing(value)) return "";
   if (typeof value !== "string") return String(value);
-  // a spreadsheet would run text that begins like a formula: the rule of warehouse/spreadsheets.py
+  // a spreadsheet would run text that starts like a formula: the rule of warehouse/spreadsheets.py
   const formula = /^'*[=+@\t\r\n-]/.test(value) && !NEGATIVE.test(value);
   const harmless = formula ? `'${value}` : value;
   return /[",\r\n]/.test(harmless) ? `"${harmless.replaceAll('"', '""')}"` : harmless;

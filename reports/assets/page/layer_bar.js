@@ -36,7 +36,7 @@ function showLayer() {
   const { place } = state;
   const index = data.indices[place];
   document.getElementById("layer").selectedIndex = place;
-  // a disabled button would lose the focus of who is stepping through
+  // a disabled button would lose the focus of a reader who is stepping through
   document.getElementById("previous-layer").setAttribute("aria-disabled", String(place === 0));
   document
     .getElementById("next-layer")

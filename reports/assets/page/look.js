@@ -106,7 +106,7 @@ const SHARE_AXIS = {
 };
 const WHOLE_AXIS = { interval: 0.25, min: 0, max: 1 };
 
-/** Return the label interval of a category axis that leaves at most so many of them. */
+/** Return the label interval of a category axis that leaves at most so many labels. */
 function everyFew(categories, most) {
   return Math.max(Math.ceil(categories / most) - 1, 0);
 }

@@ -1,6 +1,6 @@
 // Parts of charts that several of them share.
 
-/** Return a mark line that is a criterion or threshold: [{yAxis}, {xAxis}] with a label each. */
+/** Return a mark line of criteria or thresholds: [{yAxis}, {xAxis}], each with a label. */
 function markLines(colours, lines) {
   return {
     silent: true,
@@ -42,7 +42,7 @@ function whiskers(colours, points, colour) {
   };
 }
 
-/** Return a series of grey boxes over a category each: points [x, low, high]. */
+/** Return a series of grey boxes, one over each category: points [x, low, high]. */
 function bands(colours, points) {
   return {
     type: "custom",

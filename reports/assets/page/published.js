@@ -1,4 +1,4 @@
-// The Mixtral paper's repetition, which the data has where the run's model is Mixtral.
+// The Mixtral paper's repetition, which the data has if the run's model is Mixtral.
 
 /** Return [place, share] of every published value. */
 function publishedPoints(name) {

@@ -1,4 +1,4 @@
-// What the reader has chosen, and who wants to know when it changes.
+// What the reader has chosen, and what is called when it changes.
 const state = {
   place: data.layer ?? 0,
   frequency: data.steps?.frequency_start ?? 0,

@@ -39,7 +39,7 @@ function drawMinima(place, colours) {
   if (!minimum.length) return { empty: "Not measured for this layer." };
   const option = styled(
     colours,
-    `Spearman correlation among tokens of at least so many occurrences in layer ${data.indices[place]}, ${spread(spearman, two)}.`,
+    `Spearman correlation by the least occurrences of a token in layer ${data.indices[place]}, ${spread(spearman, two)}.`,
     {
       legend: null,
       grid: { top: 14 },

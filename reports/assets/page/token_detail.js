@@ -7,7 +7,7 @@ function openDetail(token, opener) {
   document.getElementById("token-heading").textContent = `Token ${row.literal}`;
   document.getElementById("token-facts").textContent =
     `Id ${row.id}, ${count(row.frequency)} occurrences${row.special ? ", a special token" : ""}. Each layer's own top expert, mean entropy and consistency.`;
-  // the dialog gives the focus back to what had it
+  // the dialog returns the focus to the element that had it
   opener.focus({ preventScroll: true });
   document.getElementById("token-detail").showModal();
   drawDetail();

@@ -122,7 +122,7 @@ function matching(rows, query) {
   );
 }
 
-/** Return an order by a column; what is missing comes last in both directions. */
+/** Return an order by a column; missing values come last in both directions. */
 function compareBy(name, descending) {
   const sign = descending ? -1 : 1;
   return (one, other) => {

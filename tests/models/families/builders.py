@@ -17,7 +17,7 @@ MODEL_TYPES = {
     # AutoModel maps the thinker, not the composite of thinker, talker and vocoder.
     "qwen3_omni_moe": "qwen3_omni_moe_thinker",
 }
-"""Model types that are spelled otherwise than the family's folder."""
+"""Model types that are spelled differently from the family's folder."""
 
 SEEDS = {
     "bailing_hybrid": 1,
@@ -34,7 +34,7 @@ SEEDS = {
     "minimax_m3_vl": 8,
     "zaya": 196,
 }
-"""Families whose first draw of weights leaves an expert without tokens: another draw."""
+"""Other seeds for families whose first draw of weights leaves an expert without tokens."""
 
 FAMILIES = TEXT | MULTIMODAL | SPECIAL
 
@@ -49,7 +49,7 @@ def _builder(family: str, **changes: Any) -> Callable[[], nn.Module]:
 
 
 BUILDERS: dict[str, Callable[[], nn.Module]] = {family: _builder(family) for family in FAMILIES}
-"""Family (folder of `transformers/models`) -> its model, built anew on each call."""
+"""Family (folder of `transformers/models`) -> its model, built afresh on each call."""
 
 VARIANTS: dict[str, Callable[[], nn.Module]] = {
     "cohere2_moe, sigmoid": _builder("cohere2_moe", expert_selection_fn="sigmoid"),

@@ -1,6 +1,6 @@
 """Multimodal families: the full model, its image and audio towers as small as they go.
 
-All of them run on text alone. `model_type` stands where a part is of any AutoConfig class.
+All of them run on text alone. `model_type` is given where a part may be of any AutoConfig class.
 """
 
 from typing import Any
@@ -96,7 +96,7 @@ MULTIMODAL: dict[str, dict[str, Any]] = {
         "projector_hidden_size": 32,
     },
     "qwen3_5_moe": {"text_config": {"layer_types": ["linear_attention"] * 2 + ["full_attention"]}},
-    # A field of the checkpoints' configs that the config class lacks and text alone reads too.
+    # A field of the checkpoints' configs that the config class lacks; text alone reads it too.
     "qwen3_omni_moe": {"vision_start_token_id": 120},
     "qwen3_vl_moe": {},
     "qwen4_exp": {

@@ -1,4 +1,4 @@
-"""Text decoders that keep the default contract: a router beside its experts in every block."""
+"""Text decoders that follow the default contract: a router beside its experts in every block."""
 
 from typing import Any
 

@@ -15,7 +15,7 @@ GATE = re.compile(r"\bself\.\w*gate\b")
 SIGN_IN_CONFIGURATION = re.compile(r"^ +\w*(?:expert|router|moe)\w*\s*:", re.MULTILINE)
 
 NOT_TEXT_MOE = {
-    "auto": "no family: the table of all families' names",
+    "auto": "not a family: the table of all families' names",
     "d_fine": "object detection: the gate mixes two branches, top-k picks object queries",
     "deimv2": "object detection: the gate mixes two branches, top-k picks object queries",
     "gemma3n": "the modality router weights parallel residual streams (AltUp); no experts",
@@ -23,7 +23,7 @@ NOT_TEXT_MOE = {
     "pi0": "robot control: the action expert is one dense network, nothing is routed",
     "vitpose_backbone": "vision: the caller names the expert of each image by dataset",
 }
-"""Families that bear the signs and hold no text MoE, each with its reason."""
+"""Families that bear the signs but hold no text MoE, each with its reason."""
 
 
 def moe_families() -> set[str]:
@@ -45,7 +45,7 @@ def installed_models() -> Path:
 def bearing_signs(models: Path) -> set[str]:
     """Return the subfolders whose modeling or configuration sources look like MoE.
 
-    Deliberately broad: a family that is new must be looked at, whatever it calls its parts.
+    Deliberately broad: a new family must be looked at, whatever it calls its parts.
     """
     return {folder.name for folder in models.iterdir() if folder.is_dir() and _bears_signs(folder)}
 

@@ -1,4 +1,4 @@
-"""What is asked of every family: all that was captured is held against the model itself."""
+"""What is checked for every family: all that was captured is compared with the model itself."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,7 +30,7 @@ SCORES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "sqrt_softplus": lambda logits: (1 + logits.exp()).log().sqrt(),
     "hash": lambda logits: (1 + logits.exp()).log().sqrt(),
 }
-"""Scores of a kind from float64 logits, up to a constant, written out anew."""
+"""Scores of a kind from float64 logits, up to a constant, written out independently."""
 
 IDLE = {"zaya": 1, "longcat_flash": 2}
 """Classes at the end that compute nothing: skip, identity."""
@@ -44,7 +44,7 @@ LOGITS_WITHHELD = {
 
 
 def plain_call(observed: Observed) -> tuple[nn.Module, dict[str, Any]]:
-    """Return what text runs through, and what it is called with for the windows."""
+    """Return the module that text runs through, and its inputs for the windows."""
     token_ids, mask = pad(observed.windows)
     part = observed.model.get_submodule(text_part(observed.model))
     inputs = {"input_ids": token_ids, "attention_mask": mask.long(), "use_cache": False}
@@ -85,7 +85,7 @@ def check_ids_are_the_experts_inputs(observed: Observed) -> None:
         if observed.family == "switch_transformers":
             assert called.shape[1] == site.num_experts
             sent = called.sum(dim=1)
-            assert 0 < (sent == 0).sum() < len(sent), "no token was dropped, or all"
+            assert 0 < (sent == 0).sum() < len(sent), "no token was dropped, or all were"
             weights = weights * sent[:, None]
             called = called.argmax(dim=1, keepdim=True)
         order = np.argsort(-weights.numpy(), axis=1, kind="stable")
@@ -131,7 +131,7 @@ def check_output_router_logits(observed: Observed) -> str:
 
 
 def check_causes(observed: Observed) -> None:
-    """Another expert's weights change exactly the rows that name it with a weight above 0."""
+    """Noise on one expert changes exactly the rows that name it with a weight above 0."""
     for site, (arguments, named, output) in zip(observed.sites, observed.calls):
         block = observed.model.get_submodule(block_path(site))
         experts, weights = observed.of(site, "experts"), observed.of(site, "weights")
@@ -189,7 +189,7 @@ def check_padding(observed: Observed) -> None:
 
 
 def check_everything(observed: Observed) -> None:
-    """Hold all that was captured against the model.
+    """Compare all that was captured with the model.
 
     Raises:
         AssertionError: it is not what the model did.
@@ -203,5 +203,5 @@ def check_everything(observed: Observed) -> None:
 
 
 def contract(family: str) -> str:
-    """Return how the family speaks, for the table."""
+    """Return which contract the family follows, for the table."""
     return NAMED[family].__doc__.split(":")[0] if family in NAMED else "default"

@@ -17,7 +17,7 @@ from warehouse.records import TokenWindow
 LENGTH = 24
 
 PROBABILITIES = {"gemma4", "diffusion_gemma"}
-"""Families whose router gives its softmax for logits."""
+"""Families whose router gives its softmax in place of logits."""
 
 WITHOUT_IDS = {"llama4", "jetmoe", "doge"}
 """Families whose experts are never called with ids: only the causal check reaches them."""
@@ -49,7 +49,7 @@ class Observed:
         return np.array(chosen.to_pylist())
 
     def rows(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Return the rows that are tokens: a decoder's start token is none."""
+        """Return the rows that are tokens: a decoder's start token is not one."""
         by_sample = tensor.reshape(len(self.windows), -1, tensor.shape[-1])
         return by_sample[:, -LENGTH:].flatten(0, 1)
 
@@ -79,7 +79,7 @@ def random_windows(lengths: list[int], seed: int = 0) -> list[TokenWindow]:
 def watching(
     family: str, model: nn.Module, sites: list[RouterSite], logits: Any, calls: Any, choices: Any
 ) -> Iterator[None]:
-    """Note every router's logits, every block's call, and what the experts are called with."""
+    """Record every router's logits, every block's call, and what the experts are called with."""
     handles = []
     originals = []
     for site in sites:

@@ -13,27 +13,28 @@ from tests.models.families.observation import observe
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "families.md"
 HEAD = """# Families
 
-Every Mixture-of-Experts family for text of the installed transformers, captured from a tiny random
-model of its own config class. Each row was examined: hooks leave the output bit-identical, every
+Every text Mixture-of-Experts family of the installed transformers, captured from a tiny random
+model of its own config class. Each row was checked: hooks leave the output bit-identical, every
 router fires, ids and weights equal what the experts are called with, entropy equals a float64
 recomputation, logits equal the model's own `router_logits`, and **noise on one expert's weights
 changes exactly the rows that name it with a weight above 0**. `tests/models/test_families.py`
-repeats all of it; `python -m tests.models.families.table` writes this page.
+repeats every check; `python -m tests.models.families.table` writes this page.
 
-- **reader**: how the router speaks: the default contract of transformers, or a reader of
-  `models/dialects.py`.
-- **scoring**: what makes scores of logits. Entropy is that of the scores' shares over all classes,
-  before selection biases and group limits, in nats; entropies of different kinds are not pooled.
-- **weights sum to 1**: of each token, with the family's default config.
+- **reader**: how the router's output is read, by the default contract of transformers or by a
+  reader of `models/dialects.py`.
+- **scoring**: how logits become scores. Entropy is computed from the scores' shares over all
+  classes, before selection biases and group limits, in nats; entropies of different kinds are not
+  pooled.
+- **weights sum to 1**: whether each token's weights do, with the family's default config.
 - **batches**: what may share a batch without changing the routing: sequences with padding between
   them, sequences of one length, or one sequence alone.
 - **router_logits**: whether the model's own output of that name holds the same logits.
 
 A token that Switch drops keeps the expert it was meant for, with weight 0. Zaya's last class skips
-the experts and has weight 0; LongCat-Flash's last classes hand the token on as it is: `num_experts`
-counts them. A hash layer (DeepSeek-V4) takes its experts from the token id, so its entropy says
-nothing about the choice. Pads would take up Switch's capacity, move ties in sparse attention
-(indexed keys), and change Doge's routing altogether, hence their batches.
+the experts and has weight 0; LongCat-Flash's last classes pass the token on unchanged;
+`num_experts` counts them. A hash layer (DeepSeek-V4) takes its experts from the token id, so its
+entropy says nothing about the choice. Padding would take up Switch's capacity, shift ties in sparse
+attention (indexed keys), and change Doge's routing altogether, hence their batches.
 
 """
 COLUMNS = ("family", "reader", "scoring", "weights sum to 1", "batches", "router_logits", "result")

@@ -142,7 +142,7 @@ def tiny_model(model_type: str, overrides: dict[str, Any], seed: int = 0) -> nn.
 
 
 def _tiny_config(config_class: Any, sizes: dict[str, Any], overrides: dict[str, Any]) -> Any:
-    """`AutoConfig` stands for the class that the override `model_type` names."""
+    """Where the class is `AutoConfig`, the override `model_type` names the real one."""
     from transformers import CONFIG_MAPPING, PreTrainedConfig
 
     if not issubclass(config_class, PreTrainedConfig):
@@ -161,7 +161,7 @@ def _tiny_config(config_class: Any, sizes: dict[str, Any], overrides: dict[str, 
 
 
 def _redraw_parameters(model: nn.Module) -> None:
-    """Draw matrices anew at 1 / sqrt(fan-in), so that signals keep their size in any block.
+    """Redraw matrices at 1 / sqrt(fan-in), so that signals keep their size in any block.
 
     Embeddings get 1, and routers twice the size, so that tokens and experts differ. Vectors
     (norms, biases, per-expert scales) keep their initial value plus noise.
