@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from reports import statistics
-from reports.criteria import LEAST_COVERAGE, LEAST_LOW_ENTROPY_SHARE, RHO
+from reports.criteria import RHO, shares_met
 from reports.evidence import Evidence
 from reports.hypothesis import Validation
 from reports.judgement import margins
@@ -106,7 +106,7 @@ def _other_thresholds(validation: Validation, frame: pd.DataFrame) -> list[str]:
         share = statistics.entropy_distribution(entropy, most).low_entropy_share
         for least in reversed(statistics.FREQUENCY_THRESHOLDS):
             covered = statistics.fast_path(frequency, entropy, least, most).coverage
-            if share >= LEAST_LOW_ENTROPY_SHARE and covered > LEAST_COVERAGE:
+            if all(shares_met(share, covered)):
                 return [
                     f"Adjust the thresholds: --frequency-threshold {least} --entropy-threshold "
                     f"{most:g} would give {share:.1%} of tokens and {covered:.1%} of occurrences."

@@ -14,7 +14,7 @@ from reports.analysis import Marts
 from reports.evidence import Evidence
 from reports.hypothesis import Validation, validate
 from reports.judgement import strength
-from reports.tables import usable_rows
+from reports.usable import usable_rows
 
 
 @dataclass(frozen=True)
@@ -65,20 +65,16 @@ def assess_table(
     """Assess per-token statistics from any source.
 
     Args:
-        frame: as `reports.hypothesis.validate` takes it.
+        frame: usable rows (`reports.usable.usable_rows`).
         thresholds: of the fast path.
         layer: index among the MoE layers, if the table gives it.
-        excluded_rows: rows that were already excluded.
-
-    Raises:
-        GatehouseError: fewer than 3 rows are usable.
+        excluded_rows: how many rows were not usable.
     """
-    usable, excluded = usable_rows(frame)
-    validation = _validate(usable, thresholds, None, excluded_rows + excluded)
-    found = evidence.of_table(usable)
-    zipf = statistics.fit_zipf(usable["frequency"].to_numpy())
+    validation = _validate(frame, thresholds, None, excluded_rows)
+    found = evidence.of_table(frame)
+    zipf = statistics.fit_zipf(frame["frequency"].to_numpy())
     return Assessment(
-        layer, usable, validation, found, zipf, tuple(advice(validation, found, usable, {}))
+        layer, frame, validation, found, zipf, tuple(advice(validation, found, frame, {}))
     )
 
 
@@ -102,8 +98,10 @@ def assess_run(
     ranked = marts.frequency_rank
     special = set(ranked.loc[ranked["is_special"], "token_id"])
     names = ranked[["token_id", "token_str", "mean_position"]]
-    frames = {layer: _named(marts, layer, names) for layer in marts.layers["moe_index"].astype(int)}
-    validations = {layer: _validate(frame, thresholds, special) for layer, frame in frames.items()}
+    frames, validations = {}, {}
+    for layer in marts.layers["moe_index"].astype(int):
+        frames[layer], excluded = usable_rows(_named(marts, layer, names), f"MoE layer {layer}")
+        validations[layer] = _validate(frames[layer], thresholds, special, excluded)
     layers = sorted(frames) if chosen is None else list(chosen)
     for layer in layers:
         frames[layer] = frames[layer].assign(

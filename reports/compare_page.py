@@ -5,14 +5,14 @@ from typing import Any
 import pandas as pd
 
 from reports.analysis import MEASURE_COLUMNS
-from reports.criteria import RHO
+from reports.criteria import LIMITS, RHO
+from reports.facts import run_facts
 from reports.html import rendered
 from reports.hypothesis import Validation
 from reports.packing import columns, plain, script_json
 from reports.page import CORE, model_view, scripts
 from reports.page_charts import Chart
 from reports.run_page import RunPage
-from reports.summary import run_facts
 
 SCRIPTS = (*CORE, "comparison.js")
 LABELS = ("A", "B")
@@ -46,7 +46,7 @@ CHARTS = (
         wide=True,
     ),
 )
-LIMITS = (
+CAVEATS = (
     "Layers are matched by their index among the MoE layers: in models of different depth the "
     "same index is a different part of the model.",
     "Differences are B minus A and have no interval of their own. Each whisker belongs to one "
@@ -79,7 +79,7 @@ def render_comparison(left: RunPage, right: RunPage, overlap: pd.DataFrame | Non
         layers=[_layer(index, left, right) for index in indices],
         charts=CHARTS if shared is not None else CHARTS[:1],
         shared=shared is not None,
-        limits=LIMITS,
+        limits=CAVEATS,
     )
 
 
@@ -89,6 +89,7 @@ def _payload(
     """Return what `comparison.js` draws: a row per index, null where a run has no such layer."""
     return {
         "indices": indices,
+        "limits": LIMITS,
         "runs": [_series(side, indices) for side in sides],
         "labels": [
             f"{label}: {side.run['run_id']}" for label, side in zip(LABELS, sides, strict=True)

@@ -55,7 +55,7 @@ def of_table(frame: pd.DataFrame) -> Evidence:
     """Return the evidence that per-token statistics alone can give.
 
     Args:
-        frame: usable rows of one MoE layer (`reports.tables.usable_rows`).
+        frame: usable rows of one MoE layer (`reports.usable.usable_rows`).
     """
     frequency = frame["frequency"].to_numpy(float)
     entropy = frame["mean_entropy"].to_numpy(float)

@@ -8,13 +8,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from reports import statistics
-from reports.criteria import (
-    Criterion,
-    correlation_criterion,
-    coverage_criterion,
-    low_entropy_criterion,
-)
-from reports.tables import special_by_shape, usable_rows
+from reports.criteria import Criterion, criteria
+from reports.usable import special_by_shape
 
 
 @dataclass(frozen=True)
@@ -45,11 +40,7 @@ class Validation:
     @property
     def criteria(self) -> tuple[Criterion, Criterion, Criterion]:
         """Correlation, low-entropy share, coverage."""
-        return (
-            correlation_criterion(self.correlation),
-            low_entropy_criterion(self.entropy),
-            coverage_criterion(self.fast_path),
-        )
+        return criteria(self.correlation, self.entropy, self.fast_path)
 
     @property
     def supported(self) -> bool:
@@ -73,30 +64,25 @@ def validate(
     """Test the hypothesis on one MoE layer's per-token statistics.
 
     Args:
-        frame: one row per token, columns of `reports.tables.NEEDED`; rows with impossible
-            values are excluded and counted.
+        frame: usable rows, one per token (`reports.usable.usable_rows`).
         frequency_threshold: occurrences, exclusive.
         entropy_threshold: nats, exclusive.
-        excluded_rows: rows that were excluded before, added to those excluded here.
+        excluded_rows: how many rows were not usable.
         special_token_ids: the tokenizer's; None recognises them by the shape of `token_str`.
-
-    Raises:
-        GatehouseError: fewer than 3 rows are usable.
     """
-    usable, excluded = usable_rows(frame)
-    frequency = usable["frequency"].to_numpy()
-    mean_entropy = usable["mean_entropy"].to_numpy()
+    frequency = frame["frequency"].to_numpy()
+    mean_entropy = frame["mean_entropy"].to_numpy()
     return Validation(
         frequency_threshold=frequency_threshold,
         entropy_threshold=entropy_threshold,
-        tokens=len(usable),
+        tokens=len(frame),
         occurrences=int(frequency.sum()),
-        excluded_rows=excluded_rows + excluded,
-        special=_special_tokens(usable, special_token_ids),
+        excluded_rows=excluded_rows,
+        special=_special_tokens(frame, special_token_ids),
         zipf=statistics.zipf(frequency),
         correlation=statistics.frequency_entropy(frequency, mean_entropy),
         entropy=statistics.entropy_distribution(mean_entropy, entropy_threshold),
-        consistency=statistics.consistency(frequency, usable["routing_consistency"].to_numpy()),
+        consistency=statistics.consistency(frequency, frame["routing_consistency"].to_numpy()),
         fast_path=statistics.fast_path(
             frequency, mean_entropy, frequency_threshold, entropy_threshold
         ),

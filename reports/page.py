@@ -5,12 +5,12 @@ from typing import Any
 import pandas as pd
 
 from reports import page_text
+from reports.facts import run_facts
 from reports.html import Script, rendered, script
 from reports.packing import script_json
 from reports.page_charts import GROUPS
 from reports.page_data import payload
 from reports.run_page import Links, RunPage
-from reports.summary import run_facts
 
 CORE = ("data.js", "format.js", "state.js", "look.js", "marks.js", "figure.js")
 """What every page's own scripts are made of."""

@@ -7,6 +7,7 @@ import pandas as pd
 
 from reports import page_grids, page_matrices, page_ranks, published, statistics
 from reports.analysis import CONSISTENCY_COLUMNS, MEASURE_COLUMNS, Findings, Marts
+from reports.criteria import LIMITS
 from reports.packing import columns, plain
 from reports.run_page import Links, RunPage
 
@@ -44,6 +45,7 @@ def payload(page: RunPage, links: Links) -> dict[str, Any]:
         | columns(_by_index(findings.layers, indices), FINDING_COLUMNS)
         | {"verdict": [each.verdict for each in page.validations]},
         "indices": indices,
+        "limits": LIMITS,
         **_threshold_grid(frames, marts, findings),
         **_distributions(frames, marts, indices),
         "agreement": _agreement(marts, indices),

@@ -7,9 +7,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from reports.analysis import Marts
+from reports.facts import token_literal
 from reports.packing import THOUSANDTHS, Packed, packed, plain
 from reports.page_grids import entropy_cell
-from reports.summary import shown
 
 MOST_TOKENS = 3000
 TOKEN_BYTES = 1_600_000
@@ -43,7 +43,7 @@ def tokens(marts: Marts, frames: list[pd.DataFrame], steps: list[float]) -> dict
     cells = np.where(np.isnan(entropy), np.nan, entropy_cell(entropy, steps))
     frequencies, frequency_of = _distinct_rows(_matrix(rows, "frequency"))
     return {
-        "literal": [shown(text) for text in top["token_str"]],
+        "literal": [token_literal(text) for text in top["token_str"]],
         "id": plain(top["token_id"]),
         "special": packed(top["is_special"]),
         "distinct": len(marts.frequency_rank),

@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from reports.facts import run_facts, token_literal
 from reports.report_text import RULE, heading
 
 TOP_TOKENS = 10
@@ -30,48 +31,6 @@ def summary_text(run: dict[str, Any], layers: pd.DataFrame, frame: pd.DataFrame,
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 
-def run_facts(run: dict[str, Any], layers: pd.DataFrame) -> dict[str, str]:
-    """Return the facts of the run by name, as text for a reader.
-
-    Args:
-        run: the row of `dim_run`.
-        layers: one row per MoE layer, with num_experts, top_k and scoring.
-    """
-    tokens, dropped = run["tokens"], run["dropped_tokens"]
-    share = dropped / (tokens + dropped) if tokens + dropped else 0.0
-    return {
-        "Run": run["run_id"],
-        "Model": run["model"],
-        "Dataset": run["dataset"],
-        "Samples": f"{run['samples']:,}",
-        "Tokens": f"{tokens:,}",
-        "Dropped tokens": f"{dropped:,} ({share:.1%}) past the maximum length "
-        f"of {run['max_length']:,}",
-        "Routing events": f"{run['events']:,}",
-        "MoE layers": f"{run['moe_layers']:,}",
-        "Experts": _distinct(layers["num_experts"]),
-        "Top-k": _distinct(layers["top_k"]),
-        "Scoring": _distinct(layers["scoring"]),
-        "dtype": run["dtype"],
-        "Quantization": run["quantization"],
-        "Implementations": f"attention {run['attention_implementation']}, "
-        f"experts {run['experts_implementation']}",
-        "Device": f"{run['device']}, batches of {run['batch_size']:,}",
-        "Finished": f"{run['finished_at']:%Y-%m-%d %H:%M} UTC, "
-        f"captured in {run['capture_seconds']:,.0f} s",
-        "Versions": run["versions"],
-    }
-
-
-def shown(token_str: str) -> str:
-    """Return the token as a quoted literal, so that line breaks and spaces can be seen."""
-    return repr(token_str)
-
-
-def _distinct(values: pd.Series) -> str:
-    return ", ".join(str(value) for value in values.drop_duplicates())
-
-
 def _layer_table(layers: pd.DataFrame) -> str:
     table = pd.DataFrame(
         {
@@ -90,7 +49,7 @@ def _layer_table(layers: pd.DataFrame) -> str:
 def _token_table(top: pd.DataFrame) -> str:
     table = pd.DataFrame(
         {
-            "token": top["token_str"].map(shown),
+            "token": top["token_str"].map(token_literal),
             "id": top["token_id"],
             "frequency": top["frequency"].map("{:,}".format),
             "mean entropy": top["mean_entropy"].map("{:.4f}".format),

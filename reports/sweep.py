@@ -5,13 +5,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from reports import statistics
-from reports.criteria import (
-    LARGEST_P,
-    LARGEST_RHO,
-    LEAST_COVERAGE,
-    LEAST_LOW_ENTROPY_SHARE,
-    RHO,
-)
+from reports.criteria import RHO, met, shares_met
 
 COLUMNS = (
     "model",
@@ -62,13 +56,10 @@ def sweep(grid: pd.DataFrame, found: Iterable[pd.DataFrame]) -> pd.DataFrame:
     table = grid.rename(columns={"moe_index": "layer"}).merge(
         pd.concat(list(found)), on=["run_id", "layer"], how="left", validate="many_to_one"
     )
-    met = (
-        ((table["spearman"] < LARGEST_RHO) & (10 ** table["log10_p"] < LARGEST_P)).astype(int)
-        + (table["low_entropy_share"] >= LEAST_LOW_ENTROPY_SHARE)
-        + (table["coverage"] > LEAST_COVERAGE)
-    )
-    verdict = met.eq(3).map({True: "SUPPORTED", False: "NOT SUPPORTED"})
-    return table.assign(criteria_met=met, verdict=verdict)[list(COLUMNS)]
+    measures = ("spearman", "log10_p", "low_entropy_share", "coverage")
+    criteria_met = sum(each.astype(int) for each in met(*(table[name] for name in measures)))
+    verdict = criteria_met.eq(3).map({True: "SUPPORTED", False: "NOT SUPPORTED"})
+    return table.assign(criteria_met=criteria_met, verdict=verdict)[list(COLUMNS)]
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
@@ -80,7 +71,8 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (run_id, layer), pairs in table.groupby(["run_id", "layer"], sort=False):
         first = pairs.iloc[0]
-        met = pairs[_shares_met(pairs)].sort_values(
+        low_entropy, covered = shares_met(pairs["low_entropy_share"], pairs["coverage"])
+        both = pairs[low_entropy & covered].sort_values(
             ["entropy_threshold", "frequency_threshold"], ascending=[True, False]
         )
         supported = int(pairs["verdict"].eq("SUPPORTED").sum())
@@ -92,19 +84,13 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
                 "layer": layer,
                 RHO: "undefined" if pd.isna(first["spearman"]) else f"{first['spearman']:.3f}",
                 "supported": f"{supported} of {len(pairs)}",
-                "both shares met": f"{len(met)} of {len(pairs)}",
-                "strictest pair": _pair(met.head(1)),
-                "low entropy": _share(met.head(1), "low_entropy_share"),
-                "coverage": _share(met.head(1), "coverage"),
+                "both shares met": f"{len(both)} of {len(pairs)}",
+                "strictest pair": _pair(both.head(1)),
+                "low entropy": _share(both.head(1), "low_entropy_share"),
+                "coverage": _share(both.head(1), "coverage"),
             }
         )
     return pd.DataFrame(rows)
-
-
-def _shares_met(table: pd.DataFrame) -> pd.Series:
-    return (table["low_entropy_share"] >= LEAST_LOW_ENTROPY_SHARE) & (
-        table["coverage"] > LEAST_COVERAGE
-    )
 
 
 def _pair(row: pd.DataFrame) -> str:

@@ -5,6 +5,7 @@ import itertools
 import pandas as pd
 
 from reports.analysis import Findings, Marts
+from reports.criteria import met
 
 
 def made_up_findings(marts: Marts, zipf: object = None, seed: int = 0) -> Findings:
@@ -58,12 +59,12 @@ def _finding(index, frame) -> dict:
     low = float((frame["mean_entropy"] < 0.5).mean())
     chosen = (frame["mean_entropy"] < 0.5) & (frame["frequency"] > 50)
     coverage = float(frame.loc[chosen, "frequency"].sum() / frame["frequency"].sum())
-    met = [rho is not None and rho < -0.4, low >= 0.3, coverage > 0.4]
+    is_met = met(float("nan") if rho is None else rho, -40.0, low, coverage)
     consistency = float(frame["routing_consistency"].mean())
     return {
         "moe_index": index,
-        "verdict": "SUPPORTED" if all(met) else "NOT SUPPORTED",
-        "criteria_met": sum(met),
+        "verdict": "SUPPORTED" if all(is_met) else "NOT SUPPORTED",
+        "criteria_met": sum(is_met),
         "tokens": len(frame),
         "occurrences": int(frame["frequency"].sum()),
         "spearman": rho,

@@ -12,6 +12,7 @@ from reports.evidence import Evidence
 from reports.hypothesis import Validation, validate
 from reports.report_text import report_text
 from reports.statistics import Correlation, fit_zipf
+from reports.usable import usable_rows
 from warehouse.errors import GatehouseError
 
 EXPECTED_OUTPUT = """\
@@ -150,7 +151,8 @@ def test_a_correlation_without_pearson_says_why(frame, monkeypatch):
 def test_impossible_rows_change_nothing_but_their_count(frame):
     broken = frame.iloc[:3].assign(mean_entropy=[np.nan, np.inf, -1.0])
     broken["token_id"] += 10_000
-    found = validate(pd.concat([broken, frame]), excluded_rows=4)
+    usable, excluded = usable_rows(pd.concat([broken, frame]))
+    found = validate(usable, excluded_rows=4 + excluded)
     clean = validate(frame)
     assert found.excluded_rows == 7
     assert "Excluded rows: 7" in text_of(found)
@@ -159,12 +161,13 @@ def test_impossible_rows_change_nothing_but_their_count(frame):
 
 
 def test_the_verdict_does_not_depend_on_row_order(frame):
-    assert validate(frame.sample(frac=1, random_state=3)) == validate(frame)
+    shuffled, _ = usable_rows(frame.sample(frac=1, random_state=3))
+    assert validate(shuffled) == validate(frame)
 
 
 def test_too_few_usable_rows_are_refused(frame):
     with pytest.raises(GatehouseError, match="at least 3 distinct tokens"):
-        validate(frame.assign(mean_entropy=np.nan))
+        usable_rows(frame.assign(mean_entropy=np.nan))
 
 
 def test_special_tokens_are_counted_by_id_or_by_shape(frame):

@@ -11,10 +11,9 @@ import pytest
 from reports.tables import (
     STATISTICS,
     read_statistics,
-    special_by_shape,
-    usable_rows,
     write_statistics,
 )
+from reports.usable import special_by_shape, usable_rows
 from warehouse.errors import GatehouseError
 
 FORMULAS = ("=cmd|' /C calc'!A0", "@SUM", "+1", "-x", "\t=1", "\r=1", "'=1", "''-")

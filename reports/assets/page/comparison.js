@@ -1,8 +1,8 @@
 // Two runs, layer by layer, in the same panels.
 const COMPARED = [
-  ["spearman", `Spearman ${RHO} of frequency and entropy`, two, -0.4, true],
-  ["low_entropy_share", "Low-entropy share of tokens", whole, 0.3, true],
-  ["coverage", "Coverage of occurrences", whole, 0.4, true],
+  ["spearman", `Spearman ${RHO} of frequency and entropy`, two, data.limits.spearman, true],
+  ["low_entropy_share", "Low-entropy share of tokens", whole, data.limits.low_entropy_share, true],
+  ["coverage", "Coverage of occurrences", whole, data.limits.coverage, true],
   ["normalised_entropy", "Mean entropy / ln experts", two, null, false],
   ["held_out_consistency", "Held-out consistency", two, null, false],
 ];

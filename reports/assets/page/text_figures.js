@@ -60,7 +60,7 @@ function drawMinima(place, colours) {
       }),
       series: [
         line(RHO, spearman, colours.blue, {
-          markLine: markLines(colours, [{ yAxis: -0.4, name: "criterion" }]),
+          markLine: markLines(colours, [{ yAxis: data.limits.spearman, name: "criterion" }]),
         }),
       ],
     },
@@ -69,9 +69,9 @@ function drawMinima(place, colours) {
 }
 
 const SAMPLE_PANELS = [
-  ["spearman", `Spearman ${RHO}`, -0.4, two, "blue"],
-  ["low_entropy_share", "Low-entropy share of tokens", 0.3, whole, "orange"],
-  ["coverage", "Coverage of occurrences", 0.4, whole, "green"],
+  ["spearman", `Spearman ${RHO}`, data.limits.spearman, two, "blue"],
+  ["low_entropy_share", "Low-entropy share of tokens", data.limits.low_entropy_share, whole, "orange"],
+  ["coverage", "Coverage of occurrences", data.limits.coverage, whole, "green"],
 ];
 
 function drawSamples(place, colours) {
