@@ -4,7 +4,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from flows.request import RunRequest, Selection
+from flows.request import RunRequest
+from reports.selection import Selection
 from warehouse.errors import GatehouseError
 from warehouse.paths import Paths
 
@@ -80,10 +81,12 @@ def build(paths: Paths) -> str:
 
 def validate(selection: Selection, paths: Paths, output: Path | None = None) -> tuple[str, bool]:
     """Write the validation report; return its text, and whether its last verdict is SUPPORTED."""
-    from flows import outputs
+    from flows.console import bar
+    from reports import files
+    from reports.results import open_results
 
-    results = outputs.open_results(selection, paths, every_layer=False)
-    outputs.write_validation(results, output)
+    results = open_results(selection, paths, bar, every_layer=False)
+    files.write_validation(results, output)
     return results.report_text, results.supported
 
 
@@ -104,24 +107,31 @@ def sweep(
     Raises:
         GatehouseError: there is no such run or layer.
     """
-    from flows import sweeping
+    from flows.console import bar, shown
+    from reports.every_run import sweep
 
-    return sweeping.sweep(run_id, layer, paths, output)
+    target = output or paths.sweep
+    text, supported = sweep(run_id, layer, paths, bar, target)
+    return f"{text}\n\n{shown(target)}", supported
 
 
 def plot(selection: Selection, paths: Paths, folder: Path | None = None) -> list[Path]:
     """Draw the figures into a folder and return their files."""
-    from flows import outputs
+    from flows.console import bar
+    from reports import files
+    from reports.results import open_results
 
-    return list(outputs.write_figures(outputs.open_results(selection, paths), folder).values())
+    return list(files.write_figures(open_results(selection, paths, bar), folder).values())
 
 
 def report(selection: Selection, paths: Paths, output: Path | None = None) -> Path:
     """Write the HTML report and return its file."""
-    from flows import outputs
+    from flows.console import bar
+    from reports import files
+    from reports.results import open_results
 
-    results = outputs.open_results(selection, paths)
-    return outputs.write_page(results, outputs.write_figures(results), paths, output)
+    results = open_results(selection, paths, bar)
+    return files.write_page(results, files.write_figures(results), paths, output)
 
 
 def compare(
@@ -136,11 +146,12 @@ def compare(
     Raises:
         GatehouseError: there are no such runs, or both names mean one run.
     """
-    from flows import comparing
-    from reports.assessment import Thresholds
+    from flows.console import bar
+    from reports import comparison
+    from reports.thresholds import Thresholds
 
     thresholds = Thresholds(frequency_threshold, entropy_threshold)
-    return comparing.compare(run_ids, thresholds, paths, output)
+    return comparison.compare(run_ids, thresholds, paths, bar, output)
 
 
 def sql(

@@ -10,13 +10,15 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows import outputs
 from flows.building import build
 from flows.capturing import CaptureSession, capture_run, prepare_samples
-from flows.console import counted, say, shown
+from flows.console import bar, counted, say, shown
 from flows.identity import plan_model
-from flows.request import RunRequest, Selection
+from flows.request import RunRequest
 from ingest.prepare import Prepared
+from reports import files
+from reports.results import Results, open_results
+from reports.selection import Selection
 from warehouse.lake import Lake
 from warehouse.paths import Paths
 
@@ -43,22 +45,22 @@ def build_task(paths: Paths) -> str:
 
 
 @task(name="validate", cache_policy=NO_CACHE)
-def validate_task(results: outputs.Results, paths: Paths) -> list[Path]:
+def validate_task(results: Results, paths: Paths) -> list[Path]:
     """Write the statistics tables, the summary and the validation report."""
-    return outputs.write_tables(results, paths) + outputs.write_validation(results)
+    return files.write_tables(results, paths) + files.write_validation(results)
 
 
 @task(name="draw figures", cache_policy=NO_CACHE)
-def figures_task(results: outputs.Results) -> dict[str, Path]:
+def figures_task(results: Results) -> dict[str, Path]:
     """Draw the figures."""
-    return outputs.write_figures(results)
+    return files.write_figures(results)
 
 
 @task(name="write report", cache_policy=NO_CACHE)
-def report_task(results: outputs.Results, figures: dict[str, Path], paths: Paths) -> Path:
+def report_task(results: Results, figures: dict[str, Path], paths: Paths) -> Path:
     """Write the HTML report and leave the verdict as an artifact."""
-    page = outputs.write_page(results, figures, paths)
-    create_markdown_artifact(outputs.markdown(results, page), key="gatehouse-verdict")
+    page = files.write_page(results, figures, paths)
+    create_markdown_artifact(markdown(results, page), key="gatehouse-verdict")
     return page
 
 
@@ -138,13 +140,26 @@ def pipeline(
     summary = capture_run(session, capture_shard_task)
     say(summary.line)
     say(build_task(paths))
-    selection = Selection(
-        None, summary.run_id, request.moe_index, frequency_threshold, entropy_threshold
-    )
-    results = outputs.open_results(selection, paths, output)
+    selection = Selection(None, summary.run_id, request.moe_index, request.thresholds)
+    results = open_results(selection, paths, bar, output)
     validate_task(results, paths)
     page = report_task(results, figures_task(results), paths)
-    return outputs.closing_text(results, page)
+    return closing_text(results, page)
+
+
+def markdown(results: Results, page: Path) -> str:
+    """Return the verdict as Markdown, for Prefect's artifact."""
+    lines = []
+    for section in results.sections:
+        lines += [f"# {results.title(section)}: {section.validation.verdict}", ""]
+        lines += [f"- {criterion.found}" for criterion in section.validation.criteria]
+        lines += ["", section.strength, ""]
+    return "\n".join([*lines, f"Report: `{page}`"])
+
+
+def closing_text(results: Results, page: Path) -> str:
+    """Return what a run ends with on the terminal: the findings, and where the report is."""
+    return f"{results.report_text}\nReport: {shown(page)}"
 
 
 @flow(name="gatehouse-nightly", flow_run_name="nightly {model} on {dataset}")

@@ -22,7 +22,7 @@ def validate(
     """Test the VAR hypotheses on a run or a file and print the verdict."""
     paths = paths_of(home)
     from flows import commands
-    from flows.request import Selection, parse_layer
+    from reports.selection import Selection, parse_layer
 
     if sweep:
         if input:
@@ -50,7 +50,7 @@ def plot(
     """Draw the figures as 300-DPI PNG and as PDF: four for a layer or file, the rest for a run."""
     paths = paths_of(home)
     from flows import commands
-    from flows.request import Selection
+    from reports.selection import Selection
 
     selection = Selection.of(input, run, layer, frequency_threshold, entropy_threshold)
     for path in commands.plot(selection, paths, output_dir):
@@ -70,7 +70,7 @@ def report(
     """Write the self-contained HTML report of a run, or of two runs side by side."""
     paths = paths_of(home)
     from flows import commands
-    from flows.request import Selection
+    from reports.selection import Selection
 
     selection = Selection.of(None, run, layer, frequency_threshold, entropy_threshold)
     if compare is None:

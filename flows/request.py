@@ -1,11 +1,12 @@
 """What a user asks for: every parameter of a run, with its default, checked once."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from warehouse.errors import GatehouseError
+from reports.selection import parse_layer
+from reports.thresholds import Thresholds
+from warehouse.errors import require
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ class RunRequest:
         for name in ("num_samples", "batch_size", "max_length"):
             require(getattr(self, name) >= 1, name, "1 or more")
         require(self.first_sample >= 0, "first_sample", "0 or more")
-        check_thresholds(self.frequency_threshold, self.entropy_threshold)
-        parse_layer(self.layer)
+        # each refuses what it cannot be
+        _ = self.thresholds, self.moe_index
 
     @property
     def loading(self) -> dict[str, Any]:
@@ -60,70 +61,11 @@ class RunRequest:
         }
 
     @property
+    def thresholds(self) -> Thresholds:
+        """The pair of thresholds of the fast path."""
+        return Thresholds(self.frequency_threshold, self.entropy_threshold)
+
+    @property
     def moe_index(self) -> int | None:
         """`layer` as a number, None for all."""
         return parse_layer(self.layer)
-
-
-def check_thresholds(frequency_threshold: int, entropy_threshold: float) -> None:
-    """Refuse thresholds under which the criteria would mean nothing.
-
-    Raises:
-        GatehouseError: a threshold is negative or not finite.
-    """
-    require(frequency_threshold >= 0, "frequency_threshold", "0 or more")
-    require(
-        math.isfinite(entropy_threshold) and entropy_threshold > 0,
-        "entropy_threshold",
-        "more than 0 nats",
-    )
-
-
-def parse_layer(text: str) -> int | None:
-    """Return the MoE layer's index, or None for `all`.
-
-    Raises:
-        GatehouseError: neither a number nor `all`.
-    """
-    if text == "all":
-        return None
-    require(text.isdecimal(), "layer", "an index among the MoE layers (0, 1, …) or `all`")
-    return int(text)
-
-
-def require(holds: bool, name: str, rule: str) -> None:
-    """Raise a GatehouseError that names the option and its rule unless it holds."""
-    if not holds:
-        raise GatehouseError(f"--{name.replace('_', '-')} must be {rule}")
-
-
-@dataclass(frozen=True)
-class Selection:
-    """What `validate`, `plot` and `report` look at: a run's layer or a file, and the thresholds.
-
-    If `layer` is None, they look at every MoE layer of a run, or the only layer of a file.
-    """
-
-    input: Path | None = None
-    run_id: str | None = None
-    layer: int | None = 0
-    frequency_threshold: int = 50
-    entropy_threshold: float = 0.5
-
-    def __post_init__(self) -> None:
-        if self.input and self.run_id:
-            raise GatehouseError("--input and --run exclude each other: name one of them")
-        check_thresholds(self.frequency_threshold, self.entropy_threshold)
-
-    @classmethod
-    def of(
-        cls,
-        input: Path | None,
-        run_id: str | None,
-        layer: str | None,
-        frequency_threshold: int,
-        entropy_threshold: float,
-    ) -> "Selection":
-        """Return the selection of a command's options: a run's layer is 0 unless named."""
-        chosen = parse_layer(layer or "0") if layer or input is None else None
-        return cls(input, run_id, chosen, frequency_threshold, entropy_threshold)

@@ -10,19 +10,12 @@ from numpy.typing import NDArray
 
 from reports import evidence, statistics
 from reports.advice import advice
-from reports.analysis import Marts
 from reports.evidence import Evidence
 from reports.hypothesis import Validation, validate
 from reports.judgement import strength
+from reports.queries import Marts
+from reports.thresholds import Thresholds
 from reports.usable import usable_rows
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """A token is eligible when frequency > `frequency` and mean entropy < `entropy` (nats)."""
-
-    frequency: int = 50
-    entropy: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -46,19 +39,6 @@ class Assessment:
         return strength(self.validation, self.evidence)
 
 
-@dataclass(frozen=True)
-class RunAssessment:
-    """A run's chosen MoE layers in order, and the values of its tokens averaged over them."""
-
-    layers: list[Assessment]
-    model: Assessment
-
-    @property
-    def supporting(self) -> int:
-        """How many of the layers support the hypothesis."""
-        return sum(each.validation.supported for each in self.layers)
-
-
 def assess_table(
     frame: pd.DataFrame, thresholds: Thresholds, layer: int | None = None, excluded_rows: int = 0
 ) -> Assessment:
@@ -70,7 +50,7 @@ def assess_table(
         layer: index among the MoE layers, if the table gives it.
         excluded_rows: how many rows were not usable.
     """
-    validation = _validate(frame, thresholds, None, excluded_rows)
+    validation = validate(frame, thresholds, excluded_rows=excluded_rows)
     found = evidence.of_table(frame)
     zipf = statistics.fit_zipf(frame["frequency"].to_numpy())
     return Assessment(
@@ -83,8 +63,8 @@ def assess_run(
     blocks_of: Callable[[int], statistics.Blocks],
     thresholds: Thresholds,
     chosen: Sequence[int] | None = None,
-) -> RunAssessment:
-    """Assess MoE layers of a run.
+) -> tuple[list[Assessment], Assessment]:
+    """Assess MoE layers of a run; return them in order, and their average.
 
     Args:
         marts: the run's frames.
@@ -101,7 +81,9 @@ def assess_run(
     frames, validations = {}, {}
     for layer in marts.layers["moe_index"].astype(int):
         frames[layer], excluded = usable_rows(_named(marts, layer, names), f"MoE layer {layer}")
-        validations[layer] = _validate(frames[layer], thresholds, special, excluded)
+        validations[layer] = validate(
+            frames[layer], thresholds, excluded_rows=excluded, special_token_ids=special
+        )
     layers = sorted(frames) if chosen is None else list(chosen)
     for layer in layers:
         frames[layer] = frames[layer].assign(
@@ -118,12 +100,17 @@ def assess_run(
         what_to_try = tuple(advice(validation, found, frame, others))
         return Assessment(layer, frame, validation, found, zipf, what_to_try)
 
-    return RunAssessment(
+    return (
         [
             assessment(layer, frames[layer], validations[layer], found)
             for layer, found in zip(layers, beside, strict=True)
         ],
-        assessment(None, average, _validate(average, thresholds, special), beside_model),
+        assessment(
+            None,
+            average,
+            validate(average, thresholds, special_token_ids=special),
+            beside_model,
+        ),
     )
 
 
@@ -138,16 +125,4 @@ def _chance(marts: Marts, layer: int, frame: pd.DataFrame) -> NDArray[np.float64
     load = marts.expert_load[marts.expert_load["moe_index"] == layer]
     return statistics.random_consistency(
         frame["frequency"].to_numpy(), load["first_choice_share"].to_numpy()
-    )
-
-
-def _validate(
-    frame: pd.DataFrame, thresholds: Thresholds, special: set[int] | None, excluded_rows: int = 0
-) -> Validation:
-    return validate(
-        frame,
-        frequency_threshold=thresholds.frequency,
-        entropy_threshold=thresholds.entropy,
-        excluded_rows=excluded_rows,
-        special_token_ids=special,
     )

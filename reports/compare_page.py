@@ -4,15 +4,14 @@ from typing import Any
 
 import pandas as pd
 
-from reports.analysis import MEASURE_COLUMNS
 from reports.criteria import LIMITS, RHO
 from reports.facts import run_facts
+from reports.findings import MEASURE_COLUMNS, AssessedRun
 from reports.html import rendered
 from reports.hypothesis import Validation
 from reports.packing import columns, plain, script_json
 from reports.page import CORE, model_view, scripts
 from reports.page_charts import Chart
-from reports.run_page import RunPage
 
 SCRIPTS = (*CORE, "comparison.js")
 LABELS = ("A", "B")
@@ -56,7 +55,7 @@ CAVEATS = (
 )
 
 
-def render_comparison(left: RunPage, right: RunPage, overlap: pd.DataFrame | None) -> str:
+def render_comparison(left: AssessedRun, right: AssessedRun, overlap: pd.DataFrame | None) -> str:
     """Return the page of two runs as HTML text.
 
     Args:
@@ -74,7 +73,7 @@ def render_comparison(left: RunPage, right: RunPage, overlap: pd.DataFrame | Non
         data=script_json(_payload(sides, indices, shared)),
         title=f"{left.run['run_id']} and {right.run['run_id']}",
         sides=[_side(label, side) for label, side in zip(LABELS, sides, strict=True)],
-        averages=_averages(left, right),
+        averages=_numbers(left.model.validation, right.model.validation),
         facts=_facts(left, right),
         layers=[_layer(index, left, right) for index in indices],
         charts=CHARTS if shared is not None else CHARTS[:1],
@@ -84,7 +83,7 @@ def render_comparison(left: RunPage, right: RunPage, overlap: pd.DataFrame | Non
 
 
 def _payload(
-    sides: tuple[RunPage, RunPage], indices: list[int], overlap: pd.DataFrame | None
+    sides: tuple[AssessedRun, AssessedRun], indices: list[int], overlap: pd.DataFrame | None
 ) -> dict[str, Any]:
     """Return what `comparison.js` draws: a row per index, null where a run has no such layer."""
     return {
@@ -100,7 +99,7 @@ def _payload(
     }
 
 
-def _series(side: RunPage, indices: list[int]) -> dict[str, list[Any]]:
+def _series(side: AssessedRun, indices: list[int]) -> dict[str, list[Any]]:
     layers = side.marts.layers.set_index("moe_index").reindex(indices)
     findings = side.findings.layers.set_index("moe_index").reindex(indices)
     return columns(findings, (*MEASURE_COLUMNS, "held_out_consistency")) | {
@@ -108,20 +107,13 @@ def _series(side: RunPage, indices: list[int]) -> dict[str, list[Any]]:
     }
 
 
-def _side(label: str, side: RunPage) -> dict[str, Any]:
+def _side(label: str, side: AssessedRun) -> dict[str, Any]:
     return {
         "label": label,
         "run": side.run,
         "model": model_view(side),
-        "layers": len(side.validations),
+        "layers": len(side.layers),
     }
-
-
-def _averages(left: RunPage, right: RunPage) -> list[dict[str, str]]:
-    """Return A, B and B minus A for the models' three average numbers; empty if a run has none."""
-    if left.model_validation is None or right.model_validation is None:
-        return []
-    return _numbers(left.model_validation, right.model_validation)
 
 
 def _numbers(left: Validation | None, right: Validation | None) -> list[dict[str, str]]:
@@ -168,7 +160,7 @@ def _change(value: float | None, share: bool) -> str:
     )
 
 
-def _facts(left: RunPage, right: RunPage) -> list[dict[str, Any]]:
+def _facts(left: AssessedRun, right: AssessedRun) -> list[dict[str, Any]]:
     """Return the facts of both runs side by side, and whether they differ."""
     first, second = (run_facts(side.run, side.marts.layers) for side in (left, right))
     return [
@@ -177,7 +169,7 @@ def _facts(left: RunPage, right: RunPage) -> list[dict[str, Any]]:
     ]
 
 
-def _layer(index: int, left: RunPage, right: RunPage) -> dict[str, Any]:
+def _layer(index: int, left: AssessedRun, right: AssessedRun) -> dict[str, Any]:
     first, second = (_validation_of(side, index) for side in (left, right))
     return {
         "index": index,
@@ -187,6 +179,5 @@ def _layer(index: int, left: RunPage, right: RunPage) -> dict[str, Any]:
     }
 
 
-def _validation_of(side: RunPage, index: int) -> Validation | None:
-    indices = [int(each) for each in side.marts.layers["moe_index"]]
-    return side.validations[indices.index(index)] if index in indices else None
+def _validation_of(side: AssessedRun, index: int) -> Validation | None:
+    return next((each.validation for each in side.layers if each.layer == index), None)

@@ -33,8 +33,8 @@ def eligible_scatter(
         )
         labels.append(f"{name}: {mask.sum():,} tokens")
     style.frequency_axis(axes, frequency)
-    panels.entropy_axis(axes.set_ylim, entropy, validation.entropy_threshold)
-    panels.thresholds(axes, validation.frequency_threshold, validation.entropy_threshold)
+    panels.entropy_axis(axes.set_ylim, entropy, validation.thresholds.entropy)
+    panels.thresholds(axes, validation.thresholds.frequency, validation.thresholds.entropy)
     handles = [
         Line2D([], [], linestyle="", marker="o", markersize=4, color=colour, label=label)
         for (label, colour) in zip(labels, (style.GREY, style.GREEN), strict=True)
@@ -45,7 +45,7 @@ def eligible_scatter(
 def is_eligible(frequency: NDArray, entropy: NDArray, validation: Validation) -> NDArray:
     """Return (tokens,) bool: eligible by the validation's thresholds."""
     return statistics.eligible(
-        frequency, entropy, validation.frequency_threshold, validation.entropy_threshold
+        frequency, entropy, validation.thresholds.frequency, validation.thresholds.entropy
     )
 
 
@@ -97,7 +97,7 @@ def sensitivity(axes: Axes, coverage: NDArray) -> None:
 def mark_thresholds(axes: Axes, validation: Validation) -> None:
     """Outline the grid's cell of the validation's own thresholds, if the grid has one."""
     rows, columns = FREQUENCY_THRESHOLDS, ENTROPY_THRESHOLDS
-    row, column = validation.frequency_threshold, validation.entropy_threshold
+    row, column = validation.thresholds.frequency, validation.thresholds.entropy
     if row in rows and column in columns:
         corner = (columns.index(column) - 0.5, rows.index(row) - 0.5)
         outline = Rectangle(corner, 1, 1, fill=False, edgecolor=style.VERMILLION, linewidth=1.6)

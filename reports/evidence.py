@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from reports import statistics
-from reports.analysis import Marts
 from reports.hypothesis import Validation
+from reports.queries import Marts
+from reports.thresholds import Thresholds
 from warehouse.errors import GatehouseError
 
 
@@ -21,8 +22,7 @@ from warehouse.errors import GatehouseError
 class TableScore:
     """A lookup table of the train split on held-out documents, chosen by a pair of thresholds."""
 
-    frequency_threshold: int
-    entropy_threshold: float
+    thresholds: Thresholds
     coverage: float | None
     set_agreement: float | None
     retained_gate_mass: float | None
@@ -149,7 +149,7 @@ def _resampled(
     validation: Validation, blocks_of: Callable[[int], statistics.Blocks], chosen: Sequence[int]
 ) -> tuple[statistics.BootstrappedRun, list[list[statistics.SampleSize]]]:
     """Return the intervals, and the sample sizes of each layer and of the layers' average."""
-    thresholds = validation.frequency_threshold, validation.entropy_threshold
+    thresholds = validation.thresholds.frequency, validation.thresholds.entropy
     sizes, total = [], None
 
     def each_once() -> Iterator[statistics.Blocks]:
@@ -198,8 +198,8 @@ def _table(thresholds: pd.DataFrame, layer: int, validation: Validation) -> Tabl
     """Return the score at the validation's thresholds, if the grid has them."""
     rows = thresholds[
         (thresholds["moe_index"] == layer)
-        & (thresholds["frequency_threshold"] == validation.frequency_threshold)
-        & (thresholds["entropy_threshold"] == validation.entropy_threshold)
+        & (thresholds["frequency_threshold"] == validation.thresholds.frequency)
+        & (thresholds["entropy_threshold"] == validation.thresholds.entropy)
     ]
     if rows.empty:
         return None
@@ -208,4 +208,4 @@ def _table(thresholds: pd.DataFrame, layer: int, validation: Validation) -> Tabl
         None if pd.isna(row[name]) else float(row[name])
         for name in ("coverage", "set_agreement", "retained_gate_mass")
     )
-    return TableScore(validation.frequency_threshold, validation.entropy_threshold, *measures)
+    return TableScore(validation.thresholds, *measures)

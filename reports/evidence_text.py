@@ -15,10 +15,8 @@ SIZES = 4
 """The largest samples show whether coverage still grows."""
 
 
-def frequencies(zipf: statistics.ZipfFit | None) -> list[str]:
+def frequencies(zipf: statistics.ZipfFit) -> list[str]:
     """Return the maximum-likelihood fits of the frequencies."""
-    if zipf is None:
-        return []
     if zipf.undefined:
         return [f"   Power law by maximum likelihood: undefined: {zipf.undefined}"]
     fits = "fits" if zipf.p_value is not None and zipf.p_value >= LEAST_FIT else "does not fit"
@@ -100,8 +98,8 @@ def fast_path(evidence: Evidence) -> list[str]:
     lines = _share_interval(evidence.bootstrap.coverage if evidence.bootstrap else None)
     if (table := evidence.table) and table.set_agreement is not None:
         lines.append(
-            f"   On held-out documents (frequency > {table.frequency_threshold:,} in the train "
-            f"split, entropy < {table.entropy_threshold:g}): covers {table.coverage:.1%}, "
+            f"   On held-out documents (frequency > {table.thresholds.frequency:,} in the train "
+            f"split, entropy < {table.thresholds.entropy:g}): covers {table.coverage:.1%}, "
             f"agrees with the router on {table.set_agreement:.1%} of it, "
             f"keeps {table.retained_gate_mass:.1%} of the gate mass"
         )

@@ -1,6 +1,6 @@
 """Figures of a whole run that are heatmaps of experts: ratios to chance, 1 = chance.
 
-Every function takes the row of `dim_run`, the run's marts and what the statistics found in them.
+Every function takes a run with all that was found of it.
 Marts hold no row for what never happened: such a cell is 0, unless its expert was never selected.
 """
 
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from reports import run_panels as shared
 from reports import style
-from reports.analysis import Findings, Marts
+from reports.findings import AssessedRun
+from reports.queries import Marts
 
 MOST_DOMAINS = 12
 LONGEST_DOMAIN = 18
@@ -25,11 +26,11 @@ WIDE = 32
 
 
 @style.styled
-def expert_load(run: dict[str, Any], marts: Marts, findings: Findings) -> Figure:
+def expert_load(assessed: AssessedRun) -> Figure:
     """Show how often every expert of every layer is selected, against its fair share."""
-    indices = [int(index) for index in marts.layers["moe_index"]]
-    matrix = np.full((max(indices) + 1, max(_experts(marts).values())), np.nan)
-    load = marts.expert_load
+    indices = [int(index) for index in assessed.marts.layers["moe_index"]]
+    matrix = np.full((max(indices) + 1, max(_experts(assessed.marts).values())), np.nan)
+    load = assessed.marts.expert_load
     matrix[load["moe_index"].to_numpy(int), load["expert"].to_numpy(int)] = shared.numbers(
         load, "load_ratio"
     )
@@ -38,7 +39,7 @@ def expert_load(run: dict[str, Any], marts: Marts, findings: Findings) -> Figure
         f"Dead experts, never selected: {len(dead):,}{f' ({shared.TIMES})' if len(dead) else ''}."
     )
     height = 1.6 + float(np.clip(0.16 * len(indices), 0.5, 4.6))
-    caption = shared.caption(run, marts, note)
+    caption = shared.caption(assessed, note)
     figure = style.new_figure((style.WIDTH, height), "Load of the experts", caption)
     axes = figure.subplots()
     norm = shared.ratio_norm([matrix])
@@ -55,24 +56,24 @@ def expert_load(run: dict[str, Any], marts: Marts, findings: Findings) -> Figure
 
 
 @style.styled
-def expert_coactivation(run: dict[str, Any], marts: Marts, findings: Findings) -> Figure:
+def expert_coactivation(assessed: AssessedRun) -> Figure:
     """Show which experts a token selects together, against an even draw of the others."""
-    frame = marts.coactivation
+    frame = assessed.marts.coactivation
     ratio = shared.numbers(frame, "probability") / shared.numbers(frame, "uniform_probability")
     frame = frame.assign(ratio=ratio)
     present = [int(index) for index in frame["moe_index"].unique()]
     title = "Experts that a token selects together"
     if not present:
         reason = "The router selects one expert per token (top-1): there are no pairs."
-        return _empty(title, run, marts, reason)
+        return _empty(title, assessed, reason)
     shown = shared.shown_layers(present)
-    experts = _experts(marts)
+    experts = _experts(assessed.marts)
     matrices = [_pairs(frame, layer, "other_expert", experts[layer]) for layer in shown]
     for matrix in matrices:
         np.fill_diagonal(matrix, np.nan)
     note = shared.shown_note(shown, len(present)) + "Grey: the expert itself, or never selected."
     figure = style.new_figure(
-        shared.grid_size(len(shown), 2.1), title, shared.caption(run, marts, note)
+        shared.grid_size(len(shown), 2.1), title, shared.caption(assessed, note)
     )
     titles = [f"layer {layer}" for layer in shown]
     _heatmaps(
@@ -85,15 +86,16 @@ def expert_coactivation(run: dict[str, Any], marts: Marts, findings: Findings) -
 
 
 @style.styled
-def expert_transition(run: dict[str, Any], marts: Marts, findings: Findings) -> Figure:
+def expert_transition(assessed: AssessedRun) -> Figure:
     """Show how far a layer's first choice predicts the next layer's: lift over independence."""
-    frame = marts.transition.assign(ratio=shared.numbers(marts.transition, "lift"))
+    transition = assessed.marts.transition
+    frame = transition.assign(ratio=shared.numbers(transition, "lift"))
     present = [int(index) for index in frame["moe_index"].unique()]
     title = "First choices from one MoE layer to the next"
     if not present:
-        return _empty(title, run, marts, "The run has one MoE layer: there is no next one.")
+        return _empty(title, assessed, "The run has one MoE layer: there is no next one.")
     shown = shared.shown_layers(present)
-    experts = _experts(marts)
+    experts = _experts(assessed.marts)
     note = shared.shown_note(shown, len(present), "pairs of layers") + (
         "Lift: P(next expert | expert) / P(next expert), 1 if the layers were independent. "
         "Grey: never a first choice."
@@ -105,22 +107,22 @@ def expert_transition(run: dict[str, Any], marts: Marts, findings: Findings) -> 
         for layer in shown
     }
     figure = style.new_figure(
-        shared.grid_size(len(shown), 2.1), title, shared.caption(run, marts, note)
+        shared.grid_size(len(shown), 2.1), title, shared.caption(assessed, note)
     )
     _heatmaps(figure, matrices, ("Expert of the next layer", "Expert"), "Lift")
     return figure
 
 
 @style.styled
-def domain_specialisation(run: dict[str, Any], marts: Marts, findings: Findings) -> Figure:
+def domain_specialisation(assessed: AssessedRun) -> Figure:
     """Show which experts the text of every domain selects, against an even router."""
-    frame = marts.domain_expert
+    frame = assessed.marts.domain_expert
     ratio = shared.numbers(frame, "specialisation")
     frame = frame.assign(ratio=ratio / shared.numbers(frame, "uniform_specialisation"))
     sizes = frame.groupby("domain")["domain_tokens"].max().sort_values(ascending=False)
     domains = sorted(sizes.index[:MOST_DOMAINS])
     shown = shared.shown_layers([int(index) for index in frame["moe_index"].unique()])
-    experts = _experts(marts)
+    experts = _experts(assessed.marts)
     matrices = {
         f"layer {layer}": _domains(frame, layer, domains, experts[layer]) for layer in shown
     }
@@ -131,7 +133,7 @@ def domain_specialisation(run: dict[str, Any], marts: Marts, findings: Findings)
     rows = len(shown) if wide else -(-len(shown) // (2 if len(shown) == 4 else 3))
     height = 1.1 + rows * (0.55 + 0.15 * len(domains))
     figure = style.new_figure(
-        (style.WIDTH, height), "Experts by domain of text", shared.caption(run, marts, note)
+        (style.WIDTH, height), "Experts by domain of text", shared.caption(assessed, note)
     )
     panels = _heatmaps(figure, matrices, ("Expert", ""), "Share of tokens / uniform", stacked=wide)
     names = [_shortened(domain) for domain in domains]
@@ -197,9 +199,9 @@ def _heatmaps(
     return panels
 
 
-def _empty(title: str, run: dict[str, Any], marts: Marts, reason: str) -> Figure:
+def _empty(title: str, assessed: AssessedRun, reason: str) -> Figure:
     size = (style.SINGLE_PANEL[0], 2.0)
-    figure = style.new_figure(size, title, shared.caption(run, marts))
+    figure = style.new_figure(size, title, shared.caption(assessed))
     return shared.nothing_to_draw(figure, reason)
 
 

@@ -11,8 +11,6 @@ Nothing is read or saved here, and pyplot's state is never touched. Every functi
 - interval: the 95 % interval of rho, drawn by `frequency_vs_entropy` alone.
 """
 
-from collections.abc import Callable
-
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -40,8 +38,8 @@ def frequency_vs_entropy(
     points = panels.density_scatter(axes, frequency, entropy, logarithmic=True)
     panels.trend(axes, frequency, entropy)
     style.frequency_axis(axes, frequency)
-    panels.entropy_axis(axes.set_ylim, entropy, validation.entropy_threshold)
-    region = panels.thresholds(axes, validation.frequency_threshold, validation.entropy_threshold)
+    panels.entropy_axis(axes.set_ylim, entropy, validation.thresholds.entropy)
+    region = panels.thresholds(axes, validation.thresholds.frequency, validation.thresholds.entropy)
     region.set_label(_eligible_label(validation))
     axes.set_ylabel(ENTROPY_LABEL)
     title = style.wrapped(_correlation_title(validation, interval), 0.8 * style.SINGLE_PANEL[0])
@@ -57,7 +55,7 @@ def entropy_distribution(
 ) -> Figure:
     """Show mean entropy as histogram, cumulative distribution, bin means and box plots."""
     frequency, entropy = _columns(frame, "frequency", "mean_entropy")
-    threshold = validation.entropy_threshold
+    threshold = validation.thresholds.entropy
     caption = _caption(validation, run)
     figure = style.new_figure(style.FOUR_PANELS, "Router entropy of tokens", caption)
     density, share, means, boxes = style.four_axes(figure)
@@ -104,7 +102,7 @@ def routing_consistency(
     distribution.legend(loc="best")
     over_entropy.set_title("c  Consistency and mean entropy")
     panels.density_scatter(over_entropy, entropy, consistency, logarithmic=False)
-    panels.entropy_axis(over_entropy.set_xlim, entropy, validation.entropy_threshold)
+    panels.entropy_axis(over_entropy.set_xlim, entropy, validation.thresholds.entropy)
     over_entropy.set_xlabel(ENTROPY_LABEL)
     means.set_title("d  By frequency bin (mean, 95 % interval)")
     _consistency_means(means, frame)
@@ -137,15 +135,6 @@ def fastpath_coverage(
     chosen = coverage_panels.is_eligible(frequency, entropy, validation)
     coverage_panels.coverage_curve(curve, frequency, chosen)
     return figure
-
-
-FIGURES: dict[str, Callable[..., Figure]] = {
-    "frequency_vs_entropy": frequency_vs_entropy,
-    "entropy_distribution": entropy_distribution,
-    "routing_consistency": routing_consistency,
-    "fastpath_coverage": fastpath_coverage,
-}
-"""File stem -> the function that draws it, in the specification's order."""
 
 
 def _columns(frame: pd.DataFrame, *names: str) -> list[NDArray]:

@@ -1,42 +1,104 @@
-"""A run's assessment as frames to draw, and as one document for machines."""
+"""`AssessedRun`: a run with its assessment, and its findings as frames to draw."""
 
 import dataclasses
-import json
-import math
-from collections.abc import Sequence
-from importlib.metadata import version
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
-from reports.analysis import Findings
-from reports.assessment import Assessment, RunAssessment
-from reports.statistics import Interval, UnbiasedConsistency
+from reports.assessment import Assessment
+from reports.queries import Marts
+from reports.statistics import Interval, UnbiasedConsistency, ZipfFit
+from reports.thresholds import Thresholds
+
+MEASURE_COLUMNS = tuple(
+    f"{measure}{end}"
+    for measure in ("spearman", "low_entropy_share", "coverage")
+    for end in ("", "_low", "_high")
+)
+"""The measures of the three criteria in `Findings.layers`, each with its 95 % interval."""
+
+CONSISTENCY_COLUMNS = ("consistency", "held_out_consistency", "random_consistency")
+"""A token's consistency in `Findings.layers`: plain, on held-out documents, by chance."""
 
 
-def findings(assessed: RunAssessment) -> Findings:
-    """Return what was found, as frames: see `reports.analysis.Findings`."""
-    every = [*assessed.layers, assessed.model]
+@dataclass(frozen=True)
+class Findings:
+    """What the statistics say about a run, as frames to draw; undefined values are null.
+
+    layers: one row per MoE layer: moe_index, verdict (SUPPORTED or NOT SUPPORTED), criteria_met
+        (0 to 3), tokens, occurrences, spearman, spearman_low, spearman_high (95 %, bootstrap over
+        documents), log10_p, holm_log10_p, null_low, null_high (95 % of rho under permutation),
+        kendall, partial_spearman (position held fixed), low_entropy_share, low_entropy_share_low,
+        low_entropy_share_high, coverage, coverage_low, coverage_high, and, as means over the
+        tokens in both halves of the documents, consistency, held_out_consistency,
+        random_consistency, specialisation, held_out_specialisation, random_specialisation.
+    model: the same columns, one row, each token's values averaged over the layers; moe_index null.
+    minima: moe_index, minimum (occurrences), tokens, spearman.
+    sample_sizes: moe_index, share (of the documents), occurrences, tokens, spearman,
+        low_entropy_share, coverage.
+    zipf: `reports.statistics.fit_zipf` of the frequencies.
+    thresholds: of the fast path.
+    """
+
+    layers: pd.DataFrame
+    model: pd.DataFrame
+    minima: pd.DataFrame
+    sample_sizes: pd.DataFrame
+    zipf: ZipfFit
+    thresholds: Thresholds
+
+
+@dataclass(frozen=True)
+class AssessedRun:
+    """One run with all that was found of it, as figures, pages and texts take it.
+
+    `run` is the row of `dim_run`; `layers` are the assessments of the chosen MoE layers in their
+    order, `model` is that of the token values averaged over them.
+    """
+
+    run: dict[str, Any]
+    marts: Marts
+    layers: list[Assessment]
+    model: Assessment
+
+    @property
+    def supporting(self) -> int:
+        """How many of the layers support the hypothesis."""
+        return sum(each.validation.supported for each in self.layers)
+
+    @cached_property
+    def tokens(self) -> pd.DataFrame:
+        """`marts.tokens` of the layers, with token_str, mean_position and random_consistency."""
+        return pd.concat([each.frame for each in self.layers], ignore_index=True)
+
+    @cached_property
+    def findings(self) -> Findings:
+        """What the statistics say of the run, as frames."""
+        return _findings(self.layers, self.model)
+
+
+def _findings(layers: list[Assessment], model: Assessment) -> Findings:
+    every = [*layers, model]
     minima = [
         {"moe_index": each.layer} | dataclasses.asdict(row)
-        for each in assessed.layers
+        for each in layers
         for row in each.evidence.minima
     ]
     sizes = [
         {"moe_index": each.layer} | dataclasses.asdict(row)
-        for each in assessed.layers
+        for each in layers
         for row in each.evidence.sample_sizes
     ]
     rows = [_row(each) for each in every]
-    validation = assessed.model.validation
     return Findings(
         layers=pd.DataFrame(rows[:-1]),
         model=pd.DataFrame(rows[-1:]),
         minima=pd.DataFrame(minima),
         sample_sizes=pd.DataFrame(sizes),
-        zipf=assessed.model.zipf,
-        frequency_threshold=validation.frequency_threshold,
-        entropy_threshold=validation.entropy_threshold,
+        zipf=model.zipf,
+        thresholds=model.validation.thresholds,
     )
 
 
@@ -86,55 +148,3 @@ def _unbiased(name: str, found: UnbiasedConsistency | None) -> dict[str, float |
         f"held_out_{name}": found.held_out if found else None,
         f"random_{name}": found.random if found else None,
     }
-
-
-def document(
-    assessments: Sequence[Assessment], model: Assessment | None, source: dict[str, Any]
-) -> str:
-    """Return `validation.json`: every number of the report, undefined as null.
-
-    Args:
-        assessments: of MoE layers, or of one table.
-        model: of their average; None for a table or for a single layer.
-        source: what was tested: a run's row of `dim_run`, or a file.
-    """
-    first = assessments[0]
-    content = {
-        "gatehouse": version("gatehouse"),
-        "source": source,
-        "thresholds": {
-            "frequency": first.validation.frequency_threshold,
-            "entropy_nats": first.validation.entropy_threshold,
-        },
-        "zipf": dataclasses.asdict(first.zipf),
-        "layers": [_entry(each) for each in assessments],
-        "model": _entry(model) if model else None,
-    }
-    return json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _entry(assessment: Assessment) -> dict[str, Any]:
-    validation, evidence = assessment.validation, assessment.evidence
-    return {
-        "layer": assessment.layer,
-        "verdict": validation.verdict,
-        "supported": validation.supported,
-        "strength": assessment.strength,
-        "advice": list(assessment.advice),
-        "criteria": [dataclasses.asdict(each) for each in validation.criteria],
-        "statistics": dataclasses.asdict(validation),
-        "evidence": dataclasses.asdict(evidence),
-    }
-
-
-def _plain(value: Any) -> Any:
-    """Return the value in JSON's types: numbers that are not finite are null, times ISO 8601."""
-    if isinstance(value, dict):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    if hasattr(value, "item"):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value.isoformat() if hasattr(value, "isoformat") else value

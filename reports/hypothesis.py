@@ -9,6 +9,7 @@ import pandas as pd
 
 from reports import statistics
 from reports.criteria import Criterion, criteria
+from reports.thresholds import DEFAULT, Thresholds
 from reports.usable import special_by_shape
 
 
@@ -25,8 +26,7 @@ class SpecialTokens:
 class Validation:
     """The tested table: its size, its statistics, and the verdict that follows from them."""
 
-    frequency_threshold: int
-    entropy_threshold: float
+    thresholds: Thresholds
     tokens: int
     occurrences: int
     excluded_rows: int
@@ -55,9 +55,8 @@ class Validation:
 
 def validate(
     frame: pd.DataFrame,
+    thresholds: Thresholds = DEFAULT,
     *,
-    frequency_threshold: int = 50,
-    entropy_threshold: float = 0.5,
     excluded_rows: int = 0,
     special_token_ids: set[int] | None = None,
 ) -> Validation:
@@ -65,26 +64,24 @@ def validate(
 
     Args:
         frame: usable rows, one per token (`reports.usable.usable_rows`).
-        frequency_threshold: occurrences, exclusive.
-        entropy_threshold: nats, exclusive.
+        thresholds: of the fast path.
         excluded_rows: how many rows were not usable.
         special_token_ids: the tokenizer's; None recognises them by the shape of `token_str`.
     """
     frequency = frame["frequency"].to_numpy()
     mean_entropy = frame["mean_entropy"].to_numpy()
     return Validation(
-        frequency_threshold=frequency_threshold,
-        entropy_threshold=entropy_threshold,
+        thresholds=thresholds,
         tokens=len(frame),
         occurrences=int(frequency.sum()),
         excluded_rows=excluded_rows,
         special=_special_tokens(frame, special_token_ids),
         zipf=statistics.zipf(frequency),
         correlation=statistics.frequency_entropy(frequency, mean_entropy),
-        entropy=statistics.entropy_distribution(mean_entropy, entropy_threshold),
+        entropy=statistics.entropy_distribution(mean_entropy, thresholds.entropy),
         consistency=statistics.consistency(frequency, frame["routing_consistency"].to_numpy()),
         fast_path=statistics.fast_path(
-            frequency, mean_entropy, frequency_threshold, entropy_threshold
+            frequency, mean_entropy, thresholds.frequency, thresholds.entropy
         ),
     )
 

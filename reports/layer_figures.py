@@ -1,6 +1,6 @@
 """Figures of a whole run with the MoE layer, or the amount of text, along x.
 
-Every function takes the row of `dim_run`, the run's marts and what the statistics found in them.
+Every function takes a run with all that was found of it.
 """
 
 from fractions import Fraction
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from reports import published, style
 from reports import run_panels as shared
-from reports.analysis import Findings, Marts
 from reports.criteria import LARGEST_RHO, LEAST_COVERAGE, LEAST_LOW_ENTROPY_SHARE, RHO
+from reports.findings import AssessedRun
 
 MOST_LINES = len(style.SERIES)
 """More layers than this are drawn as thin lines with their median."""
@@ -36,13 +36,14 @@ CRITERION = "criterion (in brackets)"
 
 
 @style.styled
-def layer_overview(run: dict[str, Any], marts: Marts, findings: Findings) -> Figure:
+def layer_overview(assessed: AssessedRun) -> Figure:
     """Show the three criteria, entropy, consistency and balance of every MoE layer."""
+    findings, thresholds = assessed.findings, assessed.findings.thresholds
     note = (
-        f"Low entropy: under {findings.entropy_threshold:g} nats; eligible: also over "
-        f"{findings.frequency_threshold:,} occurrences. Intervals: 95 %, bootstrap over documents."
+        f"Low entropy: under {thresholds.entropy:g} nats; eligible: also over "
+        f"{thresholds.frequency:,} occurrences. Intervals: 95 %, bootstrap over documents."
     )
-    caption = shared.caption(run, marts, note)
+    caption = shared.caption(assessed, note)
     figure = style.new_figure((style.WIDTH, 5.0), "Every MoE layer", caption)
     axes = shared.panel_grid(figure, 6)
     indices = shared.numbers(findings.layers, "moe_index")
@@ -50,14 +51,14 @@ def layer_overview(run: dict[str, Any], marts: Marts, findings: Findings) -> Fig
         place.set_title(f"{letter}  {title}")
         _criterion_panel(place, findings.layers, column, demand)
     axes[3].set_title("d  Mean entropy / ln(experts)")
-    routed = shared.numbers(marts.layers, "moe_index")
-    entropy = shared.numbers(marts.layers, "normalised_entropy")
+    routed = shared.numbers(assessed.marts.layers, "moe_index")
+    entropy = shared.numbers(assessed.marts.layers, "normalised_entropy")
     shared.layer_line(axes[3], routed, entropy, "measured")
     axes[3].set_ylim(0, 1.03)
     axes[4].set_title("e  Routing consistency")
     _consistency_panel(axes[4], indices, findings.layers)
     axes[5].set_title("f  Busiest expert / fair share")
-    load = shared.numbers(marts.layers, "max_load_ratio")
+    load = shared.numbers(assessed.marts.layers, "max_load_ratio")
     shared.layer_line(axes[5], routed, load, "measured")
     axes[5].set_ylim(0.9, max(2.0, 1.08 * np.nanmax(load, initial=1.0)))
     style.criterion(axes[5], 1, "fair share")
@@ -98,15 +99,15 @@ def _consistency_panel(axes: Axes, indices: NDArray, layers: pd.DataFrame) -> No
 
 
 @style.styled
-def expert_repetition(run: dict[str, Any], marts: Marts, findings: Findings) -> Figure:
+def expert_repetition(assessed: AssessedRun) -> Figure:
     """Show how often the next token keeps an expert, against chance, by layer."""
-    frame = marts.repetition
+    frame = assessed.marts.repetition
     kinds = ["first_choice", "first_or_second"]
     single = np.isnan(shared.numbers(frame, "first_or_second_repetition")).all()
     note = "Top-1 router: no token has a second choice." if single else ""
-    if reference := published.is_mixtral(run["model"]):
+    if reference := published.is_mixtral(assessed.run["model"]):
         note = f"{note} {published.REPETITION_SOURCE}".strip()
-    caption = shared.caption(run, marts, note)
+    caption = shared.caption(assessed, note)
     title = "How often the next token keeps the expert"
     width = style.SINGLE_PANEL[0] if single else style.WIDTH
     figure = style.new_figure((width, 3.5), title, caption)
@@ -156,11 +157,11 @@ def _published_marks(axes: Axes, kind: str, indices: NDArray) -> None:
 
 
 @style.styled
-def sample_size(run: dict[str, Any], marts: Marts, findings: Findings) -> Figure:
+def sample_size(assessed: AssessedRun) -> Figure:
     """Show the three criteria on growing shares of the documents: would more text change them?"""
-    frame = findings.sample_sizes
+    frame = assessed.findings.sample_sizes
     note = "Each share of the documents is analysed as a separate run; its occurrences are below."
-    caption = shared.caption(run, marts, note)
+    caption = shared.caption(assessed, note)
     figure = style.new_figure((style.WIDTH, 3.1), "Would more text change the verdict?", caption)
     occurrences = frame.groupby("share")["occurrences"].median()
     panels = shared.panel_grid(figure, 3)
@@ -180,11 +181,11 @@ def sample_size(run: dict[str, Any], marts: Marts, findings: Findings) -> Figure
 
 
 @style.styled
-def minimum_frequency(run: dict[str, Any], marts: Marts, findings: Findings) -> Figure:
+def minimum_frequency(assessed: AssessedRun) -> Figure:
     """Show rho among tokens of at least so many occurrences: is it caused by the rare ones?"""
-    frame = findings.minima
+    frame = assessed.findings.minima
     note = "A token's mean entropy over few occurrences is noisy: rare tokens could tilt the ranks."
-    caption = shared.caption(run, marts, note)
+    caption = shared.caption(assessed, note)
     title = "Correlation without the rare tokens"
     figure = style.new_figure(style.SINGLE_PANEL, title, caption)
     axes = figure.subplots()

@@ -6,11 +6,11 @@ import pandas as pd
 
 from reports import page_text
 from reports.facts import run_facts
+from reports.findings import AssessedRun
 from reports.html import Script, rendered, script
 from reports.packing import script_json
 from reports.page_charts import GROUPS
-from reports.page_data import payload
-from reports.run_page import Links, RunPage
+from reports.page_data import Links, payload
 
 CORE = ("data.js", "format.js", "state.js", "look.js", "marks.js", "figure.js")
 """What every page's own scripts are made of."""
@@ -34,29 +34,30 @@ SCRIPTS = (
 """In the order in which they are joined: each file uses those before it."""
 
 
-def render(page: RunPage, links: Links) -> str:
+def render(assessed: AssessedRun, links: Links) -> str:
     """Return the page as HTML text.
 
     Args:
-        page: the run and what was found of it.
+        assessed: the run, all of its MoE layers.
         links: the page's links, and the layer that it shows first.
     """
-    indices = [int(index) for index in page.marts.layers["moe_index"]]
+    run, layers = assessed.run, assessed.marts.layers
+    indices = [int(index) for index in layers["moe_index"]]
     first = indices.index(links.layer) if links.layer in indices else 0
     return rendered(
         "report.html.j2",
         scripts=scripts(SCRIPTS),
-        title=f"{page.run['run_id']}: {page.validations[first].verdict}",
-        data=script_json(payload(page, links)),
-        run=page.run,
-        layers=layer_views(page),
+        title=f"{run['run_id']}: {assessed.layers[first].validation.verdict}",
+        data=script_json(payload(assessed, links)),
+        run=run,
+        layers=layer_views(assessed),
         layer=first,
-        model=model_view(page),
-        facts=run_facts(page.run, page.marts.layers),
+        model=model_view(assessed),
+        facts=run_facts(run, layers),
         groups=GROUPS,
-        thresholds=page.findings,
-        limits=page_text.limits(page, first),
-        citation=page_text.citation(page.run),
+        thresholds=assessed.findings.thresholds,
+        limits=page_text.limits(assessed, first),
+        citation=page_text.citation(run),
         links=links,
     )
 
@@ -66,44 +67,37 @@ def scripts(names: tuple[str, ...]) -> list[Script]:
     return [script(("echarts.min.js",)), script(tuple(f"page/{name}" for name in names), True)]
 
 
-def layer_views(page: RunPage) -> list[dict[str, Any]]:
+def layer_views(assessed: AssessedRun) -> list[dict[str, Any]]:
     """Return what the page says about each MoE layer, in order."""
-    findings = {int(row["moe_index"]): row for _, row in page.findings.layers.iterrows()}
-    views = []
-    for place, (row, validation) in enumerate(
-        zip(page.marts.layers.to_dict("records"), page.validations, strict=True)
-    ):
-        index = int(row["moe_index"])
-        finding = findings.get(index)
-        views.append(
-            {
-                **{str(name): value for name, value in row.items()},
-                "index": index,
-                "validation": validation,
-                "criteria": page_text.criteria(validation, finding),
-                "measures": page_text.measures(validation),
-                "held_out_consistency": _held_out(finding),
-                "sentence": page.sentences[place] if page.sentences else "",
-                "advice": page.advice[place] if page.advice else [],
-            }
-        )
-    return views
+    rows = assessed.marts.layers.to_dict("records")
+    findings = [finding for _, finding in assessed.findings.layers.iterrows()]
+    return [
+        {
+            **{str(name): value for name, value in row.items()},
+            "index": each.layer,
+            "validation": each.validation,
+            "criteria": page_text.criteria(each.validation, finding),
+            "measures": page_text.measures(each.validation),
+            "held_out_consistency": _held_out(finding),
+            "sentence": each.strength,
+            "advice": each.advice,
+        }
+        for row, each, finding in zip(rows, assessed.layers, findings, strict=True)
+    ]
 
 
-def _held_out(finding: pd.Series | None) -> float | None:
-    value = None if finding is None else finding["held_out_consistency"]
+def _held_out(finding: pd.Series) -> float | None:
+    value = finding["held_out_consistency"]
     return None if pd.isna(value) else float(value)
 
 
-def model_view(page: RunPage) -> dict[str, Any]:
+def model_view(assessed: AssessedRun) -> dict[str, Any]:
     """Return what the page says about the model: its layers counted, their average tested."""
-    supporting = sum(each.supported for each in page.validations)
-    averaged = page.model_validation
-    row = page.findings.model.iloc[0] if len(page.findings.model) else None
+    average = assessed.model.validation
     return {
-        "supporting": supporting,
-        "verdict": averaged.verdict if averaged else None,
-        "supported": averaged.supported if averaged else None,
-        "criteria": page_text.criteria(averaged, row) if averaged else [],
-        "sentence": page.model_sentence,
+        "supporting": assessed.supporting,
+        "verdict": average.verdict,
+        "supported": average.supported,
+        "criteria": page_text.criteria(average, assessed.findings.model.iloc[0]),
+        "sentence": assessed.model.strength,
     }

@@ -1,15 +1,17 @@
 """What the page's script draws: a run's frames as one JSON object, quantised to stay small."""
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from reports import page_grids, page_matrices, page_ranks, published, statistics
-from reports.analysis import CONSISTENCY_COLUMNS, MEASURE_COLUMNS, Findings, Marts
 from reports.criteria import LIMITS
+from reports.findings import CONSISTENCY_COLUMNS, MEASURE_COLUMNS, AssessedRun, Findings
 from reports.packing import columns, plain
-from reports.run_page import Links, RunPage
+from reports.queries import Marts
+from reports.thresholds import Thresholds
 
 LAYER_COLUMNS = ("layer", "stack", "num_experts", "top_k", "normalised_entropy", "max_load_ratio")
 FINDING_COLUMNS = (
@@ -32,30 +34,44 @@ AGREEMENT_COLUMNS = ("table_tokens", "coverage", "set_agreement", "retained_gate
 SAMPLE_COLUMNS = ("share", "occurrences", "tokens", "spearman", "low_entropy_share", "coverage")
 
 
-def payload(page: RunPage, links: Links) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Links:
+    """The page's links, as relative paths or URLs, and the layer that it shows first.
+
+    `figures` maps the stem of a print figure to its file; it may be empty.
+    """
+
+    lineage: str | None = None
+    figures: dict[str, str] = field(default_factory=dict)
+    layer: int = 0
+
+
+def payload(assessed: AssessedRun, links: Links) -> dict[str, Any]:
     """Return everything that the script of a run's page reads, in the form of `reports.packing`."""
-    marts, findings = page.marts, page.findings
-    by_layer = dict(iter(marts.tokens.groupby("moe_index")))
+    marts, findings, tokens = assessed.marts, assessed.findings, assessed.tokens
+    by_layer = dict(iter(tokens.groupby("moe_index")))
     indices = [int(index) for index in marts.layers["moe_index"]]
-    frames = [by_layer.get(index, marts.tokens.head(0)) for index in indices]
+    frames = [by_layer.get(index, tokens.head(0)) for index in indices]
+    steps = _entropy_steps(marts, findings)
+    model = str(assessed.run["model"])
     return {
-        "run": {"id": str(page.run["run_id"]), "model": str(page.run["model"])},
+        "run": {"id": str(assessed.run["run_id"]), "model": model},
         "layer": indices.index(links.layer) if links.layer in indices else 0,
         "layers": columns(marts.layers, LAYER_COLUMNS)
         | columns(_by_index(findings.layers, indices), FINDING_COLUMNS)
-        | {"verdict": [each.verdict for each in page.validations]},
+        | {"verdict": [each.validation.verdict for each in assessed.layers]},
         "indices": indices,
         "limits": LIMITS,
-        **_threshold_grid(frames, marts, findings),
-        **_distributions(frames, marts, indices),
+        **_threshold_grid(frames, tokens, steps, findings.thresholds),
+        **_distributions(frames, tokens),
         "agreement": _agreement(marts, indices),
-        "published": published.repetition(str(page.run["model"])),
+        "published": published.repetition(model),
         "repetition": columns(_by_index(marts.repetition, indices), REPETITION_COLUMNS),
         "samples": _per_layer(findings.sample_sizes, indices, SAMPLE_COLUMNS),
         "minima": _per_layer(findings.minima, indices, ("minimum", "tokens", "spearman")),
         "zipf": page_ranks.ranks(marts.frequency_rank, findings.zipf),
         **page_matrices.experts(marts, indices),
-        "tokens": page_matrices.tokens(marts, frames, _entropy_steps(marts, findings)),
+        "tokens": page_matrices.tokens(marts, frames, steps),
     }
 
 
@@ -71,31 +87,32 @@ def _per_layer(
 
 def _entropy_steps(marts: Marts, findings: Findings) -> list[float]:
     experts = int(marts.layers["num_experts"].max())
-    return page_grids.entropy_steps(experts, findings.entropy_threshold)
+    return page_grids.entropy_steps(experts, findings.thresholds.entropy)
 
 
-def _threshold_grid(frames: list[pd.DataFrame], marts: Marts, findings: Findings) -> dict[str, Any]:
-    frequencies = page_grids.frequency_steps(_largest(marts), findings.frequency_threshold)
-    entropies = _entropy_steps(marts, findings)
+def _threshold_grid(
+    frames: list[pd.DataFrame], tokens: pd.DataFrame, entropies: list[float], start: Thresholds
+) -> dict[str, Any]:
+    frequencies = page_grids.frequency_steps(_largest(tokens), start.frequency)
     return {
         "steps": {
             "frequency": frequencies,
             "entropy": entropies,
-            "frequency_start": frequencies.index(findings.frequency_threshold),
-            "entropy_start": entropies.index(findings.entropy_threshold),
+            "frequency_start": frequencies.index(start.frequency),
+            "entropy_start": entropies.index(start.entropy),
         },
         "cells": [page_grids.threshold_cells(frame, frequencies, entropies) for frame in frames],
     }
 
 
-def _largest(marts: Marts) -> int:
-    return max(int(marts.tokens["frequency"].max()) if len(marts.tokens) else 1, 1)
+def _largest(tokens: pd.DataFrame) -> int:
+    return max(int(tokens["frequency"].max()) if len(tokens) else 1, 1)
 
 
-def _distributions(frames: list[pd.DataFrame], marts: Marts, indices: list[int]) -> dict[str, Any]:
-    highest = float(marts.tokens["mean_entropy"].max()) if len(marts.tokens) else 1.0
-    frequencies, entropies = page_grids.density_edges(_largest(marts), max(highest, 0.01))
-    starts = page_grids.one_two_five(_largest(marts))
+def _distributions(frames: list[pd.DataFrame], tokens: pd.DataFrame) -> dict[str, Any]:
+    highest = float(tokens["mean_entropy"].max()) if len(tokens) else 1.0
+    frequencies, entropies = page_grids.density_edges(_largest(tokens), max(highest, 0.01))
+    starts = page_grids.one_two_five(_largest(tokens))
     return {
         "density": {
             "frequency": frequencies,

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from reports.analysis import Marts
 from reports.facts import token_literal
 from reports.packing import THOUSANDTHS, Packed, packed, plain
 from reports.page_grids import entropy_cell
+from reports.queries import Marts
 
 MOST_TOKENS = 3000
 TOKEN_BYTES = 1_600_000

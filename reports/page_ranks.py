@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from reports import statistics
 from reports.packing import plain
+from reports.statistics import ZipfFit
 
 POINTS = 240
 LEAST_DRAWN = 0.1
@@ -18,12 +19,12 @@ Ranks = NDArray[np.int64]
 Frequencies = NDArray[np.float64]
 
 
-def ranks(table: pd.DataFrame, fit: Any) -> dict[str, Any]:
+def ranks(table: pd.DataFrame, fit: ZipfFit) -> dict[str, Any]:
     """Return frequencies at log-spaced ranks, fitted lines there, and what the fit says.
 
     Args:
         table: of the marts, `frequency_rank`.
-        fit: `reports.statistics.fit_zipf` of the frequencies; None or undefined draws no law.
+        fit: `reports.statistics.fit_zipf` of the frequencies; where undefined no law is drawn.
     """
     frequency = np.sort(table["frequency"].to_numpy(dtype=np.float64))[::-1]
     if not frequency.size:
@@ -49,8 +50,8 @@ def _least_squares(rank: Ranks, frequency: Frequencies) -> dict[str, Any] | None
     )
 
 
-def _mandelbrot(fit: Any, rank: Ranks, frequency: Frequencies) -> dict[str, Any] | None:
-    law = getattr(fit, "mandelbrot", None)
+def _mandelbrot(fit: ZipfFit, rank: Ranks, frequency: Frequencies) -> dict[str, Any] | None:
+    law = fit.mandelbrot
     if law is None:
         return None
     drawn = law.frequencies(rank.astype(np.float64), frequency.size, frequency.sum())
@@ -58,12 +59,12 @@ def _mandelbrot(fit: Any, rank: Ranks, frequency: Frequencies) -> dict[str, Any]
     return _line(name, drawn)
 
 
-def _tail(fit: Any, rank: Ranks) -> dict[str, Any] | None:
+def _tail(fit: ZipfFit, rank: Ranks) -> dict[str, Any] | None:
     """Return the power law of the frequencies' tail, which is that of the first ranks."""
-    exponent = getattr(fit, "rank_exponent", None)
-    if exponent is None or not fit.tail_tokens:
+    exponent = fit.rank_exponent
+    if exponent is None or fit.x_min is None:
         return None
-    drawn = fit.x_min * (rank / fit.tail_tokens) ** -float(exponent)
+    drawn = fit.x_min * (rank / fit.tail_tokens) ** -exponent
     name = f"Power law of the tail, exponent {exponent:.2f}"
     return _line(name, np.where(rank <= fit.tail_tokens, drawn, np.nan))
 
@@ -72,9 +73,9 @@ def _line(name: str, drawn: Frequencies) -> dict[str, Any]:
     return {"name": name, "frequency": plain(np.where(drawn > LEAST_DRAWN, drawn, np.nan))}
 
 
-def _note(fit: Any) -> str:
-    if getattr(fit, "alpha", None) is None:
-        return f"No power law is fitted: {reason}." if (reason := _undefined(fit)) else ""
+def _note(fit: ZipfFit) -> str:
+    if fit.alpha is None:
+        return f"No power law is fitted: {fit.undefined}."
     error = "" if fit.alpha_error is None else f" ± {fit.alpha_error:.2f}"
     sentences = [
         f"Frequencies from {fit.x_min:,} on ({fit.tail_tokens:,} tokens): power law with exponent "
@@ -83,7 +84,3 @@ def _note(fit: Any) -> str:
     if fit.p_value is not None:
         sentences.append(f"goodness of fit p = {fit.p_value:.2f} (under 0.1 it is not a power law)")
     return "; ".join(sentences) + "."
-
-
-def _undefined(fit: Any) -> str | None:
-    return getattr(fit, "undefined", None)

@@ -8,24 +8,23 @@ from typing import Any
 import pandas as pd
 
 from reports.criteria import RHO, Criterion
+from reports.findings import AssessedRun
 from reports.hypothesis import Validation
-from reports.run_page import RunPage
 
 INTERVALS = ("spearman", "low_entropy_share", "coverage")
 """The findings of the three criteria, in their order."""
 
 
-def criteria(validation: Validation, finding: pd.Series | None) -> list[dict[str, Any]]:
+def criteria(validation: Validation, finding: pd.Series) -> list[dict[str, Any]]:
     """Return each criterion's fields and its 95 % interval as text, empty where undefined."""
     return [_criterion(*each, finding) for each in zip(validation.criteria, INTERVALS, strict=True)]
 
 
-def _criterion(criterion: Criterion, name: str, finding: pd.Series | None) -> dict[str, Any]:
+def _criterion(criterion: Criterion, name: str, finding: pd.Series) -> dict[str, Any]:
+    low, high = finding[f"{name}_low"], finding[f"{name}_high"]
     interval = ""
-    if finding is not None:
-        low, high = finding[f"{name}_low"], finding[f"{name}_high"]
-        if pd.notna(low) and pd.notna(high):
-            interval = f"95 % interval {_bound(low, name)} to {_bound(high, name)}"
+    if pd.notna(low) and pd.notna(high):
+        interval = f"95 % interval {_bound(low, name)} to {_bound(high, name)}"
     return {
         "name": criterion.name,
         "found": criterion.found,
@@ -62,23 +61,23 @@ def measures(validation: Validation) -> dict[str, str]:
     }
 
 
-def limits(page: RunPage, layer: int) -> list[str]:
+def limits(assessed: AssessedRun, layer: int) -> list[str]:
     """Return what the numbers do not say, one sentence or two each.
 
     Args:
-        page: of the run.
+        assessed: the run.
         layer: position, among the MoE layers, of the one shown first.
     """
-    run, validation = page.run, page.validations[layer]
-    experts = int(page.marts.layers["num_experts"].iloc[layer])
+    run, validation = assessed.run, assessed.layers[layer].validation
+    experts = int(assessed.marts.layers["num_experts"].iloc[layer])
     ceiling, special = math.log(experts), validation.special
-    excluded = sum(each.excluded_rows for each in page.validations)
+    excluded = sum(each.validation.excluded_rows for each in assessed.layers)
     return [
         "One model, one dataset: each layer's verdict holds only for that layer of this model on "
         "this dataset.",
         f"The entropy threshold is absolute. With {experts} experts entropy can reach "
-        f"ln {experts} = {ceiling:.2f} nats, so {validation.entropy_threshold:g} nats is "
-        f"{validation.entropy_threshold / max(ceiling, 1e-9):.0%} of the range.",
+        f"ln {experts} = {ceiling:.2f} nats, so {validation.thresholds.entropy:g} nats is "
+        f"{validation.thresholds.entropy / max(ceiling, 1e-9):.0%} of the range.",
         "A token seen once has consistency 1: compare consistency with that of a random router "
         "and with held-out documents, not with 0.",
         f"With {validation.tokens:,} tokens even a weak correlation has a small p: judge {RHO} "

@@ -11,24 +11,24 @@ from scipy import special, stats
 
 from reports import run_panels as shared
 from reports import statistics, style
-from reports.analysis import Findings, Marts
+from reports.findings import AssessedRun
 from reports.statistics import ZipfFit
 
 CURVE_POINTS = 200
 
 
 @style.styled
-def zipf(run: dict[str, Any], marts: Marts, findings: Findings) -> Figure:
+def zipf(assessed: AssessedRun) -> Figure:
     """Show frequency over rank with every law that was fitted, and how well it fits."""
-    frequency = np.sort(marts.frequency_rank["frequency"].to_numpy(float))[::-1]
-    caption = shared.caption(run, marts, _note(findings.zipf))
+    frequency = np.sort(assessed.marts.frequency_rank["frequency"].to_numpy(float))[::-1]
+    caption = shared.caption(assessed, _note(assessed.findings.zipf))
     figure = style.new_figure((style.WIDTH, 4.1), "Zipf's law", caption)
     axes = figure.subplots()
     ranks = np.arange(1, frequency.size + 1)
     cloud: Any = {"s": 7, "color": style.LIGHT_GREY, "linewidths": 0, "rasterized": True}
     axes.scatter(ranks, frequency, label="tokens, most frequent first", **cloud)
     _least_squares(axes, frequency)
-    _likeliest(axes, frequency, findings.zipf)
+    _likeliest(axes, frequency, assessed.findings.zipf)
     style.frequency_axis(axes, ranks, "Rank of the token")
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(10, numticks=12))
@@ -55,11 +55,10 @@ def _least_squares(axes: Axes, frequency: NDArray) -> None:
     axes.plot(drawn[shown], heights[shown], color=style.INK, linestyle=(0, (4, 2)), label=label)
 
 
-def _likeliest(axes: Axes, frequency: NDArray, fit: ZipfFit | None) -> None:
+def _likeliest(axes: Axes, frequency: NDArray, fit: ZipfFit) -> None:
     """Draw the laws of largest likelihood, or say why there are none."""
-    if fit is None or fit.alpha is None or fit.x_min is None:
-        reason = "not fitted" if fit is None else f"undefined, {fit.undefined}"
-        _unfitted(axes, f"maximum likelihood:\n{reason}")
+    if fit.alpha is None or fit.x_min is None:
+        _unfitted(axes, f"maximum likelihood:\nundefined, {fit.undefined}")
         return
     values = _spaced(fit.x_min, frequency.max())
     tail = special.zeta(fit.alpha, values) / special.zeta(fit.alpha, fit.x_min)
@@ -119,7 +118,7 @@ def _spaced(first: float, last: float) -> NDArray:
     return np.geomspace(first, last, CURVE_POINTS)
 
 
-def _note(fit: ZipfFit | None) -> str:
-    if fit is None or fit.p_value is None:
+def _note(fit: ZipfFit) -> str:
+    if fit.p_value is None:
         return ""
     return f"A goodness-of-fit p under 0.1 rejects the power law ({fit.replicates} replicates)."

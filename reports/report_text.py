@@ -49,8 +49,8 @@ def _data_lines(validation: Validation) -> list[str]:
         f"Excluded rows: {validation.excluded_rows:,} (not finite or impossible)",
         f"Special tokens: {special.tokens:,} by {special.recognised_by}, "
         f"{special.occurrence_share:.1%} of occurrences, included in every statistic",
-        f"Thresholds: frequency > {validation.frequency_threshold:,}, "
-        f"entropy < {validation.entropy_threshold:g} nats",
+        f"Thresholds: frequency > {validation.thresholds.frequency:,}, "
+        f"entropy < {validation.thresholds.entropy:g} nats",
     ]
 
 
@@ -117,7 +117,7 @@ def _summary_lines(validation: Validation) -> list[str]:
         "  - Significant negative correlation between frequency and entropy "
         f"({RHO}={rho:.3f}, p<{LARGEST_P:g})",
         f"  - {validation.entropy.low_entropy_share:.1%} of tokens have low entropy "
-        f"(< {validation.entropy_threshold:g})",
+        f"(< {validation.thresholds.entropy:g})",
         f"  - Fast-path routing can cover {validation.fast_path.coverage:.1%} of token occurrences",
         "  - Top frequent tokens show "
         f"{'high' if top_mean > MAJORITY else 'low'} routing consistency ({top_mean:.3f})",

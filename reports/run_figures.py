@@ -1,10 +1,4 @@
-"""The figures of a whole run: the row of `dim_run`, its marts and findings in, a figure out.
-
-    for stem, draw in RUN_FIGURES.items():
-        figure = draw(run, marts, findings)
-
-Nothing is read or saved here, and pyplot's state is never touched.
-"""
+"""The lookup tables of a whole run on held-out text: how often they answer, how often rightly."""
 
 from typing import Any
 
@@ -16,30 +10,31 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from reports import expert_figures, layer_figures, style
 from reports import run_panels as shared
-from reports.analysis import Findings, Marts
-from reports.rank_frequency import zipf
+from reports import style
+from reports.findings import AssessedRun
 from reports.statistics import pareto_front
 
 MEASURES = ["coverage", "set_agreement", "retained_gate_mass"]
 
 
 @style.styled
-def coverage_agreement(run: dict[str, Any], marts: Marts, findings: Findings) -> Figure:
+def coverage_agreement(assessed: AssessedRun) -> Figure:
     """Show what lookup tables answer on held-out text against how often they are right."""
     title = "Fast path on held-out text: how often it answers, how often it agrees"
-    tables, grid = (_measured(frame) for frame in (marts.agreement, marts.thresholds))
+    tables, grid = (
+        _measured(frame) for frame in (assessed.marts.agreement, assessed.marts.thresholds)
+    )
     present = sorted({int(index) for frame in (tables, grid) for index in frame["moe_index"]})
     if not present:
-        figure = style.new_figure((style.SINGLE_PANEL[0], 2.0), title, shared.caption(run, marts))
+        figure = style.new_figure((style.SINGLE_PANEL[0], 2.0), title, shared.caption(assessed))
         return shared.nothing_to_draw(figure, "No text was held out, so nothing can be scored.")
     shown = shared.shown_layers(present)
     note = (
         f"{shared.shown_note(shown, len(present))}Agreement: the table's set of experts is the "
         "router's. Filled points: tables chosen by thresholds on frequency and entropy."
     )
-    caption = shared.caption(run, marts, note)
+    caption = shared.caption(assessed, note)
     figure = style.new_figure(shared.grid_size(len(shown), 2.3), title, caption)
     panels = shared.panel_grid(figure, len(shown), sharex=True, sharey=True)
     mass = np.concatenate([frame["retained_gate_mass"].to_numpy() for frame in (tables, grid)])
@@ -124,18 +119,3 @@ def _front(axes: Axes, frame: pd.DataFrame) -> None:
 
 def _both(frame: pd.DataFrame) -> tuple[NDArray, NDArray]:
     return frame["coverage"].to_numpy(float), frame["set_agreement"].to_numpy(float)
-
-
-RUN_FIGURES: dict[str, shared.RunFigure] = {
-    "layer_overview": layer_figures.layer_overview,
-    "minimum_frequency": layer_figures.minimum_frequency,
-    "sample_size": layer_figures.sample_size,
-    "zipf": zipf,
-    "coverage_agreement": coverage_agreement,
-    "expert_load": expert_figures.expert_load,
-    "expert_repetition": layer_figures.expert_repetition,
-    "expert_coactivation": expert_figures.expert_coactivation,
-    "expert_transition": expert_figures.expert_transition,
-    "domain_specialisation": expert_figures.domain_specialisation,
-}
-"""File stem -> the function that draws it, in the order of a report."""

@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator, NullL
 from numpy.typing import NDArray
 
 from reports import style
-from reports.analysis import Marts
+from reports.findings import AssessedRun
 
 MOST_PANELS = 6
 MOST_NUMBERED_CELLS = 100
@@ -27,13 +27,14 @@ FEW_LAYERS = 16
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 
-RunFigure = Callable[..., Figure]
+RunFigure = Callable[[AssessedRun], Figure]
 
 
-def caption(run: dict[str, Any], marts: Marts, note: str = "") -> str:
+def caption(assessed: AssessedRun, note: str = "") -> str:
     """Return the run, its model, its sizes (n), and what else a reader must know."""
-    frequency = marts.frequency_rank["frequency"]
-    layers = len(marts.layers)
+    run = assessed.run
+    frequency = assessed.marts.frequency_rank["frequency"]
+    layers = len(assessed.marts.layers)
     sizes = (
         f"n = {len(frequency):,} distinct tokens, {frequency.sum():,} occurrences, "
         f"{layers} MoE layer{'s' if layers > 1 else ''}"

@@ -46,11 +46,11 @@ def correlations(run_id: str, tokens: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).astype({"spearman": float, "log10_p": float})
 
 
-def sweep(grid: pd.DataFrame, found: Iterable[pd.DataFrame]) -> pd.DataFrame:
+def judged_grid(grid: pd.DataFrame, found: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """Return the verdict at every pair of thresholds, columns COLUMNS.
 
     Args:
-        grid: `reports.queries.sweep`, both shares per run, layer and pair of thresholds.
+        grid: `reports.queries.threshold_grid`, both shares per run, layer and pair of thresholds.
         found: `correlations` of each run in it.
     """
     table = grid.rename(columns={"moe_index": "layer"}).merge(
@@ -66,7 +66,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     """Return a row per run and MoE layer: rho, and the strictest pair that meets both shares.
 
     Args:
-        table: as `sweep` returns it.
+        table: as `judged_grid` returns it.
     """
     rows = []
     for (run_id, layer), pairs in table.groupby(["run_id", "layer"], sort=False):

@@ -12,3 +12,9 @@ class GatehouseError(Exception):
 
     def __init__(self, message: object = "") -> None:
         super().__init__(printable(without_secrets(str(message))))
+
+
+def require(holds: bool, name: str, rule: str) -> None:
+    """Raise a GatehouseError that names the option and its rule unless it holds."""
+    if not holds:
+        raise GatehouseError(f"--{name.replace('_', '-')} must be {rule}")

@@ -1,6 +1,6 @@
 """The only SQL in reports: one function per need, over the marts that dbt builds."""
 
-from reports.queries.marts import block_routing, marts, run_overlap, sweep
+from reports.queries.marts import Marts, block_routing, read_marts, run_overlap, threshold_grid
 from reports.queries.runs import (
     check_layer,
     finished_runs,
@@ -11,14 +11,15 @@ from reports.queries.runs import (
 )
 
 __all__ = [
+    "Marts",
     "block_routing",
     "check_layer",
     "finished_runs",
     "layers",
-    "marts",
+    "read_marts",
     "resolve_run",
     "routing_statistics",
     "run_overlap",
     "run_summary",
-    "sweep",
+    "threshold_grid",
 ]

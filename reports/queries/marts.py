@@ -1,11 +1,50 @@
-"""The frames of one run that figures, page and statistics take, one query each."""
+"""`Marts`: the frames of one run that figures, page and statistics take, a query each."""
+
+from dataclasses import dataclass
 
 import duckdb
 import pandas as pd
 
-from reports.analysis import Marts
 from reports.queries.runs import check_layer, layers
 from reports.queries.session import frame_of
+
+
+@dataclass(frozen=True)
+class Marts:
+    """One run's marts, one frame each, over all MoE layers; `moe_index` is the layer's index.
+
+    layers: `queries.layers`, one row per MoE layer.
+    tokens: moe_index, token_id, frequency, mean_entropy (nats), mean_confidence,
+        routing_consistency, vocabulary_specialisation, both also as held_out_* (null where the
+        token is in only one half of the documents), top_expert; the most frequent first.
+    frequency_rank: token_id, token_str, is_special, frequency, frequency_rank, mean_position.
+    expert_load: moe_index, expert, selections, load_share, load_ratio, first_choice_share,
+        gate_mass_share, is_dead.
+    coactivation: moe_index, expert, other_expert, probability (of the other given the expert),
+        uniform_probability.
+    transition: moe_index, expert, next_expert, probability, lift; none for the last layer.
+    repetition: moe_index, first_choice_repetition, first_choice_chance,
+        first_choice_chance_by_load, first_or_second_repetition, first_or_second_chance (both null
+        where one expert is chosen), any_choice_repetition, any_choice_chance.
+    domain_expert: moe_index, domain, domain_tokens, expert, specialisation,
+        uniform_specialisation.
+    agreement: moe_index, table_size, table_tokens, coverage, top_agreement, set_agreement,
+        retained_gate_mass (held-out text; null where nothing is held out or covered).
+    thresholds: moe_index, frequency_threshold, entropy_threshold and the same measures, for the
+        tables that thresholds choose.
+    """
+
+    layers: pd.DataFrame
+    tokens: pd.DataFrame
+    frequency_rank: pd.DataFrame
+    expert_load: pd.DataFrame
+    coactivation: pd.DataFrame
+    transition: pd.DataFrame
+    repetition: pd.DataFrame
+    domain_expert: pd.DataFrame
+    agreement: pd.DataFrame
+    thresholds: pd.DataFrame
+
 
 TOKENS = """
     select
@@ -111,7 +150,7 @@ THRESHOLDS = """
 """
 
 
-def marts(connection: duckdb.DuckDBPyConnection, run_id: str) -> Marts:
+def read_marts(connection: duckdb.DuckDBPyConnection, run_id: str) -> Marts:
     """Return one run's frames, all MoE layers.
 
     Raises:
@@ -148,7 +187,7 @@ def block_routing(connection: duckdb.DuckDBPyConnection, run_id: str, layer: int
     return frame_of(connection, query, [run_id, layer])
 
 
-def sweep(connection: duckdb.DuckDBPyConnection, run_id: str | None) -> pd.DataFrame:
+def threshold_grid(connection: duckdb.DuckDBPyConnection, run_id: str | None) -> pd.DataFrame:
     """Return both shares of every run, MoE layer and pair of thresholds in the warehouse.
 
     Args:

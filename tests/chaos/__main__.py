@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 import reports.page  # noqa: F401
-from reports import figures, run_figures
+from reports import gallery
 from tests.chaos.command import GROUP, by_command, commands
 from tests.chaos.ground import Ground, Outcome, Reference, lay_ground
 from tests.chaos.plan import Attempt, moments, named, short, variations
@@ -73,7 +73,7 @@ def main() -> None:
 def draw_little() -> None:
     """Draw few figures, coarsely: they take half of a run, and these land just as all do."""
     draw_coarsely(pytest.MonkeyPatch())
-    for drawings in (figures.FIGURES, run_figures.RUN_FIGURES):
+    for drawings in (gallery.FIGURES, gallery.RUN_FIGURES):
         for name in list(drawings)[1:]:
             del drawings[name]
 

@@ -22,7 +22,7 @@ POINTS = (
     Call("forward", "models.capture.pad", 14),
     Call("write", "warehouse.lake.write_events:after", 2),
     Call("build", "dbt.task.run.ModelRunner.execute", 25),
-    Call("figures", "reports.outputs._draw", 5),
+    Call("figures", "reports.files._draw", 5),
 )
 
 

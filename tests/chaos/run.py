@@ -16,8 +16,12 @@ from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
-from flows import commands, outputs
-from flows.request import RunRequest, Selection
+from flows import commands
+from flows.console import bar
+from flows.request import RunRequest
+from reports import files
+from reports.results import open_results
+from reports.selection import Selection
 from tests.flows.kill_at import arm
 from warehouse.paths import Paths
 
@@ -28,9 +32,9 @@ BEGINNINGS = {
     "warehouse.lake.Lake.land_run": "write",
     "warehouse.lake.Lake.land_shard": "write",
     "flows.commands.build": "build",
-    "flows.outputs.open_results": "tables",
-    "flows.outputs.write_figures": "figures",
-    "flows.outputs.write_page": "page",
+    "reports.results.open_results": "tables",
+    "reports.files.write_figures": "figures",
+    "reports.files.write_page": "page",
 }
 """The functions whose calls begin each phase."""
 
@@ -104,17 +108,11 @@ def steps(request: RunRequest, home: Path) -> None:
     paths = Paths(home)
     summary = commands.capture(request, paths)
     commands.build(paths)
-    selection = Selection(
-        None,
-        summary.run_id,
-        request.moe_index,
-        request.frequency_threshold,
-        request.entropy_threshold,
-    )
-    results = outputs.open_results(selection, paths)
-    outputs.write_tables(results, paths)
-    outputs.write_validation(results)
-    outputs.write_page(results, outputs.write_figures(results), paths)
+    selection = Selection(None, summary.run_id, request.moe_index, request.thresholds)
+    results = open_results(selection, paths, bar)
+    files.write_tables(results, paths)
+    files.write_validation(results)
+    files.write_page(results, files.write_figures(results), paths)
 
 
 def run(

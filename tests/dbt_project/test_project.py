@@ -6,8 +6,7 @@ from contextlib import closing
 import duckdb
 import pytest
 
-from reports.figures import FIGURES
-from reports.run_figures import RUN_FIGURES
+from reports.gallery import FIGURES, RUN_FIGURES
 from tests.dbt_project.conftest import FINISHED
 
 

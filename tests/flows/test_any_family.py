@@ -133,26 +133,25 @@ def test_dropped_and_skipped_tokens_have_weight_0(ask):
 
 
 @pytest.mark.parametrize("family", MODELS.values(), ids=MODELS)
-def test_every_family_is_assessed_drawn_and_shown(built, family, tmp_path):
+def test_every_family_is_assessed_drawn_and_shown(built, family):
     """Hash layers have no spread of entropy, top-1 models no pairs, stacks none between them."""
-    from flows.outputs import assess, page_of
-    from reports import outputs
-    from reports.assessment import Thresholds
-    from reports.findings import document, findings
+    from flows.console import bar
+    from reports.document import document
+    from reports.gallery import RUN_FIGURES
+    from reports.page import render
+    from reports.page_data import Links
     from reports.report_text import report_text
-    from reports.run_figures import RUN_FIGURES
-    from reports.run_page import Links
+    from reports.results import assess
+    from reports.thresholds import Thresholds
     from warehouse.connect import connect
 
     with connect(Paths(built[1].parent)) as connection:
-        of_run = assess(connection, built[0][family], Thresholds(3, 1.0))
-    for each in (*of_run.assessed.layers, of_run.assessed.model):
+        of_run = assess(connection, built[0][family], Thresholds(3, 1.0), bar)
+    for each in (*of_run.layers, of_run.model):
         text = report_text(each)
         assert "nan" not in text.lower() and "None" not in text
         assert each.evidence.bootstrap is not None
-    assert "NaN" not in document(of_run.assessed.layers, of_run.assessed.model, of_run.run)
-    drawn = findings(of_run.assessed)
+    assert "NaN" not in document(of_run.layers, of_run.model, of_run.run)
     for draw in RUN_FIGURES.values():
-        assert draw(of_run.run, of_run.marts, drawn).axes
-    page = outputs.write_page(page_of(of_run), Links(), tmp_path)
-    assert built[0][family] in page.read_text(encoding="utf-8")
+        assert draw(of_run).axes
+    assert built[0][family] in render(of_run, Links())

@@ -11,11 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flows import commands, outputs
+from flows import commands
+from flows.console import bar
 from flows.request import RunRequest
 from reports import queries
-from reports.analysis import Marts
-from reports.assessment import Thresholds
+from reports.queries import Marts
+from reports.results import assess
+from reports.thresholds import Thresholds
 from warehouse.connect import connect
 from warehouse.lake import Lake
 from warehouse.paths import Paths
@@ -93,8 +95,8 @@ def test_the_sweep_covers_every_layer_and_pair(run, captured, tmp_path):
     assert code == 1
     assert set(pd.read_csv(captured / "results" / "sweep.csv")["layer"]) == {2}
     with closing(connect(Paths(captured))) as connection:
-        of_run = outputs.assess(connection, table["run_id"][0], Thresholds(20, 1.0))
-    for each in of_run.assessed.layers:
+        of_run = assess(connection, table["run_id"][0], Thresholds(20, 1.0), bar)
+    for each in of_run.layers:
         row = table.query(
             f"layer == {each.layer} and frequency_threshold == 20 and entropy_threshold == 1"
         ).iloc[0]
@@ -178,7 +180,7 @@ def test_bad_questions_end_in_one_line(run, captured, name):
 def test_the_marts_frames_are_those_that_the_reports_name(captured):
     with closing(connect(Paths(captured))) as connection:
         run_id = queries.resolve_run(connection, None)
-        marts = queries.marts(connection, run_id)
+        marts = queries.read_marts(connection, run_id)
         blocks = queries.block_routing(connection, run_id, 1)
     described = " ".join((Marts.__doc__ or "").split())
     for name, frame in vars(marts).items():

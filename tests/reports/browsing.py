@@ -9,8 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from reports.findings import AssessedRun
 from reports.page import render
-from reports.run_page import Links, RunPage
+from reports.page_data import Links
 from tests.reports.made_up_page import made_up_page
 
 CHROMIUM = os.environ.get("GATEHOUSE_CHROMIUM") or shutil.which("chromium")
@@ -41,7 +42,7 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def run_page() -> RunPage:
+def run_page() -> AssessedRun:
     return made_up_page(4, 400)
 
 
@@ -69,7 +70,7 @@ def tab(browser, address):
     opened.close()
 
 
-def frame_of(run_page: RunPage, layer: int) -> pd.DataFrame:
+def frame_of(run_page: AssessedRun, layer: int) -> pd.DataFrame:
     """Return the tokens of a layer by id."""
     tokens = run_page.marts.tokens
     return tokens[tokens["moe_index"] == layer].set_index("token_id")

@@ -5,10 +5,12 @@ import dataclasses
 import matplotlib
 import numpy as np
 
-from reports.run_figures import RUN_FIGURES
+from reports.findings import AssessedRun, Findings
+from reports.gallery import RUN_FIGURES
+from reports.queries import Marts
 from reports.statistics import fit_zipf
 from tests.reports.made_up import made_up_marts
-from tests.reports.made_up_findings import made_up_findings
+from tests.reports.made_up_findings import made_up_findings, with_findings
 
 RUN = {"run_id": "run $x^2$", "model": "mistralai/Mixtral-8x7B-v0.1"}
 
@@ -20,8 +22,13 @@ def made_up(**options):
     return marts, made_up_findings(marts, fit_zipf(marts.frequency_rank["frequency"], 0))
 
 
+def assessed(marts: Marts, findings: Findings, run: dict = RUN) -> AssessedRun:
+    """A run of which figures see marts and findings only."""
+    return with_findings(AssessedRun(run, marts, [], None), findings)
+
+
 def draw(stem, marts, findings):
-    return RUN_FIGURES[stem](RUN, marts, findings)
+    return RUN_FIGURES[stem](assessed(marts, findings))
 
 
 def panels(figure):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from reports.analysis import Marts
+from reports.queries import Marts
 from reports.statistics import Blocks
 
 

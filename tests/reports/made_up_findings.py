@@ -2,13 +2,26 @@
 
 import itertools
 
+import numpy as np
 import pandas as pd
 
-from reports.analysis import Findings, Marts
 from reports.criteria import met
+from reports.findings import AssessedRun, Findings
+from reports.queries import Marts
+from reports.statistics import ZipfFit, fit_zipf
+from reports.thresholds import DEFAULT
+
+UNFITTED = fit_zipf(np.ones(3, dtype=np.int64))
 
 
-def made_up_findings(marts: Marts, zipf: object = None, seed: int = 0) -> Findings:
+def with_findings(run: AssessedRun, findings: Findings) -> AssessedRun:
+    """Return the run with findings that are given, not computed, and the tokens of its marts."""
+    # where cached properties keep their values
+    run.__dict__.update(findings=findings, tokens=run.marts.tokens)
+    return run
+
+
+def made_up_findings(marts: Marts, zipf: ZipfFit = UNFITTED) -> Findings:
     """Findings with intervals about the run's own numbers; thresholds 50 and 0.5."""
     rows = [_finding(index, frame) for index, frame in marts.tokens.groupby("moe_index")]
     averaged = marts.tokens.groupby("token_id", as_index=False).mean()
@@ -43,8 +56,7 @@ def made_up_findings(marts: Marts, zipf: object = None, seed: int = 0) -> Findin
             ]
         ),
         zipf=zipf,
-        frequency_threshold=50,
-        entropy_threshold=0.5,
+        thresholds=DEFAULT,
     )
 
 

@@ -5,10 +5,13 @@ import datetime
 import numpy as np
 import pandas as pd
 
-from reports.hypothesis import Validation, validate
-from reports.run_page import RunPage
+from reports.assessment import Assessment
+from reports.evidence import Evidence
+from reports.findings import AssessedRun
+from reports.hypothesis import validate
+from reports.statistics import fit_zipf
 from tests.reports.made_up import made_up_marts
-from tests.reports.made_up_findings import made_up_findings
+from tests.reports.made_up_findings import made_up_findings, with_findings
 
 ODD_TOKENS = (
     "<s>",
@@ -35,7 +38,7 @@ ODD_TOKENS = (
 
 def made_up_page(
     layers: int = 3, tokens: int = 300, experts: int = 8, top_k: int = 2, seed: int = 0
-) -> RunPage:
+) -> AssessedRun:
     """A run whose validations, findings and marts are of the same made-up events."""
     marts = made_up_marts(layers, tokens, experts, top_k, seed)
     ranks = marts.frequency_rank
@@ -44,25 +47,29 @@ def made_up_page(
     of_token = ranks.set_index("token_id")["token_str"]
     if top_k == 1:
         marts.coactivation.drop(marts.coactivation.index, inplace=True)
-    frames = [frame for _, frame in marts.tokens.groupby("moe_index")]
-    validations = [_validation(frame, of_token) for frame in frames]
+    frames = dict(iter(marts.tokens.groupby("moe_index")))
     values = ["frequency", "mean_entropy", "mean_confidence", "routing_consistency"]
     averaged = marts.tokens.groupby("token_id", as_index=False)[values].mean()
-    return RunPage(
+    run = AssessedRun(
         run=_run(int(frames[0]["frequency"].sum()), layers),
         marts=marts,
-        findings=made_up_findings(marts),
-        validations=validations,
-        model_validation=_validation(averaged, of_token),
-        sentences=[f"The evidence in layer {index} is strong." for index in range(layers)],
-        model_sentence="Over the layers the evidence is weak.",
-        advice=[[] if each.supported else ["Capture more text."] for each in validations],
+        layers=[_assessment(index, frame, of_token) for index, frame in frames.items()],
+        model=_assessment(None, averaged, of_token),
     )
+    return with_findings(run, made_up_findings(marts))
 
 
-def _validation(frame: pd.DataFrame, of_token: pd.Series) -> Validation:
-    named = frame.assign(token_str=frame["token_id"].map(of_token))
-    return validate(named.astype({"frequency": np.int64}), special_token_ids=set())
+def _assessment(layer: int | None, frame: pd.DataFrame, of_token: pd.Series) -> Assessment:
+    named = frame.assign(token_str=frame["token_id"].map(of_token)).astype({"frequency": np.int64})
+    validation = validate(named, special_token_ids=set())
+    advice = () if validation.supported or layer is None else ("Capture more text.",)
+    no_evidence = Evidence(None, None, [], None)
+    no_fit = fit_zipf(np.ones(3, dtype=np.int64))
+    made = Assessment(layer, named, validation, no_evidence, no_fit, advice)
+    where = "Over the layers the evidence is weak."
+    sentence = where if layer is None else f"The evidence in layer {layer} is strong."
+    made.__dict__["strength"] = sentence  # where a cached property keeps its value
+    return made
 
 
 def _run(tokens: int, layers: int) -> dict:

@@ -2,14 +2,17 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
-from reports.assessment import Thresholds, assess_run, assess_table
+from reports.assessment import assess_run, assess_table
 from reports.criteria import RHO
-from reports.findings import document, findings
+from reports.document import document
+from reports.findings import AssessedRun
 from reports.report_text import report_text
+from reports.thresholds import DEFAULT, Thresholds
 from tests.reports.made_up import made_up_marts
 from tests.reports.made_up_blocks import made_up_blocks
 from warehouse.errors import GatehouseError
@@ -24,7 +27,12 @@ def marts():
 
 @pytest.fixture(scope="module")
 def assessed(marts):
-    return assess_run(marts, lambda layer: made_up_blocks(marts, layer), Thresholds())
+    return assessed_run(marts)
+
+
+def assessed_run(marts, thresholds=DEFAULT, chosen=None) -> AssessedRun:
+    blocks = partial(made_up_blocks, marts)
+    return AssessedRun({}, marts, *assess_run(marts, blocks, thresholds, chosen))
 
 
 def measures(validation) -> tuple[float, float, float]:
@@ -65,7 +73,7 @@ def test_the_model_is_the_average_of_its_layers(marts, assessed):
 
 
 def test_one_layer_alone_has_the_same_evidence(marts, assessed):
-    alone = assess_run(marts, lambda layer: made_up_blocks(marts, layer), Thresholds(), [1])
+    alone = assessed_run(marts, chosen=[1])
     (layer,) = alone.layers
     together = assessed.layers[1].evidence
     assert replace(layer.evidence, permutation=None) == replace(together, permutation=None)
@@ -99,7 +107,7 @@ def test_the_lookup_table_is_that_of_the_thresholds(marts, assessed):
         row = grid.loc[(each.layer, 50, 0.5)]
         assert each.evidence.table.coverage == row["coverage"]
         assert each.evidence.table.set_agreement == row["set_agreement"]
-    off = assess_run(marts, lambda layer: made_up_blocks(marts, layer), Thresholds(33, 0.5), [0])
+    off = assessed_run(marts, Thresholds(33, 0.5), [0])
     assert off.layers[0].evidence.table is None
 
 
@@ -121,7 +129,7 @@ def test_a_table_has_no_documents_and_says_so(frame):
 
 
 def test_findings_are_the_assessments_rows(assessed):
-    frames = findings(assessed)
+    frames = assessed.findings
     assert list(frames.layers["moe_index"]) == [0, 1, 2]
     for (_, row), each in zip(frames.layers.iterrows(), assessed.layers):
         assert [row[name] for name in MEASURES] == pytest.approx(measures(each.validation))

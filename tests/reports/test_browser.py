@@ -11,7 +11,7 @@ import pytest
 from reports.compare_page import OVERLAP, render_comparison
 from reports.html import ASSETS
 from reports.page import render
-from reports.run_page import Links
+from reports.page_data import Links
 from tests.reports.browsing import PHONE, assert_layer, column, downloaded, frame_of, whole
 from tests.reports.made_up_page import made_up_page
 from warehouse.spreadsheets import guarded
@@ -33,9 +33,10 @@ def test_the_layer_changes_verdict_charts_table_and_address(tab, run_page):
     described = tab.locator("#frequency-entropy .drawing").get_attribute("aria-label")
     tab.locator("#layer").select_option("3")
     assert_layer(tab, 3)
-    assert tab.locator("#layer-verdict").text_content().endswith(run_page.validations[3].verdict)
+    validation = run_page.layers[3].validation
+    assert tab.locator("#layer-verdict").text_content().endswith(validation.verdict)
     shown = tab.locator(".of-one-layer:not([hidden])")
-    assert run_page.validations[3].criteria[0].found in shown.text_content()
+    assert validation.criteria[0].found in shown.text_content()
     assert tab.locator("#frequency-entropy .drawing").get_attribute("aria-label") != described
     assert tab.locator("tr[aria-current] th").text_content() == "3"
     first = tab.locator("#token-table tbody tr").first
@@ -173,7 +174,7 @@ def test_without_scripts_the_findings_are_there(browser, address, run_page):
     plain = browser.new_context(java_script_enabled=False).new_page()
     plain.goto(address)
     assert plain.locator("noscript").is_visible()
-    assert plain.get_by_text(run_page.validations[1].criteria[2].found).first.is_visible()
+    assert plain.get_by_text(run_page.layers[1].validation.criteria[2].found).first.is_visible()
     assert plain.locator("#layers-by-number").is_visible()
     assert plain.get_by_text("ln 8 = 2.08 nats").is_visible()
     assert not plain.locator("#token-table").is_visible()

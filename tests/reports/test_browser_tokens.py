@@ -89,7 +89,7 @@ def test_slider_numbers_are_those_of_the_frame(tab, run_page):
     assert tab.locator("#frequency-value").text_content() == "50"
     assert tab.locator("#entropy-value").text_content() == "0.5 nats"
     assert tab.locator("#coverage-value").text_content() == shares(
-        run_page.validations[1].fast_path.coverage
+        run_page.layers[1].validation.fast_path.coverage
     )
 
 

@@ -8,13 +8,15 @@ import pandas as pd
 import pytest
 
 from reports.compare_page import NONE, OVERLAP, render_comparison
+from tests.reports.made_up_findings import with_findings
 from tests.reports.made_up_page import made_up_page
 from tests.reports.parsed_page import Page
 
 LEFT = made_up_page(3, 200)
-RIGHT = dataclasses.replace(
-    made_up_page(4, 250, seed=5),
-    run=made_up_page(4, 250).run | {"run_id": "<i>other</i>", "dtype": "int4"},
+SECOND = made_up_page(4, 250, seed=5)
+RIGHT = with_findings(
+    dataclasses.replace(SECOND, run=SECOND.run | {"run_id": "<i>other</i>", "dtype": "int4"}),
+    SECOND.findings,
 )
 SHARED = pd.DataFrame(
     {"moe_index": [0, 1, 2], **{name: [0.25, float("nan"), 0.75] for name in OVERLAP}}
@@ -48,7 +50,7 @@ def test_the_three_numbers_have_their_differences():
     rows = rows_of(render_comparison(LEFT, RIGHT, None), "averages")
     values = [
         (each.correlation.spearman, each.entropy.low_entropy_share, each.fast_path.coverage)
-        for each in (LEFT.model_validation, RIGHT.model_validation)
+        for each in (LEFT.model.validation, RIGHT.model.validation)
     ]
     expected = [second - first for first, second in zip(*values)]
     assert rows[0][1:] == [f"{values[0][0]:.3f}", f"{values[1][0]:.3f}", f"{expected[0]:+.3f}"]
@@ -80,9 +82,3 @@ def test_without_overlap_there_is_no_empty_chart():
         assert page.data["overlap"] is None
         assert "Overlap was not counted" in page.words
         assert [each.get("id") for each in page.all("section") if each.get("id")] == ["numbers"]
-
-
-def test_a_run_without_averages_is_compared_by_layers_alone():
-    alone = dataclasses.replace(LEFT, model_validation=None)
-    page = Page(render_comparison(alone, RIGHT, None))
-    assert "averages" not in [each.get("id") for each in page.all("table")]

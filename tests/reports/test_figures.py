@@ -9,14 +9,15 @@ from matplotlib.patches import PathPatch, Polygon, Rectangle
 
 from reports.criteria import RHO
 from reports.figures import (
-    FIGURES,
     entropy_distribution,
     fastpath_coverage,
     frequency_vs_entropy,
     routing_consistency,
 )
+from reports.gallery import FIGURES
 from reports.hypothesis import validate
 from reports.statistics import ENTROPY_THRESHOLDS, FREQUENCY_THRESHOLDS
+from reports.thresholds import Thresholds
 
 RUN = "demo-pydoc-0123456789, MoE layer 0"
 
@@ -71,8 +72,8 @@ def test_frequency_vs_entropy_draws_every_token_and_the_eligible_region(frame, v
     axes = panels(figure)[0]
     assert points(axes) == pytest.approx(pairs(frame, "frequency", "mean_entropy"))
     region = next(patch for patch in axes.patches if isinstance(patch, Rectangle))
-    assert region.get_x() == validation.frequency_threshold
-    assert region.get_y() + region.get_height() == pytest.approx(validation.entropy_threshold)
+    assert region.get_x() == validation.thresholds.frequency
+    assert region.get_y() + region.get_height() == pytest.approx(validation.thresholds.entropy)
     written = texts(figure)
     correlation = validation.correlation
     assert (
@@ -210,7 +211,7 @@ def test_fastpath_panels_hold_the_validations_numbers(frame, validation):
 
 
 def test_thresholds_outside_the_grid_are_not_outlined(frame):
-    validation = validate(frame, frequency_threshold=33)
+    validation = validate(frame, Thresholds(frequency=33))
     grid = panels(fastpath_coverage(frame, validation, RUN))[2]
     assert len(grid.patches) == 0
 

@@ -12,6 +12,7 @@ from reports.evidence import Evidence
 from reports.hypothesis import Validation, validate
 from reports.report_text import report_text
 from reports.statistics import Correlation, fit_zipf
+from reports.thresholds import Thresholds
 from reports.usable import usable_rows
 from warehouse.errors import GatehouseError
 
@@ -89,7 +90,7 @@ def test_the_report_has_the_specifications_lines_in_order(make_frame):
 
 
 def test_the_reports_numbers_are_those_of_the_table(frame):
-    text = text_of(validate(frame, frequency_threshold=20, entropy_threshold=0.75))
+    text = text_of(validate(frame, Thresholds(20, 0.75)))
     frequency, entropy = frame["frequency"], frame["mean_entropy"]
     eligible = frame[(frequency > 20) & (entropy < 0.75)]
     assert f"Mean entropy: {entropy.mean():.4f}" in text
@@ -109,7 +110,7 @@ def test_title_lines_and_sizes_stand_under_the_heading(frame):
 
 
 def test_each_failed_criterion_has_one_line(make_frame):
-    validation = validate(make_frame(low_entropy=False), frequency_threshold=10**6)
+    validation = validate(make_frame(low_entropy=False), Thresholds(frequency=10**6))
     text = text_of(validation)
     summary = text.split("Validation Summary")[1].split("Grades")[0]
     assert "✗ VAR Hypothesis NOT SUPPORTED" in summary
@@ -121,8 +122,8 @@ def test_each_failed_criterion_has_one_line(make_frame):
 
 def test_all_three_criteria_are_needed(frame):
     assert validate(frame).verdict == "SUPPORTED"
-    assert validate(frame, entropy_threshold=0.05).verdict == "NOT SUPPORTED"
-    assert validate(frame, frequency_threshold=10**6).verdict == "NOT SUPPORTED"
+    assert validate(frame, Thresholds(entropy=0.05)).verdict == "NOT SUPPORTED"
+    assert validate(frame, Thresholds(frequency=10**6)).verdict == "NOT SUPPORTED"
     shuffled = frame.assign(frequency=np.random.default_rng(0).permutation(frame["frequency"]))
     assert not validate(shuffled).criteria[0].met
 

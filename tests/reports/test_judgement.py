@@ -10,6 +10,7 @@ from reports.evidence import of_table
 from reports.hypothesis import validate
 from reports.judgement import margins, strength
 from reports.statistics import Bootstrapped, Interval, MinimumFrequency, SampleSize
+from reports.thresholds import Thresholds
 
 
 def interval(low: float, high: float) -> Interval:
@@ -135,7 +136,7 @@ def test_advised_thresholds_really_meet_both_shares(failed, evidence, make_frame
     words = line.split()
     least = int(words[words.index("--frequency-threshold") + 1])
     most = float(words[words.index("--entropy-threshold") + 1])
-    again = validate(frame, frequency_threshold=least, entropy_threshold=most)
+    again = validate(frame, Thresholds(least, most))
     assert again.criteria[1].met and again.criteria[2].met
 
 

@@ -1,20 +1,30 @@
 """The files of a results folder: names, formats, nothing half-written."""
 
+import dataclasses
+import json
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 from PIL import Image
 
-from reports import outputs
-from reports.assessment import Thresholds, assess_table
-from reports.figures import FIGURES
-from reports.run_figures import RUN_FIGURES
-from reports.run_page import Links
+from reports import files
+from reports.assessment import assess_table
+from reports.gallery import FIGURES, RUN_FIGURES
+from reports.results import Results, open_results
+from reports.selection import Selection
 from reports.summary import summary_text
-from tests.reports.drawn import RUN, made_up
+from reports.tables import read_statistics
+from reports.thresholds import Thresholds
+from tests.reports.drawn import assessed, made_up
 from tests.reports.made_up_page import made_up_page
 from warehouse.errors import GatehouseError
+
+
+def bar(what: str, total: int | None):
+    """Show nothing."""
+    return nullcontext(lambda done: None)
 
 
 @pytest.fixture
@@ -22,24 +32,50 @@ def section(frame):
     return assess_table(frame, Thresholds(), layer=0)
 
 
-def test_texts_are_written_under_their_names_or_the_one_given(analysis, section, tmp_path):
-    summary = outputs.write_summary(analysis.run, analysis.layers, section, tmp_path / "new")
-    assert summary == tmp_path / "new" / "analysis_summary.txt"
-    assert summary.read_text(encoding="utf-8") == summary_text(
-        analysis.run, analysis.layers, section.frame, 0
-    )
+@pytest.fixture
+def results(section, tmp_path) -> Results:
+    """One layer of a made-up run, of which the page is drawn too."""
+    folder = tmp_path / "new"
+    return Results(folder, folder / "routing_stats.parquet", [section], "run", made_up_page(2, 60))
+
+
+def test_texts_are_written_under_their_names_or_the_one_given(results, tmp_path):
     for target, names in (
-        (tmp_path / "new", ["validation_report.txt", "validation.json"]),
+        (None, ["validation_report.txt", "validation.json"]),
+        (tmp_path / "mine", ["validation_report.txt", "validation.json"]),
         (tmp_path / "mine.txt", ["mine.txt", "mine.json"]),
     ):
-        written = outputs.write_validation("report", "{}", target)
-        assert [path.name for path in written] == names
-        assert [path.read_text(encoding="utf-8") for path in written] == ["report", "{}"]
+        report, beside = files.write_validation(results, target)
+        assert [report.name, beside.name] == names
+        assert report.read_text(encoding="utf-8") == results.report_text
+        assert json.loads(beside.read_text(encoding="utf-8"))["layers"][0]["layer"] == 0
+    assert report.parent == tmp_path
+    assert (tmp_path / "new" / "validation.json").exists()
+
+
+def test_the_tables_of_a_run_are_its_marts(warehouse_paths, run_ids, tmp_path):
+    selection = Selection(run_id=run_ids[1])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("reports.results.assess", lambda *_: made_up_page(2, 60))
+        results = open_results(selection, warehouse_paths, bar, tmp_path)
+    run = results.of_run.run | {"run_id": run_ids[1]}
+    results = dataclasses.replace(results, of_run=dataclasses.replace(results.of_run, run=run))
+    parquet, text, summary = files.write_tables(results, warehouse_paths)
+    assert [each.name for each in (parquet, text, summary)] == [
+        "routing_stats.parquet",
+        "routing_stats.csv",
+        "analysis_summary.txt",
+    ]
+    first = results.sections[0]
+    assert summary.read_text(encoding="utf-8") == summary_text(
+        run, results.of_run.marts.layers, first.frame, 0
+    )
+    assert len(read_statistics(parquet).frame) == 60
 
 
 def test_figures_are_for_screen_and_print(section, tmp_path):
     first, second = (
-        outputs.write_figures(section, "run, MoE layer 0", tmp_path / name)
+        files._draw_layer(section, "run, MoE layer 0", tmp_path / name)
         for name in ("first", "second")
     )
     assert [path.name for path in first.values()] == [f"{stem}.png" for stem in FIGURES]
@@ -60,7 +96,7 @@ def test_figures_are_for_screen_and_print(section, tmp_path):
 
 def test_figures_of_a_run(tmp_path):
     marts, findings = made_up(layers=1, tokens=60)
-    paths = outputs.write_run_figures(RUN, marts, findings, tmp_path)
+    paths = files._draw_run(assessed(marts, findings), tmp_path)
     assert paths == {stem: tmp_path / f"{stem}.png" for stem in RUN_FIGURES}
     written = {f"{stem}.{kind}" for stem in RUN_FIGURES for kind in ("png", "pdf")}
     assert {each.name for each in tmp_path.iterdir()} == written
@@ -68,23 +104,24 @@ def test_figures_of_a_run(tmp_path):
         assert image.info["dpi"] == pytest.approx((300, 300), abs=0.1)
 
 
-def test_the_page_is_one_file(tmp_path):
-    page = outputs.write_page(made_up_page(2, 60), Links(), tmp_path / "new")
+def test_the_page_is_one_file(results, warehouse_paths, tmp_path):
+    page = files.write_page(results, {}, warehouse_paths)
     assert page == tmp_path / "new" / "report.html"
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
-    assert outputs.write_page(made_up_page(2, 60), Links(), tmp_path / "my.html").name == "my.html"
+    named = files.write_page(results, {}, warehouse_paths, tmp_path / "my.html")
+    assert named.name == "my.html"
     assert sorted(each.name for each in tmp_path.iterdir()) == ["my.html", "new"]
 
 
-def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
+def test_a_folder_that_cannot_be_made_is_refused(results, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(GatehouseError, match="cannot write"):
-        outputs.write_validation("text", "{}", tmp_path / "file" / "folder")
+        files.write_validation(results, tmp_path / "file" / "folder")
 
 
 LAZY = """
 import sys
-import reports.hypothesis, reports.outputs, reports.queries, reports.tables
+import reports.files, reports.hypothesis, reports.queries, reports.results, reports.tables
 assert not {"matplotlib", "jinja2", "PIL"} & set(sys.modules)
 import reports.figures
 assert "matplotlib.pyplot" not in sys.modules

@@ -9,12 +9,13 @@ import re
 import pandas as pd
 import pytest
 
+from reports.findings import AssessedRun
 from reports.html import ASSETS
 from reports.page import SCRIPTS, render
 from reports.page_charts import GROUPS
-from reports.run_page import Links, RunPage
+from reports.page_data import Links
 from tests.reports.made_up import made_up_marts
-from tests.reports.made_up_findings import made_up_findings
+from tests.reports.made_up_findings import made_up_findings, with_findings
 from tests.reports.made_up_page import made_up_page
 from tests.reports.parsed_page import Page
 
@@ -23,7 +24,7 @@ CHARTS = [chart for group in GROUPS for chart in group.charts]
 
 
 @pytest.fixture(scope="module")
-def run_page() -> RunPage:
+def run_page() -> AssessedRun:
     return made_up_page()
 
 
@@ -70,7 +71,7 @@ def test_the_charts_library_is_the_one_recorded():
 
 
 def test_the_verdict_and_its_three_numbers_come_first(page, run_page):
-    validation, finding = run_page.validations[1], run_page.findings.layers.iloc[1]
+    validation, finding = run_page.layers[1].validation, run_page.findings.layers.iloc[1]
     words = page.words[page.words.index("in MoE layer 1") - 30 :]
     positions = [words.index(validation.verdict)]
     for criterion in validation.criteria:
@@ -95,7 +96,7 @@ def test_one_layer_is_shown_at_first(page):
 
 
 def test_the_model_is_summed_up(page, run_page):
-    supporting = sum(each.supported for each in run_page.validations)
+    supporting = run_page.supporting
     assert f"{supporting} of 3 MoE layers support the hypothesis" in page.words
     assert "Over the layers the evidence is weak." in page.words
     assert "Capture more text." in page.words
@@ -174,8 +175,8 @@ def test_links_are_there_when_given(run_page):
 @pytest.mark.parametrize("shape", [(32, 24_000, 8), (48, 50_000, 128)])
 def test_the_page_stays_small(shape):
     one, marts = made_up_page(1, 300, shape[2]), made_up_marts(*shape)
-    every_layer = {name: getattr(one, name) * shape[0] for name in ("validations", "sentences")}
-    run_page = RunPage(one.run, marts, made_up_findings(marts), **every_layer)
+    every_layer = AssessedRun(one.run, marts, one.layers * shape[0], one.model)
+    run_page = with_findings(every_layer, made_up_findings(marts))
     html = render(run_page, Links())
     assert len(html.encode()) < LARGEST_PAGE
     assert len(Page(html).data["tokens"]["literal"]) == 3000
@@ -187,20 +188,9 @@ def test_what_is_undefined_or_missing_is_said():
     undefined = whole.findings.layers.assign(
         spearman=None, spearman_low=float("nan"), held_out_consistency=pd.NA
     )
-    page = Page(
-        render(
-            dataclasses.replace(
-                whole,
-                marts=dataclasses.replace(whole.marts, **empty),
-                findings=dataclasses.replace(whole.findings, layers=undefined),
-                model_validation=None,
-                sentences=[],
-                advice=[],
-            ),
-            Links(layer=7),
-        )
-    )
+    bare = dataclasses.replace(whole, marts=dataclasses.replace(whole.marts, **empty))
+    findings = dataclasses.replace(whole.findings, layers=undefined)
+    page = Page(render(with_findings(bare, findings), Links(layer=7)))
     assert page.data["coactivation"] == page.data["transition"] == [None]
     assert page.data["layers"]["spearman"] == [None]
-    assert "averaged over the layers" not in page.words
     assert not {"nan", "None", "NaN"} & set(page.words.split())

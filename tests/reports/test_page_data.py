@@ -3,7 +3,6 @@
 import base64
 import json
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,11 +10,11 @@ import pytest
 
 from reports import published
 from reports.packing import packed, plain, script_json
-from reports.page_data import payload
+from reports.page_data import Links, payload
 from reports.page_grids import ENTROPY_BINS, entropy_steps, frequency_steps
 from reports.page_ranks import ranks
-from reports.run_page import Links
 from reports.statistics import Mandelbrot
+from tests.reports.made_up_findings import UNFITTED, with_findings
 from tests.reports.made_up_page import made_up_page
 
 DTYPES = {"u8": "<u1", "u16": "<u2", "u32": "<u4", "f64": "<f8"}
@@ -140,10 +139,10 @@ def test_pairs_keep_the_busiest_experts():
 def test_fitted_laws_are_drawn_where_they_are_defined():
     rank = np.arange(1, 2001)
     table = pd.DataFrame({"frequency": (90_000 / (rank + 4.0) ** 1.2).astype(int) + 1})
-    assert [line["name"][:13] for line in ranks(table, None)["lines"]] == ["Least squares"]
+    assert [line["name"][:13] for line in ranks(table, UNFITTED)["lines"]] == ["Least squares"]
     law = Mandelbrot(shift=4.0, exponent=1.2, zipf_exponent=1.0, ratio=1.0, p_value=0.5)
-    fit = SimpleNamespace(
-        alpha=1.83, alpha_error=0.02, rank_exponent=1.2, x_min=20, tail_tokens=900,
+    fit = replace(
+        UNFITTED, alpha=1.83, alpha_error=0.02, rank_exponent=1.2, x_min=20, tail_tokens=900,
         p_value=0.4, mandelbrot=law, undefined=None,
     )  # fmt: skip
     drawn = ranks(table, fit)
@@ -151,17 +150,19 @@ def test_fitted_laws_are_drawn_where_they_are_defined():
     _, mandelbrot, tail = (line["frequency"] for line in drawn["lines"])
     np.testing.assert_allclose(mandelbrot[:50], drawn["frequency"][:50], rtol=0.15)
     assert tail[-1] is None
-    undefined = SimpleNamespace(alpha=None, mandelbrot=None, undefined="fewer than 50 tokens")
-    assert ranks(table, undefined)["note"] == "No power law is fitted: fewer than 50 tokens."
-    assert ranks(table.head(0), None)["rank"] == []
+    assert ranks(table, UNFITTED)["note"] == "No power law is fitted: fewer than 50 tokens."
+    assert ranks(table.head(0), UNFITTED)["rank"] == []
 
 
 def test_the_papers_repetition_stands_beside_the_papers_model_only():
     page = made_up_page(2, 60)
-    other = replace(page, run=page.run | {"model": "demo"})
-    assert payload(other, Links())["published"] is None
-    mixtral = replace(page, run=page.run | {"model": "mistralai/Mixtral-8x7B-v0.1"})
-    found = payload(mixtral, Links())["published"]
+
+    def shown(model: str):
+        other = replace(page, run=page.run | {"model": model})
+        return payload(with_findings(other, page.findings), Links())["published"]
+
+    assert shown("demo") is None
+    found = shown("mistralai/Mixtral-8x7B-v0.1")
     assert found["layers"] == [0, 15, 31]
     wikipedia = published.MIXTRAL_REPETITION["Wikipedia"]["first_choice"]
     assert found["first_choice"][-1] == [share / 100 for share in wikipedia]

@@ -70,10 +70,10 @@ def test_an_unknown_layer_is_refused_with_the_layers_there_are(connection, run_i
 
 
 def test_the_sweep_has_every_pair_of_thresholds_of_every_run(connection, run_ids, make_frame):
-    grid = queries.sweep(connection, None)
+    grid = queries.threshold_grid(connection, None)
     assert list(grid["run_id"].drop_duplicates()) == list(run_ids)
     assert len(grid) == 2 * 2 * 81
-    one = queries.sweep(connection, run_ids[1])
+    one = queries.threshold_grid(connection, run_ids[1])
     rows = one[one["moe_index"] == 1]
     table = rows.pivot(index="frequency_threshold", columns="entropy_threshold", values="coverage")
     frame = make_frame(60, 2)

@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from reports.analysis import Findings
+from reports.findings import Findings
+from reports.gallery import RUN_FIGURES
 from reports.outputs import _save
-from reports.run_figures import RUN_FIGURES
 from tests.reports.drawn import draw, made_up, texts
+from tests.reports.made_up_findings import UNFITTED
 
 
 def undefined(findings: Findings) -> Findings:
@@ -18,7 +19,7 @@ def undefined(findings: Findings) -> Findings:
         layers=findings.layers.assign(**dict.fromkeys(gone, None)),
         minima=findings.minima.assign(spearman=None),
         sample_sizes=findings.sample_sizes.assign(spearman=np.nan),
-        zipf=None,
+        zipf=UNFITTED,
     )
 
 

@@ -6,7 +6,8 @@ import pytest
 from reports.criteria import RHO
 from reports.hypothesis import validate
 from reports.statistics import ENTROPY_THRESHOLDS, FREQUENCY_THRESHOLDS
-from reports.sweep import COLUMNS, correlations, summary, sweep
+from reports.sweep import COLUMNS, correlations, judged_grid, summary
+from reports.thresholds import Thresholds
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def grid_of(layers: dict[int, pd.DataFrame]) -> pd.DataFrame:
 @pytest.fixture
 def table(layers) -> pd.DataFrame:
     tokens = pd.concat([frame.assign(layer=layer) for layer, frame in layers.items()])
-    return sweep(grid_of(layers), [correlations("run", tokens)])
+    return judged_grid(grid_of(layers), [correlations("run", tokens)])
 
 
 def test_every_row_is_what_a_validation_finds(table, layers):
@@ -49,8 +50,7 @@ def test_every_row_is_what_a_validation_finds(table, layers):
     for row in table.itertuples():
         validation = validate(
             layers[row.layer],
-            frequency_threshold=row.frequency_threshold,
-            entropy_threshold=row.entropy_threshold,
+            Thresholds(row.frequency_threshold, row.entropy_threshold),
         )
         assert row.verdict == validation.verdict
         assert row.criteria_met == sum(each.met for each in validation.criteria)
