@@ -1,5 +1,6 @@
-"""The options that several commands share, with their help."""
+"""The options of the commands, with their help."""
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -7,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from models.aliases import ALIASES
+from warehouse.paths import Paths
 
 Model = Annotated[
     str,
@@ -213,3 +215,10 @@ def spelled_out(words: list[str]) -> list[str]:
         else:
             full.append(word)
     return full
+
+
+def paths_of(home: Path | None) -> Paths:
+    """Return the paths of a command; child processes see the same home."""
+    paths = Paths.resolve(home)
+    os.environ["GATEHOUSE_HOME"] = str(paths.root)
+    return paths

@@ -16,7 +16,7 @@ LINES = [line.partition("  #")[0].strip() for block in BLOCKS for line in block.
 def parameters_of(command: str) -> set[str]:
     import typer
 
-    from flows.cli import app
+    from flows.app import app
 
     options = typer.main.get_group(app).commands[command].params
     return {spelling for option in options for spelling in option.opts + option.secondary_opts}
@@ -35,7 +35,7 @@ def test_every_gatehouse_command_exists_with_its_options(line):
 def test_every_command_is_in_the_table():
     import typer
 
-    from flows.cli import app
+    from flows.app import app
 
     table = set(re.findall(r"^\| `gatehouse (\w+)` \|", README, flags=re.M))
     assert table == set(typer.main.get_group(app).commands)

@@ -58,13 +58,13 @@ def test_every_command_of_the_table_runs(
     prefect_server, home, texts, coarse, tmp_path, monkeypatch, capfd
 ):
     """In the table's order, so that the later ones read what the earlier ones wrote."""
-    from flows import cli
+    from flows import app
 
     monkeypatch.chdir(tmp_path)
     for command in COMMANDS:
         monkeypatch.setattr(sys, "argv", bundled(command, texts))
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            app.main()
         out, err = capfd.readouterr()
         assert not ended.value.code, f"{command}\n{err}"
         assert out, command

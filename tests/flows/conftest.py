@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from flows import cli
+from flows import app
 
 
 def gatehouse(monkeypatch, capfd, *arguments: object) -> tuple[int, str, str]:
     """Run a command in this process; return (exit code, standard output, standard error)."""
     monkeypatch.setattr(sys, "argv", ["gatehouse", *map(str, arguments)])
     try:
-        cli.main()
+        app.main()
     except SystemExit as ended:
         code = ended.code or 0
     out, err = capfd.readouterr()

@@ -38,6 +38,6 @@ if __name__ == "__main__":
     _, point, count, *arguments = sys.argv
     sys.argv = ["gatehouse", *arguments]
     arm(point, int(count))
-    from flows.cli import main
+    from flows.app import main
 
     main()

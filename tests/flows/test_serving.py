@@ -30,7 +30,7 @@ class Waiting(types.ModuleType):
 
 sys.modules["flows.pipeline"] = Waiting("flows.pipeline")
 sys.argv = ["gatehouse", "run"]
-from flows.cli import main
+from flows.app import main
 main()
 """
 """The real command with a flow that waits instead of capturing."""

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flows import cli
+from flows import app
 from warehouse.paths import Paths
 
 
@@ -42,7 +42,7 @@ def ask(world, monkeypatch, capfd):
         monkeypatch.setattr(sys, "argv", ["gatehouse", "sql", *arguments])
         monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            app.main()
         return int(ended.value.code or 0), *capfd.readouterr()
 
     return ask

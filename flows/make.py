@@ -1,10 +1,9 @@
 """Commands that make the warehouse: run, prepare, fetch, capture, build."""
 
 from flows import options
-from flows.terminal import app, paths_of
+from flows.options import paths_of
 
 
-@app.command(epilog="Example: gatehouse run --dataset ./texts --num-samples 1000 --layer all")
 def run(
     model: options.Model = "demo",
     revision: options.Revision = None,
@@ -36,7 +35,6 @@ def run(
     print(commands.run(**parameters))
 
 
-@app.command(epilog="Example: gatehouse prepare --dataset c4 --num-samples 10000 --create-splits")
 def prepare(
     dataset: options.Dataset = "pydoc",
     num_samples: options.NumSamples = 10_000,
@@ -60,7 +58,6 @@ def prepare(
     print(commands.prepare(request, output_dir or paths_of(home).prepared))
 
 
-@app.command(epilog="Example: gatehouse fetch mixtral --analyze-structure")
 def fetch(
     name: options.ModelName = None,
     model: options.Model = "demo",
@@ -89,7 +86,6 @@ def fetch(
     print(commands.fetch(request, analyze_structure=analyze_structure, test=test))
 
 
-@app.command(epilog="Example: gatehouse capture --model mixtral --dataset c4 --batch-size 8")
 def capture(
     model: options.Model = "demo",
     revision: options.Revision = None,
@@ -117,7 +113,6 @@ def capture(
     print(commands.capture(RunRequest(**parameters), paths).line)
 
 
-@app.command(epilog="Example: gatehouse build")
 def build(home: options.Home = None) -> None:
     """Build and test the marts from the lake's finished runs with dbt."""
     paths = paths_of(home)

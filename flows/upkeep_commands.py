@@ -5,14 +5,10 @@ import sys
 import typer
 
 from flows import options
-from flows.terminal import app, paths_of
+from flows.options import paths_of
 from warehouse.errors import GatehouseError
 
-runs_app = typer.Typer(help="Look after single runs.", epilog="Example: gatehouse runs rm RUN")
-app.add_typer(runs_app, name="runs")
 
-
-@app.command(epilog="Example: gatehouse status")
 def status(home: options.Home = None) -> None:
     """List the runs: how far each has come, how fast, what is left, and whether it is whole."""
     paths = paths_of(home)
@@ -21,7 +17,6 @@ def status(home: options.Home = None) -> None:
     print(commands.status(paths), end="")
 
 
-@app.command(epilog="Example: gatehouse verify --repair")
 def verify(
     run: options.NamedRun = None,
     repair: options.Repair = False,
@@ -41,7 +36,6 @@ def verify(
         raise typer.Exit(1)
 
 
-@runs_app.command(epilog="Example: gatehouse runs rm demo-pydoc-7c12bab551 --yes")
 def rm(run: options.RemovedRun, yes: options.Yes = False, home: options.Home = None) -> None:
     """Remove one run from the lake, the marts and the results."""
     paths = paths_of(home)

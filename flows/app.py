@@ -1,20 +1,41 @@
-"""The command line `gatehouse`; it imports nothing heavy until a command runs."""
+"""The command line `gatehouse`: its commands in one table, and how it ends.
+
+It imports nothing heavy until a command runs.
+"""
 
 import errno
 import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 
 import typer
 
-# in the order in which the help lists their commands
-from flows import options, run_commands  # isort: skip
-from flows import question_commands  # isort: skip
-from flows import lake_commands  # isort: skip
-from flows.terminal import app
+from flows import ask, make, options, upkeep_commands
 from warehouse.errors import GatehouseError
 from warehouse.plain_text import printable
+
+COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
+    ("run", make.run, "gatehouse run --dataset ./texts --num-samples 1000 --layer all"),
+    ("prepare", make.prepare, "gatehouse prepare --dataset c4 --num-samples 10000 --create-splits"),
+    ("fetch", make.fetch, "gatehouse fetch mixtral --analyze-structure"),
+    ("capture", make.capture, "gatehouse capture --model mixtral --dataset c4 --batch-size 8"),
+    ("build", make.build, "gatehouse build"),
+    (
+        "validate",
+        ask.validate,
+        "gatehouse validate --input routing_stats.parquet --output report.txt",
+    ),
+    ("plot", ask.plot, "gatehouse plot --input routing_stats.parquet --output-dir figures"),
+    ("report", ask.report, "gatehouse report --layer 2 --output report.html"),
+    ("sql", ask.sql, 'gatehouse sql "select * from fct_layer_routing" --output layers.csv'),
+    ("docs", ask.docs, "gatehouse docs"),
+    ("status", upkeep_commands.status, "gatehouse status"),
+    ("verify", upkeep_commands.verify, "gatehouse verify --repair"),
+    ("runs rm", upkeep_commands.rm, "gatehouse runs rm demo-pydoc-7c12bab551 --yes"),
+)
+"""Every command in the order of the help: its name, its function, and the example in its help."""
 
 GO_ON = "what has landed stays, and the same command resumes from there"
 ENDED_BY: dict[int, str] = {
@@ -26,7 +47,31 @@ ENDED_BY: dict[int, str] = {
 SECONDS_TO_END = 5
 """How long a command has to end after a signal; the shard being captured is discarded."""
 
-__all__ = ["app", "lake_commands", "main", "question_commands", "run_commands"]
+
+def application() -> typer.Typer:
+    """Return the application with every command of the table."""
+    made = typer.Typer(
+        name="gatehouse",
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={
+            "token_normalize_func": lambda name: name.replace("_", "-"),
+            "help_option_names": ["-h", "--help"],
+        },
+        help="The analytics warehouse for Mixture-of-Experts routing: every routing decision lands "
+        "once, every number is a query.",
+        epilog="Example: gatehouse run --num-samples 500",
+    )
+    runs = typer.Typer(help="Look after single runs.", epilog="Example: gatehouse runs rm RUN")
+    made.add_typer(runs, name="runs")
+    for name, function, example in COMMANDS:
+        *group, word = name.split()
+        command = (runs if group else made).command(word, epilog=f"Example: {example}")
+        command(function)
+    return made
+
+
+app = application()
 
 
 def main() -> None:

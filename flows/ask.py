@@ -3,11 +3,10 @@
 import typer
 
 from flows import options
-from flows.terminal import app, paths_of
+from flows.options import paths_of
 from warehouse.errors import GatehouseError
 
 
-@app.command(epilog="Example: gatehouse validate --input routing_stats.parquet --output report.txt")
 def validate(
     input: options.Input = None,
     run: options.Run = None,
@@ -37,7 +36,6 @@ def validate(
         raise typer.Exit(1)
 
 
-@app.command(epilog="Example: gatehouse plot --input routing_stats.parquet --output-dir figures")
 def plot(
     input: options.Input = None,
     run: options.Run = None,
@@ -57,7 +55,6 @@ def plot(
         print(path)
 
 
-@app.command(epilog="Example: gatehouse report --layer 2 --output report.html")
 def report(
     run: options.Run = None,
     compare: options.Compare = None,
@@ -81,7 +78,6 @@ def report(
     print(commands.compare(compare, frequency_threshold, entropy_threshold, paths, output))
 
 
-@app.command(epilog='Example: gatehouse sql "select * from fct_layer_routing" --output layers.csv')
 def sql(
     query: options.Query = None,
     examples: options.Examples = False,
@@ -106,7 +102,6 @@ def sql(
         commands.sql(text, paths, format, output, external_access=external_access)
 
 
-@app.command(epilog="Example: gatehouse docs")
 def docs(home: options.Home = None) -> None:
     """Write the static page of every model, column and its lineage."""
     paths = paths_of(home)
