@@ -20,17 +20,25 @@ def validate(
 ) -> None:
     """Test the VAR hypotheses on a run or a file and print the verdict."""
     paths = paths_of(home)
-    from flows import commands
+    from flows.console import bar, short_path
     from reports.selection import Selection, parse_layer
 
     if sweep:
         if input:
             raise GatehouseError("--sweep goes through the warehouse's runs: leave --input out")
-        chosen = parse_layer(layer) if layer else None
-        text, supported = commands.sweep(run, chosen, paths, output)
+        from reports.every_run import sweep as judge_every_run
+
+        chosen, target = parse_layer(layer) if layer else None, output or paths.sweep
+        table, supported = judge_every_run(run, chosen, paths, bar, target)
+        text = f"{table}\n\n{short_path(target)}"
     else:
         selection = Selection.of(input, run, layer, frequency_threshold, entropy_threshold)
-        text, supported = commands.validate(selection, paths, output)
+        from reports import files
+        from reports.results import open_results
+
+        results = open_results(selection, paths, bar, every_layer=False)
+        files.write_validation(results, output)
+        text, supported = results.report_text, results.supported
     print(text, end="" if text.endswith("\n") else "\n")
     if strict and not supported:
         raise typer.Exit(1)
@@ -47,11 +55,15 @@ def plot(
 ) -> None:
     """Draw the figures as 300-DPI PNG and as PDF: four for a layer or file, the rest for a run."""
     paths = paths_of(home)
-    from flows import commands
+    from flows.console import bar
     from reports.selection import Selection
 
     selection = Selection.of(input, run, layer, frequency_threshold, entropy_threshold)
-    for path in commands.plot(selection, paths, output_dir):
+    from reports import files
+    from reports.results import open_results
+
+    results = open_results(selection, paths, bar)
+    for path in files.write_figures(results, output_dir).values():
         print(path)
 
 
@@ -66,16 +78,22 @@ def report(
 ) -> None:
     """Write the self-contained HTML report of a run, or of two runs side by side."""
     paths = paths_of(home)
-    from flows import commands
+    from flows.console import bar
     from reports.selection import Selection
 
     selection = Selection.of(None, run, layer, frequency_threshold, entropy_threshold)
     if compare is None:
-        print(commands.report(selection, paths, output))
+        from reports import files
+        from reports.results import open_results
+
+        results = open_results(selection, paths, bar)
+        print(files.write_page(results, files.write_figures(results), paths, output))
         return
     if run or layer:
         raise GatehouseError("--compare names its runs: leave --run and --layer out")
-    print(commands.compare(compare, frequency_threshold, entropy_threshold, paths, output))
+    from reports import comparison
+
+    print(comparison.compare(compare, selection.thresholds, paths, bar, output))
 
 
 def sql(
@@ -88,23 +106,23 @@ def sql(
 ) -> None:
     """Query the warehouse, read-only: one query, an interactive shell, or the examples."""
     paths = paths_of(home)
-    from flows import commands
-
     words = query or []
     if examples and external_access:
         raise GatehouseError("--examples only reads the warehouse: leave --external-access out")
+    from flows import answer
+
     if examples:
-        commands.sql_examples(words, paths, format, output)
+        answer.sql_examples(words, paths, format, output)
     elif len(words) > 1:
         raise GatehouseError('quote the query: gatehouse sql "select …"')
     else:
         text = words[0] if words else None
-        commands.sql(text, paths, format, output, external_access=external_access)
+        answer.sql(text, paths, format, output, external_access=external_access)
 
 
 def docs(home: options.Home = None) -> None:
     """Write the static page of every model, column and its lineage."""
     paths = paths_of(home)
-    from flows import commands
+    from flows import building
 
-    print(commands.docs(paths))
+    print(building.docs(paths))

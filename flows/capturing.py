@@ -12,11 +12,12 @@ from typing import Self
 import pyarrow as pa
 
 from flows.console import bar, counted, listed, say
-from flows.identity import run_spec, what_changed
+from flows.identity import plan_model, run_spec, what_changed
 from flows.request import RunRequest
 from ingest.prepare import Prepared, prepare, read_shard, shard_count
 from ingest.windows import batches, tokenize
-from models.capture import RoutingTap, capture
+from models.capture import RoutingTap
+from models.capture import capture as capture_events
 from models.structure import weights_line
 from models.zoo import LoadedModel, ModelPlan, versions, vocabulary
 from warehouse.lake import Lake
@@ -159,7 +160,7 @@ class CaptureSession:
             windows=self.request.windows,
         )
         token_budget = self.request.batch_size * self.request.max_length
-        events = capture(self._tap, batches(windows, token_budget=token_budget))
+        events = capture_events(self._tap, batches(windows, token_budget=token_budget))
         self._say_if_memory_ran_out()
         if not self._described:
             self._land_run()
@@ -226,3 +227,18 @@ def capture_run(
             capture_shard(session, shard)
             moved(shard + 1)
         return session.finish()
+
+
+def capture(request: RunRequest, paths: Paths) -> CaptureSummary:
+    """Prepare and capture one run into the lake; what has landed is not captured again.
+
+    Args:
+        request: what to capture, and how.
+        paths: the warehouse.
+
+    Raises:
+        GatehouseError: bad input, routing that cannot be trusted, or a disk that cannot be written.
+    """
+    plan = plan_model(request)
+    prepared = prepare_samples(request, paths.prepared)
+    return capture_run(CaptureSession(request, plan, prepared, paths))

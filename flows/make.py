@@ -2,6 +2,7 @@
 
 from flows import options
 from flows.options import paths_of
+from flows.request import RunRequest
 
 
 def run(
@@ -30,9 +31,9 @@ def run(
     """Do everything: prepare, capture, build, validate, plot, report; resume where it stopped."""
     parameters = {name: value for name, value in locals().items() if name != "home"}
     paths_of(home)
-    from flows import commands
+    from flows import serving
 
-    print(commands.run(**parameters))
+    print(serving.run(**parameters))
 
 
 def prepare(
@@ -45,9 +46,6 @@ def prepare(
     home: options.Home = None,
 ) -> None:
     """Read a corpus and write it as numbered samples, each in its split."""
-    from flows import commands
-    from flows.request import RunRequest
-
     request = RunRequest(
         dataset=dataset,
         num_samples=num_samples,
@@ -55,7 +53,15 @@ def prepare(
         create_splits=create_splits,
         skip_broken=skip_broken,
     )
-    print(commands.prepare(request, output_dir or paths_of(home).prepared))
+    from flows.capturing import prepare_samples
+    from flows.console import counted
+
+    prepared = prepare_samples(request, output_dir or paths_of(home).prepared)
+    broken = f"{prepared.skipped_broken:,} broken and " if prepared.skipped_broken else ""
+    print(
+        f"{counted(prepared.num_samples, 'sample')} of {prepared.dataset}, "
+        f"{broken}{counted(prepared.skipped_empty, 'empty one')} skipped: {prepared.path}"
+    )
 
 
 def fetch(
@@ -71,9 +77,6 @@ def fetch(
     test: options.Test = False,
 ) -> None:
     """Download a model's config, tokenizer and safetensors into the hub's cache."""
-    from flows import commands
-    from flows.request import RunRequest
-
     request = RunRequest(
         model=name or model,
         revision=revision,
@@ -83,7 +86,9 @@ def fetch(
         attn_implementation=attn_implementation,
         trust_remote_code=trust_remote_code,
     )
-    print(commands.fetch(request, analyze_structure=analyze_structure, test=test))
+    from flows import fetch as fetching
+
+    print(fetching.fetch(request, analyze_structure=analyze_structure, test=test))
 
 
 def capture(
@@ -107,15 +112,15 @@ def capture(
     """Run the model and land its routing events; running it again resumes."""
     parameters = {name: value for name, value in locals().items() if name != "home"}
     paths = paths_of(home)
-    from flows import commands
-    from flows.request import RunRequest
+    request = RunRequest(**parameters)
+    from flows import capturing
 
-    print(commands.capture(RunRequest(**parameters), paths).line)
+    print(capturing.capture(request, paths).line)
 
 
 def build(home: options.Home = None) -> None:
     """Build and test the marts from the lake's finished runs with dbt."""
     paths = paths_of(home)
-    from flows import commands
+    from flows import building
 
-    print(commands.build(paths))
+    print(building.build(paths))

@@ -4,17 +4,25 @@ import os
 import traceback
 from typing import Any
 
+from flows.request import RunRequest
 from warehouse.errors import GatehouseError
 from warehouse.files import make_folder
 from warehouse.paths import Paths
 
 
-def run(parameters: dict[str, Any], paths: Paths) -> str:
-    """Run the flow and return what was found; without PREFECT_API_URL Prefect runs its own server.
+def run(**parameters: Any) -> str:
+    """Run the whole pipeline as a Prefect flow and return what was found.
+
+    Without PREFECT_API_URL Prefect runs its own server: offline, silent, in the warehouse's home.
+
+    Args:
+        parameters: those of `flows.pipeline.pipeline`.
 
     Raises:
         GatehouseError: bad input, no result that can be trusted, or Prefect cannot go on.
     """
+    RunRequest(**parameters)  # a wrong parameter fails before a server starts
+    paths = Paths.resolve()
     serves_itself = "PREFECT_API_URL" not in os.environ
     _settle(paths, serves_itself)
     # Prefect reads its settings once, when it is imported

@@ -12,9 +12,9 @@ from warehouse.errors import GatehouseError
 def status(home: options.Home = None) -> None:
     """List the runs: how far each has come, how fast, what is left, and whether it is whole."""
     paths = paths_of(home)
-    from flows import commands
+    from flows.overview import overview
 
-    print(commands.status(paths), end="")
+    print(overview(paths), end="")
 
 
 def verify(

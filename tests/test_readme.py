@@ -91,7 +91,7 @@ def demo_run(prefect_server, tmp_path_factory) -> str:
     import contextlib
     import io
 
-    from flows import commands, console
+    from flows import console, serving
 
     with pytest.MonkeyPatch.context() as patched, contextlib.redirect_stdout(io.StringIO()) as out:
         patched.setenv("GATEHOUSE_HOME", str(tmp_path_factory.mktemp("demo")))
@@ -100,5 +100,5 @@ def demo_run(prefect_server, tmp_path_factory) -> str:
             patched.setattr(
                 sys.modules.get(module) or __import__(module, fromlist=["x"]), "say", print
             )
-        print(commands.run(num_samples=60, batch_size=16))
+        print(serving.run(num_samples=60, batch_size=16))
     return out.getvalue()

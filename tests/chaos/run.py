@@ -16,11 +16,10 @@ from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
-from flows import commands
+from flows import building, capturing
 from flows.console import bar
 from flows.request import RunRequest
-from reports import files
-from reports.results import open_results
+from reports import files, results
 from reports.selection import Selection
 from tests.flows.kill_at import arm
 from warehouse.paths import Paths
@@ -31,7 +30,7 @@ BEGINNINGS = {
     "flows.capturing.tokenize": "forward",
     "warehouse.lake.Lake.land_run": "write",
     "warehouse.lake.Lake.land_shard": "write",
-    "flows.commands.build": "build",
+    "flows.building.build": "build",
     "reports.results.open_results": "tables",
     "reports.files.write_figures": "figures",
     "reports.files.write_page": "page",
@@ -99,20 +98,20 @@ class Ended:
 
 def build_steps(request: RunRequest, home: Path) -> None:
     """Prepare, capture and build."""
-    commands.capture(request, Paths(home))
-    commands.build(Paths(home))
+    capturing.capture(request, Paths(home))
+    building.build(Paths(home))
 
 
 def steps(request: RunRequest, home: Path) -> None:
     """Do what the flow does, in its order."""
     paths = Paths(home)
-    summary = commands.capture(request, paths)
-    commands.build(paths)
+    summary = capturing.capture(request, paths)
+    building.build(paths)
     selection = Selection(None, summary.run_id, request.moe_index, request.thresholds)
-    results = open_results(selection, paths, bar)
-    files.write_tables(results, paths)
-    files.write_validation(results)
-    files.write_page(results, files.write_figures(results), paths)
+    found = results.open_results(selection, paths, bar)
+    files.write_tables(found, paths)
+    files.write_validation(found)
+    files.write_page(found, files.write_figures(found), paths)
 
 
 def run(

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flows import commands
+from flows import capturing
 from flows.request import RunRequest
 from tests.chaos.contents import compare, contents
 from warehouse.files import write_atomically
@@ -40,7 +40,7 @@ def lake(tiny_mixtral, tmp_path_factory) -> Path:
     corpus = folder / "texts.txt"
     corpus.write_text("the router sends every token to two experts\nof a layer\n")
     request = RunRequest(model=str(tiny_mixtral), dataset=str(corpus))
-    commands.capture(request, Paths(folder / "home"))
+    capturing.capture(request, Paths(folder / "home"))
     return folder / "home"
 
 

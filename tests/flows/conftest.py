@@ -31,7 +31,7 @@ def captured(tmp_path_factory, tiny_mixtral) -> Path:
     """A home with an odd name and one finished, built run: 60 texts, 3 MoE layers."""
     import random
 
-    from flows import commands
+    from flows import building, capturing
     from flows.request import RunRequest
     from warehouse.paths import Paths
 
@@ -44,6 +44,6 @@ def captured(tmp_path_factory, tiny_mixtral) -> Path:
     # DuckDB and dbt must take quotes and pattern characters literally
     paths = Paths(folder / "it's [a] *home é")
     request = RunRequest(model=str(tiny_mixtral), dataset=str(corpus), max_length=128)
-    commands.capture(request, paths)
-    commands.build(paths)
+    capturing.capture(request, paths)
+    building.build(paths)
     return paths.root

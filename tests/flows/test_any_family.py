@@ -5,7 +5,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from flows import commands
+from flows import building, capturing
 from flows.request import RunRequest
 from warehouse.paths import Paths
 
@@ -66,8 +66,8 @@ def built(tmp_path_factory) -> tuple[dict[str, str], Path]:
     for family in MODELS.values():
         save(family, folder / family)
         request = RunRequest(model=str(folder / family), dataset=str(corpus), max_length=64)
-        runs[family] = commands.capture(request, paths).run_id
-    commands.build(paths)
+        runs[family] = capturing.capture(request, paths).run_id
+    building.build(paths)
     return runs, paths.database
 
 

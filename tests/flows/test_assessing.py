@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flows import commands
+from flows import building, capturing
 from flows.console import bar
 from flows.request import RunRequest
 from reports import queries
@@ -125,13 +125,13 @@ def two_runs(captured, tmp_path_factory) -> tuple[Path, list[str]]:
     shutil.copytree(captured, home, ignore=shutil.ignore_patterns("results", "prefect"))
     paths = Paths(home)
     (record,) = Lake(paths.lake).runs().values()
-    commands.capture(
+    capturing.capture(
         RunRequest(
             model=record["model"], dataset=record["dataset"], max_length=128, dtype="bfloat16"
         ),
         paths,
     )
-    commands.build(paths)
+    building.build(paths)
     with closing(connect(paths)) as connection:
         return home, queries.finished_runs(connection)
 

@@ -16,37 +16,37 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from flows import commands
+from flows import capturing
 from flows.request import RunRequest
 from warehouse.paths import CHECKOUT, Paths
 
 SMALL_MEMORY = """
 import resource, sys
 from pathlib import Path
-from flows import capturing, commands
+from flows import capturing
 from flows.request import RunRequest
 from warehouse.errors import GatehouseError
 from warehouse.paths import Paths
 
 dataset, home, *limits = sys.argv[1:]
 unlimited = resource.RLIM_INFINITY
-capture = capturing.capture
+capture_events = capturing.capture_events
 
 
 def limited(tap, batches):
     held = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (held + megabytes * 2**20, unlimited))
     try:
-        return capture(tap, batches)
+        return capture_events(tap, batches)
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (unlimited, unlimited))
 
 
-capturing.capture = limited
+capturing.capture_events = limited
 capturing.say = lambda line: print(line) if "memory" in line else None
 for megabytes in map(int, limits):
     try:
-        commands.capture(RunRequest(dataset=dataset, batch_size=64), Paths(Path(home)))
+        capturing.capture(RunRequest(dataset=dataset, batch_size=64), Paths(Path(home)))
     except GatehouseError as error:
         print("gatehouse:", error)
     shards = len(list(Path(home).rglob("lake/events/**/*.parquet")))
@@ -91,7 +91,7 @@ def reference(topics, tmp_path_factory) -> pa.Table:
     """The events at `--batch-size 1`, on one thread: long texts by themselves."""
     home = tmp_path_factory.mktemp("reference")
     with threads(1):
-        commands.capture(RunRequest(dataset=topics, batch_size=1), Paths(home))
+        capturing.capture(RunRequest(dataset=topics, batch_size=1), Paths(home))
     return events(home)
 
 
@@ -108,7 +108,7 @@ def threads(number: int) -> Iterator[None]:
 @pytest.mark.parametrize(("batch_size", "number"), [(7, 1), (64, 1), (7, 2)])
 def test_batches_and_threads_change_no_event(reference, topics, batch_size, number, tmp_path):
     with threads(number):
-        commands.capture(RunRequest(dataset=topics, batch_size=batch_size), Paths(tmp_path))
+        capturing.capture(RunRequest(dataset=topics, batch_size=batch_size), Paths(tmp_path))
     check_equal(events(tmp_path), reference)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import capturing, commands
+from flows import capturing, overview
 from flows.request import RunRequest
 from tests.flows.test_resume import contents
 from warehouse.lake import Lake
@@ -32,7 +32,7 @@ def request_(tmp_path_factory, tiny_mixtral) -> RunRequest:
 @pytest.fixture(scope="module")
 def whole(request_, tmp_path_factory) -> Paths:
     paths = Paths(tmp_path_factory.mktemp("whole"))
-    commands.capture(request_, paths)
+    capturing.capture(request_, paths)
     return paths
 
 
@@ -200,8 +200,8 @@ def test_a_clock_that_jumps_back_changes_no_event(monkeypatch, request_, whole, 
     monkeypatch.setattr(capturing, "datetime", Jumping)
     monkeypatch.setattr("warehouse.lake.datetime", Jumping)
     paths = Paths(tmp_path / "home")
-    summary = commands.capture(request_, paths)
+    summary = capturing.capture(request_, paths)
     assert contents(paths) == contents(whole)
     record = Lake(paths.lake).run_record(summary.run_id)
     assert record["finished_at"] >= record["started_at"] and record["capture_seconds"] > 0
-    assert "finished" in commands.status(paths)
+    assert "finished" in overview.overview(paths)

@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from flows import commands, examples
+from flows import answer, examples
 from warehouse.errors import GatehouseError
 from warehouse.paths import Paths
 
@@ -27,7 +27,7 @@ def paths(tmp_path_factory) -> Paths:
 
 def test_the_suffix_names_the_format_and_an_option_overrides_it(paths, tmp_path):
     for name, form in {"a.CSV": None, "b.json": None, "c.md": None, "d.json": "csv"}.items():
-        commands.sql("select n from numbers limit 1", paths, form, tmp_path / name)
+        answer.sql("select n from numbers limit 1", paths, form, tmp_path / name)
     first = {path.name: path.read_text()[:3] for path in tmp_path.iterdir()}
     assert first == {"a.CSV": '"n"', "b.json": "[\n{", "c.md": "| n", "d.json": '"n"'}
 
@@ -47,28 +47,28 @@ def test_files_that_may_not_be_written_are_refused(paths, tmp_path):
     before = paths.database.read_bytes()
     for target, message in refused.items():
         with pytest.raises(GatehouseError, match=message) as error:
-            commands.sql("select 1", paths, None, target)
+            answer.sql("select 1", paths, None, target)
         assert len(str(error.value).splitlines()) == 1
     with pytest.raises(GatehouseError, match="is not a file"):
-        commands.sql("select 1", paths, "csv", Path("/dev/null"))
+        answer.sql("select 1", paths, "csv", Path("/dev/null"))
     with pytest.raises(GatehouseError, match="--format parquet needs a file"):
-        commands.sql("select 1", paths, "parquet")
+        answer.sql("select 1", paths, "parquet")
     assert paths.database.read_bytes() == before and not list(paths.lake.iterdir())
 
 
 def test_a_query_that_fails_half_way_leaves_the_file_as_it_was(paths, tmp_path):
     target = tmp_path / "numbers.csv"
-    commands.sql("select 1 as before", paths, None, target)
+    answer.sql("select 1 as before", paths, None, target)
     late = "select cast(if(range < 30000, '1', 'one') as int) as n from range(40000)"
     for form in ("csv", "json", "parquet", "markdown"):
         with pytest.raises(GatehouseError, match="Could not convert string 'one'"):
-            commands.sql(late, paths, form, target)
+            answer.sql(late, paths, form, target)
     assert [path.name for path in tmp_path.iterdir()] == ["numbers.csv"]
     assert target.read_text() == '"before"\n1\n'
 
 
 def test_a_table_shows_a_thousand_rows_and_says_so(paths, capfd):
-    commands.sql("select n from numbers", paths)
+    answer.sql("select n from numbers", paths)
     out = capfd.readouterr().out
     assert len(re.findall(r"^│ +\d+ │$", out, flags=re.M)) == 1000
     assert "1500 rows" in out and "1000 shown" in out
@@ -80,7 +80,7 @@ def piped(monkeypatch, paths, capfd):
 
     def piped(text: str, form: str | None = None, output: Path | None = None) -> str:
         monkeypatch.setattr(sys, "stdin", io.StringIO(text))
-        commands.sql(None, paths, form, output)
+        answer.sql(None, paths, form, output)
         return capfd.readouterr().out
 
     return piped
@@ -109,11 +109,11 @@ def test_a_reader_that_leaves_ends_the_output_quietly(paths, monkeypatch):
         os.close(read)
         with open(write, "w") as stdout:
             monkeypatch.setattr(sys, "stdout", stdout)
-            commands.sql("select repeat('x', 999) as x from range(2000)", paths, form)
+            answer.sql("select repeat('x', 999) as x from range(2000)", paths, form)
 
 
 def test_examples_are_listed_with_their_questions(capfd):
-    commands.sql_examples([], Paths(Path("/no/such/home")))
+    answer.sql_examples([], Paths(Path("/no/such/home")))
     out = capfd.readouterr().out
     for name, example in examples.library().items():
         assert f"{name}\n    {example.question}\n" in out
@@ -122,13 +122,13 @@ def test_examples_are_listed_with_their_questions(capfd):
 
 def test_an_unknown_example_is_refused_with_the_one_that_was_meant(paths):
     with pytest.raises(GatehouseError, match="did you mean layers_at_a_glance"):
-        commands.sql_examples(["layers_at_glance"], paths)
+        answer.sql_examples(["layers_at_glance"], paths)
     with pytest.raises(GatehouseError, match="lists them"):
-        commands.sql_examples(["xyz"], paths)
+        answer.sql_examples(["xyz"], paths)
     with pytest.raises(GatehouseError, match="name one"):
-        commands.sql_examples(["all"], paths, None, Path("all.csv"))
+        answer.sql_examples(["all"], paths, None, Path("all.csv"))
 
 
 def test_an_example_on_an_older_warehouse_says_to_build(paths):
     with pytest.raises(GatehouseError, match=r"example .* does not exist.*`gatehouse build`"):
-        commands.sql_examples(["layers_at_a_glance"], paths)
+        answer.sql_examples(["layers_at_a_glance"], paths)

@@ -10,7 +10,7 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from flows import commands
+from flows import capturing
 from flows.request import RunRequest
 from tests.flows.test_resume import contents
 from warehouse.errors import GatehouseError
@@ -29,7 +29,7 @@ def landed(tmp_path_factory, tiny_mixtral) -> Path:
     corpus = folder / "texts.jsonl"
     corpus.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     request = RunRequest(model=str(tiny_mixtral), dataset=str(corpus), batch_size=8, max_length=64)
-    commands.capture(request, Paths(folder / "home"))
+    capturing.capture(request, Paths(folder / "home"))
     return folder / "home"
 
 

@@ -1,0 +1,34 @@
+"""`gatehouse fetch`: a model's files, its MoE structure, and one routed sentence."""
+
+from flows.request import RunRequest
+from models.structure import analyze, download, route, weights_line
+from models.zoo import resolve
+
+SENTENCE = "Return the router that sends each token to its experts."
+"""What `gatehouse fetch --test` routes."""
+
+
+def fetch(request: RunRequest, *, analyze_structure: bool = False, test: bool = False) -> str:
+    """Download a model, or describe its MoE structure from the config; return what to print.
+
+    Args:
+        request: the model, and how to load it.
+        analyze_structure: describe the structure instead; nothing is downloaded.
+        test: load the weights as well, and route one sentence.
+
+    Raises:
+        GatehouseError: there is no such model, it cannot be read, or it cannot be loaded as asked.
+    """
+    plan = resolve(request.model, **request.loading)
+    runs_in = plan.dtype if plan.quantization == "none" else f"{plan.quantization} and {plan.dtype}"
+    lines = [f"{plan.name}  ({plan.config.model_type}, runs in {runs_in})"]
+    if analyze_structure:
+        lines.append(str(analyze(plan.skeleton)))
+    else:
+        lines.append(f"files          {download(plan)}")
+    if test:
+        loaded = plan.load()
+        routed = route(loaded, SENTENCE)
+        lines += [weights_line(loaded), "", f"{'token':<14}experts of MoE layers 0, 1, …"]
+        lines += [f"{token!r:<14}{'  '.join(map(str, layers))}" for token, layers in routed]
+    return "\n".join(lines)
