@@ -1,4 +1,6 @@
-"""The one error that users see."""
+"""The one error that users see, and a kind of it that the program reads too."""
+
+from pathlib import Path
 
 from warehouse.plain_text import printable, without_secrets
 
@@ -12,6 +14,25 @@ class GatehouseError(Exception):
 
     def __init__(self, message: object = "") -> None:
         super().__init__(printable(without_secrets(str(message))))
+
+
+class BrokenLaw(GatehouseError):
+    """A file of the lake, or a shard on its way there, that is not as it must be.
+
+    Args:
+        law: what is broken and the way out, without the path.
+        path: the file, or None for a shard that has not landed.
+    """
+
+    def __init__(self, law: str, path: Path | None = None) -> None:
+        super().__init__(f"refused to land a shard: {law}" if path is None else f"{path} {law}")
+        # shown by itself too, so as safe as the whole message
+        self.law = printable(without_secrets(law))
+        self.path = path
+
+    def __reduce__(self) -> tuple[type["BrokenLaw"], tuple[str, Path | None]]:
+        # an exception is made again from its message otherwise, which is not what this one takes
+        return type(self), (self.law, self.path)
 
 
 def require(holds: bool, name: str, rule: str) -> None:

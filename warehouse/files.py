@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from warehouse.errors import GatehouseError
+from warehouse.errors import BrokenLaw, GatehouseError
 from warehouse.records import EVENTS, LAKE_VERSION
 
 TEMPORARY = ".*.tmp"
@@ -137,7 +137,7 @@ def read_table(path: Path, schema: pa.Schema, *, sealed: bool = True) -> pa.Tabl
         sealed: False for events, whose SHA-256 is recorded elsewhere.
 
     Raises:
-        GatehouseError: the file is missing, damaged, or has another schema.
+        BrokenLaw: the file is missing, damaged, or has another schema.
     """
     try:
         # not `pq.read_table`, which takes longer to open a small file than this takes to read it
@@ -147,19 +147,21 @@ def read_table(path: Path, schema: pa.Schema, *, sealed: bool = True) -> pa.Tabl
     except (OSError, pa.ArrowException, ValueError, TypeError) as error:
         raise _damaged(path) from error
     if not found.schema.equals(schema):
-        raise GatehouseError(
-            f"{path} does not have the columns that this Gatehouse writes: it is not of lake "
-            f"version {LAKE_VERSION}; name another folder with GATEHOUSE_HOME"
+        raise BrokenLaw(
+            "does not have the columns that this Gatehouse writes: it is not of lake version "
+            f"{LAKE_VERSION}; name another folder with GATEHOUSE_HOME",
+            path,
         )
     if sealed and (found.schema.metadata or {}).get(SEAL) != _hash_of(found):
         raise _damaged(path)
     return found
 
 
-def _damaged(path: Path) -> GatehouseError:
-    return GatehouseError(
-        f"{path} is damaged or missing: `gatehouse verify` lists every such file, and "
-        "`gatehouse verify --repair` mends what it can"
+def _damaged(path: Path) -> BrokenLaw:
+    return BrokenLaw(
+        "is damaged or missing: `gatehouse verify` lists every such file, and "
+        "`gatehouse verify --repair` mends what it can",
+        path,
     )
 
 

@@ -5,7 +5,7 @@ import math
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from warehouse.errors import GatehouseError
+from warehouse.errors import BrokenLaw
 
 ENTROPY_TOLERANCE = 1e-4
 """fp32 rounding of a sum over the experts may exceed ln E by this much, in nats."""
@@ -24,7 +24,7 @@ def check_events(events: pa.Table, samples: pa.Table, layers: pa.Table) -> None:
         layers: schema LAYERS of the run.
 
     Raises:
-        GatehouseError: names the first law that is broken.
+        BrokenLaw: names the first law that is broken.
     """
     _check_samples(samples)
     tokens = pc.sum(samples["tokens"]).as_py() or 0
@@ -180,7 +180,4 @@ def _count_not_finite(values: pa.ChunkedArray) -> int:
 
 def _require(holds: bool, broken: str) -> None:
     if not holds:
-        raise GatehouseError(
-            f"refused to land a shard: {broken}; landed shards are untouched, "
-            "please report this model"
-        )
+        raise BrokenLaw(f"{broken}; landed shards are untouched, please report this model")

@@ -62,7 +62,7 @@ class Lake:
         """Return run id -> row of `runs`, the latest start last.
 
         Raises:
-            GatehouseError: a row is damaged.
+            BrokenLaw: a row is damaged.
         """
         files = (self.root / "runs").glob("run_id=*/runs.parquet")
         found = {
@@ -75,7 +75,7 @@ class Lake:
         """Return the run's row of `runs`, or None where there is no such run.
 
         Raises:
-            GatehouseError: the row is damaged.
+            BrokenLaw: the row is damaged.
         """
         path = self.file("runs", run_id)
         return read_table(path, RUNS).to_pylist()[0] if path.exists() else None
@@ -133,7 +133,7 @@ class Lake:
         """Return shard -> its row of `shards`, in the order of the shards.
 
         Raises:
-            GatehouseError: the table is damaged.
+            BrokenLaw: the table is damaged.
         """
         path = self.file("shards", run_id)
         rows = read_table(path, SHARDS).to_pylist() if path.exists() else []
@@ -173,8 +173,8 @@ class Lake:
             seconds: how long the capture of the shard took.
 
         Raises:
-            GatehouseError: the events are not exactly the samples' tokens times the MoE layers,
-                or a value is out of range; then nothing is written.
+            BrokenLaw: the events are not exactly the samples' tokens times the MoE layers, or a
+                value is out of range; then nothing is written.
         """
         check_events(events, samples, self.layers(run_id))
         write_table(self.shard_file("samples", run_id, shard), samples.cast(SAMPLES))

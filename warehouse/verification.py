@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from warehouse.errors import GatehouseError
+from warehouse.errors import BrokenLaw
 from warehouse.files import TEMPORARY, read_table, sha256_of
 from warehouse.integrity import check_events
 from warehouse.lake import TABLES, Lake
@@ -80,9 +80,9 @@ def glance(lake: Lake, run_id: str) -> Sight:
         return unknown("what is left of a run: `gatehouse runs rm` removes it")
     try:
         record, recorded = lake.run_record(run_id), lake.shards(run_id)
-    except GatehouseError as error:
-        damaged = lake.file("shards", run_id)
-        return unknown(str(error), RECORD if str(damaged) in str(error) else None)
+    except BrokenLaw as error:
+        recordable = error.path == lake.file("shards", run_id)
+        return unknown(str(error), RECORD if recordable else None)
     if record is None:
         return unknown("has no row in `runs`: run its capture again")
     if record["finished_at"] and not lake.file("shards", run_id).exists():
@@ -131,7 +131,7 @@ def verify(
     for table in ("layers", "vocabulary"):
         try:
             read_table(lake.file(table, run_id), RUN_TABLES[table])
-        except GatehouseError as error:
+        except BrokenLaw as error:
             # capturing a shard again finds this out from the model
             return [*found, Problem(run_id, str(error), CAPTURE, 0)]
     hashed = hashlib.sha256()
@@ -181,8 +181,8 @@ def _wrong_in_shard(
             return f"has other bytes in `{table}` than were recorded"
     try:
         samples, events = _lawful(lake, run_id, row["shard"], layers)
-    except GatehouseError as error:
-        return f"breaks a law: {str(error).removeprefix('refused to land a shard: ')}"
+    except BrokenLaw as error:
+        return f"breaks a law: {error if error.path else error.law}"
     sample_ids = samples["sample_id"].to_pylist()
     first = row["first_sample"] or 0
     if sample_ids != list(range(first, first + row["samples"])):
@@ -227,7 +227,7 @@ def lawful_shards(lake: Lake, run_id: str) -> Iterator[tuple[int, pa.Table, int]
     layers, record = lake.layers(run_id), lake.run_record(run_id)
     assert record is not None
     for shard in range(record["shards"]):
-        with suppress(GatehouseError):
+        with suppress(BrokenLaw):
             samples, events = _lawful(lake, run_id, shard, layers)
             yield shard, samples, events.num_rows
 
@@ -236,7 +236,7 @@ def _lawful(lake: Lake, run_id: str, shard: int, layers: pa.Table) -> tuple[pa.T
     """Return a shard's samples and events.
 
     Raises:
-        GatehouseError: they cannot be read, or break a law of landing.
+        BrokenLaw: they cannot be read, or break a law of landing.
     """
     samples, events = (
         read_table(lake.shard_file(table, run_id, shard), schema, sealed=table != "events")

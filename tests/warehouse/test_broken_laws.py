@@ -1,0 +1,89 @@
+"""A broken law says what is broken and in which file, and verification reads both."""
+
+import pickle
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.warehouse.conftest import RUN
+from warehouse.errors import BrokenLaw
+from warehouse.files import read_table, write_events
+from warehouse.lake import Lake
+from warehouse.records import EVENTS, LAKE_VERSION, SHARDS
+from warehouse.verification import CAPTURE, RECORD, Problem, verify
+
+DAMAGED = (
+    "is damaged or missing: `gatehouse verify` lists every such file, and "
+    "`gatehouse verify --repair` mends what it can"
+)
+FOREIGN = (
+    "does not have the columns that this Gatehouse writes: it is not of lake version "
+    f"{LAKE_VERSION}; name another folder with GATEHOUSE_HOME"
+)
+LOST = (
+    "9 events for 5 tokens in 2 MoE layers; landed shards are untouched, please report this model"
+)
+
+
+def test_a_damaged_file_is_told_apart_from_its_law(lake):
+    path = lake.file("shards", RUN)
+    with pytest.raises(BrokenLaw) as caught:
+        read_table(path, SHARDS)
+    assert (caught.value.path, caught.value.law) == (path, DAMAGED)
+    assert str(caught.value) == f"{path} {DAMAGED}"
+
+
+def test_a_foreign_file_is_told_apart_from_its_law(tmp_path):
+    path = tmp_path / "shard-00000.parquet"
+    pq.write_table(pa.table({"a": [1]}), path)
+    with pytest.raises(BrokenLaw) as caught:
+        read_table(path, EVENTS)
+    assert (caught.value.path, caught.value.law) == (path, FOREIGN)
+    assert str(caught.value) == f"{path} {FOREIGN}"
+
+
+def test_a_shard_that_may_not_land_has_a_law_and_no_path(lake, samples, events):
+    with pytest.raises(BrokenLaw) as caught:
+        lake.land_shard(RUN, 0, samples, events.slice(1))
+    assert (caught.value.path, caught.value.law) == (None, LOST)
+    assert str(caught.value) == f"refused to land a shard: {LOST}"
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_broken_law_passes_between_processes(tmp_path, named):
+    error = BrokenLaw("breaks\nit", tmp_path / "a\nb" if named else None)
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301
+    assert (str(copy), copy.law, copy.path) == (str(error), error.law, error.path)
+    assert str(error).endswith(r"breaks\nit") and error.law == r"breaks\nit"
+
+
+@pytest.mark.parametrize("name", ["lake", "a\tlake", "hf_" + "Marker0" * 5])
+def test_a_damaged_table_of_shards_is_recorded_again_wherever_the_lake_is(lake, name):
+    lake = Lake(lake.root.rename(lake.root.with_name(name)))
+    lake.file("shards", RUN).parent.mkdir(parents=True)
+    lake.file("shards", RUN).write_bytes(b"PAR1")
+    (problem,) = verify(lake, RUN)
+    assert problem.what.endswith(f"shards.parquet {DAMAGED}") and problem.cure == RECORD
+
+
+def test_another_damaged_record_is_not_mended_by_recording(lake):
+    path = lake.file("runs", RUN)
+    path.write_bytes(b"PAR1")
+    assert verify(lake, RUN) == [Problem(RUN, f"{path} {DAMAGED}", None)]
+
+
+def test_a_shard_recorded_against_the_law_is_named_with_it(lake, samples, events):
+    lake.land_shard(RUN, 0, samples, events)
+    write_events(lake.shard_file("events", RUN, 0), events.slice(1))
+    lake.record_shard(RUN, 0, samples, 9)
+    assert verify(lake, RUN)[0] == Problem(RUN, f"shard 0 breaks a law: {LOST}", CAPTURE, 0)
+
+
+def test_a_shard_recorded_damaged_is_named_with_its_file(lake, samples, events):
+    lake.land_shard(RUN, 0, samples, events)
+    path = lake.shard_file("events", RUN, 0)
+    path.write_bytes(b"PAR1")
+    lake.record_shard(RUN, 0, samples, 10)
+    what = f"shard 0 breaks a law: {path} {DAMAGED}"
+    assert verify(lake, RUN)[0] == Problem(RUN, what, CAPTURE, 0)
