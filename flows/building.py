@@ -13,12 +13,13 @@ from typing import Any
 
 import duckdb
 
-from flows.console import counted, shown
+from flows.console import shown
 from warehouse.errors import GatehouseError
 from warehouse.files import cannot_write, make_folder
 from warehouse.lake import Lake
 from warehouse.locks import alone
 from warehouse.paths import DBT_PROJECT, Paths
+from warehouse.plain_text import counted
 from warehouse.records import LAKE_VERSION
 from warehouse.verification import REMOVE, Sight, glances
 

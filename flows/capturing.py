@@ -11,7 +11,7 @@ from typing import Self
 
 import pyarrow as pa
 
-from flows.console import bar, counted, listed, say
+from flows.console import bar, listed, say
 from flows.identity import plan_model, run_spec, what_changed
 from flows.request import RunRequest
 from ingest.prepare import Prepared, prepare, read_shard, shard_count
@@ -22,6 +22,7 @@ from models.structure import weights_line
 from models.zoo import LoadedModel, ModelPlan, versions, vocabulary
 from warehouse.lake import Lake
 from warehouse.paths import Paths
+from warehouse.plain_text import counted
 from warehouse.records import LAKE_VERSION, VOCABULARY
 
 

@@ -33,11 +33,6 @@ def shown(path: Path) -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number and its noun, in the singular for one: 1 shard, 2,000 shards."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def listed(noun: str, numbers: Collection[int]) -> str:
     """Return numbers as a person lists them, the first few of many: shards 1, 2 and 7."""
     names = [str(number) for number in sorted(numbers)]

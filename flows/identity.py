@@ -3,12 +3,12 @@
 from contextlib import suppress
 from dataclasses import asdict
 
-from flows.console import counted
 from flows.request import RunRequest
 from ingest.prepare import Prepared
 from models.zoo import ModelPlan, resolve, tokenizer_fingerprint
 from warehouse.errors import GatehouseError
 from warehouse.lake import Lake
+from warehouse.plain_text import counted
 from warehouse.records import RunSpec
 
 CHANGES = {

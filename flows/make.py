@@ -54,7 +54,7 @@ def prepare(
         skip_broken=skip_broken,
     )
     from flows.capturing import prepare_samples
-    from flows.console import counted
+    from warehouse.plain_text import counted
 
     prepared = prepare_samples(request, output_dir or paths_of(home).prepared)
     broken = f"{prepared.skipped_broken:,} broken and " if prepared.skipped_broken else ""

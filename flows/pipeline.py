@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.building import build
 from flows.capturing import CaptureSession, capture_run, prepare_samples
-from flows.console import bar, counted, say, shown
+from flows.console import bar, say, shown
 from flows.identity import plan_model
 from flows.request import RunRequest
 from ingest.prepare import Prepared
@@ -21,6 +21,7 @@ from reports.results import Results, open_results
 from reports.selection import Selection
 from warehouse.lake import Lake
 from warehouse.paths import Paths
+from warehouse.plain_text import counted
 
 
 @task(name="prepare samples", cache_policy=NO_CACHE)

@@ -4,11 +4,11 @@ import shutil
 from collections.abc import Callable
 
 from flows.building import rebuild
-from flows.console import counted
 from warehouse.errors import GatehouseError
 from warehouse.files import cannot_write
 from warehouse.lake import Lake
 from warehouse.paths import Paths
+from warehouse.plain_text import counted
 
 
 def remove_run(run_id: str, paths: Paths, confirmed: Callable[[str], bool]) -> str:

@@ -16,10 +16,11 @@ from pygments.lexers.sql import SqlLexer
 
 from flows import examples, tabular
 from flows.completion import BUILDING_BLOCKS, COMMANDS, Catalog, SqlCompleter
-from flows.console import counted, shown
+from flows.console import shown
 from warehouse.connect import connect, without_semicolon
 from warehouse.errors import GatehouseError
 from warehouse.paths import Paths
+from warehouse.plain_text import counted
 
 
 class Session:

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from flows.building import finished_runs, rebuild
-from flows.console import bar, counted, say, shown
+from flows.console import bar, say, shown
 from flows.request import RunRequest
 from warehouse.agreement import disagreements, runs_in_marts
 from warehouse.connect import connect
 from warehouse.errors import GatehouseError
 from warehouse.lake import Lake
 from warehouse.paths import Paths
+from warehouse.plain_text import counted
 from warehouse.records import RunSpec
 from warehouse.verification import (
     BUILD,

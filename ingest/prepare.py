@@ -29,6 +29,7 @@ from ingest.samples_file import (
 )
 from warehouse.errors import GatehouseError
 from warehouse.files import write_atomically
+from warehouse.plain_text import counted
 from warehouse.records import slug
 
 __all__ = ["SHARD_SAMPLES", "Prepared", "prepare", "read_shard", "shard_count"]
@@ -58,12 +59,9 @@ class Prepared:
         """One sentence for each kind of text that was left out."""
         lines = []
         if self.skipped_broken:
-            many = f"{self.skipped_broken:,} broken lines, the first"
-            counted = many if self.skipped_broken > 1 else "1 broken line"
-            lines.append(f"left out {counted}: {self.first_broken}")
+            lines.append(f"left out {_broken_lines(self.skipped_broken, self.first_broken)}")
         if self.skipped_empty:
-            plural = "s" if self.skipped_empty > 1 else ""
-            lines.append(f"left out {self.skipped_empty:,} empty sample{plural}")
+            lines.append(f"left out {counted(self.skipped_empty, 'empty sample')}")
         return lines
 
 
@@ -159,17 +157,22 @@ def _folder_name(dataset: str, fingerprint: str, first_sample: int) -> str:
     return f"{name}-from-{first_sample}" if first_sample else name
 
 
+def _broken_lines(number: int, first: str | None) -> str:
+    return f"{counted(number, 'broken line')}{', the first' if number > 1 else ''}: {first}"
+
+
 def _no_samples(dataset: str, numbering: Numbering, first_sample: int) -> GatehouseError:
     met = numbering.met
     if met == 0 and numbering.skipped_broken:
         return GatehouseError(
-            f"{dataset} holds no text that can be read, only {numbering.skipped_broken:,} broken "
-            f"lines, the first: {numbering.first_broken}; mend it or name another dataset"
+            f"{dataset} holds no text that can be read, only "
+            f"{_broken_lines(numbering.skipped_broken, numbering.first_broken)}; mend it or name "
+            "another dataset"
         )
     if met == 0:
         return GatehouseError(f"{dataset} holds no text: name another dataset")
     return GatehouseError(
-        f"{dataset} holds {met:,} samples, none from {first_sample:,} on: "
+        f"{dataset} holds {counted(met, 'sample')}, none from {first_sample:,} on: "
         f"choose a first sample below {met:,}"
     )
 

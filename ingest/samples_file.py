@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from warehouse.errors import GatehouseError
 from warehouse.files import write_atomically
+from warehouse.plain_text import counted
 from warehouse.records import SPLITS, Sample
 
 SHARD_SAMPLES = 512
@@ -87,7 +88,7 @@ def read_shard(path: Path, shard: int) -> list[Sample]:
     """
     shards = shard_count(path)
     if not 0 <= shard < shards:
-        raise IndexError(f"{path} has {shards} shards, and no shard {shard}")
+        raise IndexError(f"{path} has {counted(shards, 'shard')}, and no shard {shard}")
     return [Sample(**row) for table in _tables(path, [shard]) for row in table.to_pylist()]
 
 

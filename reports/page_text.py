@@ -10,6 +10,7 @@ import pandas as pd
 from reports.criteria import RHO, Criterion
 from reports.findings import AssessedRun
 from reports.hypothesis import Validation
+from warehouse.plain_text import counted
 
 INTERVALS = ("spearman", "low_entropy_share", "coverage")
 """The findings of the three criteria, in their order."""
@@ -87,13 +88,17 @@ def limits(assessed: AssessedRun, layer: int) -> list[str]:
         "router's is the held-out agreement, which was measured on the same dataset.",
         f"Special tokens are included: {special.tokens:,} (by {special.recognised_by}) with "
         f"{special.occurrence_share:.1%} of the occurrences.",
-        f"{run['dropped_tokens']:,} tokens past the maximum length of {run['max_length']:,} "
-        "were never seen by the model.",
-        f"{excluded:,} rows with values that are not finite or not possible were excluded, over "
-        "all layers.",
+        f"{counted(run['dropped_tokens'], 'token')} past the maximum length of "
+        f"{run['max_length']:,} {_were(run['dropped_tokens'])} never seen by the model.",
+        f"{counted(excluded, 'row')} with values that are not finite or not possible "
+        f"{_were(excluded)} excluded, over all layers.",
         "The random router draws from each layer's own loads; co-activation and transition "
         "matrices show at most the 64 busiest experts.",
     ]
+
+
+def _were(number: int) -> str:
+    return "was" if number == 1 else "were"
 
 
 def citation(run: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 import duckdb
 
 from warehouse.lake import Lake
+from warehouse.plain_text import counted
 
 DISAGREEMENTS = """
 with counted as (
@@ -53,16 +54,17 @@ def disagreements(connection: duckdb.DuckDBPyConnection, lake: Lake, run_id: str
     """
     rows = lake.shards(run_id).values()
     totals = {name: sum(row[name] for row in rows) for name in ("samples", "tokens", "events")}
-    checks: tuple[tuple[str, str, dict[str, int]], ...] = (
-        ("tokens differ in frequency or entropy in fct_token_routing", DISAGREEMENTS, {}),
-        ("experts differ in load in fct_expert_load", LOADS, {}),
-        ("rows of dim_run differ in samples, tokens or events", TOTALS, totals),
+    checks: tuple[tuple[str, str, str, dict[str, int]], ...] = (
+        ("token", "frequency or entropy in fct_token_routing", DISAGREEMENTS, {}),
+        ("expert", "load in fct_expert_load", LOADS, {}),
+        ("row", "samples, tokens or events in dim_run", TOTALS, totals),
     )
     found = []
-    for what, query, values in checks:
+    for noun, what, query, values in checks:
         row = connection.execute(query, {"run_id": run_id} | values).fetchone()
         if row and row[0]:
-            found.append(f"{row[0]:,} {what}")
+            differ = "differs" if row[0] == 1 else "differ"
+            found.append(f"{counted(row[0], noun)} {differ} in {what}")
     return found
 
 

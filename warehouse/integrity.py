@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from warehouse.errors import BrokenLaw
+from warehouse.plain_text import counted
 
 ENTROPY_TOLERANCE = 1e-4
 """fp32 rounding of a sum over the experts may exceed ln E by this much, in nats."""
@@ -30,14 +31,15 @@ def check_events(events: pa.Table, samples: pa.Table, layers: pa.Table) -> None:
     tokens = pc.sum(samples["tokens"]).as_py() or 0
     _require(
         events.num_rows == tokens * layers.num_rows,
-        f"{events.num_rows:,} events for {tokens:,} tokens in {layers.num_rows} MoE layers",
+        f"{counted(events.num_rows, 'event')} for {counted(tokens, 'token')} in "
+        f"{counted(layers.num_rows, 'MoE layer')}",
     )
     if events.num_rows == 0:
         return
     for column in ("entropy", "confidence"):
         _require(
             pc.all(pc.is_finite(events[column])).as_py() and events[column].null_count == 0,
-            f"{column} is not finite in {_count_not_finite(events[column]):,} events",
+            f"{column} is not finite in {counted(_count_not_finite(events[column]), 'event')}",
         )
     for column in events.column_names:
         _require(events[column].null_count == 0, f"events without {column}")

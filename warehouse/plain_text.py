@@ -1,4 +1,4 @@
-"""Text that is safe to show: on one line, with nothing that controls a terminal and no secrets."""
+"""Text for people: one safe line without secrets, and numbers that agree with their nouns."""
 
 import os
 import re
@@ -18,6 +18,11 @@ SECRET = re.compile(
 
 SHORTEST_SECRET = 8
 """Characters: a shorter value would occur in too much other text."""
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number and its noun, in the singular for one: 1 shard, 2,000 shards."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def printable(text: str) -> str:

@@ -170,6 +170,15 @@ def test_a_corpus_of_broken_lines_alone_is_refused_by_the_first(tmp_path: Path, 
     assert files_under(tmp_path / "out") == []
 
 
+def test_one_of_a_kind_is_singular_in_a_refusal(tmp_path: Path, refuses) -> None:
+    source = write_lines(tmp_path / "corpus.jsonl", ["{"])
+    with refuses(f"only 1 broken line: {source} line 1 is not JSON"):
+        prepare(str(source), folder=tmp_path / "out", skip_broken=True)
+    write_lines(source, ['{"text": "a"}'])
+    with refuses("holds 1 sample, none from 1 on"):
+        prepare(str(source), folder=tmp_path / "out", first_sample=1)
+
+
 def test_a_hub_dataset_with_broken_rows_is_found_again_only_by_who_skips_them(
     fake_hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuses
 ) -> None:

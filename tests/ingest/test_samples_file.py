@@ -32,7 +32,7 @@ def test_a_shard_is_a_row_group_of_the_stated_schema(lines: Path, tmp_path: Path
     assert [len(read_shard(path, shard)) for shard in range(2)] == [SHARD_SAMPLES, 488]
     assert read_shard(path, 1)[0].sample_id == SHARD_SAMPLES
     for shard in (-1, 2):
-        with pytest.raises(IndexError):
+        with pytest.raises(IndexError, match=f"has 2 shards, and no shard {shard}$"):
             read_shard(path, shard)
 
 

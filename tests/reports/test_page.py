@@ -14,6 +14,7 @@ from reports.html import ASSETS
 from reports.page import SCRIPTS, render
 from reports.page_charts import GROUPS
 from reports.page_data import Links
+from reports.page_text import limits
 from tests.reports.made_up import made_up_marts
 from tests.reports.made_up_findings import made_up_findings, with_findings
 from tests.reports.made_up_page import made_up_page
@@ -160,6 +161,21 @@ def test_what_needs_no_script_is_in_the_page(page, run_page):
     assert "ln 8 = 2.08 nats, so 0.5 nats is 24% of the range" in page.words
     assert "7 tokens past the maximum length of 512" in page.words
     assert "Apache License 2.0" in page.words
+
+
+def test_one_of_a_kind_is_singular(run_page):
+    counts = [1] + [0] * (len(run_page.layers) - 1)
+    layers = [
+        dataclasses.replace(
+            each, validation=dataclasses.replace(each.validation, excluded_rows=excluded)
+        )
+        for each, excluded in zip(run_page.layers, counts, strict=True)
+    ]
+    run = run_page.run | {"dropped_tokens": 1}
+    lines = limits(dataclasses.replace(run_page, run=run, layers=layers), 0)
+    assert "1 token past the maximum length of 512 was never seen by the model." in lines
+    row = "1 row with values that are not finite or not possible was excluded, over all layers."
+    assert row in lines
 
 
 def test_links_are_there_when_given(run_page):

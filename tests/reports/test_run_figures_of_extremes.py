@@ -4,10 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
+from reports.outputs import _save
 
 from reports.findings import Findings
 from reports.gallery import RUN_FIGURES
-from reports.outputs import _save
 from tests.reports.drawn import draw, made_up, texts
 from tests.reports.made_up_findings import UNFITTED
 

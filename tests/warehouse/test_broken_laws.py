@@ -1,16 +1,18 @@
 """A broken law says what is broken and in which file, and verification reads both."""
 
+import math
 import pickle
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.warehouse.conftest import RUN
+from tests.warehouse.conftest import RUN, event_row, sample_row
 from warehouse.errors import BrokenLaw
 from warehouse.files import read_table, write_events
+from warehouse.integrity import check_events
 from warehouse.lake import Lake
-from warehouse.records import EVENTS, LAKE_VERSION, SHARDS
+from warehouse.records import EVENTS, LAKE_VERSION, SAMPLES, SHARDS
 from warehouse.verification import CAPTURE, RECORD, Problem, verify
 
 DAMAGED = (
@@ -48,6 +50,16 @@ def test_a_shard_that_may_not_land_has_a_law_and_no_path(lake, samples, events):
         lake.land_shard(RUN, 0, samples, events.slice(1))
     assert (caught.value.path, caught.value.law) == (None, LOST)
     assert str(caught.value) == f"refused to land a shard: {LOST}"
+
+
+def test_one_of_a_kind_is_singular_in_a_law(layers):
+    sample = pa.Table.from_pylist([sample_row(0, 1)], schema=SAMPLES)
+    layer, event = layers.slice(0, 1), event_row(1, 0, 0)
+    with pytest.raises(BrokenLaw, match="land a shard: 0 events for 1 token in 1 MoE layer;"):
+        check_events(EVENTS.empty_table(), sample, layer)
+    events = pa.Table.from_pylist([event | {"entropy": math.nan}], schema=EVENTS)
+    with pytest.raises(BrokenLaw, match="land a shard: entropy is not finite in 1 event;"):
+        check_events(events, sample, layer)
 
 
 @pytest.mark.parametrize("named", [True, False])

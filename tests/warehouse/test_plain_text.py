@@ -1,4 +1,4 @@
-"""What an error shows: one line, whatever names and texts it was given, and no secrets."""
+"""What is said in words: one safe line without secrets, and numbers with their nouns."""
 
 import pickle
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from warehouse.errors import GatehouseError
-from warehouse.plain_text import printable, without_secrets
+from warehouse.plain_text import counted, printable, without_secrets
 
 MARKER = "hf_" + "Marker0" * 5
 
@@ -53,3 +53,16 @@ def test_what_looks_like_a_secret_is_not_shown(text, shown):
 def test_an_error_passes_between_processes():
     error = GatehouseError("a\nb")
     assert str(pickle.loads(pickle.dumps(error))) == str(error) == r"a\nb"  # noqa: S301
+
+
+@pytest.mark.parametrize(
+    ("number", "line"),
+    [
+        (0, "0 finished runs"),
+        (1, "1 finished run"),
+        (2, "2 finished runs"),
+        (1_100, "1,100 finished runs"),
+    ],
+)
+def test_one_is_singular(number, line):
+    assert counted(number, "finished run") == line
