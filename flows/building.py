@@ -13,15 +13,15 @@ from typing import Any
 
 import duckdb
 
-from flows.console import shown
+from flows.console import short_path
 from warehouse.errors import GatehouseError
 from warehouse.files import cannot_write, make_folder
 from warehouse.lake import Lake
-from warehouse.locks import alone
+from warehouse.locks import exclusive
 from warehouse.paths import DBT_PROJECT, Paths
 from warehouse.plain_text import counted
 from warehouse.records import LAKE_VERSION
-from warehouse.verification import REMOVE, Sight, glances
+from warehouse.verification import REMOVE, Health, check_all_quickly
 
 
 def build(paths: Paths, *, afresh: bool = False) -> str:
@@ -33,8 +33,8 @@ def build(paths: Paths, *, afresh: bool = False) -> str:
     Raises:
         GatehouseError: no run has finished, a model or test failed (named), or the disk is full.
     """
-    seen = _sights(Lake(paths.lake))
-    runs = [run_id for run_id, sight in seen.items() if sight.is_finished]
+    seen = _checked(Lake(paths.lake))
+    runs = [run_id for run_id, health in seen.items() if health.is_finished]
     if not runs:
         raise GatehouseError(
             f"no run in {paths.lake} has finished: `gatehouse capture` lands or resumes one"
@@ -42,7 +42,9 @@ def build(paths: Paths, *, afresh: bool = False) -> str:
     building = paths.root / "building" / paths.database.name
     with lock(paths):
         if not afresh and _holds(paths, seen):
-            return f"nothing new in {counted(len(runs), 'finished run')}: {shown(paths.database)}"
+            return (
+                f"nothing new in {counted(len(runs), 'finished run')}: {short_path(paths.database)}"
+            )
         # nothing that a killed build left can be used
         shutil.rmtree(building.parent, ignore_errors=True)
         make_folder(building.parent)
@@ -56,7 +58,7 @@ def build(paths: Paths, *, afresh: bool = False) -> str:
     nodes = [node.node.resource_type for node in result.results]
     return (
         f"built {nodes.count('model')} models over {counted(len(runs), 'finished run')}, "
-        f"{nodes.count('test')} tests passed: {shown(paths.database)}"
+        f"{nodes.count('test')} tests passed: {short_path(paths.database)}"
     )
 
 
@@ -82,7 +84,7 @@ def rebuild(paths: Paths, *, afresh: bool = False) -> str:
         return build(paths, afresh=afresh)
     with lock(paths):
         paths.database.unlink(missing_ok=True)
-    return f"no finished run is left: {shown(paths.database)} is removed"
+    return f"no finished run is left: {short_path(paths.database)} is removed"
 
 
 def finished_runs(paths: Paths) -> list[str]:
@@ -91,19 +93,21 @@ def finished_runs(paths: Paths) -> list[str]:
     return [run_id for run_id, record in runs.items() if record["finished_at"]]
 
 
-def _sights(lake: Lake) -> dict[str, Sight]:
+def _checked(lake: Lake) -> dict[str, Health]:
     """Return a quick check of each run, leaving out the remnants of removed ones.
 
     Raises:
         GatehouseError: the names and sizes of a finished run's files show that it is not whole, or
             a run's record cannot be read.
     """
-    seen = glances(lake)
-    seen = {run_id: sight for run_id, sight in seen.items() if lake.folder("runs", run_id).exists()}
-    for run_id, sight in seen.items():
+    seen = check_all_quickly(lake)
+    seen = {
+        run_id: health for run_id, health in seen.items() if lake.folder("runs", run_id).exists()
+    }
+    for run_id, health in seen.items():
         # leftovers of a killed writer are never read
-        problems = [problem for problem in sight.problems if problem.cure != REMOVE]
-        counted = sight.record is None or sight.is_finished
+        problems = [problem for problem in health.problems if problem.cure != REMOVE]
+        counted = health.record is None or health.is_finished
         if counted and problems and lake.writer(run_id) is None:
             raise GatehouseError(
                 f"{run_id}: {problems[0].what}: `gatehouse verify {run_id} --repair` mends it; "
@@ -118,7 +122,7 @@ def lock(paths: Paths) -> AbstractContextManager[None]:
     Raises:
         GatehouseError: another process holds it; the message names that process.
     """
-    return alone(
+    return exclusive(
         paths.root / "building.lock",
         lambda other: (
             f"another build is writing {paths.root / 'building'} ({other}): wait for it to end and "
@@ -127,7 +131,7 @@ def lock(paths: Paths) -> AbstractContextManager[None]:
     )
 
 
-def _holds(paths: Paths, seen: dict[str, Sight]) -> bool:
+def _holds(paths: Paths, seen: dict[str, Health]) -> bool:
     """Return whether the database is what a build of today's lake would make."""
     if _builder(paths.database) != _fingerprint():
         return False
@@ -138,12 +142,12 @@ def _holds(paths: Paths, seen: dict[str, Sight]) -> bool:
         lake = Lake(paths.lake)
         files = [
             str(lake.shard_file("events", run_id, shard))
-            for run_id, sight in seen.items()
-            for shard in sight.intact
+            for run_id, health in seen.items()
+            for shard in health.intact
         ]
         landed = connection.execute(listed, {"files": files}).fetchall() if files else []
     return sorted(counted) == sorted(landed) and {run_id for (run_id,) in built} == {
-        run_id for run_id, sight in seen.items() if sight.is_finished
+        run_id for run_id, health in seen.items() if health.is_finished
     }
 
 

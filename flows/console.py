@@ -28,7 +28,7 @@ def say(message: str) -> None:
     console.print(printable(message), markup=False, emoji=False, soft_wrap=True)
 
 
-def shown(path: Path) -> str:
+def short_path(path: Path) -> str:
     """Return a path in the shortest form that can be typed here."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from warehouse.lake import Lake
 from warehouse.paths import Paths
 from warehouse.plain_text import printable
-from warehouse.verification import REMOVE, Sight, glances
+from warehouse.verification import REMOVE, Health, check_all_quickly
 
 COLUMNS = ("run", "model", "dataset", "shards", "tokens", "dropped", "tokens/s", "left", "state")
 
@@ -22,7 +22,7 @@ def overview(paths: Paths) -> str:
     take at the rate of those that have landed.
     """
     lake = Lake(paths.lake)
-    rows = [_row(lake, run_id, seen) for run_id, seen in glances(lake).items()]
+    rows = [_row(lake, run_id, seen) for run_id, seen in check_all_quickly(lake).items()]
     if not rows:
         return f"no runs in {paths.lake}: `gatehouse run` makes the first\n"
     table = Table(*COLUMNS, box=None)
@@ -36,7 +36,7 @@ def overview(paths: Paths) -> str:
     return captured.get()
 
 
-def _row(lake: Lake, run_id: str, seen: Sight) -> tuple[datetime, list[str]]:
+def _row(lake: Lake, run_id: str, seen: Health) -> tuple[datetime, list[str]]:
     """Return (start, cells) of a run; the cells of a damaged one say so."""
     problems = [problem for problem in seen.problems if problem.cure != REMOVE]
     record = seen.record

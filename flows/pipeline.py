@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.building import build
 from flows.capturing import CaptureSession, capture_run, prepare_samples
-from flows.console import bar, say, shown
+from flows.console import bar, say, short_path
 from flows.identity import plan_model
 from flows.request import RunRequest
 from ingest.prepare import Prepared
@@ -29,7 +29,7 @@ def prepare_task(request: RunRequest, paths: Paths) -> Prepared:
     """Write the dataset as numbered samples."""
     prepared = prepare_samples(request, paths.prepared)
     samples = counted(prepared.num_samples, "sample")
-    say(f"prepared {samples} of {prepared.dataset}: {shown(prepared.path)}")
+    say(f"prepared {samples} of {prepared.dataset}: {short_path(prepared.path)}")
     return prepared
 
 
@@ -160,7 +160,7 @@ def markdown(results: Results, page: Path) -> str:
 
 def closing_text(results: Results, page: Path) -> str:
     """Return what a run ends with on the terminal: the findings, and where the report is."""
-    return f"{results.report_text}\nReport: {shown(page)}"
+    return f"{results.report_text}\nReport: {short_path(page)}"
 
 
 @flow(name="gatehouse-nightly", flow_run_name="nightly {model} on {dataset}")

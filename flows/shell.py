@@ -16,7 +16,7 @@ from pygments.lexers.sql import SqlLexer
 
 from flows import examples, tabular
 from flows.completion import BUILDING_BLOCKS, COMMANDS, Catalog, SqlCompleter
-from flows.console import shown
+from flows.console import short_path
 from warehouse.connect import connect, without_semicolon
 from warehouse.errors import GatehouseError
 from warehouse.paths import Paths
@@ -184,7 +184,7 @@ def _banner(session: Session) -> str:
     latest, example = (f", the latest {runs[0]}", runs[0]) if runs else ("", "…")
     reach = ", other files within reach" if session.external_access else ""
     finished = counted(len(runs), "finished run")
-    return f"""{shown(session.paths.database)}, read-only{reach}: {finished}{latest}
+    return f"""{short_path(session.paths.database)}, read-only{reach}: {finished}{latest}
 .tables lists the tables, .columns TABLE a table's columns, .examples ready queries, .help the rest.
 Every table holds all runs: `where run_id = '{example}'` reads that run's files only.
 A statement ends with ; and may take several lines. Ctrl-C stops it, Ctrl-D leaves."""

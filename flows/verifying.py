@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.building import finished_runs, rebuild
-from flows.console import bar, say, shown
+from flows.console import bar, say, short_path
 from flows.request import RunRequest
 from warehouse.agreement import disagreements, runs_in_marts
 from warehouse.connect import connect
@@ -113,7 +113,7 @@ def _mend(
                 aside = paths.root / "set-aside" / problem.path.relative_to(lake.root)
                 aside.parent.mkdir(parents=True, exist_ok=True)
                 shutil.move(problem.path, aside)
-                say(f"set aside {shown(aside)}")
+                say(f"set aside {short_path(aside)}")
         if RECORD in cures:
             lake.file("shards", run_id).unlink(missing_ok=True)
             for shard, samples, events in lawful_shards(lake, run_id):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from warehouse.locks import in_turn
+from warehouse.locks import exclusive_after_waiting
 
 AFTER_THE_NAME = r"-[0-9a-f]{10}(-from-[0-9]+)?"
 """What follows the slug in the name of a prepared dataset's folder."""
@@ -28,7 +28,7 @@ def one_writer(folder: Path, name: str, say: Callable[[str], None] | None) -> It
         if say:
             say(f"waiting for {other}, which is preparing {name} too")
 
-    with in_turn(folder / f".{name}.lock", waiting):
+    with exclusive_after_waiting(folder / f".{name}.lock", waiting):
         for leftover in _leftovers(folder, name):
             with suppress(OSError):
                 leftover.unlink()

@@ -29,7 +29,7 @@ from warehouse.files import (
     write_table,
 )
 from warehouse.integrity import check_events
-from warehouse.locks import alone, holder
+from warehouse.locks import exclusive, holder
 from warehouse.paths import checked_run_id
 from warehouse.records import EVENTS, LAKE_VERSION, LAYERS, RUNS, SAMPLES, SHARDS, VOCABULARY
 
@@ -216,7 +216,7 @@ class Lake:
             GatehouseError: another process holds it; the message names that process.
         """
         path = self._lock(run_id)
-        with alone(
+        with exclusive(
             path,
             lambda other: (
                 f"{run_id} is being written by {other}: wait for it to end, or end it, and run "

@@ -20,7 +20,7 @@ SECONDS_BETWEEN_TRIES = 0.05
 
 
 @contextmanager
-def alone(path: Path, refusal: Callable[[str], str]) -> Iterator[None]:
+def exclusive(path: Path, refusal: Callable[[str], str]) -> Iterator[None]:
     """Hold the lock in the file at `path`, or refuse because another process does.
 
     The file names this process while the block runs. The kernel drops the lock when the process
@@ -43,7 +43,7 @@ def alone(path: Path, refusal: Callable[[str], str]) -> Iterator[None]:
 
 
 @contextmanager
-def in_turn(path: Path, waiting: Callable[[str], None]) -> Iterator[None]:
+def exclusive_after_waiting(path: Path, waiting: Callable[[str], None]) -> Iterator[None]:
     """Hold the lock in the file at `path`, after its present holder; Ctrl-C ends the wait.
 
     Args:

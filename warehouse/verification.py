@@ -1,6 +1,6 @@
 """Whether the lake holds what its own records say, and whether the marts agree with it.
 
-`glance` and `glances` look at names and sizes; `verify` reads every byte.
+`check_quickly` and `check_all_quickly` look at names and sizes; `verify` reads every byte.
 """
 
 import hashlib
@@ -49,8 +49,8 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Sight:
-    """A run at a glance: its row, the rows of its shards, those that are intact, what is wrong.
+class Health:
+    """What a quick check of a run finds: its row, its shards' rows, the intact ones, what is wrong.
 
     `record` is None if the run's own records are missing or damaged.
     """
@@ -66,15 +66,15 @@ class Sight:
         return self.record is not None and self.record["finished_at"] is not None
 
 
-def glance(lake: Lake, run_id: str) -> Sight:
+def check_quickly(lake: Lake, run_id: str) -> Health:
     """Return what the names and sizes of a run's files show.
 
     A run that is being captured may lack shards, and files that its writer has not recorded yet
     are not problems.
     """
 
-    def unknown(what: str, cure: str | None = None) -> Sight:
-        return Sight(None, {}, set(), [Problem(run_id, what, cure)])
+    def unknown(what: str, cure: str | None = None) -> Health:
+        return Health(None, {}, set(), [Problem(run_id, what, cure)])
 
     if not lake.folder("runs", run_id).exists():
         return unknown("what is left of a run: `gatehouse runs rm` removes it")
@@ -100,14 +100,14 @@ def glance(lake: Lake, run_id: str) -> Sight:
         ]
     if lake.writer(run_id) is None:
         problems += _strangers(lake, run_id, record, recorded)
-    return Sight(record, recorded, intact, problems)
+    return Health(record, recorded, intact, problems)
 
 
-def glances(lake: Lake) -> dict[str, Sight]:
-    """Return run id -> the run at a glance, for every run; several are read at a time."""
+def check_all_quickly(lake: Lake) -> dict[str, Health]:
+    """Return run id -> what `check_quickly` finds, for every run; several are read at a time."""
     run_ids = lake.run_ids()
     with ThreadPoolExecutor() as threads:
-        return dict(zip(run_ids, threads.map(partial(glance, lake), run_ids), strict=True))
+        return dict(zip(run_ids, threads.map(partial(check_quickly, lake), run_ids), strict=True))
 
 
 def verify(
@@ -124,7 +124,7 @@ def verify(
         run_id: any run, finished or not.
         moved: called with the number of shards read so far.
     """
-    seen = glance(lake, run_id)
+    seen = check_quickly(lake, run_id)
     record, found = seen.record, list(seen.problems)
     if record is None:
         return found
@@ -146,7 +146,7 @@ def verify(
 def _wrong_shards(
     lake: Lake,
     run_id: str,
-    seen: Sight,
+    seen: Health,
     sample_met: Callable[[bytes], None],
     moved: Callable[[int], None],
 ) -> Iterator[Problem]:

@@ -16,7 +16,7 @@ from warehouse.connect import connect
 from warehouse.errors import GatehouseError
 from warehouse.lake import Lake
 from warehouse.paths import CHECKOUT, Paths
-from warehouse.verification import Sight
+from warehouse.verification import Health
 
 LAYERS = "select count(*) from fct_layer_routing"
 
@@ -143,7 +143,7 @@ def test_a_lake_that_has_lost_its_events_is_not_as_before(tmp_path):
         connection.execute("create table stg_shards (path text, bytes bigint, modified_at text)")
         connection.execute("insert into stg_shards values ('shard-00000.parquet', 1, 'then')")
         connection.execute("create table stg_runs as select 'gone' as run_id")
-    gone = Sight({"finished_at": "then"}, {}, set(), [])
+    gone = Health({"finished_at": "then"}, {}, set(), [])
     assert not building._holds(Paths(tmp_path), {"gone": gone})
 
 

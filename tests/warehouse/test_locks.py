@@ -8,14 +8,14 @@ import sys
 import pytest
 
 from warehouse.errors import GatehouseError
-from warehouse.locks import alone, holder
+from warehouse.locks import exclusive, holder
 from warehouse.paths import CHECKOUT
 
 HOLD = """
 import sys
 from pathlib import Path
-from warehouse.locks import alone
-with alone(Path(sys.argv[1]), str):
+from warehouse.locks import exclusive
+with exclusive(Path(sys.argv[1]), str):
     print(flush=True)
     sys.stdin.read()
 """
@@ -47,25 +47,25 @@ def other(path):
 def test_the_second_is_refused_and_told_who_is_first(path, other):
     assert holder(path).startswith(f"process {other.pid} on ")
     with pytest.raises(GatehouseError, match=f"held by process {other.pid} on .* since "):
-        alone(path, refusal).__enter__()
+        exclusive(path, refusal).__enter__()
 
 
 def test_a_killed_process_leaves_no_lock(path, other):
     other.send_signal(signal.SIGKILL)
     other.wait()
     assert path.exists() and holder(path) is None
-    with alone(path, refusal):
+    with exclusive(path, refusal):
         assert holder(path).startswith(f"process {os.getpid()} on ")
     assert holder(path) is None and not path.exists()
 
 
 def test_a_lock_is_for_threads_of_one_process_too(path):
-    with alone(path, refusal), pytest.raises(GatehouseError, match=f"process {os.getpid()}"):
-        alone(path, refusal).__enter__()
-    with alone(path, refusal):
+    with exclusive(path, refusal), pytest.raises(GatehouseError, match=f"process {os.getpid()}"):
+        exclusive(path, refusal).__enter__()
+    with exclusive(path, refusal):
         pass
 
 
 def test_a_lock_that_cannot_be_written_is_one_line(tmp_path):
     with pytest.raises(GatehouseError, match="cannot write"):
-        alone(tmp_path, refusal).__enter__()
+        exclusive(tmp_path, refusal).__enter__()
