@@ -3,10 +3,10 @@
 import sys
 from pathlib import Path
 
-from flows import examples, tabular
-from warehouse.connect import connect, interruptible, query
-from warehouse.errors import GatehouseError
-from warehouse.paths import Paths
+from gatehouse.flows import examples, tabular
+from gatehouse.warehouse.connect import connect, interruptible, query
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.paths import Paths
 
 
 def sql(
@@ -37,7 +37,7 @@ def sql(
         if target:
             raise GatehouseError('--output takes a query: gatehouse sql "select …" --output FILE')
         # only the shell needs prompt_toolkit
-        from flows import shell
+        from gatehouse.flows import shell
 
         shell.interact(paths, form, external_access=external_access)
         return

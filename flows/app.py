@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 import typer
 
-from flows import ask, make, options, upkeep_commands
-from warehouse.errors import GatehouseError
-from warehouse.plain_text import printable
+from gatehouse.flows import ask, make, options, upkeep_commands
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.plain_text import printable
 
 COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("run", make.run, "gatehouse run --dataset ./texts --num-samples 1000 --layer all"),

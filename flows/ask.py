@@ -2,9 +2,9 @@
 
 import typer
 
-from flows import options
-from flows.options import paths_of
-from warehouse.errors import GatehouseError
+from gatehouse.flows import options
+from gatehouse.flows.options import paths_of
+from gatehouse.warehouse.errors import GatehouseError
 
 
 def validate(
@@ -20,21 +20,21 @@ def validate(
 ) -> None:
     """Test the VAR hypotheses on a run or a file and print the verdict."""
     paths = paths_of(home)
-    from flows.console import bar, short_path
-    from reports.selection import Selection, parse_layer
+    from gatehouse.flows.console import bar, short_path
+    from gatehouse.reports.results.selection import Selection, parse_layer
 
     if sweep:
         if input:
             raise GatehouseError("--sweep goes through the warehouse's runs: leave --input out")
-        from reports.every_run import sweep as judge_every_run
+        from gatehouse.reports.results.sweep import sweep as judge_every_run
 
         chosen, target = parse_layer(layer) if layer else None, output or paths.sweep
         table, supported = judge_every_run(run, chosen, paths, bar, target)
         text = f"{table}\n\n{short_path(target)}"
     else:
         selection = Selection.of(input, run, layer, frequency_threshold, entropy_threshold)
-        from reports import files
-        from reports.results import open_results
+        from gatehouse.reports.results import files
+        from gatehouse.reports.results.results import open_results
 
         results = open_results(selection, paths, bar, every_layer=False)
         files.write_validation(results, output)
@@ -55,12 +55,12 @@ def plot(
 ) -> None:
     """Draw the figures as 300-DPI PNG and as PDF: four for a layer or file, the rest for a run."""
     paths = paths_of(home)
-    from flows.console import bar
-    from reports.selection import Selection
+    from gatehouse.flows.console import bar
+    from gatehouse.reports.results.selection import Selection
 
     selection = Selection.of(input, run, layer, frequency_threshold, entropy_threshold)
-    from reports import files
-    from reports.results import open_results
+    from gatehouse.reports.results import files
+    from gatehouse.reports.results.results import open_results
 
     results = open_results(selection, paths, bar)
     for path in files.write_figures(results, output_dir).values():
@@ -78,20 +78,20 @@ def report(
 ) -> None:
     """Write the self-contained HTML report of a run, or of two runs side by side."""
     paths = paths_of(home)
-    from flows.console import bar
-    from reports.selection import Selection
+    from gatehouse.flows.console import bar
+    from gatehouse.reports.results.selection import Selection
 
     selection = Selection.of(None, run, layer, frequency_threshold, entropy_threshold)
     if compare is None:
-        from reports import files
-        from reports.results import open_results
+        from gatehouse.reports.results import files
+        from gatehouse.reports.results.results import open_results
 
         results = open_results(selection, paths, bar)
         print(files.write_page(results, files.write_figures(results), paths, output))
         return
     if run or layer:
         raise GatehouseError("--compare names its runs: leave --run and --layer out")
-    from reports import comparison
+    from gatehouse.reports.results import comparison
 
     print(comparison.compare(compare, selection.thresholds, paths, bar, output))
 
@@ -109,7 +109,7 @@ def sql(
     words = query or []
     if examples and external_access:
         raise GatehouseError("--examples only reads the warehouse: leave --external-access out")
-    from flows import answer
+    from gatehouse.flows import answer
 
     if examples:
         answer.sql_examples(words, paths, format, output)
@@ -123,6 +123,6 @@ def sql(
 def docs(home: options.Home = None) -> None:
     """Write the static page of every model, column and its lineage."""
     paths = paths_of(home)
-    from flows import building
+    from gatehouse.flows import building
 
     print(building.docs(paths))

@@ -13,15 +13,15 @@ from typing import Any
 
 import duckdb
 
-from flows.console import short_path
-from warehouse.errors import GatehouseError
-from warehouse.files import cannot_write, make_folder
-from warehouse.lake import Lake
-from warehouse.locks import exclusive
-from warehouse.paths import DBT_PROJECT, Paths
-from warehouse.plain_text import counted
-from warehouse.records import LAKE_VERSION
-from warehouse.verification import REMOVE, Health, check_all_quickly
+from gatehouse.flows.console import short_path
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.files import cannot_write, make_folder
+from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.locks import exclusive
+from gatehouse.warehouse.paths import DBT_PROJECT, Paths
+from gatehouse.warehouse.plain_text import counted
+from gatehouse.warehouse.records import LAKE_VERSION
+from gatehouse.warehouse.verification import REMOVE, Health, check_all_quickly
 
 
 def build(paths: Paths, *, afresh: bool = False) -> str:

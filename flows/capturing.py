@@ -11,19 +11,19 @@ from typing import Self
 
 import pyarrow as pa
 
-from flows.console import bar, listed, say
-from flows.identity import plan_model, run_spec, what_changed
-from flows.request import RunRequest
-from ingest.prepare import Prepared, prepare, read_shard, shard_count
-from ingest.windows import batches, tokenize
-from models.capture import RoutingTap
-from models.capture import capture as capture_events
-from models.structure import weights_line
-from models.zoo import LoadedModel, ModelPlan, versions, vocabulary
-from warehouse.lake import Lake
-from warehouse.paths import Paths
-from warehouse.plain_text import counted
-from warehouse.records import LAKE_VERSION, VOCABULARY
+from gatehouse.flows.console import bar, listed, say
+from gatehouse.flows.identity import plan_model, run_spec, what_changed
+from gatehouse.flows.request import RunRequest
+from gatehouse.ingest.prepare import Prepared, prepare, read_shard, shard_count
+from gatehouse.ingest.windows import batches, tokenize
+from gatehouse.models.capture import RoutingTap
+from gatehouse.models.capture import capture as capture_events
+from gatehouse.models.structure import weights_line
+from gatehouse.models.zoo import LoadedModel, ModelPlan, versions, vocabulary
+from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.plain_text import counted
+from gatehouse.warehouse.records import LAKE_VERSION, VOCABULARY
 
 
 @dataclass(frozen=True)

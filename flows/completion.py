@@ -8,7 +8,7 @@ import duckdb
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
-from warehouse.connect import relations
+from gatehouse.warehouse.connect import relations
 
 KEYWORDS = """
     select distinct from where group by having order limit offset join left inner full cross asof

@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from warehouse.plain_text import printable
+from gatehouse.warehouse.plain_text import printable
 
 SECONDS_BETWEEN_LINES = 30
 LISTED_NUMBERS = 8

@@ -8,10 +8,10 @@ from pathlib import Path
 import duckdb
 import yaml
 
-from flows import tabular
-from warehouse.connect import interruptible, query
-from warehouse.errors import GatehouseError
-from warehouse.paths import DBT_PROJECT
+from gatehouse.flows import tabular
+from gatehouse.warehouse.connect import interruptible, query
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.paths import DBT_PROJECT
 
 ANALYSES = DBT_PROJECT / "analyses"
 REFERENCE = re.compile(r"\{\{ ref\('([a-z][a-z0-9_]*)'\) \}\}")

@@ -1,8 +1,8 @@
 """`gatehouse fetch`: a model's files, its MoE structure, and one routed sentence."""
 
-from flows.request import RunRequest
-from models.structure import analyze, download, route, weights_line
-from models.zoo import resolve
+from gatehouse.flows.request import RunRequest
+from gatehouse.models.structure import analyze, download, route, weights_line
+from gatehouse.models.zoo import resolve
 
 SENTENCE = "Return the router that sends each token to its experts."
 """What `gatehouse fetch --test` routes."""

@@ -3,13 +3,13 @@
 from contextlib import suppress
 from dataclasses import asdict
 
-from flows.request import RunRequest
-from ingest.prepare import Prepared
-from models.zoo import ModelPlan, resolve, tokenizer_fingerprint
-from warehouse.errors import GatehouseError
-from warehouse.lake import Lake
-from warehouse.plain_text import counted
-from warehouse.records import RunSpec
+from gatehouse.flows.request import RunRequest
+from gatehouse.ingest.prepare import Prepared
+from gatehouse.models.zoo import ModelPlan, resolve, tokenizer_fingerprint
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.plain_text import counted
+from gatehouse.warehouse.records import RunSpec
 
 CHANGES = {
     "model_fingerprint": "the model's weights or config",

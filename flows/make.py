@@ -1,8 +1,8 @@
 """Commands that make the warehouse: run, prepare, fetch, capture, build."""
 
-from flows import options
-from flows.options import paths_of
-from flows.request import RunRequest
+from gatehouse.flows import options
+from gatehouse.flows.options import paths_of
+from gatehouse.flows.request import RunRequest
 
 
 def run(
@@ -31,7 +31,7 @@ def run(
     """Do everything: prepare, capture, build, validate, plot, report; resume where it stopped."""
     parameters = {name: value for name, value in locals().items() if name != "home"}
     paths_of(home)
-    from flows import serving
+    from gatehouse.flows import serving
 
     print(serving.run(**parameters))
 
@@ -53,8 +53,8 @@ def prepare(
         create_splits=create_splits,
         skip_broken=skip_broken,
     )
-    from flows.capturing import prepare_samples
-    from warehouse.plain_text import counted
+    from gatehouse.flows.capturing import prepare_samples
+    from gatehouse.warehouse.plain_text import counted
 
     prepared = prepare_samples(request, output_dir or paths_of(home).prepared)
     broken = f"{prepared.skipped_broken:,} broken and " if prepared.skipped_broken else ""
@@ -86,7 +86,7 @@ def fetch(
         attn_implementation=attn_implementation,
         trust_remote_code=trust_remote_code,
     )
-    from flows import fetch as fetching
+    from gatehouse.flows import fetch as fetching
 
     print(fetching.fetch(request, analyze_structure=analyze_structure, test=test))
 
@@ -113,7 +113,7 @@ def capture(
     parameters = {name: value for name, value in locals().items() if name != "home"}
     paths = paths_of(home)
     request = RunRequest(**parameters)
-    from flows import capturing
+    from gatehouse.flows import capturing
 
     print(capturing.capture(request, paths).line)
 
@@ -121,6 +121,6 @@ def capture(
 def build(home: options.Home = None) -> None:
     """Build and test the marts from the lake's finished runs with dbt."""
     paths = paths_of(home)
-    from flows import building
+    from gatehouse.flows import building
 
     print(building.build(paths))

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from models.aliases import ALIASES
-from warehouse.paths import Paths
+from gatehouse.models.aliases import ALIASES
+from gatehouse.warehouse.paths import Paths
 
 Model = Annotated[
     str,

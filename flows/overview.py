@@ -7,10 +7,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from warehouse.lake import Lake
-from warehouse.paths import Paths
-from warehouse.plain_text import printable
-from warehouse.verification import REMOVE, Health, check_all_quickly
+from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.plain_text import printable
+from gatehouse.warehouse.verification import REMOVE, Health, check_all_quickly
 
 COLUMNS = ("run", "model", "dataset", "shards", "tokens", "dropped", "tokens/s", "left", "state")
 

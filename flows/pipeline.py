@@ -10,18 +10,18 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows.building import build
-from flows.capturing import CaptureSession, capture_run, prepare_samples
-from flows.console import bar, say, short_path
-from flows.identity import plan_model
-from flows.request import RunRequest
-from ingest.prepare import Prepared
-from reports import files
-from reports.results import Results, open_results
-from reports.selection import Selection
-from warehouse.lake import Lake
-from warehouse.paths import Paths
-from warehouse.plain_text import counted
+from gatehouse.flows.building import build
+from gatehouse.flows.capturing import CaptureSession, capture_run, prepare_samples
+from gatehouse.flows.console import bar, say, short_path
+from gatehouse.flows.identity import plan_model
+from gatehouse.flows.request import RunRequest
+from gatehouse.ingest.prepare import Prepared
+from gatehouse.reports.results import files
+from gatehouse.reports.results.results import Results, open_results
+from gatehouse.reports.results.selection import Selection
+from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.plain_text import counted
 
 
 @task(name="prepare samples", cache_policy=NO_CACHE)

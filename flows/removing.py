@@ -3,12 +3,12 @@
 import shutil
 from collections.abc import Callable
 
-from flows.building import rebuild
-from warehouse.errors import GatehouseError
-from warehouse.files import cannot_write
-from warehouse.lake import Lake
-from warehouse.paths import Paths
-from warehouse.plain_text import counted
+from gatehouse.flows.building import rebuild
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.files import cannot_write
+from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.plain_text import counted
 
 
 def remove_run(run_id: str, paths: Paths, confirmed: Callable[[str], bool]) -> str:

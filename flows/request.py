@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reports.selection import parse_layer
-from reports.thresholds import Thresholds
-from warehouse.errors import require
+from gatehouse.reports.results.selection import parse_layer
+from gatehouse.reports.verdict.thresholds import Thresholds
+from gatehouse.warehouse.errors import require
 
 
 @dataclass(frozen=True)

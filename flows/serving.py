@@ -4,10 +4,10 @@ import os
 import traceback
 from typing import Any
 
-from flows.request import RunRequest
-from warehouse.errors import GatehouseError
-from warehouse.files import make_folder
-from warehouse.paths import Paths
+from gatehouse.flows.request import RunRequest
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.files import make_folder
+from gatehouse.warehouse.paths import Paths
 
 
 def run(**parameters: Any) -> str:
@@ -26,11 +26,11 @@ def run(**parameters: Any) -> str:
     serves_itself = "PREFECT_API_URL" not in os.environ
     _settle(paths, serves_itself)
     # Prefect reads its settings once, when it is imported
-    from flows import own_server
+    from gatehouse.flows import own_server
 
     # a new server takes longer to be ready than torch takes to import
     starting = own_server.begin() if serves_itself else None
-    from flows.pipeline import pipeline
+    from gatehouse.flows.pipeline import pipeline
 
     if starting:
         starting.join()

@@ -14,13 +14,13 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.lexers import PygmentsLexer
 from pygments.lexers.sql import SqlLexer
 
-from flows import examples, tabular
-from flows.completion import BUILDING_BLOCKS, COMMANDS, Catalog, SqlCompleter
-from flows.console import short_path
-from warehouse.connect import connect, without_semicolon
-from warehouse.errors import GatehouseError
-from warehouse.paths import Paths
-from warehouse.plain_text import counted
+from gatehouse.flows import examples, tabular
+from gatehouse.flows.completion import BUILDING_BLOCKS, COMMANDS, Catalog, SqlCompleter
+from gatehouse.flows.console import short_path
+from gatehouse.warehouse.connect import connect, without_semicolon
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.plain_text import counted
 
 
 class Session:

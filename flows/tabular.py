@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from warehouse import spreadsheets
-from warehouse.connect import errors_in_one_line, interruptible, query, statements
-from warehouse.errors import GatehouseError
-from warehouse.files import write_atomically
-from warehouse.paths import Paths
-from warehouse.plain_text import printable
+from gatehouse.warehouse import spreadsheets
+from gatehouse.warehouse.connect import errors_in_one_line, interruptible, query, statements
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.files import write_atomically
+from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.plain_text import printable
 
 SUFFIXES = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".md": "markdown"}
 TABLE_ROWS = 1_000

@@ -6,17 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from flows.building import finished_runs, rebuild
-from flows.console import bar, say, short_path
-from flows.request import RunRequest
-from warehouse.agreement import disagreements, runs_in_marts
-from warehouse.connect import connect
-from warehouse.errors import GatehouseError
-from warehouse.lake import Lake
-from warehouse.paths import Paths
-from warehouse.plain_text import counted
-from warehouse.records import RunSpec
-from warehouse.verification import (
+from gatehouse.flows.building import finished_runs, rebuild
+from gatehouse.flows.console import bar, say, short_path
+from gatehouse.flows.request import RunRequest
+from gatehouse.warehouse.agreement import disagreements, runs_in_marts
+from gatehouse.warehouse.connect import connect
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.plain_text import counted
+from gatehouse.warehouse.records import RunSpec
+from gatehouse.warehouse.verification import (
     BUILD,
     CAPTURE,
     RECORD,
@@ -128,8 +128,8 @@ def _mend(
 def _capture_again(
     lake: Lake, run_id: str, shards: set[int], paths: Paths, trust_remote_code: bool
 ) -> None:
-    from flows.capturing import CaptureSession, capture_run, prepare_samples
-    from flows.identity import plan_model, run_spec, what_differs
+    from gatehouse.flows.capturing import CaptureSession, capture_run, prepare_samples
+    from gatehouse.flows.identity import plan_model, run_spec, what_differs
 
     record = lake.run_record(run_id)
     assert record is not None

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ingest.files import READERS, read_path
-from ingest.hub import HUB_DATASETS, hub_dataset, read_hub
-from ingest.pydoc import read_pydoc
-from ingest.rows import Broken, Document
-from warehouse.errors import GatehouseError
+from gatehouse.ingest.files import READERS, read_path
+from gatehouse.ingest.hub import HUB_DATASETS, hub_dataset, read_hub
+from gatehouse.ingest.pydoc import read_pydoc
+from gatehouse.ingest.rows import Broken, Document
+from gatehouse.warehouse.errors import GatehouseError
 
 PYDOC = "pydoc"
 

@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ingest.rows import Broken, Document, document_of, known_columns
-from warehouse.errors import GatehouseError
+from gatehouse.ingest.rows import Broken, Document, document_of, known_columns
+from gatehouse.warehouse.errors import GatehouseError
 
 PARQUET_BATCH_ROWS = 256
 FORMATS_TEXT = ".txt, .jsonl or .parquet"

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from ingest.rows import Broken, Document, document_of, known_columns
-from warehouse.errors import GatehouseError
+from gatehouse.ingest.rows import Broken, Document, document_of, known_columns
+from gatehouse.warehouse.errors import GatehouseError
 
 SPLIT = "train"
 CONNECT_SECONDS = 10.0

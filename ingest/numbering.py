@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Iterator
 from itertools import islice
 
-from ingest.rows import Broken, Document
-from warehouse.records import SPLITS, Sample, sample_line
+from gatehouse.ingest.rows import Broken, Document
+from gatehouse.warehouse.records import SPLITS, Sample, sample_line
 
 
 class Numbering:

@@ -16,10 +16,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ingest.corpora import Corpus, is_on_hub, read_corpus
-from ingest.numbering import Numbering
-from ingest.one_writer import one_writer
-from ingest.samples_file import (
+from gatehouse.ingest.corpora import Corpus, is_on_hub, read_corpus
+from gatehouse.ingest.numbering import Numbering
+from gatehouse.ingest.one_writer import one_writer
+from gatehouse.ingest.samples_file import (
     SHARD_SAMPLES,
     is_whole,
     read_shard,
@@ -27,10 +27,10 @@ from ingest.samples_file import (
     write_samples,
     write_splits,
 )
-from warehouse.errors import GatehouseError
-from warehouse.files import write_atomically
-from warehouse.plain_text import counted
-from warehouse.records import slug
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.files import write_atomically
+from gatehouse.warehouse.plain_text import counted
+from gatehouse.warehouse.records import slug
 
 __all__ = ["SHARD_SAMPLES", "Prepared", "prepare", "read_shard", "shard_count"]
 

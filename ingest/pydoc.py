@@ -2,7 +2,7 @@
 
 It needs only the standard library, so it can be tried under any Python:
 
-    python -c "from ingest.pydoc import read_pydoc; print(next(read_pydoc()))"
+    python -c "from gatehouse.ingest.pydoc import read_pydoc; print(next(read_pydoc()))"
 """
 
 import ast

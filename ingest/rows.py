@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from warehouse.errors import GatehouseError
+from gatehouse.warehouse.errors import GatehouseError
 
 TEXT = "text"
 DOMAIN = "domain"

@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from warehouse.errors import GatehouseError
-from warehouse.files import write_atomically
-from warehouse.plain_text import counted
-from warehouse.records import SPLITS, Sample
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.files import write_atomically
+from gatehouse.warehouse.plain_text import counted
+from gatehouse.warehouse.records import SPLITS, Sample
 
 SHARD_SAMPLES = 512
 """The most samples in a row group of the samples file, and so in a shard of the lake."""

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 
 import pyarrow as pa
 
-from warehouse.errors import GatehouseError
-from warehouse.records import SAMPLES, Sample, TokenWindow
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.records import SAMPLES, Sample, TokenWindow
 
 ENCODED_CHARACTERS = 1_000_000
 """Most characters of several texts to encode at once: a tokenizer keeps some 50 bytes for each."""

@@ -8,8 +8,8 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from warehouse.errors import GatehouseError
-from warehouse.records import TokenWindow
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.records import TokenWindow
 
 Result = TypeVar("Result")
 

@@ -15,14 +15,21 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from models.batches import Memory, check_embedded, decoder_inputs, enough_memory, pad, uniform
-from models.events import LayerRouting, check_finite, join_events, keys_of, to_host
-from models.families import SCALED, text_part
-from models.readers import Routing, UnreadableRouter, Watch
-from models.routers import RouterSite, find_sites, unreadable
-from models.scoring import STATED, distribution, fitting_kinds, sums_to_one
-from warehouse.errors import GatehouseError
-from warehouse.records import EVENTS, LAYERS, TokenWindow
+from gatehouse.models.batches import (
+    Memory,
+    check_embedded,
+    decoder_inputs,
+    enough_memory,
+    pad,
+    uniform,
+)
+from gatehouse.models.events import LayerRouting, check_finite, join_events, keys_of, to_host
+from gatehouse.models.families import SCALED, text_part
+from gatehouse.models.readers import Routing, UnreadableRouter, Watch
+from gatehouse.models.routers import RouterSite, find_sites, unreadable
+from gatehouse.models.scoring import STATED, distribution, fitting_kinds, sums_to_one
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.records import EVENTS, LAYERS, TokenWindow
 
 
 class RoutingTap:

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from models.readers import Reader, Routing, Watch, integer
+from gatehouse.models.readers import Reader, Routing, Watch, integer
 
 
 class Probabilities(Reader):

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from models.routers import RouterSite
-from warehouse.errors import GatehouseError
-from warehouse.records import EVENTS, TokenWindow
+from gatehouse.models.routers import RouterSite
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.records import EVENTS, TokenWindow
 
 SMALLEST_WEIGHT = 2.0**-24
 """The smallest float16 above 0."""

@@ -14,9 +14,9 @@ from transformers import (
 )
 from transformers.utils.quantization_config import FineGrainedFP8Config, Mxfp4Config
 
-from models.quantization import BLOCK
-from models.routers import OTHER_MODALITY
-from warehouse.errors import GatehouseError
+from gatehouse.models.quantization import BLOCK
+from gatehouse.models.routers import OTHER_MODALITY
+from gatehouse.warehouse.errors import GatehouseError
 
 SPREAD = ("auto", "balanced", "balanced_low_0", "sequential")
 """Device maps that spread modules over all devices, as accelerate does."""

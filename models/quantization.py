@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from models.routers import find_sites
+from gatehouse.models.routers import find_sites
 
 BLOCK = {"4bit": 64, "8bit": 256}
 """How many weights share a float32 scale, by quantisation."""

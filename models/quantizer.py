@@ -9,8 +9,8 @@ from transformers.core_model_loading import ConversionOps
 from transformers.quantizers import HfQuantizer, register_quantization_config, register_quantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
-from models.quantization import quantizable, quantize_parameter, stored_bytes
-from warehouse.errors import GatehouseError
+from gatehouse.models.quantization import quantizable, quantize_parameter, stored_bytes
+from gatehouse.warehouse.errors import GatehouseError
 
 
 @register_quantization_config("gatehouse")

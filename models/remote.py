@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models.readers import Reader, Routing, UnreadableRouter, Watch
-from models.scoring import DISTINCT, INFERRED
+from gatehouse.models.readers import Reader, Routing, UnreadableRouter, Watch
+from gatehouse.models.scoring import DISTINCT, INFERRED
 
 EXPLAINED = {torch.float32: 1e-4, torch.float16: 5e-3, torch.bfloat16: 2e-2}
 """Largest share of a block's output that the weights may leave unexplained, from rounding alone."""

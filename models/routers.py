@@ -12,11 +12,11 @@ from itertools import groupby
 
 from torch import nn
 
-from models.dialects import NAMED
-from models.families import REFUSED, family_of, stated_scoring, text_part
-from models.readers import Reader, UnreadableRouter
-from models.remote import ExpertList
-from warehouse.errors import GatehouseError
+from gatehouse.models.dialects import NAMED
+from gatehouse.models.families import REFUSED, family_of, stated_scoring, text_part
+from gatehouse.models.readers import Reader, UnreadableRouter
+from gatehouse.models.remote import ExpertList
+from gatehouse.warehouse.errors import GatehouseError
 
 ROUTER_NAMES = ("gate", "router", "router_gate")
 EXPERTS_NAMES = (("experts",), ("input_linear", "output_linear"), ("down_embed", "up_embed"))

@@ -21,10 +21,10 @@ import transformers
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 from transformers import AutoTokenizer
 
-from models.aliases import ALIASES
-from models.batches import out_of_memory
-from warehouse.errors import GatehouseError
-from warehouse.plain_text import without_secrets
+from gatehouse.models.aliases import ALIASES
+from gatehouse.models.batches import out_of_memory
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.plain_text import without_secrets
 
 CONNECT_SECONDS = 10.0
 

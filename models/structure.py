@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from models.capture import RoutingTap
-from models.quantization import BLOCK, quantizable, stored_bytes
-from models.routers import RouterSite, find_sites
-from models.zoo import DTYPES, LoadedModel, ModelPlan
-from warehouse.records import TokenWindow
+from gatehouse.models.capture import RoutingTap
+from gatehouse.models.quantization import BLOCK, quantizable, stored_bytes
+from gatehouse.models.routers import RouterSite, find_sites
+from gatehouse.models.zoo import DTYPES, LoadedModel, ModelPlan
+from gatehouse.warehouse.records import TokenWindow
 
 PARTS = ("experts", "attention", "embeddings", "routers", "other")
 PRECISIONS = ("float32", "bfloat16", *reversed(BLOCK))

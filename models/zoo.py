@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
-from models.loading import (
+from gatehouse.models.loading import (
     auto_class,
     backbone,
     check_attention,
@@ -27,10 +27,10 @@ from models.loading import (
     gpu_bytes,
     loaded_config,
 )
-from models.quantizer import BlockwiseConfig
-from models.routers import RouterSite, find_sites
-from models.source import Source, find_source, quiet
-from warehouse.errors import GatehouseError
+from gatehouse.models.quantizer import BlockwiseConfig
+from gatehouse.models.routers import RouterSite, find_sites
+from gatehouse.models.source import Source, find_source, quiet
+from gatehouse.warehouse.errors import GatehouseError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

@@ -16,13 +16,13 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from ingest.prepare import prepare, read_shard
-from ingest.windows import batches, tokenize
-from models.batches import pad
-from models.capture import RoutingTap, capture
-from models.zoo import resolve
-from warehouse.files import write_events
-from warehouse.records import TokenWindow
+from gatehouse.ingest.prepare import prepare, read_shard
+from gatehouse.ingest.windows import batches, tokenize
+from gatehouse.models.batches import pad
+from gatehouse.models.capture import RoutingTap, capture
+from gatehouse.models.zoo import resolve
+from gatehouse.warehouse.files import write_events
+from gatehouse.warehouse.records import TokenWindow
 
 ROUNDS = 7
 SAMPLES = 256

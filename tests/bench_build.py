@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 import yaml
 
-from warehouse.paths import CHECKOUT, DBT_PROJECT, Paths
+from gatehouse.warehouse.paths import CHECKOUT, DBT_PROJECT, Paths
 
 SECONDS_BETWEEN_LOOKS = 0.02
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 BUILD = (
-    "from flows.building import build; from warehouse.paths import Paths; build(Paths.resolve())"
+    "from gatehouse.flows.building import build; from gatehouse.warehouse.paths import Paths; "
+    "build(Paths.resolve())"
 )
 
 

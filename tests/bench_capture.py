@@ -23,10 +23,10 @@ from rich.table import Table
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from models.capture import RoutingTap
-from models.zoo import resolve
+from gatehouse.models.capture import RoutingTap
+from gatehouse.models.zoo import resolve
+from gatehouse.warehouse.records import TokenWindow
 from tests.bench_models import RELEASED, SMALL, fitting, random_model
-from warehouse.records import TokenWindow
 
 ROUNDS = 9
 BOTH = [ProfilerActivity.CPU, ProfilerActivity.CUDA]

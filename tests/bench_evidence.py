@@ -11,8 +11,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from reports import statistics
-from reports.statistics import Blocks
+from gatehouse.reports import statistics
+from gatehouse.reports.statistics import Blocks
 
 TOKENS, LAYERS, BLOCKS, EXPERTS, TOP_K = 24_000, 32, 64, 64, 8
 OCCURRENCES = 4_000_000

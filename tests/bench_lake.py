@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 from rich.progress import track
 
-from ingest.prepare import SHARD_SAMPLES
-from warehouse.lake import Lake
-from warehouse.records import EVENTS, LAYERS, RUNS, SAMPLES, VOCABULARY
+from gatehouse.ingest.prepare import SHARD_SAMPLES
+from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.records import EVENTS, LAYERS, RUNS, SAMPLES, VOCABULARY
 
 NUM_LAYERS, NUM_EXPERTS, TOP_K = 32, 8, 2
 VOCABULARY_SIZE, LENGTH, DOMAINS = 32_000, 512, 8

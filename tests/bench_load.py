@@ -21,10 +21,10 @@ from tempfile import TemporaryDirectory
 
 from rich.progress import track
 
+from gatehouse.warehouse.connect import connect
+from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.paths import Paths
 from tests.dbt_project.random_lake import RandomRun, land
-from warehouse.connect import connect
-from warehouse.lake import Lake
-from warehouse.paths import Paths
 
 GATEHOUSE = str(Path(sys.executable).with_name("gatehouse"))
 CONSISTENT = """
@@ -88,7 +88,7 @@ def beside_readers(
         What they saw, how often; and the median and the longest wait for an answer, in seconds.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.dbt_project.random_lake", "warehouse.connect"])
+    context.set_forkserver_preload(["tests.dbt_project.random_lake", "gatehouse.warehouse.connect"])
     with context.Manager() as manager, context.Pool(options.readers) as pool:
         began, ended = manager.Barrier(options.readers + 1), manager.Event()
         readers = [(paths.root, options.pause, began, ended)] * options.readers

@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.paths import Paths
 from tests.bench_lake import NUM_EXPERTS, RUN_ID, VOCABULARY_SIZE
-from warehouse.lake import Lake
-from warehouse.paths import Paths
 
 READ = ["token_id", "top_expert", "entropy", "confidence"]
 

@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
+from gatehouse.warehouse.paths import Paths
 from tests.bench_build import Node, token_statistics, watch
 from tests.bench_lake import LARGE, RUN_ID, SIZES, SMALL, linked
 from tests.bench_peers import ENGINES, FLOOR, OURS
-from warehouse.paths import Paths
 
 TWO, ONE = 2, 1
 """Cores, and threads of the engine."""

@@ -16,6 +16,7 @@ from pathlib import Path
 import duckdb
 from rich.table import Table
 
+from gatehouse.warehouse.paths import Paths
 from tests.bench_build import Build, Node, build
 from tests.bench_lake import LARGE, RUN_ID, SIZES, SMALL, lake_of, linked
 from tests.bench_statistics import (
@@ -26,7 +27,6 @@ from tests.bench_statistics import (
     screen,
     within,
 )
-from warehouse.paths import Paths
 
 BUILD_BUDGET, MEMORY_BUDGET = 120.0, 4 * 2**30
 SHORT = 0.2

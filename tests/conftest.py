@@ -105,7 +105,7 @@ def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def draw_coarsely(patch: pytest.MonkeyPatch) -> None:
     """Draw figures with few dots and with fonts as they are."""
-    from reports import style
+    from gatehouse.reports.figures import style
 
     patch.setattr(style, "PRINT_DPI", 30)
     # 42, which journals want, cuts every font to its letters again for every figure

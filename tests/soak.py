@@ -21,8 +21,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from gatehouse.warehouse.lake import Lake
 from tests.conftest import WORDS, save_tiny_mixtral
-from warehouse.lake import Lake
 
 SECONDS_BETWEEN_LOOKS = 5
 LOOKS_OF_A_RATE = 12

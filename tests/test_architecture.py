@@ -52,7 +52,9 @@ def test_imports_follow_the_design(path):
 
 def test_the_help_imports_nothing_heavy():
     heavy = ["torch", "transformers", "prefect", "dbt", "pandas", "numpy", "pyarrow", "duckdb"]
-    code = f"import flows.app, sys; print([name for name in {heavy} if name in sys.modules])"
+    code = (
+        f"import gatehouse.flows.app, sys; print([name for name in {heavy} if name in sys.modules])"
+    )
     printed = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=CHECKOUT, check=True
     )
@@ -74,7 +76,7 @@ def test_the_top_level_is_the_agreed_one():
 def test_the_coverage_grid_is_the_same_in_sql_and_python():
     import yaml
 
-    from reports.statistics import ENTROPY_THRESHOLDS, FREQUENCY_THRESHOLDS
+    from gatehouse.reports.statistics import ENTROPY_THRESHOLDS, FREQUENCY_THRESHOLDS
 
     project = yaml.safe_load((CHECKOUT / "dbt_project" / "dbt_project.yml").read_text())
     assert tuple(project["vars"]["frequency_thresholds"]) == FREQUENCY_THRESHOLDS

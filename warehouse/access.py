@@ -5,7 +5,7 @@ from pathlib import Path
 
 import duckdb
 
-from warehouse.errors import GatehouseError
+from gatehouse.warehouse.errors import GatehouseError
 
 PATTERN = re.compile(r"[*?[]")
 

@@ -2,8 +2,8 @@
 
 import duckdb
 
-from warehouse.lake import Lake
-from warehouse.plain_text import counted
+from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.plain_text import counted
 
 DISAGREEMENTS = """
 with counted as (

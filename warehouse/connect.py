@@ -1,6 +1,6 @@
 """A read-only DuckDB session over the marts and the lake.
 
-from warehouse.connect import connect
+from gatehouse.warehouse.connect import connect
 connect().sql("select * from fct_layer_routing")
 """
 
@@ -16,9 +16,9 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from warehouse.access import close_to_all_but, has_external_access, keep_off_the_warehouse
-from warehouse.errors import GatehouseError
-from warehouse.paths import Paths
+from gatehouse.warehouse.access import close_to_all_but, has_external_access, keep_off_the_warehouse
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.paths import Paths
 
 READ_ONLY = "the warehouse is read-only: give one `select` statement"
 HINT = re.compile(r"^(Did you mean .*|Candidate bindings: .*)$", re.MULTILINE)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from warehouse.plain_text import printable, without_secrets
+from gatehouse.warehouse.plain_text import printable, without_secrets
 
 
 class GatehouseError(Exception):

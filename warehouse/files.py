@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from warehouse.errors import BrokenLaw, GatehouseError
-from warehouse.records import EVENTS, LAKE_VERSION
+from gatehouse.warehouse.errors import BrokenLaw, GatehouseError
+from gatehouse.warehouse.records import EVENTS, LAKE_VERSION
 
 TEMPORARY = ".*.tmp"
 """Names of files that are being written, or whose writer was killed."""

@@ -5,8 +5,8 @@ import math
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from warehouse.errors import BrokenLaw
-from warehouse.plain_text import counted
+from gatehouse.warehouse.errors import BrokenLaw
+from gatehouse.warehouse.plain_text import counted
 
 ENTROPY_TOLERANCE = 1e-4
 """fp32 rounding of a sum over the experts may exceed ln E by this much, in nats."""

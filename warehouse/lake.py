@@ -18,8 +18,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from warehouse.errors import GatehouseError
-from warehouse.files import (
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.files import (
     TEMPORARY,
     cannot_write,
     read_table,
@@ -28,10 +28,18 @@ from warehouse.files import (
     write_events,
     write_table,
 )
-from warehouse.integrity import check_events
-from warehouse.locks import exclusive, holder
-from warehouse.paths import checked_run_id
-from warehouse.records import EVENTS, LAKE_VERSION, LAYERS, RUNS, SAMPLES, SHARDS, VOCABULARY
+from gatehouse.warehouse.integrity import check_events
+from gatehouse.warehouse.locks import exclusive, holder
+from gatehouse.warehouse.paths import checked_run_id
+from gatehouse.warehouse.records import (
+    EVENTS,
+    LAKE_VERSION,
+    LAYERS,
+    RUNS,
+    SAMPLES,
+    SHARDS,
+    VOCABULARY,
+)
 
 TABLES = ("runs", "layers", "vocabulary", "shards", "samples", "events")
 """The lake's folders of runs, in the order in which a run is removed from them."""

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from warehouse.errors import GatehouseError
-from warehouse.files import cannot_write, make_folder
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.files import cannot_write, make_folder
 
 SECONDS_OF_A_LOOK = 1.0
 """`holder` takes a lock for a moment, so a process that wants it keeps trying for this long."""

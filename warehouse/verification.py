@@ -14,11 +14,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from warehouse.errors import BrokenLaw
-from warehouse.files import TEMPORARY, read_table, sha256_of
-from warehouse.integrity import check_events
-from warehouse.lake import TABLES, Lake
-from warehouse.records import (
+from gatehouse.warehouse.errors import BrokenLaw
+from gatehouse.warehouse.files import TEMPORARY, read_table, sha256_of
+from gatehouse.warehouse.integrity import check_events
+from gatehouse.warehouse.lake import TABLES, Lake
+from gatehouse.warehouse.records import (
     EVENTS,
     LAYERS,
     RUNS,

@@ -1,4 +1,4 @@
-"""Train the bundled model: `python -m models.demo.train [--output DIRECTORY]`.
+"""Train the bundled model: `python -m gatehouse.models.demo.train [--output DIRECTORY]`.
 
 A four-layer Mixtral with 8 experts, top-2, on the docstrings of installed packages.
 Writes the tokenizer, bf16 safetensors and the model card (README.md).
@@ -17,8 +17,8 @@ from torch import nn
 from transformers import MixtralConfig, MixtralForCausalLM, PreTrainedTokenizerFast
 from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
 
-from models.demo.card import Measurements, write_card
-from models.demo.text import HELD_OUT_ONE_IN, PACKAGES, Document, read_documents
+from gatehouse.models.demo.card import Measurements, write_card
+from gatehouse.models.demo.text import HELD_OUT_ONE_IN, PACKAGES, Document, read_documents
 
 SEED = 20_26
 VOCABULARY = 4096

@@ -4,9 +4,9 @@ Entropy is in nats. What the data cannot define (a correlation with a constant, 
 `undefined` says why wherever there is more than one possible reason. Everything random is seeded.
 """
 
-from reports.statistics.arrays import LEAST_TOKENS
-from reports.statistics.blocks import Blocks
-from reports.statistics.correlation import (
+from gatehouse.reports.statistics.arrays import LEAST_TOKENS
+from gatehouse.reports.statistics.blocks import Blocks
+from gatehouse.reports.statistics.correlation import (
     MINIMA,
     Correlation,
     MinimumFrequency,
@@ -17,34 +17,7 @@ from reports.statistics.correlation import (
     partial_spearman,
     spearman_by_minimum,
 )
-from reports.statistics.fast_path import (
-    ENTROPY_THRESHOLDS,
-    FREQUENCY_THRESHOLDS,
-    FastPath,
-    coverage_grid,
-    eligible,
-    fast_path,
-    pareto_front,
-)
-from reports.statistics.mandelbrot import Mandelbrot, fit_mandelbrot
-from reports.statistics.permutation import PermutationNull, permutation_nulls
-from reports.statistics.power_law import Lognormal, ZipfFit, fit_zipf
-from reports.statistics.random_router import (
-    UnbiasedConsistency,
-    random_consistency,
-    random_specialisation,
-    unbiased_consistency,
-)
-from reports.statistics.resampling import (
-    Bootstrapped,
-    BootstrappedRun,
-    Interval,
-    SampleSize,
-    bootstrap,
-    draws,
-    rarefaction,
-)
-from reports.statistics.specification import (
+from gatehouse.reports.statistics.description import (
     CONSISTENCY_RANKS,
     COVERAGE_RANKS,
     Consistency,
@@ -55,6 +28,33 @@ from reports.statistics.specification import (
     entropy_distribution,
     zipf,
     zipf_line,
+)
+from gatehouse.reports.statistics.fast_path import (
+    ENTROPY_THRESHOLDS,
+    FREQUENCY_THRESHOLDS,
+    FastPath,
+    coverage_grid,
+    eligible,
+    fast_path,
+    pareto_front,
+)
+from gatehouse.reports.statistics.mandelbrot import Mandelbrot, fit_mandelbrot
+from gatehouse.reports.statistics.permutation import PermutationNull, permutation_nulls
+from gatehouse.reports.statistics.power_law import Lognormal, ZipfFit, fit_zipf
+from gatehouse.reports.statistics.random_router import (
+    UnbiasedConsistency,
+    random_consistency,
+    random_specialisation,
+    unbiased_consistency,
+)
+from gatehouse.reports.statistics.resampling import (
+    Bootstrapped,
+    BootstrappedRun,
+    Interval,
+    SampleSize,
+    bootstrap,
+    draws,
+    rarefaction,
 )
 
 __all__ = [

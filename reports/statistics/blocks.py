@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from reports.statistics.arrays import LEAST_TOKENS, Array
+from gatehouse.reports.statistics.arrays import LEAST_TOKENS, Array
 
 MEASURES = ("spearman", "low_entropy_share", "coverage")
 """The three criteria, in the order in which `Resampled.criteria` returns them."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special, stats
 
-from reports.statistics.arrays import LEAST_TOKENS, Array
+from gatehouse.reports.statistics.arrays import LEAST_TOKENS, Array
 
 MINIMA = (1, 5, 20, 50, 100)
 """Occurrences: the correlation is also given among the tokens that have at least so many."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.statistics.arrays import Array
+from gatehouse.reports.statistics.arrays import Array
 
 FREQUENCY_THRESHOLDS = (0, 5, 10, 20, 50, 100, 200, 500, 1000)
 """Occurrences: the rows of the coverage grid, those of the mart `fct_fast_path_coverage`."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, stats
 
-from reports.statistics.arrays import Array
+from gatehouse.reports.statistics.arrays import Array
 
 STARTS = (0.1, 3.0, 50.0)
 """Shifts at which the climb to the largest likelihood starts."""

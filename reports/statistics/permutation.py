@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from reports.statistics.arrays import LEAST_TOKENS, Array
+from gatehouse.reports.statistics.arrays import LEAST_TOKENS, Array
 
 TOKENS_AT_ONCE = 2_000_000
 """Permuted ranks held in memory at once: 16 MB."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from reports.statistics.arrays import Array
-from reports.statistics.mandelbrot import Mandelbrot, fit_mandelbrot
-from reports.statistics.tail import (
+from gatehouse.reports.statistics.arrays import Array
+from gatehouse.reports.statistics.mandelbrot import Mandelbrot, fit_mandelbrot
+from gatehouse.reports.statistics.tail import (
     LEAST_TAIL,
     Integers,
     Tail,

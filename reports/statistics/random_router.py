@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from reports.statistics.arrays import Array
+from gatehouse.reports.statistics.arrays import Array
 
 EXACT_UNTIL = 64
 """Every number of occurrences up to this one is computed: exactly, or from drawn sets."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from reports.statistics.arrays import Array
-from reports.statistics.blocks import Blocks, Resampled
+from gatehouse.reports.statistics.arrays import Array
+from gatehouse.reports.statistics.blocks import Blocks, Resampled
 
 LEAST_BLOCKS = 8
 """With fewer, the spread between blocks is too poorly known for an interval."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from reports.statistics.arrays import Array
+from gatehouse.reports.statistics.arrays import Array
 
 LEAST_TAIL = 50
 """Tokens: fewer say little about a tail (CSN, section 3)."""

@@ -28,8 +28,8 @@ import transformers.models.mixtral.modeling_mixtral  # noqa: F401
 from rich.console import Console
 from rich.table import Table
 
-import reports.page  # noqa: F401
-from reports import gallery
+import gatehouse.reports.page.report  # noqa: F401
+from gatehouse.reports.figures import gallery
 from tests.chaos.command import GROUP, by_command, commands
 from tests.chaos.ground import Ground, Outcome, Reference, lay_ground
 from tests.chaos.plan import Attempt, moments, named, short, variations

@@ -9,20 +9,20 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from gatehouse.warehouse.paths import CHECKOUT
 from tests.chaos.contents import Difference, compare, contents
 from tests.chaos.ground import Ground, Outcome, Reference
 from tests.chaos.plan import Attempt
 from tests.chaos.run import Call, forked
 from tests.conftest import without_prefect
-from warehouse.paths import CHECKOUT
 
 GROUP = "gatehouse run"
 POINTS = (
-    Call("prepare", "ingest.numbering.split_of", 700),
-    Call("forward", "models.capture.pad", 14),
-    Call("write", "warehouse.lake.write_events:after", 2),
+    Call("prepare", "gatehouse.ingest.numbering.split_of", 700),
+    Call("forward", "gatehouse.models.capture.pad", 14),
+    Call("write", "gatehouse.warehouse.lake.write_events:after", 2),
     Call("build", "dbt.task.run.ModelRunner.execute", 25),
-    Call("figures", "reports.files._draw", 5),
+    Call("figures", "gatehouse.reports.results.files._draw", 5),
 )
 
 

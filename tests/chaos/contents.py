@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from warehouse.paths import Paths
+from gatehouse.warehouse.paths import Paths
 
 TIMINGS = {
     "started_at",

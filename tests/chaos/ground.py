@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from flows.request import RunRequest
+from gatehouse.flows.request import RunRequest
+from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.paths import Paths
 from tests.chaos.contents import Contents, Difference, compare, contents
 from tests.chaos.plan import Attempt
 from tests.chaos.run import Ended, Moment, build_steps, forked, run
 from tests.conftest import WORDS, save_tiny_mixtral
-from warehouse.lake import Lake
-from warehouse.paths import Paths
 
 SAMPLES = 1_300
 

@@ -17,22 +17,22 @@ SHARES = {
 """How the moments are spread over the phases, in percent: most where most is at stake."""
 
 NAMED = (
-    Call("prepare", "ingest.numbering.split_of", 700),
-    Call("prepare", "ingest.prepare.write_samples:after"),
-    Call("forward", "models.zoo.ModelPlan.load"),
-    Call("forward", "flows.capturing.tokenize", 2),
-    Call("forward", "models.capture.pad", 1),
-    Call("forward", "models.capture.pad", 14),
-    Call("forward", "models.capture.check_finite", 12),
-    Call("write", "warehouse.lake.Lake.land_run"),
-    Call("write", "warehouse.lake.Lake.land_run:after"),
-    Call("write", "warehouse.lake.write_events", 1),
-    Call("write", "warehouse.lake.write_events:after", 2),
-    Call("write", "warehouse.lake.Lake.record_shard:after", 2),
-    Call("write", "warehouse.lake.Lake.record_shard:after", 3),
-    Call("write", "warehouse.lake.Lake.update_run", 2),
-    Call("write", "warehouse.lake.Lake.update_run:after", 2),
-    Call("prepare", "ingest.prepare.write_atomically:after"),
+    Call("prepare", "gatehouse.ingest.numbering.split_of", 700),
+    Call("prepare", "gatehouse.ingest.prepare.write_samples:after"),
+    Call("forward", "gatehouse.models.zoo.ModelPlan.load"),
+    Call("forward", "gatehouse.flows.capturing.tokenize", 2),
+    Call("forward", "gatehouse.models.capture.pad", 1),
+    Call("forward", "gatehouse.models.capture.pad", 14),
+    Call("forward", "gatehouse.models.capture.check_finite", 12),
+    Call("write", "gatehouse.warehouse.lake.Lake.land_run"),
+    Call("write", "gatehouse.warehouse.lake.Lake.land_run:after"),
+    Call("write", "gatehouse.warehouse.lake.write_events", 1),
+    Call("write", "gatehouse.warehouse.lake.write_events:after", 2),
+    Call("write", "gatehouse.warehouse.lake.Lake.record_shard:after", 2),
+    Call("write", "gatehouse.warehouse.lake.Lake.record_shard:after", 3),
+    Call("write", "gatehouse.warehouse.lake.Lake.update_run", 2),
+    Call("write", "gatehouse.warehouse.lake.Lake.update_run:after", 2),
+    Call("prepare", "gatehouse.ingest.prepare.write_atomically:after"),
     Rename("prepare", "/samples.parquet"),
     Rename("write", "/VERSION"),
     Rename("write", "/layers.parquet"),
@@ -44,7 +44,7 @@ NAMED = (
     Call("write", "os.fsync", 18),
     Call("write", "os.fsync", 19),
     Call("write", "os.fsync", 20),
-    Call("build", "flows.building._start_from:after"),
+    Call("build", "gatehouse.flows.building._start_from:after"),
     Call("build", "dbt.task.run.ModelRunner.execute", 1),
     Call("build", "dbt.task.run.ModelRunner.execute", 25),
     Call("build", "dbt.task.run.ModelRunner.execute:after", 53),
@@ -56,11 +56,11 @@ NAMED = (
     Rename("tables", "/analysis_summary.txt"),
     Rename("tables", "/validation_report.txt"),
     Rename("tables", "/validation.json"),
-    Call("figures", "reports.files._draw", 2),
-    Call("figures", "reports.files._draw:after", 3),
+    Call("figures", "gatehouse.reports.results.files._draw", 2),
+    Call("figures", "gatehouse.reports.results.files._draw:after", 3),
     Rename("figures", "/frequency_vs_entropy.png"),
     Rename("figures", "/frequency_vs_entropy.pdf"),
-    Call("page", "reports.page.render:after"),
+    Call("page", "gatehouse.reports.page.report.render:after"),
     Rename("page", "/report.html"),
 )
 
@@ -109,12 +109,12 @@ def short() -> list[Attempt]:
     A process counts its own calls: its second `record_shard` is that of the last shard here.
     """
     points = (
-        Call("prepare", "ingest.numbering.split_of", 700),
+        Call("prepare", "gatehouse.ingest.numbering.split_of", 700),
         Rename("write", "/runs.parquet"),
-        Call("forward", "models.capture.pad", 4),
-        Call("write", "warehouse.lake.write_events", 1),
-        Call("write", "warehouse.lake.write_events:after", 2),
-        Call("write", "warehouse.lake.Lake.record_shard:after", 2),
+        Call("forward", "gatehouse.models.capture.pad", 4),
+        Call("write", "gatehouse.warehouse.lake.write_events", 1),
+        Call("write", "gatehouse.warehouse.lake.write_events:after", 2),
+        Call("write", "gatehouse.warehouse.lake.Lake.record_shard:after", 2),
         Call("build", "dbt.task.test.TestRunner.execute", 1),
         Rename("figures", "/frequency_vs_entropy.png"),
     )
@@ -145,9 +145,9 @@ def variations(uninterrupted: Ended, seed: int) -> list[Attempt]:
         Attempt(f"batch size {batch_size}, threads {threads}", (point,), batch_size, threads)
         for batch_size, threads in others
         for point in (
-            Call("forward", "flows.capturing.tokenize", 2),
+            Call("forward", "gatehouse.flows.capturing.tokenize", 2),
             moment_of("forward", uninterrupted, generator),
-            Call("write", "warehouse.lake.write_events", 3),
+            Call("write", "gatehouse.warehouse.lake.write_events", 3),
         )
     ]
 

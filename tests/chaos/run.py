@@ -16,24 +16,24 @@ from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
-from flows import building, capturing
-from flows.console import bar
-from flows.request import RunRequest
-from reports import files, results
-from reports.selection import Selection
+from gatehouse.flows import building, capturing
+from gatehouse.flows.console import bar
+from gatehouse.flows.request import RunRequest
+from gatehouse.reports.results import files, results
+from gatehouse.reports.results.selection import Selection
+from gatehouse.warehouse.paths import Paths
 from tests.flows.kill_at import arm
-from warehouse.paths import Paths
 
 BEGINNINGS = {
-    "flows.capturing.prepare_samples": "prepare",
-    "models.zoo.ModelPlan.load": "forward",
-    "flows.capturing.tokenize": "forward",
-    "warehouse.lake.Lake.land_run": "write",
-    "warehouse.lake.Lake.land_shard": "write",
-    "flows.building.build": "build",
-    "reports.results.open_results": "tables",
-    "reports.files.write_figures": "figures",
-    "reports.files.write_page": "page",
+    "gatehouse.flows.capturing.prepare_samples": "prepare",
+    "gatehouse.models.zoo.ModelPlan.load": "forward",
+    "gatehouse.flows.capturing.tokenize": "forward",
+    "gatehouse.warehouse.lake.Lake.land_run": "write",
+    "gatehouse.warehouse.lake.Lake.land_shard": "write",
+    "gatehouse.flows.building.build": "build",
+    "gatehouse.reports.results.results.open_results": "tables",
+    "gatehouse.reports.results.files.write_figures": "figures",
+    "gatehouse.reports.results.files.write_page": "page",
 }
 """The functions whose calls begin each phase."""
 

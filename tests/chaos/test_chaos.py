@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flows import capturing
-from flows.request import RunRequest
+from gatehouse.flows import capturing
+from gatehouse.flows.request import RunRequest
+from gatehouse.warehouse.files import write_atomically
+from gatehouse.warehouse.paths import CHECKOUT, Paths
 from tests.chaos.contents import compare, contents
-from warehouse.files import write_atomically
-from warehouse.paths import CHECKOUT, Paths
 
 
 def test_killed_at_points_of_every_phase_and_run_again_equals_uninterrupted():

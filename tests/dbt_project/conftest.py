@@ -16,9 +16,9 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
+from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.paths import DBT_PROJECT
 from tests.dbt_project.random_lake import RUNS_TO_LAND, RandomRun, land
-from warehouse.lake import Lake
-from warehouse.paths import DBT_PROJECT
 
 FINISHED = sorted(run.run_id for run in RUNS_TO_LAND if run.finished)
 AssertMart = Callable[[str, list[str], pd.DataFrame], None]

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from warehouse.lake import Lake
-from warehouse.records import EVENTS, LAYERS, RUNS, SAMPLES, VOCABULARY
+from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.records import EVENTS, LAYERS, RUNS, SAMPLES, VOCABULARY
 
 VOCABULARY_SIZE = 60
 SAMPLES_IN_A_SHARD = 10

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from flows.examples import ANALYSES, library
-from warehouse.connect import connect, relations
-from warehouse.paths import Paths
+from gatehouse.flows.examples import ANALYSES, library
+from gatehouse.warehouse.connect import connect, relations
+from gatehouse.warehouse.paths import Paths
 
 EXAMPLES = library()
 LATEST_RUN = """with latest_run as (

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from warehouse.paths import DBT_PROJECT
+from gatehouse.warehouse.paths import DBT_PROJECT
 
 PAIRS = {
     "unique_pairs": "(1, 'a'), (1, 'b'), (2, 'a')",

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.paths import DBT_PROJECT
 from tests.dbt_project.random_lake import RUNS_TO_LAND, land, random_shard, record
-from warehouse.lake import Lake
-from warehouse.paths import DBT_PROJECT
 
 RUNS = {run.run_id: run for run in RUNS_TO_LAND}
 

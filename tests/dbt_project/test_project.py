@@ -6,7 +6,7 @@ from contextlib import closing
 import duckdb
 import pytest
 
-from reports.gallery import FIGURES, RUN_FIGURES
+from gatehouse.reports.figures.gallery import FIGURES, RUN_FIGURES
 from tests.dbt_project.conftest import FINISHED
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import app
+from gatehouse.flows import app
 
 
 def gatehouse(monkeypatch, capfd, *arguments: object) -> tuple[int, str, str]:
@@ -31,9 +31,9 @@ def captured(tmp_path_factory, tiny_mixtral) -> Path:
     """A home with an odd name and one finished, built run: 60 texts, 3 MoE layers."""
     import random
 
-    from flows import building, capturing
-    from flows.request import RunRequest
-    from warehouse.paths import Paths
+    from gatehouse.flows import building, capturing
+    from gatehouse.flows.request import RunRequest
+    from gatehouse.warehouse.paths import Paths
 
     folder = tmp_path_factory.mktemp("captured")
     generator = random.Random(3)

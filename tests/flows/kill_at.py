@@ -1,7 +1,7 @@
 """Run `gatehouse` and kill it with SIGKILL at the n-th call of a function.
 
     python tests/flows/kill_at.py os.replace 7 capture --dataset texts.jsonl
-    python tests/flows/kill_at.py warehouse.lake.write_events:after 2 capture …
+    python tests/flows/kill_at.py gatehouse.warehouse.lake.write_events:after 2 capture …
 
 `:after` kills when the call returns, else before it starts.
 """
@@ -38,6 +38,6 @@ if __name__ == "__main__":
     _, point, count, *arguments = sys.argv
     sys.argv = ["gatehouse", *arguments]
     arm(point, int(count))
-    from flows.app import main
+    from gatehouse.flows.app import main
 
     main()

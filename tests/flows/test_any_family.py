@@ -5,9 +5,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from flows import building, capturing
-from flows.request import RunRequest
-from warehouse.paths import Paths
+from gatehouse.flows import building, capturing
+from gatehouse.flows.request import RunRequest
+from gatehouse.warehouse.paths import Paths
 
 DEMO = Path(__file__).resolve().parents[2] / "models" / "demo"
 VOCABULARY = 4096
@@ -135,15 +135,15 @@ def test_dropped_and_skipped_tokens_have_weight_0(ask):
 @pytest.mark.parametrize("family", MODELS.values(), ids=MODELS)
 def test_every_family_is_assessed_drawn_and_shown(built, family):
     """Hash layers have no spread of entropy, top-1 models no pairs, stacks none between them."""
-    from flows.console import bar
-    from reports.document import document
-    from reports.gallery import RUN_FIGURES
-    from reports.page import render
-    from reports.page_data import Links
-    from reports.report_text import report_text
-    from reports.results import assess
-    from reports.thresholds import Thresholds
-    from warehouse.connect import connect
+    from gatehouse.flows.console import bar
+    from gatehouse.reports.figures.gallery import RUN_FIGURES
+    from gatehouse.reports.page.payload import Links
+    from gatehouse.reports.page.report import render
+    from gatehouse.reports.results.document import document
+    from gatehouse.reports.results.report_text import report_text
+    from gatehouse.reports.results.results import assess
+    from gatehouse.reports.verdict.thresholds import Thresholds
+    from gatehouse.warehouse.connect import connect
 
     with connect(Paths(built[1].parent)) as connection:
         of_run = assess(connection, built[0][family], Thresholds(3, 1.0), bar)

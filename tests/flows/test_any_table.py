@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows import outputs
-from flows.request import Selection
-from reports.tables import STATISTICS
-from warehouse.errors import GatehouseError
-from warehouse.paths import Paths
+from gatehouse.flows import outputs
+from gatehouse.flows.request import Selection
+from gatehouse.reports.results.routing_stats import STATISTICS
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.paths import Paths
 
 ODD_NUMBERS = [None, float("nan"), float("inf"), -float("inf"), -1.0, 0.0, -0.0, 1e308, 1e-320, 0.5]
 ODD_TEXTS = [

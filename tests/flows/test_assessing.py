@@ -11,16 +11,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flows import building, capturing
-from flows.console import bar
-from flows.request import RunRequest
-from reports import queries
-from reports.queries import Marts
-from reports.results import assess
-from reports.thresholds import Thresholds
-from warehouse.connect import connect
-from warehouse.lake import Lake
-from warehouse.paths import Paths
+from gatehouse.flows import building, capturing
+from gatehouse.flows.console import bar
+from gatehouse.flows.request import RunRequest
+from gatehouse.reports import marts as queries
+from gatehouse.reports.marts import Marts
+from gatehouse.reports.results.results import assess
+from gatehouse.reports.verdict.thresholds import Thresholds
+from gatehouse.warehouse.connect import connect
+from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.paths import Paths
 
 
 @pytest.fixture

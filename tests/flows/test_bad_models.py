@@ -167,7 +167,7 @@ def test_pickles_beside_safetensors_are_not_touched(folder, texts, home, run):
 @pytest.fixture
 def rare(tmp_path, monkeypatch) -> Path:
     """16 samples in shards of 8, of which only sample 11 says `Zebra`."""
-    monkeypatch.setattr("ingest.samples_file.SHARD_SAMPLES", 8)
+    monkeypatch.setattr("gatehouse.ingest.samples_file.SHARD_SAMPLES", 8)
     path = tmp_path / "rare.jsonl"
     texts = [f"the router sends {'every token ' * (n % 5)}" for n in range(16)]
     texts[11] = "the router sends Zebra to two experts"

@@ -11,12 +11,12 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from flows import building
-from warehouse.connect import connect
-from warehouse.errors import GatehouseError
-from warehouse.lake import Lake
-from warehouse.paths import CHECKOUT, Paths
-from warehouse.verification import Health
+from gatehouse.flows import building
+from gatehouse.warehouse.connect import connect
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.paths import CHECKOUT, Paths
+from gatehouse.warehouse.verification import Health
 
 LAYERS = "select count(*) from fct_layer_routing"
 
@@ -61,8 +61,9 @@ def test_a_second_build_waits_its_turn_and_a_leftover_does_not_matter(run, copy)
     building.parent.mkdir()
     building.write_bytes(b"half a database")
     hold = (
-        "import pathlib, flows.building, warehouse.paths\n"
-        f"with flows.building.lock(warehouse.paths.Paths(pathlib.Path({str(home)!r}))):\n"
+        "import pathlib; from gatehouse.flows.building import lock\n"
+        "from gatehouse.warehouse.paths import Paths\n"
+        f"with lock(Paths(pathlib.Path({str(home)!r}))):\n"
         "    print()\n"
         "    input()\n"
     )
@@ -93,7 +94,7 @@ def test_a_build_that_is_killed_leaves_what_was_there(run, copy):
     """Killed by SIGKILL between the last test and the swap, while somebody reads."""
     before = (copy / "gatehouse.duckdb").read_bytes()
     command = [sys.executable, str(CHECKOUT / "tests" / "flows" / "kill_at.py")]
-    command += ["flows.building._dbt:after", "1", "build", "--home", str(copy)]
+    command += ["gatehouse.flows.building._dbt:after", "1", "build", "--home", str(copy)]
     with closing(connect(Paths(copy))) as reader:
         ended = subprocess.run(command, cwd=CHECKOUT, capture_output=True)
         assert ended.returncode == -9, ended.stderr

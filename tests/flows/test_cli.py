@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from flows import options
-from warehouse.lake import Lake
+from gatehouse.flows import options
+from gatehouse.warehouse.lake import Lake
 
 
 @pytest.mark.parametrize(

@@ -16,17 +16,17 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from flows import capturing
-from flows.request import RunRequest
-from warehouse.paths import CHECKOUT, Paths
+from gatehouse.flows import capturing
+from gatehouse.flows.request import RunRequest
+from gatehouse.warehouse.paths import CHECKOUT, Paths
 
 SMALL_MEMORY = """
 import resource, sys
 from pathlib import Path
-from flows import capturing
-from flows.request import RunRequest
-from warehouse.errors import GatehouseError
-from warehouse.paths import Paths
+from gatehouse.flows import capturing
+from gatehouse.flows.request import RunRequest
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.paths import Paths
 
 dataset, home, *limits = sys.argv[1:]
 unlimited = resource.RLIM_INFINITY

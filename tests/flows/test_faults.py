@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from flows import capturing, overview
-from flows.request import RunRequest
+from gatehouse.flows import capturing, overview
+from gatehouse.flows.request import RunRequest
+from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.paths import Paths
 from tests.flows.test_resume import contents
-from warehouse.lake import Lake
-from warehouse.paths import Paths
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +198,7 @@ def test_a_clock_that_jumps_back_changes_no_event(monkeypatch, request_, whole, 
             return next(times)
 
     monkeypatch.setattr(capturing, "datetime", Jumping)
-    monkeypatch.setattr("warehouse.lake.datetime", Jumping)
+    monkeypatch.setattr("gatehouse.warehouse.lake.datetime", Jumping)
     paths = Paths(tmp_path / "home")
     summary = capturing.capture(request_, paths)
     assert contents(paths) == contents(whole)

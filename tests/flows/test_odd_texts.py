@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 from tokenizers import Tokenizer
 
-from flows.request import RunRequest
-from ingest.samples_file import read_shard
-from warehouse.errors import GatehouseError
-from warehouse.lake import Lake
-from warehouse.paths import Paths
+from gatehouse.flows.request import RunRequest
+from gatehouse.ingest.samples_file import read_shard
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.paths import Paths
 
 MAX_LENGTH = 32
 MOE_LAYERS = 3
@@ -172,7 +172,7 @@ def test_prepare_leaves_broken_lines_out_too(run, corpus):
 
 @pytest.mark.parametrize("skip_broken", [True, False])
 def test_run_hands_the_option_on(run, corpus, monkeypatch, skip_broken):
-    from flows import pipeline
+    from gatehouse.flows import pipeline
 
     def plan_model(request: RunRequest) -> None:
         raise GatehouseError(f"asked with {request.skip_broken}")

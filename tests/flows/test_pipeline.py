@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from gatehouse.warehouse.connect import connect
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.paths import CHECKOUT, Paths
 from tests.conftest import without_prefect
-from warehouse.connect import connect
-from warehouse.errors import GatehouseError
-from warehouse.lake import Lake
-from warehouse.paths import CHECKOUT, Paths
 
 MARKER = "swordfish-0123456789"
 """A secret that must not appear anywhere."""
@@ -29,7 +29,7 @@ def parameters(tiny_mixtral, texts) -> dict:
 def test_text_becomes_a_report_by_tasks_that_a_server_sees(
     prefect_server, home, coarse, parameters, capfd
 ):
-    from flows.pipeline import pipeline
+    from gatehouse.flows.pipeline import pipeline
 
     found = pipeline(**parameters)
     paths = Paths.resolve()
@@ -80,7 +80,7 @@ def test_all_layers_give_a_layer_column_and_figures_each(
 ):
     import pandas as pd
 
-    from flows.pipeline import pipeline
+    from gatehouse.flows.pipeline import pipeline
 
     pipeline(**parameters, layer="all", output=tmp_path / "all")
     statistics = pd.read_parquet(tmp_path / "all" / "routing_stats.parquet")
@@ -101,7 +101,7 @@ def test_all_layers_give_a_layer_column_and_figures_each(
 def test_the_nightly_flow_lands_the_next_samples(
     prefect_server, home, coarse, parameters, monkeypatch
 ):
-    from flows.pipeline import nightly
+    from gatehouse.flows.pipeline import nightly
 
     dataset = Path(parameters["dataset"])
     monkeypatch.chdir(dataset.parent)
@@ -118,7 +118,7 @@ def test_the_nightly_flow_lands_the_next_samples(
 
 
 def test_bad_input_fails_the_flow_with_the_same_line(prefect_server, home, parameters):
-    from flows.pipeline import pipeline
+    from gatehouse.flows.pipeline import pipeline
 
     with pytest.raises(GatehouseError, match="3 MoE layers, 0 to 2"):
         pipeline(**parameters, layer="5")
@@ -149,7 +149,7 @@ def test_run_works_by_itself_offline_and_quiet(home, parameters):
 
 PROGRAM = """
 import sys, types
-from flows import serving
+from gatehouse.flows import serving
 
 def settings(**parameters):
     from prefect.settings import get_current_settings
@@ -158,7 +158,7 @@ def settings(**parameters):
     reported = found.server.analytics_enabled, found.cloud.enable_orchestration_telemetry
     return *reported, found.server.ui.show_promotional_content, found.results.persist_by_default
 
-sys.modules["flows.pipeline"] = types.SimpleNamespace(pipeline=settings)
+sys.modules["gatehouse.flows.pipeline"] = types.SimpleNamespace(pipeline=settings)
 print(serving.run())
 """
 

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows import capturing
-from flows.request import RunRequest
+from gatehouse.flows import capturing
+from gatehouse.flows.request import RunRequest
+from gatehouse.warehouse.files import write_table
+from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.paths import CHECKOUT, Paths
 from tests.conftest import without_prefect
-from warehouse.files import write_table
-from warehouse.lake import Lake
-from warehouse.paths import CHECKOUT, Paths
 
 TIMINGS = ["started_at", "finished_at", "capture_seconds", "seconds", "landed_at"]
 
@@ -77,8 +77,8 @@ def killed_run(point: str, count: int, request_: RunRequest, paths: Paths) -> No
 @pytest.mark.parametrize(
     ("point", "count", "landed"),
     [
-        ("models.capture.pad", 2, 0),
-        ("warehouse.lake.Lake.record_shard:after", 2, 2),
+        ("gatehouse.models.capture.pad", 2, 0),
+        ("gatehouse.warehouse.lake.Lake.record_shard:after", 2, 2),
         ("os.fsync", 19, 1),
     ],
     ids=[

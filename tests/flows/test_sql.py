@@ -10,9 +10,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from flows import answer, examples
-from warehouse.errors import GatehouseError
-from warehouse.paths import Paths
+from gatehouse.flows import answer, examples
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.paths import Paths
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flows import app
-from warehouse.paths import Paths
+from gatehouse.flows import app
+from gatehouse.warehouse.paths import Paths
 
 
 @pytest.fixture(scope="module")

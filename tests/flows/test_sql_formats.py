@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from flows import tabular
-from warehouse.plain_text import printable
+from gatehouse.flows import tabular
+from gatehouse.warehouse.plain_text import printable
 
 FORMULAS = ("=1+1", "+1", "-x", "@sum", "-", "\t=1", "\r=1", "'=1")
 FORMULA_MARKS = set("=+-@\t\r\n")

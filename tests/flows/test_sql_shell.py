@@ -13,9 +13,9 @@ from prompt_toolkit.application import create_app_session
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
-from flows import examples, shell, tabular
-from warehouse.errors import GatehouseError
-from warehouse.paths import Paths
+from gatehouse.flows import examples, shell, tabular
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.paths import Paths
 
 CTRL_C, CTRL_D, UP, ENTER = "\x03", "\x04", "\x1b[A", "\r"
 LATEST = "demo-pydoc-0123456789"

@@ -10,13 +10,13 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from flows import capturing
-from flows.request import RunRequest
+from gatehouse.flows import capturing
+from gatehouse.flows.request import RunRequest
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.files import write_events
+from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.paths import Paths
 from tests.flows.test_resume import contents
-from warehouse.errors import GatehouseError
-from warehouse.files import write_events
-from warehouse.lake import Lake
-from warehouse.paths import Paths
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from ingest import prepare as preparing
-from ingest.corpora import Corpus
-from ingest.rows import Document
-from warehouse.errors import GatehouseError
-from warehouse.records import Sample
+from gatehouse.ingest import prepare as preparing
+from gatehouse.ingest.corpora import Corpus
+from gatehouse.ingest.rows import Document
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.records import Sample
 
 Refuses = Callable[..., AbstractContextManager[None]]
 

@@ -129,8 +129,8 @@ def main(repositories: Path, output: Path) -> None:
 
 def step(name: str, output: Path) -> dict[str, object]:
     """Prepare 1,500 samples and return the outcome."""
-    from ingest.prepare import prepare, read_shard, shard_count
-    from warehouse.errors import GatehouseError
+    from gatehouse.ingest.prepare import prepare, read_shard, shard_count
+    from gatehouse.warehouse.errors import GatehouseError
 
     try:
         prepared = prepare(name, num_samples=1_500, folder=output / "prepared")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ingest import corpora
-from ingest.corpora import is_on_hub, read_corpus
-from ingest.pydoc import read_pydoc
+from gatehouse.ingest import corpora
+from gatehouse.ingest.corpora import is_on_hub, read_corpus
+from gatehouse.ingest.pydoc import read_pydoc
 
 
 def test_pydoc_is_read_under_its_name(stdlib: Path, monkeypatch: pytest.MonkeyPatch) -> None:

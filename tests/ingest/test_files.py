@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.files import read_path
-from ingest.rows import Broken, Document
+from gatehouse.ingest.files import read_path
+from gatehouse.ingest.rows import Broken, Document
 
 LINE = st.text(st.characters(exclude_characters="\r\n", codec="utf-8"))
 STRINGS = [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), "string")]

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ingest.corpora import read_corpus
-from ingest.hub import HubDataset, hub_dataset
+from gatehouse.ingest.corpora import read_corpus
+from gatehouse.ingest.hub import HubDataset, hub_dataset
 from tests.ingest.fake_hub import REFUSALS, TOKEN, write_refusals
 
 HERE = Path(__file__).resolve().parent

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.numbering import Numbering, split_of
-from ingest.prepare import prepare
-from ingest.rows import Broken, Document
-from warehouse.errors import GatehouseError
-from warehouse.records import SPLITS
+from gatehouse.ingest.numbering import Numbering, split_of
+from gatehouse.ingest.prepare import prepare
+from gatehouse.ingest.rows import Broken, Document
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.records import SPLITS
 
 TEXTS = st.lists(st.text(max_size=30), max_size=20)
 STRANGE = ["emoji 👩‍👩‍👧", "שלום עולם", "a NUL \0 inside", "x" * 1_000_000, "lone \ud800 surrogate"]

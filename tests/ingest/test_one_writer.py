@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from ingest.one_writer import one_writer
-from ingest.prepare import prepare
+from gatehouse.ingest.one_writer import one_writer
+from gatehouse.ingest.prepare import prepare
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PREPARE = """
 import sys
 from pathlib import Path
-from ingest import prepare as module
-from ingest.corpora import Corpus
-from ingest.rows import Document
+from gatehouse.ingest import prepare as module
+from gatehouse.ingest.corpora import Corpus
+from gatehouse.ingest.rows import Document
 
 def documents():
     for index in range(1_500):

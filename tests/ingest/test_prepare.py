@@ -10,14 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ingest import corpora, hub
-from ingest import prepare as module
-from ingest.corpora import Corpus
-from ingest.hub import HubDataset
-from ingest.prepare import prepare
-from ingest.pydoc import read_pydoc
-from ingest.rows import Broken, Document
-from warehouse.errors import GatehouseError
+from gatehouse.ingest import corpora, hub
+from gatehouse.ingest import prepare as module
+from gatehouse.ingest.corpora import Corpus
+from gatehouse.ingest.hub import HubDataset
+from gatehouse.ingest.prepare import prepare
+from gatehouse.ingest.pydoc import read_pydoc
+from gatehouse.ingest.rows import Broken, Document
+from gatehouse.warehouse.errors import GatehouseError
 
 
 def write_lines(path: Path, lines: list[str]) -> Path:

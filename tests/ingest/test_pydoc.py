@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ingest import pydoc
-from ingest.pydoc import SHORTEST_DOCSTRING, read_pydoc
+from gatehouse.ingest import pydoc
+from gatehouse.ingest.pydoc import SHORTEST_DOCSTRING, read_pydoc
 
 Documents = list[tuple[str, str, str]]
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from ingest.corpora import read_corpus
-from ingest.prepare import SHARD_SAMPLES, prepare, read_shard, shard_count
-from ingest.rows import Document
-from ingest.samples_file import COLUMNS
-from warehouse.records import SPLITS, Sample
+from gatehouse.ingest.corpora import read_corpus
+from gatehouse.ingest.prepare import SHARD_SAMPLES, prepare, read_shard, shard_count
+from gatehouse.ingest.rows import Document
+from gatehouse.ingest.samples_file import COLUMNS
+from gatehouse.warehouse.records import SPLITS, Sample
 
 
 def numbered(count: int) -> list[str]:
@@ -111,7 +111,7 @@ def test_a_split_without_samples_is_an_empty_file(tmp_path: Path, refuses, sampl
 
 
 def test_long_texts_close_a_shard_early(give, monkeypatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("ingest.samples_file.SHARD_CHARACTERS", 100)
+    monkeypatch.setattr("gatehouse.ingest.samples_file.SHARD_CHARACTERS", 100)
     lengths = [40, 40, 40, 300, 1, 99, 5]
     give(Document(str(index), "d", "x" * length) for index, length in enumerate(lengths))
     path = prepare("pydoc", folder=tmp_path).path

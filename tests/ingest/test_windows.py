@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest import windows
-from ingest.windows import batches, tokenize
-from warehouse.records import SAMPLES, Sample, TokenWindow
+from gatehouse.ingest import windows
+from gatehouse.ingest.windows import batches, tokenize
+from gatehouse.warehouse.records import SAMPLES, Sample, TokenWindow
 
 TOKENS = st.lists(st.lists(st.integers(0, 9), max_size=40), max_size=12)
 LENGTH = st.integers(1, 17)

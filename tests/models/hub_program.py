@@ -15,9 +15,9 @@ from pathlib import Path
 
 def attempt(name: str) -> dict:
     """Resolve, download and load a model; return what it is, or the error's line."""
-    from models.structure import download
-    from models.zoo import resolve
-    from warehouse.errors import GatehouseError
+    from gatehouse.models.structure import download
+    from gatehouse.models.zoo import resolve
+    from gatehouse.warehouse.errors import GatehouseError
 
     try:
         plan = resolve(name)

@@ -14,13 +14,13 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from ingest.prepare import prepare, read_shard
-from ingest.windows import batches, tokenize
-from models.batches import pad
-from models.capture import RoutingTap
-from models.events import keys_of
-from models.zoo import LoadedModel, resolve
-from warehouse.records import TokenWindow
+from gatehouse.ingest.prepare import prepare, read_shard
+from gatehouse.ingest.windows import batches, tokenize
+from gatehouse.models.batches import pad
+from gatehouse.models.capture import RoutingTap
+from gatehouse.models.events import keys_of
+from gatehouse.models.zoo import LoadedModel, resolve
+from gatehouse.warehouse.records import TokenWindow
 
 SAMPLES, LENGTH = 200, 512
 BATCH_SIZES = (1, 7, 64)

@@ -4,11 +4,11 @@ import pytest
 import torch
 from transformers import MixtralModel
 
-from models.batches import pad, uniform
-from models.capture import RoutingTap, capture
+from gatehouse.models.batches import pad, uniform
+from gatehouse.models.capture import RoutingTap, capture
+from gatehouse.warehouse.errors import GatehouseError
 from tests.models.families.builders import BUILDERS
 from tests.models.families.observation import random_windows
-from warehouse.errors import GatehouseError
 
 DISCRETE = ["sample_id", "position", "token_id", "layer", "experts", "top_expert"]
 
@@ -90,7 +90,7 @@ def test_events_that_cannot_be_joined_are_one_line(model, monkeypatch):
     def joined(*parts):
         raise MemoryError("Unable to allocate 3.00 GiB for an array")
 
-    monkeypatch.setattr("models.events.np.lexsort", joined)
+    monkeypatch.setattr("gatehouse.models.events.np.lexsort", joined)
     said = "does not hold the 120 events of one shard: end other programs, or .* landed stays"
     with RoutingTap(model) as tap, pytest.raises(GatehouseError, match=said):
         capture(tap, [random_windows([30, 10])])

@@ -13,11 +13,11 @@ from transformers import (
     MixtralModel,
 )
 
-from models.batches import pad
-from models.capture import RoutingTap, capture
-from models.routers import find_sites
-from warehouse.errors import GatehouseError
-from warehouse.records import EVENTS, TokenWindow
+from gatehouse.models.batches import pad
+from gatehouse.models.capture import RoutingTap, capture
+from gatehouse.models.routers import find_sites
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.records import EVENTS, TokenWindow
 
 SMALL = {
     "vocab_size": 512,

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from models.events import to_host
+from gatehouse.models.events import to_host
 
 
 def fields(weights: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from models.families import FAMILIES, REFUSED
-from models.routers import find_sites
+from gatehouse.models.families import FAMILIES, REFUSED
+from gatehouse.models.routers import find_sites
+from gatehouse.warehouse.errors import GatehouseError
 from tests.models.families.builders import BUILDERS, VARIANTS
 from tests.models.families.discovery import moe_families
 from tests.models.families.examination import check_everything
 from tests.models.families.observation import observe
 from tests.models.families.table import PAGE, page, row
-from warehouse.errors import GatehouseError
 
 CLASSIFIED = FAMILIES.keys() | REFUSED.keys()
 

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
+from gatehouse.warehouse.paths import CHECKOUT
 from tests.ingest.fake_hub import COMMIT, REFUSALS, TOKEN, write_refusals
-from warehouse.paths import CHECKOUT
 
 
 @pytest.fixture(scope="module")

@@ -15,13 +15,13 @@ from transformers import (
     dynamic_module_utils,
 )
 
-from models.loading import check_finite_weights
-from models.structure import route, weight_bytes
-from models.zoo import resolve
+from gatehouse.models.loading import check_finite_weights
+from gatehouse.models.structure import route, weight_bytes
+from gatehouse.models.zoo import resolve
+from gatehouse.warehouse.errors import GatehouseError
 from tests.conftest import DEMO
 from tests.models.families.builders import BUILDERS
 from tests.models.tiny_remote import CONFIGURATION, MODELING
-from warehouse.errors import GatehouseError
 
 
 @pytest.fixture(scope="module")

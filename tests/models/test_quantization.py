@@ -9,17 +9,17 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoModel
 
-from models.batches import pad
-from models.capture import RoutingTap
-from models.loading import choose_quantization
-from models.quantization import BLOCK, Blockwise, quantizable, quantize_parameter
-from models.quantizer import BlockwiseConfig, BlockwiseQuantizer
-from models.routers import find_sites
-from models.structure import planned_bytes, weight_bytes
-from models.zoo import resolve
+from gatehouse.models.batches import pad
+from gatehouse.models.capture import RoutingTap
+from gatehouse.models.loading import choose_quantization
+from gatehouse.models.quantization import BLOCK, Blockwise, quantizable, quantize_parameter
+from gatehouse.models.quantizer import BlockwiseConfig, BlockwiseQuantizer
+from gatehouse.models.routers import find_sites
+from gatehouse.models.structure import planned_bytes, weight_bytes
+from gatehouse.models.zoo import resolve
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.records import TokenWindow
 from tests.models.families.builders import BUILDERS
-from warehouse.errors import GatehouseError
-from warehouse.records import TokenWindow
 
 WINDOWS = [TokenWindow(0, 0, list(range(5, 45))), TokenWindow(1, 0, list(range(900, 925)))]
 STACKED = ("gate_up_proj", "down_proj")

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models.capture import RoutingTap, capture
+from gatehouse.models.capture import RoutingTap, capture
+from gatehouse.warehouse.errors import GatehouseError
 from tests.models.families.observation import random_windows
-from warehouse.errors import GatehouseError
 
 HIDDEN, EXPERTS, TOP_K = 16, 6, 2
 WINDOWS = random_windows([11, 24, 5])

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from models.scoring import INFERRED, SCORING, distribution, fitting_kinds, sums_to_one
+from gatehouse.models.scoring import INFERRED, SCORING, distribution, fitting_kinds, sums_to_one
 
 ROWS, EXPERTS = 200, 16
 

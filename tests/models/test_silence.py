@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from models.batches import pad
-from models.capture import RoutingTap, capture
+from gatehouse.models.batches import pad
+from gatehouse.models.capture import RoutingTap, capture
+from gatehouse.warehouse.errors import GatehouseError
 from tests.models.families.builders import BUILDERS
 from tests.models.families.observation import random_windows
-from warehouse.errors import GatehouseError
 
 WINDOWS = random_windows([8])
 

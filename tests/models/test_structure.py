@@ -4,8 +4,8 @@ import pytest
 import torch
 from transformers import AutoModel, MixtralConfig
 
-from models.structure import PARTS, analyze, weight_bytes, weights_line
-from models.zoo import resolve
+from gatehouse.models.structure import PARTS, analyze, weight_bytes, weights_line
+from gatehouse.models.zoo import resolve
 from tests.models.families.builders import BUILDERS
 
 ONE_EXPERT = {

@@ -7,9 +7,9 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaModel
 
-from models.structure import download, route
-from models.zoo import resolve, tokenizer_fingerprint, vocabulary
-from warehouse.errors import GatehouseError
+from gatehouse.models.structure import download, route
+from gatehouse.models.zoo import resolve, tokenizer_fingerprint, vocabulary
+from gatehouse.warehouse.errors import GatehouseError
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
-from reports.statistics.blocks import MEASURES, Blocks, Resampled
-from reports.statistics.resampling import bootstrap, draws
+from gatehouse.reports.statistics.blocks import MEASURES, Blocks, Resampled
+from gatehouse.reports.statistics.resampling import bootstrap, draws
 
 FREQUENCY_THRESHOLD, ENTROPY_THRESHOLD = 10, 0.75
 TOPICS = 10

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports.statistics import ENTROPY_THRESHOLDS, FREQUENCY_THRESHOLDS
-from tests.reports.browsing import address, browser, run_page, tab  # noqa: F401
-from warehouse.connect import connect
-from warehouse.paths import Paths
+from gatehouse.reports.statistics import ENTROPY_THRESHOLDS, FREQUENCY_THRESHOLDS
+from gatehouse.warehouse.connect import connect
+from gatehouse.warehouse.paths import Paths
+from tests.reports.page.browsing import address, browser, run_page, tab  # noqa: F401
 
 ODD_TOKENS = ["<s>", " the", "\n", ",", '"', "<script>alert(1)</script>", "NA", "null", "$x_1$", ""]
 RUN = "demo-pydoc-0123456789"

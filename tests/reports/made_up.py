@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from reports.queries import Marts
+from gatehouse.reports.marts import Marts
 
 LEVELS = (0, 5, 10, 20, 50, 100, 200, 500, 1000)
 NATS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)

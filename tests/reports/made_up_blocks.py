@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from reports.queries import Marts
-from reports.statistics import Blocks
+from gatehouse.reports.marts import Marts
+from gatehouse.reports.statistics import Blocks
 
 
 def made_up_blocks(marts: Marts, layer: int, blocks: int = 64) -> Blocks:

@@ -5,11 +5,11 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from reports.criteria import met
-from reports.findings import AssessedRun, Findings
-from reports.queries import Marts
-from reports.statistics import ZipfFit, fit_zipf
-from reports.thresholds import DEFAULT
+from gatehouse.reports.marts import Marts
+from gatehouse.reports.statistics import ZipfFit, fit_zipf
+from gatehouse.reports.verdict.criteria import met
+from gatehouse.reports.verdict.findings import AssessedRun, Findings
+from gatehouse.reports.verdict.thresholds import DEFAULT
 
 UNFITTED = fit_zipf(np.ones(3, dtype=np.int64))
 

@@ -5,11 +5,11 @@ import datetime
 import numpy as np
 import pandas as pd
 
-from reports.assessment import Assessment
-from reports.evidence import Evidence
-from reports.findings import AssessedRun
-from reports.hypothesis import validate
-from reports.statistics import fit_zipf
+from gatehouse.reports.statistics import fit_zipf
+from gatehouse.reports.verdict.assessment import Assessment
+from gatehouse.reports.verdict.evidence import Evidence
+from gatehouse.reports.verdict.findings import AssessedRun
+from gatehouse.reports.verdict.validation import validate
 from tests.reports.made_up import made_up_marts
 from tests.reports.made_up_findings import made_up_findings, with_findings
 

@@ -7,13 +7,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from gatehouse.warehouse.errors import BrokenLaw
+from gatehouse.warehouse.files import read_table, write_events
+from gatehouse.warehouse.integrity import check_events
+from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.records import EVENTS, LAKE_VERSION, SAMPLES, SHARDS
+from gatehouse.warehouse.verification import CAPTURE, RECORD, Problem, verify
 from tests.warehouse.conftest import RUN, event_row, sample_row
-from warehouse.errors import BrokenLaw
-from warehouse.files import read_table, write_events
-from warehouse.integrity import check_events
-from warehouse.lake import Lake
-from warehouse.records import EVENTS, LAKE_VERSION, SAMPLES, SHARDS
-from warehouse.verification import CAPTURE, RECORD, Problem, verify
 
 DAMAGED = (
     "is damaged or missing: `gatehouse verify` lists every such file, and "

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from warehouse.connect import (
+from gatehouse.warehouse.connect import (
     connect,
     errors_in_one_line,
     interruptible,
@@ -17,8 +17,8 @@ from warehouse.connect import (
     relations,
     statements,
 )
-from warehouse.errors import GatehouseError
-from warehouse.paths import Paths
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.paths import Paths
 
 MARTS = """
     create table dim_run as select 'a' as run_id;

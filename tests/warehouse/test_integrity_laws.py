@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.integrity import check_events
+from gatehouse.warehouse.records import EVENTS, LAYERS, SAMPLES
 from tests.warehouse.conftest import sample_row
-from warehouse.errors import GatehouseError
-from warehouse.integrity import check_events
-from warehouse.records import EVENTS, LAYERS, SAMPLES
 
 HALVES = [1, 0.75, 0.5, 0.25, 0.125, 2.0**-24, 0.0]
 """Weights that float16 holds exactly."""

@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.files import read_table, write_atomically
+from gatehouse.warehouse.integrity import COLLAPSED_TOKENS
+from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.records import EVENTS, LAKE_VERSION, SAMPLES, VOCABULARY
 from tests.warehouse.conftest import event_row, sample_row
-from warehouse.errors import GatehouseError
-from warehouse.files import read_table, write_atomically
-from warehouse.integrity import COLLAPSED_TOKENS
-from warehouse.lake import Lake
-from warehouse.records import EVENTS, LAKE_VERSION, SAMPLES, VOCABULARY
 
 RUN = "tiny-texts-0123456789"
 

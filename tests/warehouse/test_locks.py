@@ -7,14 +7,14 @@ import sys
 
 import pytest
 
-from warehouse.errors import GatehouseError
-from warehouse.locks import exclusive, holder
-from warehouse.paths import CHECKOUT
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.locks import exclusive, holder
+from gatehouse.warehouse.paths import CHECKOUT
 
 HOLD = """
 import sys
 from pathlib import Path
-from warehouse.locks import exclusive
+from gatehouse.warehouse.locks import exclusive
 with exclusive(Path(sys.argv[1]), str):
     print(flush=True)
     sys.stdin.read()

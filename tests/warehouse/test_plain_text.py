@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from warehouse.errors import GatehouseError
-from warehouse.plain_text import counted, printable, without_secrets
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.plain_text import counted, printable, without_secrets
 
 MARKER = "hf_" + "Marker0" * 5
 

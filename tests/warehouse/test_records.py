@@ -4,9 +4,9 @@ from dataclasses import fields, replace
 
 import pytest
 
-from warehouse.errors import GatehouseError
-from warehouse.paths import Paths, checked_run_id
-from warehouse.records import RunSpec, slug
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.paths import Paths, checked_run_id
+from gatehouse.warehouse.records import RunSpec, slug
 
 SPEC = RunSpec(
     model="mistralai/Mixtral-8x7B-v0.1",

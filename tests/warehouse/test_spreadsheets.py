@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from warehouse.spreadsheets import guarded, unguarded
+from gatehouse.warehouse.spreadsheets import guarded, unguarded
 
 MARKS = st.text(st.sampled_from("'=+-@\t\r\n1.e5a"), max_size=6)
 

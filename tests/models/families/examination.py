@@ -9,11 +9,11 @@ import pyarrow as pa
 import torch
 from torch import nn
 
-from models.batches import decoder_inputs, pad
-from models.capture import RoutingTap, capture
-from models.dialects import NAMED
-from models.families import text_part
-from models.routers import RouterSite
+from gatehouse.models.batches import decoder_inputs, pad
+from gatehouse.models.capture import RoutingTap, capture
+from gatehouse.models.dialects import NAMED
+from gatehouse.models.families import text_part
+from gatehouse.models.routers import RouterSite
 from tests.models.families.observation import (
     LENGTH,
     PROBABILITIES,

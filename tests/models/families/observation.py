@@ -10,9 +10,9 @@ import pyarrow as pa
 import torch
 from torch import nn
 
-from models.capture import RoutingTap, capture
-from models.routers import RouterSite
-from warehouse.records import TokenWindow
+from gatehouse.models.capture import RoutingTap, capture
+from gatehouse.models.routers import RouterSite
+from gatehouse.warehouse.records import TokenWindow
 
 LENGTH = 24
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-from models.families import REFUSED
+from gatehouse.models.families import REFUSED
 from tests.models.families import examination
 from tests.models.families.builders import BUILDERS
 from tests.models.families.observation import observe

@@ -1,0 +1,40 @@
+"""Gatehouse: the analytics warehouse for Mixture-of-Experts routing.
+
+    import gatehouse
+
+    print(gatehouse.run(dataset="./my-texts", layer="all"))     # text to report, as `gatehouse run`
+    gatehouse.connect().sql("select * from fct_layer_routing")  # the marts and every raw event
+    with gatehouse.RoutingTap(model) as tap: ...                # a model's routing in your own loop
+
+`gatehouse.capture(model=..., dataset=...)` lands one run in the lake without building anything.
+The checkout is this package: its folders are `gatehouse.ingest`, `gatehouse.models`, and so on.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gatehouse.flows.prefect_run import run
+    from gatehouse.flows.steps.capture import capture
+    from gatehouse.models.capture import RoutingTap
+    from gatehouse.warehouse.connect import connect
+
+__all__ = ["RoutingTap", "capture", "connect", "run"]
+
+HOMES = {
+    "RoutingTap": "gatehouse.models.capture",
+    "capture": "gatehouse.flows.steps.capture",
+    "connect": "gatehouse.warehouse.connect",
+    "run": "gatehouse.flows.prefect_run",
+}
+"""The module of each public name: imported when it is asked for, since torch takes seconds."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in HOMES:
+        raise AttributeError(f"module 'gatehouse' has no attribute {name!r}")
+    return getattr(import_module(HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *HOMES])

@@ -1,0 +1,1 @@
+"""An assessed run or table in, matplotlib figures out; nothing is read or saved here."""

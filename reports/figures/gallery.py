@@ -1,0 +1,37 @@
+"""Every figure by the stem of its file: start here to add one.
+
+    figure = FIGURES[stem](frame, validation, "demo-pydoc-0123456789, MoE layer 0")
+    figure = RUN_FIGURES[stem](assessed_run)
+
+Nothing is read or saved by them, and pyplot's state is never touched.
+"""
+
+from collections.abc import Callable
+
+from matplotlib.figure import Figure
+
+from gatehouse.reports.figures import experts, fast_path, layers, tokens
+from gatehouse.reports.figures.layer_panels import RunFigure
+from gatehouse.reports.figures.zipf import zipf
+
+FIGURES: dict[str, Callable[..., Figure]] = {
+    "frequency_vs_entropy": tokens.frequency_vs_entropy,
+    "entropy_distribution": tokens.entropy_distribution,
+    "routing_consistency": tokens.routing_consistency,
+    "fastpath_coverage": tokens.fastpath_coverage,
+}
+"""File stem -> the function that draws it, in the specification's order."""
+
+RUN_FIGURES: dict[str, RunFigure] = {
+    "layer_overview": layers.layer_overview,
+    "minimum_frequency": layers.minimum_frequency,
+    "sample_size": layers.sample_size,
+    "zipf": zipf,
+    "coverage_agreement": fast_path.coverage_agreement,
+    "expert_load": experts.expert_load,
+    "expert_repetition": layers.expert_repetition,
+    "expert_coactivation": experts.expert_coactivation,
+    "expert_transition": experts.expert_transition,
+    "domain_specialisation": experts.domain_specialisation,
+}
+"""File stem -> the function that draws it, in the order of a report."""

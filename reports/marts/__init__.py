@@ -1,0 +1,31 @@
+"""The only SQL in reports: one function per need, over the marts that dbt builds."""
+
+from gatehouse.reports.marts.frames import (
+    Marts,
+    block_routing,
+    read_marts,
+    run_overlap,
+    threshold_grid,
+)
+from gatehouse.reports.marts.runs import (
+    check_layer,
+    finished_runs,
+    layers,
+    resolve_run,
+    routing_statistics,
+    run_summary,
+)
+
+__all__ = [
+    "Marts",
+    "block_routing",
+    "check_layer",
+    "finished_runs",
+    "layers",
+    "read_marts",
+    "resolve_run",
+    "routing_statistics",
+    "run_overlap",
+    "run_summary",
+    "threshold_grid",
+]

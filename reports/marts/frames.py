@@ -1,0 +1,248 @@
+"""`Marts`: the frames of one run that figures, page and statistics take, a query each."""
+
+from dataclasses import dataclass
+
+import duckdb
+import pandas as pd
+
+from gatehouse.reports.marts.runs import check_layer, layers
+from gatehouse.reports.marts.session import frame_of
+
+
+@dataclass(frozen=True)
+class Marts:
+    """One run's marts, one frame each, over all MoE layers; `moe_index` is the layer's index.
+
+    layers: `queries.layers`, one row per MoE layer.
+    tokens: moe_index, token_id, frequency, mean_entropy (nats), mean_confidence,
+        routing_consistency, vocabulary_specialisation, both also as held_out_* (null where the
+        token is in only one half of the documents), top_expert; the most frequent first.
+    frequency_rank: token_id, token_str, is_special, frequency, frequency_rank, mean_position.
+    expert_load: moe_index, expert, selections, load_share, load_ratio, first_choice_share,
+        gate_mass_share, is_dead.
+    coactivation: moe_index, expert, other_expert, probability (of the other given the expert),
+        uniform_probability.
+    transition: moe_index, expert, next_expert, probability, lift; none for the last layer.
+    repetition: moe_index, first_choice_repetition, first_choice_chance,
+        first_choice_chance_by_load, first_or_second_repetition, first_or_second_chance (both null
+        where one expert is chosen), any_choice_repetition, any_choice_chance.
+    domain_expert: moe_index, domain, domain_tokens, expert, specialisation,
+        uniform_specialisation.
+    agreement: moe_index, table_size, table_tokens, coverage, top_agreement, set_agreement,
+        retained_gate_mass (held-out text; null where nothing is held out or covered).
+    thresholds: moe_index, frequency_threshold, entropy_threshold and the same measures, for the
+        tables that thresholds choose.
+    """
+
+    layers: pd.DataFrame
+    tokens: pd.DataFrame
+    frequency_rank: pd.DataFrame
+    expert_load: pd.DataFrame
+    coactivation: pd.DataFrame
+    transition: pd.DataFrame
+    repetition: pd.DataFrame
+    domain_expert: pd.DataFrame
+    agreement: pd.DataFrame
+    thresholds: pd.DataFrame
+
+
+TOKENS = """
+    select
+        routing.moe_index,
+        routing.token_id,
+        routing.frequency,
+        routing.mean_entropy,
+        routing.mean_confidence,
+        routing.routing_consistency,
+        consistency.held_out_consistency,
+        consistency.vocabulary_specialisation,
+        consistency.held_out_specialisation,
+        routing.top_expert
+    from fct_token_routing as routing
+    inner join fct_token_consistency as consistency
+        on
+            routing.run_id = consistency.run_id
+            and routing.layer = consistency.layer
+            and routing.token_id = consistency.token_id
+    where routing.run_id = $1
+    order by routing.moe_index, routing.frequency desc, routing.token_id
+"""
+
+FREQUENCY_RANK = """
+    select token_id, token_str, is_special, frequency, frequency_rank, mean_position
+    from fct_frequency_rank
+    where run_id = $1
+    order by frequency_rank
+"""
+
+EXPERT_LOAD = """
+    select
+        moe_index, expert, selections, load_share, load_ratio, first_choice_share,
+        gate_mass_share, is_dead
+    from fct_expert_load
+    where run_id = $1
+    order by moe_index, expert
+"""
+
+COACTIVATION = """
+    select moe_index, expert, other_expert, probability, uniform_probability
+    from fct_expert_coactivation
+    where run_id = $1
+    order by moe_index, expert, other_expert
+"""
+
+TRANSITION = """
+    select moe_index, expert, next_expert, probability, lift
+    from fct_expert_transition
+    where run_id = $1
+    order by moe_index, expert, next_expert
+"""
+
+REPETITION = """
+    select
+        moe_index,
+        first_choice_repetition,
+        first_choice_chance,
+        first_choice_chance_by_load,
+        first_or_second_repetition,
+        first_or_second_chance,
+        any_choice_repetition,
+        any_choice_chance
+    from fct_expert_repetition
+    where run_id = $1
+    order by moe_index
+"""
+
+DOMAIN_EXPERT = """
+    select moe_index, domain, domain_tokens, expert, specialisation, uniform_specialisation
+    from fct_domain_expert
+    where run_id = $1
+    order by moe_index, domain, expert
+"""
+
+AGREEMENT = """
+    select
+        moe_index,
+        table_size,
+        table_tokens,
+        coverage,
+        top_agreement,
+        set_agreement,
+        retained_gate_mass
+    from fct_fast_path_agreement
+    where run_id = $1
+    order by moe_index, table_size
+"""
+
+THRESHOLDS = """
+    select
+        moe_index,
+        frequency_threshold,
+        entropy_threshold,
+        table_tokens,
+        coverage,
+        top_agreement,
+        set_agreement,
+        retained_gate_mass
+    from fct_fast_path_thresholds
+    where run_id = $1
+    order by moe_index, frequency_threshold, entropy_threshold
+"""
+
+
+def read_marts(connection: duckdb.DuckDBPyConnection, run_id: str) -> Marts:
+    """Return one run's frames, all MoE layers.
+
+    Raises:
+        GatehouseError: there is no such run, or the marts are not those of this version.
+    """
+    check_layer(connection, run_id, None)
+    return Marts(
+        layers=layers(connection, run_id),
+        tokens=frame_of(connection, TOKENS, [run_id]),
+        frequency_rank=frame_of(connection, FREQUENCY_RANK, [run_id]),
+        expert_load=frame_of(connection, EXPERT_LOAD, [run_id]),
+        coactivation=frame_of(connection, COACTIVATION, [run_id]),
+        transition=frame_of(connection, TRANSITION, [run_id]),
+        repetition=frame_of(connection, REPETITION, [run_id]),
+        domain_expert=frame_of(connection, DOMAIN_EXPERT, [run_id]),
+        agreement=frame_of(connection, AGREEMENT, [run_id]),
+        thresholds=frame_of(connection, THRESHOLDS, [run_id]),
+    )
+
+
+def block_routing(connection: duckdb.DuckDBPyConnection, run_id: str, layer: int) -> pd.DataFrame:
+    """Return occurrences and sum of entropy (nats) per block of documents and token of a layer.
+
+    Args:
+        connection: a session over the marts.
+        run_id: a finished run.
+        layer: index among the MoE layers.
+    """
+    query = """
+        select block, token_id, occurrences, entropy_sum
+        from fct_block_routing
+        where run_id = $1 and moe_index = $2
+    """
+    return frame_of(connection, query, [run_id, layer])
+
+
+def threshold_grid(connection: duckdb.DuckDBPyConnection, run_id: str | None) -> pd.DataFrame:
+    """Return both shares of every run, MoE layer and pair of thresholds in the warehouse.
+
+    Args:
+        connection: a session over the marts.
+        run_id: one run; None for all.
+    """
+    query = """
+        select
+            dim_run.model,
+            dim_run.dataset,
+            grid.run_id,
+            grid.moe_index,
+            grid.frequency_threshold,
+            grid.entropy_threshold,
+            every_token.eligible_tokens / every_token.token_types as low_entropy_share,
+            grid.coverage
+        from fct_fast_path_coverage as grid
+        inner join dim_run on grid.run_id = dim_run.run_id
+        -- without a threshold on frequency, the eligible tokens are those of low entropy
+        inner join fct_fast_path_coverage as every_token
+            on
+                grid.run_id = every_token.run_id
+                and grid.layer = every_token.layer
+                and grid.entropy_threshold = every_token.entropy_threshold
+                and every_token.frequency_threshold = 0
+        where $1 is null or grid.run_id = $1
+        order by
+            dim_run.finished_at,
+            grid.run_id,
+            grid.moe_index,
+            grid.frequency_threshold,
+            grid.entropy_threshold
+    """
+    return frame_of(connection, query, [run_id])
+
+
+def run_overlap(
+    connection: duckdb.DuckDBPyConnection, run_id: str, other_run_id: str
+) -> pd.DataFrame:
+    """Return how far two runs agree on the text that they share, a row per MoE layer, if any.
+
+    The change of entropy (nats) is that from `run_id` to `other_run_id`.
+    """
+    query = """
+        select
+            moe_index,
+            tokens,
+            expert_overlap,
+            set_agreement,
+            top_agreement,
+            case when run_id = $1 then mean_entropy_change else -mean_entropy_change end
+                as mean_entropy_change,
+            mean_absolute_entropy_change
+        from fct_run_comparison
+        where (run_id = $1 and other_run_id = $2) or (run_id = $2 and other_run_id = $1)
+        order by moe_index
+    """
+    return frame_of(connection, query, [run_id, other_run_id])

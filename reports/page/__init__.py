@@ -1,0 +1,1 @@
+"""An assessed run in, one self-contained HTML file out."""

@@ -1,0 +1,183 @@
+"""Two runs side by side as one HTML page: verdicts, numbers, what differs, layer by layer."""
+
+from typing import Any
+
+import pandas as pd
+
+from gatehouse.reports.marts.facts import run_facts
+from gatehouse.reports.page.charts import Chart
+from gatehouse.reports.page.html import rendered
+from gatehouse.reports.page.packing import columns, plain, script_json
+from gatehouse.reports.page.report import CORE, model_view, scripts
+from gatehouse.reports.verdict.criteria import LIMITS, RHO
+from gatehouse.reports.verdict.findings import MEASURE_COLUMNS, AssessedRun
+from gatehouse.reports.verdict.validation import Validation
+
+SCRIPTS = (*CORE, "charts/comparison.js")
+LABELS = ("A", "B")
+NONE = "\N{EN DASH}"
+"""An undefined value, or a layer that a run does not have."""
+
+OVERLAP = (
+    "tokens",
+    "expert_overlap",
+    "set_agreement",
+    "top_agreement",
+    "mean_entropy_change",
+    "mean_absolute_entropy_change",
+)
+CHARTS = (
+    Chart(
+        "numbers",
+        "Layer by layer",
+        "Whiskers are each run's own 95 % interval over its documents, dashed lines are the "
+        "criteria. Where the whiskers of both runs are apart, the runs differ by more than "
+        "their choice of documents explains.",
+        of_layer=False,
+        wide=True,
+    ),
+    Chart(
+        "overlap",
+        "The same occurrences in both runs",
+        "On the text that both runs read: how often they chose the same experts, and how far "
+        "entropy moved from A to B.",
+        of_layer=False,
+        wide=True,
+    ),
+)
+CAVEATS = (
+    "Layers are matched by their index among the MoE layers: in models of different depth the "
+    "same index is a different part of the model.",
+    "Differences are B minus A and have no interval of their own. Each whisker belongs to one "
+    "run; two that overlap do not show that the runs agree.",
+    "Runs on different datasets differ in their text, runs of different models in their experts "
+    "too: entropies in nats are comparable only between routers with the same number of experts.",
+)
+
+
+def render_comparison(left: AssessedRun, right: AssessedRun, overlap: pd.DataFrame | None) -> str:
+    """Return the page of two runs as HTML text.
+
+    Args:
+        left: run A.
+        right: run B.
+        overlap: rows of `fct_run_comparison`: moe_index and OVERLAP; None or no rows where the
+            runs share no text or no experts.
+    """
+    sides = (left, right)
+    indices = sorted({int(each) for side in sides for each in side.marts.layers["moe_index"]})
+    shared = overlap if overlap is not None and len(overlap) else None
+    return rendered(
+        "compare.html.j2",
+        scripts=scripts(SCRIPTS),
+        data=script_json(_payload(sides, indices, shared)),
+        title=f"{left.run['run_id']} and {right.run['run_id']}",
+        sides=[_side(label, side) for label, side in zip(LABELS, sides, strict=True)],
+        averages=_numbers(left.model.validation, right.model.validation),
+        facts=_facts(left, right),
+        layers=[_layer(index, left, right) for index in indices],
+        charts=CHARTS if shared is not None else CHARTS[:1],
+        shared=shared is not None,
+        limits=CAVEATS,
+    )
+
+
+def _payload(
+    sides: tuple[AssessedRun, AssessedRun], indices: list[int], overlap: pd.DataFrame | None
+) -> dict[str, Any]:
+    """Return what `comparison.js` draws: a row per index, null where a run has no such layer."""
+    return {
+        "indices": indices,
+        "limits": LIMITS,
+        "runs": [_series(side, indices) for side in sides],
+        "labels": [
+            f"{label}: {side.run['run_id']}" for label, side in zip(LABELS, sides, strict=True)
+        ],
+        "overlap": None
+        if overlap is None
+        else columns(overlap.set_index("moe_index").reindex(indices), OVERLAP),
+    }
+
+
+def _series(side: AssessedRun, indices: list[int]) -> dict[str, list[Any]]:
+    layers = side.marts.layers.set_index("moe_index").reindex(indices)
+    findings = side.findings.layers.set_index("moe_index").reindex(indices)
+    return columns(findings, (*MEASURE_COLUMNS, "held_out_consistency")) | {
+        "normalised_entropy": plain(layers["normalised_entropy"])
+    }
+
+
+def _side(label: str, side: AssessedRun) -> dict[str, Any]:
+    return {
+        "label": label,
+        "run": side.run,
+        "model": model_view(side),
+        "layers": len(side.layers),
+    }
+
+
+def _numbers(left: Validation | None, right: Validation | None) -> list[dict[str, str]]:
+    """Return rho, low-entropy share and coverage as text, and the differences."""
+    rows = []
+    names = (f"Spearman {RHO}", "Low-entropy share", "Coverage")
+    for place, name in enumerate(names):
+        first, second = (_values(each)[place] for each in (left, right))
+        points = place > 0
+        change = None if first is None or second is None else second - first
+        rows.append(
+            {
+                "name": name,
+                "left": _text(first, points),
+                "right": _text(second, points),
+                "change": _change(change, points),
+            }
+        )
+    return rows
+
+
+def _values(validation: Validation | None) -> tuple[float | None, float | None, float | None]:
+    if validation is None:
+        return None, None, None
+    return (
+        validation.correlation.spearman,
+        validation.entropy.low_entropy_share,
+        validation.fast_path.coverage,
+    )
+
+
+def _text(value: float | None, share: bool) -> str:
+    if value is None:
+        return NONE
+    return f"{value:.1%}" if share else f"{value:.3f}"
+
+
+def _change(value: float | None, share: bool) -> str:
+    if value is None:
+        return NONE
+    # a change that rounds to zero must not show a sign: -0.0 + 0.0 is 0.0
+    return (
+        f"{round(100 * value, 1) + 0.0:+.1f} points" if share else f"{round(value, 3) + 0.0:+.3f}"
+    )
+
+
+def _facts(left: AssessedRun, right: AssessedRun) -> list[dict[str, Any]]:
+    """Return the facts of both runs side by side, and whether they differ."""
+    first, second = (run_facts(side.run, side.marts.layers) for side in (left, right))
+    return [
+        {"name": name, "left": value, "right": second[name], "differs": value != second[name]}
+        for name, value in first.items()
+    ]
+
+
+def _layer(index: int, left: AssessedRun, right: AssessedRun) -> dict[str, Any]:
+    first, second = (_validation_of(side, index) for side in (left, right))
+    return {
+        "index": index,
+        "left": first.verdict if first else None,
+        "right": second.verdict if second else None,
+        "numbers": _numbers(first, second),
+    }
+
+
+def _validation_of(side: AssessedRun, index: int) -> Validation | None:
+    return next((each.validation for each in side.layers if each.layer == index), None)

@@ -1,0 +1,136 @@
+"""The page's tables by layer: tokens against layers, experts against experts and domains."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gatehouse.reports.marts import Marts
+from gatehouse.reports.marts.facts import token_literal
+from gatehouse.reports.page.grids import entropy_cell
+from gatehouse.reports.page.packing import THOUSANDTHS, Packed, packed, plain
+
+MOST_TOKENS = 3000
+TOKEN_BYTES = 1_600_000
+"""The most that the token table may take before base64: with many layers it has fewer tokens."""
+
+VALUE_BYTES = 11
+"""What one token takes in one layer."""
+
+SHOWN_EXPERTS = 64
+"""A pair matrix shows at most this many experts: the busiest."""
+
+TEN_THOUSANDTHS = 10 * THOUSANDTHS
+SHARE_COLUMNS = ("mean_confidence", "routing_consistency", "held_out_consistency")
+
+
+def tokens(marts: Marts, frames: list[pd.DataFrame], steps: list[float]) -> dict[str, Any]:
+    """Return the most frequent tokens and (layers, tokens) matrices of their routing.
+
+    `frequency` has a row per distinct set of frequencies and `frequency_of` the row of each
+    layer: only an encoder and its decoder read different tokens.
+
+    Args:
+        marts: of the run.
+        frames: the rows of `marts.tokens` of each layer.
+        steps: of the entropy slider; `column` is the cell, so that eligibility stays exact.
+    """
+    kept = min(MOST_TOKENS, TOKEN_BYTES // (VALUE_BYTES * max(len(frames), 1)))
+    top = marts.frequency_rank.sort_values("frequency_rank").head(kept)
+    rows = [frame.set_index("token_id").reindex(top["token_id"]) for frame in frames]
+    entropy = _matrix(rows, "mean_entropy")
+    cells = np.where(np.isnan(entropy), np.nan, entropy_cell(entropy, steps))
+    frequencies, frequency_of = _distinct_rows(_matrix(rows, "frequency"))
+    return {
+        "literal": [token_literal(text) for text in top["token_str"]],
+        "id": plain(top["token_id"]),
+        "special": packed(top["is_special"]),
+        "distinct": len(marts.frequency_rank),
+        "frequency": [packed(row) for row in frequencies],
+        "frequency_of": frequency_of,
+        "mean_entropy": packed(entropy, THOUSANDTHS),
+        "column": packed(cells),
+        "top_expert": packed(_matrix(rows, "top_expert")),
+        **{name: packed(_matrix(rows, name), THOUSANDTHS) for name in SHARE_COLUMNS},
+    }
+
+
+def _matrix(rows: list[pd.DataFrame], name: str) -> NDArray[np.float64]:
+    return np.array([each[name].to_numpy(dtype=np.float64, na_value=np.nan) for each in rows])
+
+
+def _distinct_rows(matrix: NDArray[np.float64]) -> tuple[list[NDArray[np.float64]], list[int]]:
+    distinct: list[NDArray[np.float64]] = []
+    row_of = []
+    for row in matrix:
+        known = [np.array_equal(row, other, equal_nan=True) for other in distinct]
+        if not any(known):
+            distinct.append(row)
+            known.append(True)
+        row_of.append(known.index(True))
+    return distinct, row_of
+
+
+def experts(marts: Marts, indices: list[int]) -> dict[str, Any]:
+    """Return expert loads, pairs of experts within and between layers, and domains."""
+    widest = int(marts.layers["num_experts"].max())
+    by_layer = dict(iter(marts.expert_load.groupby("moe_index")))
+    busiest = {
+        index: by_layer[index]
+        .nlargest(SHOWN_EXPERTS, "load_share")["expert"]
+        .sort_values()
+        .to_list()
+        for index in indices
+    }
+    load = marts.expert_load.pivot_table(
+        index="moe_index", columns="expert", values="load_ratio", observed=True
+    ).reindex(index=indices, columns=range(widest))
+    return {
+        "load": {"experts": widest, "ratio": packed(load, THOUSANDTHS)},
+        "coactivation": _pairs(marts.coactivation, "other_expert", indices, busiest, 0),
+        "transition": _pairs(marts.transition, "next_expert", indices, busiest, 1),
+        "domains": _domains(marts.domain_expert, indices, widest),
+    }
+
+
+def _pairs(
+    frame: pd.DataFrame, other: str, indices: list[int], busiest: dict[int, list[int]], ahead: int
+) -> list[dict[str, Any] | None]:
+    """Return P(other | expert) of each layer among its busiest experts; None where it has none.
+
+    Args:
+        frame: moe_index, expert, `other`, probability.
+        other: the column of the second expert.
+        indices: of the layers.
+        busiest: experts to show, by layer.
+        ahead: how many layers further on the second expert is, 0 or 1.
+    """
+    by_layer = dict(iter(frame.groupby("moe_index")))
+    pairs: list[dict[str, Any] | None] = []
+    for place, index in enumerate(indices):
+        following = place + ahead
+        if index not in by_layer or following >= len(indices):
+            pairs.append(None)
+            continue
+        first, second = busiest[index], busiest[indices[following]]
+        table = by_layer[index].pivot(index="expert", columns=other, values="probability")
+        matrix = table.reindex(index=first, columns=second).to_numpy(dtype=np.float64)
+        pairs.append(
+            {"rows": first, "columns": second, "probability": packed(matrix, TEN_THOUSANDTHS)}
+        )
+    return pairs
+
+
+def _domains(frame: pd.DataFrame, indices: list[int], widest: int) -> dict[str, Any]:
+    names = sorted(frame["domain"].unique())
+    by_layer = dict(iter(frame.groupby("moe_index")))
+    layers: list[Packed | None] = []
+    for index in indices:
+        if index not in by_layer:
+            layers.append(None)
+            continue
+        table = by_layer[index].pivot(index="domain", columns="expert", values="specialisation")
+        layers.append(packed(table.reindex(names, columns=range(widest)), TEN_THOUSANDTHS))
+    sizes = frame.groupby("domain")["domain_tokens"].max().reindex(names)
+    return {"names": [str(name) for name in names], "tokens": plain(sizes), "layers": layers}

@@ -1,0 +1,152 @@
+"""What the page's script draws: a run's frames as one JSON object, quantised to stay small."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gatehouse.reports import statistics
+from gatehouse.reports.marts import Marts, published
+from gatehouse.reports.page import grids, matrices, ranks
+from gatehouse.reports.page.packing import columns, plain
+from gatehouse.reports.verdict.criteria import LIMITS
+from gatehouse.reports.verdict.findings import (
+    CONSISTENCY_COLUMNS,
+    MEASURE_COLUMNS,
+    AssessedRun,
+    Findings,
+)
+from gatehouse.reports.verdict.thresholds import Thresholds
+
+LAYER_COLUMNS = ("layer", "stack", "num_experts", "top_k", "normalised_entropy", "max_load_ratio")
+FINDING_COLUMNS = (
+    "criteria_met",
+    "tokens",
+    "occurrences",
+    "null_low",
+    "null_high",
+    *MEASURE_COLUMNS,
+    *CONSISTENCY_COLUMNS,
+)
+REPETITION_COLUMNS = (
+    "first_choice_repetition",
+    "first_choice_chance",
+    "first_choice_chance_by_load",
+    "first_or_second_repetition",
+    "first_or_second_chance",
+)
+AGREEMENT_COLUMNS = ("table_tokens", "coverage", "set_agreement", "retained_gate_mass")
+SAMPLE_COLUMNS = ("share", "occurrences", "tokens", "spearman", "low_entropy_share", "coverage")
+
+
+@dataclass(frozen=True)
+class Links:
+    """The page's links, as relative paths or URLs, and the layer that it shows first.
+
+    `figures` maps the stem of a print figure to its file; it may be empty.
+    """
+
+    lineage: str | None = None
+    figures: dict[str, str] = field(default_factory=dict)
+    layer: int = 0
+
+
+def payload(assessed: AssessedRun, links: Links) -> dict[str, Any]:
+    """Return all that the script of a run's page reads, in the form of `reports.page.packing`."""
+    marts, findings, tokens = assessed.marts, assessed.findings, assessed.tokens
+    by_layer = dict(iter(tokens.groupby("moe_index")))
+    indices = [int(index) for index in marts.layers["moe_index"]]
+    frames = [by_layer.get(index, tokens.head(0)) for index in indices]
+    steps = _entropy_steps(marts, findings)
+    model = str(assessed.run["model"])
+    return {
+        "run": {"id": str(assessed.run["run_id"]), "model": model},
+        "layer": indices.index(links.layer) if links.layer in indices else 0,
+        "layers": columns(marts.layers, LAYER_COLUMNS)
+        | columns(_by_index(findings.layers, indices), FINDING_COLUMNS)
+        | {"verdict": [each.validation.verdict for each in assessed.layers]},
+        "indices": indices,
+        "limits": LIMITS,
+        **_threshold_grid(frames, tokens, steps, findings.thresholds),
+        **_distributions(frames, tokens),
+        "agreement": _agreement(marts, indices),
+        "published": published.repetition(model),
+        "repetition": columns(_by_index(marts.repetition, indices), REPETITION_COLUMNS),
+        "samples": _per_layer(findings.sample_sizes, indices, SAMPLE_COLUMNS),
+        "minima": _per_layer(findings.minima, indices, ("minimum", "tokens", "spearman")),
+        "zipf": ranks.ranks(marts.frequency_rank, findings.zipf),
+        **matrices.experts(marts, indices),
+        "tokens": matrices.tokens(marts, frames, steps),
+    }
+
+
+def _by_index(frame: pd.DataFrame, indices: list[int]) -> pd.DataFrame:
+    return frame.set_index("moe_index").reindex(indices)
+
+
+def _per_layer(
+    frame: pd.DataFrame, indices: list[int], names: tuple[str, ...]
+) -> list[dict[str, list[Any]]]:
+    return [columns(frame[frame["moe_index"] == index], names) for index in indices]
+
+
+def _entropy_steps(marts: Marts, findings: Findings) -> list[float]:
+    experts = int(marts.layers["num_experts"].max())
+    return grids.entropy_steps(experts, findings.thresholds.entropy)
+
+
+def _threshold_grid(
+    frames: list[pd.DataFrame], tokens: pd.DataFrame, entropies: list[float], start: Thresholds
+) -> dict[str, Any]:
+    frequencies = grids.frequency_steps(_largest(tokens), start.frequency)
+    return {
+        "steps": {
+            "frequency": frequencies,
+            "entropy": entropies,
+            "frequency_start": frequencies.index(start.frequency),
+            "entropy_start": entropies.index(start.entropy),
+        },
+        "cells": [grids.threshold_cells(frame, frequencies, entropies) for frame in frames],
+    }
+
+
+def _largest(tokens: pd.DataFrame) -> int:
+    return max(int(tokens["frequency"].max()) if len(tokens) else 1, 1)
+
+
+def _distributions(frames: list[pd.DataFrame], tokens: pd.DataFrame) -> dict[str, Any]:
+    highest = float(tokens["mean_entropy"].max()) if len(tokens) else 1.0
+    frequencies, entropies = grids.density_edges(_largest(tokens), max(highest, 0.01))
+    starts = grids.one_two_five(_largest(tokens))
+    return {
+        "density": {
+            "frequency": frequencies,
+            "entropy": entropies,
+            "layers": [grids.density(frame, frequencies, entropies) for frame in frames],
+        },
+        "consistency": {
+            "starts": starts,
+            "layers": [grids.consistency_bins(frame, starts) for frame in frames],
+        },
+    }
+
+
+def _agreement(marts: Marts, indices: list[int]) -> list[dict[str, Any]]:
+    """Return each layer's tables: by size, and by thresholds with those that no other one beats."""
+    layers = []
+    for index in indices:
+        sizes = marts.agreement[marts.agreement["moe_index"] == index].sort_values("table_size")
+        chosen = marts.thresholds[marts.thresholds["moe_index"] == index]
+        front = statistics.pareto_front(
+            chosen["coverage"].to_numpy(dtype=np.float64),
+            chosen["set_agreement"].to_numpy(dtype=np.float64),
+        )
+        names = ("frequency_threshold", "entropy_threshold", *AGREEMENT_COLUMNS)
+        layers.append(
+            {
+                "sizes": columns(sizes, ("table_size", *AGREEMENT_COLUMNS)),
+                "thresholds": columns(chosen, names) | {"front": plain(front)},
+            }
+        )
+    return layers

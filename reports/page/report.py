@@ -1,0 +1,103 @@
+"""A run's report as one self-contained HTML page: text, data, charts."""
+
+from typing import Any
+
+import pandas as pd
+
+from gatehouse.reports.marts.facts import run_facts
+from gatehouse.reports.page import text
+from gatehouse.reports.page.charts import GROUPS
+from gatehouse.reports.page.html import Script, rendered, script
+from gatehouse.reports.page.packing import script_json
+from gatehouse.reports.page.payload import Links, payload
+from gatehouse.reports.verdict.findings import AssessedRun
+
+CORE = tuple(f"core/{name}.js" for name in ("data", "format", "state", "look", "marks", "figure"))
+"""What every page's own scripts are made of."""
+
+SCRIPTS = (
+    *CORE,
+    "controls/layer_bar.js",
+    "charts/routing.js",
+    "controls/sliders.js",
+    "charts/fast_path.js",
+    "charts/published.js",
+    "controls/layer_panel.js",
+    "charts/overview.js",
+    "charts/layers.js",
+    "charts/experts.js",
+    "charts/text.js",
+    "controls/token_table.js",
+    "controls/token_detail.js",
+    "main.js",
+)
+"""In the order in which they are joined: a file uses what stands before it."""
+
+
+def render(assessed: AssessedRun, links: Links) -> str:
+    """Return the page as HTML text.
+
+    Args:
+        assessed: the run, all of its MoE layers.
+        links: the page's links, and the layer that it shows first.
+    """
+    run, layers = assessed.run, assessed.marts.layers
+    indices = [int(index) for index in layers["moe_index"]]
+    first = indices.index(links.layer) if links.layer in indices else 0
+    return rendered(
+        "report.html.j2",
+        scripts=scripts(SCRIPTS),
+        title=f"{run['run_id']}: {assessed.layers[first].validation.verdict}",
+        data=script_json(payload(assessed, links)),
+        run=run,
+        layers=layer_views(assessed),
+        layer=first,
+        model=model_view(assessed),
+        facts=run_facts(run, layers),
+        groups=GROUPS,
+        thresholds=assessed.findings.thresholds,
+        limits=text.limits(assessed, first),
+        citation=text.citation(run),
+        links=links,
+    )
+
+
+def scripts(names: tuple[str, ...]) -> list[Script]:
+    """Return the scripts of a page: the charts' library, then its own files joined."""
+    return [script(("echarts.min.js",)), script(tuple(f"scripts/{name}" for name in names), True)]
+
+
+def layer_views(assessed: AssessedRun) -> list[dict[str, Any]]:
+    """Return what the page says about each MoE layer, in order."""
+    rows = assessed.marts.layers.to_dict("records")
+    findings = [finding for _, finding in assessed.findings.layers.iterrows()]
+    return [
+        {
+            **{str(name): value for name, value in row.items()},
+            "index": each.layer,
+            "validation": each.validation,
+            "criteria": text.criteria(each.validation, finding),
+            "measures": text.measures(each.validation),
+            "held_out_consistency": _held_out(finding),
+            "sentence": each.strength,
+            "advice": each.advice,
+        }
+        for row, each, finding in zip(rows, assessed.layers, findings, strict=True)
+    ]
+
+
+def _held_out(finding: pd.Series) -> float | None:
+    value = finding["held_out_consistency"]
+    return None if pd.isna(value) else float(value)
+
+
+def model_view(assessed: AssessedRun) -> dict[str, Any]:
+    """Return what the page says about the model: its layers counted, their average tested."""
+    average = assessed.model.validation
+    return {
+        "supporting": assessed.supporting,
+        "verdict": average.verdict,
+        "supported": average.supported,
+        "criteria": text.criteria(average, assessed.findings.model.iloc[0]),
+        "sentence": assessed.model.strength,
+    }

@@ -1,0 +1,131 @@
+"""The words of a run's page: criteria with their intervals, measures, limits, how to cite it."""
+
+import math
+import re
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import pandas as pd
+
+from gatehouse.reports.verdict.criteria import RHO, Criterion
+from gatehouse.reports.verdict.findings import AssessedRun
+from gatehouse.reports.verdict.validation import Validation
+from gatehouse.warehouse.plain_text import counted
+
+INTERVALS = ("spearman", "low_entropy_share", "coverage")
+"""The findings of the three criteria, in their order."""
+
+
+def criteria(validation: Validation, finding: pd.Series) -> list[dict[str, Any]]:
+    """Return each criterion's fields and its 95 % interval as text, empty where undefined."""
+    return [_criterion(*each, finding) for each in zip(validation.criteria, INTERVALS, strict=True)]
+
+
+def _criterion(criterion: Criterion, name: str, finding: pd.Series) -> dict[str, Any]:
+    low, high = finding[f"{name}_low"], finding[f"{name}_high"]
+    interval = ""
+    if pd.notna(low) and pd.notna(high):
+        interval = f"95 % interval {_bound(low, name)} to {_bound(high, name)}"
+    return {
+        "name": criterion.name,
+        "found": criterion.found,
+        "demand": criterion.demand,
+        "met": criterion.met,
+        "grade": criterion.grade,
+        "interval": interval,
+    }
+
+
+def _bound(value: float, name: str) -> str:
+    return f"{value:.3f}" if name == "spearman" else f"{value:.1%}"
+
+
+def measures(validation: Validation) -> dict[str, str]:
+    """Return the further measures of the validation report by name."""
+    zipf, entropy = validation.zipf, validation.entropy
+    consistency, fast_path = validation.consistency, validation.fast_path
+    correlation = validation.correlation
+    fit = zipf.undefined if zipf.r_squared is None else f"{zipf.r_squared:.4f}"
+    pearson = "undefined" if correlation.pearson is None else f"{correlation.pearson:.4f}"
+    return {
+        "Distinct tokens": f"{validation.tokens:,}",
+        "Occurrences": f"{validation.occurrences:,}",
+        "Zipf R²": f"{fit}",
+        **{f"Coverage, top {top:,}": f"{share:.1%}" for top, share in zipf.coverage.items()},
+        "Pearson r of ln(frequency + 1)": pearson,
+        "Entropy, mean": f"{entropy.mean:.4f} nats",
+        "Entropy, standard deviation": f"{entropy.std:.4f} nats",
+        "Entropy, median": f"{entropy.median:.4f} nats",
+        "Consistency, mean": f"{consistency.mean:.4f}",
+        f"Consistency, top {consistency.top_tokens:,}": f"{consistency.top_mean:.4f}",
+        "Eligible tokens": f"{fast_path.eligible_tokens:,} ({fast_path.eligible_share:.1%})",
+    }
+
+
+def limits(assessed: AssessedRun, layer: int) -> list[str]:
+    """Return what the numbers do not say, one sentence or two each.
+
+    Args:
+        assessed: the run.
+        layer: position, among the MoE layers, of the one shown first.
+    """
+    run, validation = assessed.run, assessed.layers[layer].validation
+    experts = int(assessed.marts.layers["num_experts"].iloc[layer])
+    ceiling, special = math.log(experts), validation.special
+    excluded = sum(each.validation.excluded_rows for each in assessed.layers)
+    return [
+        "One model, one dataset: each layer's verdict holds only for that layer of this model on "
+        "this dataset.",
+        f"The entropy threshold is absolute. With {experts} experts entropy can reach "
+        f"ln {experts} = {ceiling:.2f} nats, so {validation.thresholds.entropy:g} nats is "
+        f"{validation.thresholds.entropy / max(ceiling, 1e-9):.0%} of the range.",
+        "A token seen once has consistency 1: compare consistency with that of a random router "
+        "and with held-out documents, not with 0.",
+        f"With {validation.tokens:,} tokens even a weak correlation has a small p: judge {RHO} "
+        "and its interval, not p. Tokens of one text are not independent; the intervals resample "
+        "documents for that reason, p does not.",
+        "Coverage says how often a lookup table would answer. How often its answer is the "
+        "router's is the held-out agreement, which was measured on the same dataset.",
+        f"Special tokens are included: {special.tokens:,} (by {special.recognised_by}) with "
+        f"{special.occurrence_share:.1%} of the occurrences.",
+        f"{counted(run['dropped_tokens'], 'token')} past the maximum length of "
+        f"{run['max_length']:,} {_were(run['dropped_tokens'])} never seen by the model.",
+        f"{counted(excluded, 'row')} with values that are not finite or not possible "
+        f"{_were(excluded)} excluded, over all layers.",
+        "The random router draws from each layer's own loads; co-activation and transition "
+        "matrices show at most the 64 busiest experts.",
+    ]
+
+
+def _were(number: int) -> str:
+    return "was" if number == 1 else "were"
+
+
+def citation(run: dict[str, Any]) -> str:
+    """Return a BibTeX entry for the run."""
+    finished = run["finished_at"]
+    key = re.sub(r"[^A-Za-z0-9:_.-]", "-", str(run["run_id"]))
+    return "\n".join(
+        [
+            f"@misc{{{key},",
+            f"  title = {{Routing of {_braced(run['model'])} on {_braced(run['dataset'])}}},",
+            f"  note = {{Gatehouse {gatehouse_version()}, run {_braced(run['run_id'])}}},",
+            f"  year = {{{finished:%Y}}},",
+            f"  month = {{{finished:%m}}},",
+            f"  day = {{{finished:%d}}}",
+            "}",
+        ]
+    )
+
+
+def _braced(text: Any) -> str:
+    """Return text that cannot end its BibTeX field."""
+    return re.sub(r"[{}\\]", "", str(text)).replace("_", r"\_")
+
+
+def gatehouse_version() -> str:
+    """Return the installed version, or "of a checkout" where the code is not installed."""
+    try:
+        return version("gatehouse")
+    except PackageNotFoundError:
+        return "of a checkout"

@@ -1,0 +1,1 @@
+"""A results folder: what is asked for, and what is written."""

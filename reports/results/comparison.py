@@ -1,0 +1,34 @@
+"""Two runs of the warehouse side by side on one page."""
+
+from contextlib import closing
+from pathlib import Path
+
+from gatehouse.reports.marts import resolve_run, run_overlap
+from gatehouse.reports.results.files import write_comparison
+from gatehouse.reports.results.results import Bar, assess
+from gatehouse.reports.verdict.thresholds import Thresholds
+from gatehouse.warehouse.connect import connect
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.paths import Paths
+
+
+def compare(
+    run_ids: tuple[str, str],
+    thresholds: Thresholds,
+    paths: Paths,
+    bar: Bar,
+    output: Path | None = None,
+) -> Path:
+    """Write the HTML page that puts two runs side by side and return its file.
+
+    Raises:
+        GatehouseError: there are no such runs, or they are one.
+    """
+    with closing(connect(paths)) as connection:
+        first, second = (resolve_run(connection, run_id) for run_id in run_ids)
+        if first == second:
+            raise GatehouseError(f"--compare takes two different runs, not {first} twice")
+        left = assess(connection, first, thresholds, bar)
+        right = assess(connection, second, thresholds, bar)
+        overlap = run_overlap(connection, first, second)
+    return write_comparison(left, right, overlap, output or paths.comparison(first, second))

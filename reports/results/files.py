@@ -1,0 +1,163 @@
+"""The files of a results folder: one function writes one step's, each file whole or not at all.
+
+results/RUN/routing_stats.parquet, .csv, analysis_summary.txt     write_tables
+results/RUN/validation_report.txt, validation.json                write_validation
+results/RUN/figures/frequency_vs_entropy.png, .pdf …              write_figures
+results/RUN/report.html                                           write_page
+results/RUN-and-RUN.html                                          write_comparison
+
+Where several layers are asked for, the figures of each are in results/RUN/layer-N.
+"""
+
+import os
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pandas as pd
+
+from gatehouse.reports.marts import routing_statistics
+from gatehouse.reports.results.document import document
+from gatehouse.reports.results.results import Results
+from gatehouse.reports.results.routing_stats import write_statistics
+from gatehouse.reports.results.summary import summary_text
+from gatehouse.reports.verdict.assessment import Assessment
+from gatehouse.reports.verdict.findings import AssessedRun
+from gatehouse.warehouse.connect import connect
+from gatehouse.warehouse.files import write_atomically
+from gatehouse.warehouse.paths import Paths
+
+
+def write_tables(results: Results, paths: Paths) -> list[Path]:
+    """Write routing_stats .parquet and .csv, and analysis_summary.txt, of a run."""
+    assert results.of_run is not None, "a file has its table already"
+    run, first = results.of_run.run, results.sections[0]
+    layer = first.layer if len(results.sections) == 1 else None
+    with closing(connect(paths)) as connection:
+        statistics = routing_statistics(connection, run["run_id"], layer)
+    text = summary_text(run, results.of_run.marts.layers, first.frame, first.layer or 0)
+    summary = _write_text(results.folder / "analysis_summary.txt", text)
+    return [*write_statistics(statistics, results.table), summary]
+
+
+def write_validation(results: Results, output: Path | None = None) -> list[Path]:
+    """Write validation_report.txt and, for machines, validation.json.
+
+    Args:
+        results: what was assessed; of a file nothing is written unless `output` says where.
+        output: a folder, or the report's own name (.txt), beside which lies a .json.
+    """
+    if output is None and results.of_run is None:
+        return []
+    source = results.of_run.run if results.of_run else {"file": str(results.table)}
+    content = document(results.sections, results.model, source)
+    report = _named(output or results.folder, "validation_report.txt")
+    beside = "validation.json" if report.name == "validation_report.txt" else f"{report.stem}.json"
+    return [
+        _write_text(report, results.report_text),
+        _write_text(report.with_name(beside), content),
+    ]
+
+
+def write_figures(results: Results, folder: Path | None = None) -> dict[str, Path]:
+    """Draw the run's figures and every section's; return name -> PNG of those in one folder.
+
+    Args:
+        results: what was assessed.
+        folder: takes the figures; default: `figures` in the results.
+    """
+    drawn: dict[str, Path] = {}
+    for section in results.sections:
+        place = results.subfolder(section, folder or results.folder)
+        target = place if folder else place / "figures"
+        drawn = _draw_layer(section, results.title(section), target)
+    if results.of_run:
+        drawn |= _draw_run(results.of_run, folder or results.folder / "figures")
+    return drawn
+
+
+def write_page(
+    results: Results, figures: dict[str, Path], paths: Paths, output: Path | None = None
+) -> Path:
+    """Write the HTML page of a run, which shows every layer; return its file."""
+    from gatehouse.reports.page.payload import Links
+    from gatehouse.reports.page.report import render
+
+    assert results.of_run is not None, "a page needs a run"
+    target = _named(output or results.folder, "report.html")
+    lineage = paths.lineage_page
+    links = Links(
+        lineage=_link(lineage, target) if lineage.exists() else None,
+        figures={stem: _link(path, target) for stem, path in figures.items()},
+        layer=results.sections[0].layer or 0,
+    )
+    return _write_text(target, render(results.of_run, links))
+
+
+def write_comparison(
+    left: AssessedRun, right: AssessedRun, overlap: pd.DataFrame, target: Path
+) -> Path:
+    """Write the page that puts two runs side by side.
+
+    Args:
+        left: one run.
+        right: the other.
+        overlap: their agreement on shared text, one row per MoE layer
+            (`reports.marts.run_overlap`).
+        target: the file to write.
+    """
+    from gatehouse.reports.page.comparison import render_comparison
+
+    return _write_text(target, render_comparison(left, right, None if overlap.empty else overlap))
+
+
+def _draw_layer(section: Assessment, title: str, folder: Path) -> dict[str, Path]:
+    # matplotlib takes a second to import: only those who draw pay for it
+    from gatehouse.reports.figures.gallery import FIGURES
+
+    bootstrap = section.evidence.bootstrap
+    rho = bootstrap.spearman if bootstrap else None
+    interval = (rho.low, rho.high) if rho else None
+    return {
+        stem: _save(draw(section.frame, section.validation, title, interval=interval), folder, stem)
+        for stem, draw in FIGURES.items()
+    }
+
+
+def _draw_run(assessed: AssessedRun, folder: Path) -> dict[str, Path]:
+    from gatehouse.reports.figures.gallery import RUN_FIGURES
+
+    return {stem: _save(draw(assessed), folder, stem) for stem, draw in RUN_FIGURES.items()}
+
+
+def _link(path: Path, page: Path) -> str:
+    """Return the way from a page to a file, as a link writes it."""
+    return quote(os.path.relpath(path.resolve(), page.parent.resolve()))
+
+
+def _save(figure: Any, folder: Path, stem: str) -> Path:
+    """Write the figure as PNG for screens and as PDF for print; return the PNG."""
+    png = folder / f"{stem}.png"
+    # a PDF without its date is the same file every time
+    for path, metadata in ((png, {}), (png.with_suffix(".pdf"), {"CreationDate": None})):
+        write_atomically(path, partial(_draw, figure, path.suffix[1:], metadata))
+    return png
+
+
+def _draw(figure: Any, kind: str, metadata: dict[str, None], path: Path) -> None:
+    from gatehouse.reports.figures.style import PRINT_DPI, style
+
+    # the kind of fonts in a file, and the number of ticks, follow the settings when it is saved
+    with style():
+        figure.savefig(path, format=kind, dpi=PRINT_DPI, metadata=metadata)
+
+
+def _named(target: Path, name: str) -> Path:
+    return target if target.suffix == Path(name).suffix else target / name
+
+
+def _write_text(path: Path, text: str) -> Path:
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    return path

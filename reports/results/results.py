@@ -1,0 +1,127 @@
+"""`Results`: what is selected, opened from the warehouse or a file, and assessed."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from gatehouse.reports.marts import block_routing, check_layer, read_marts, resolve_run, run_summary
+from gatehouse.reports.results.report_text import report_text
+from gatehouse.reports.results.routing_stats import read_statistics
+from gatehouse.reports.results.selection import Selection
+from gatehouse.reports.statistics import Blocks
+from gatehouse.reports.verdict.assessment import Assessment, assess_run, assess_table
+from gatehouse.reports.verdict.findings import AssessedRun
+from gatehouse.reports.verdict.thresholds import Thresholds
+from gatehouse.warehouse.connect import connect
+from gatehouse.warehouse.paths import Paths
+
+Bar = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
+"""`with bar(what, total) as moved: moved(done)` shows progress, wherever that is."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """What was assessed, and where it goes: `table` is the parquet file of the statistics.
+
+    `sections` are the layers asked for, or a file; `of_run` is None for a file.
+    """
+
+    folder: Path
+    table: Path
+    sections: list[Assessment]
+    name: str
+    of_run: AssessedRun | None = None
+
+    @property
+    def model(self) -> Assessment | None:
+        """The average over the layers, if several were asked for."""
+        return self.of_run.model if self.of_run and len(self.sections) > 1 else None
+
+    @property
+    def supported(self) -> bool:
+        """Whether the last verdict of the report is SUPPORTED: the model's, or the only one."""
+        return (self.model or self.sections[-1]).validation.supported
+
+    @property
+    def report_text(self) -> str:
+        """The validation report; for several layers, one after another."""
+        every = [*self.sections, *([self.model] if self.model else [])]
+        return "\n".join(report_text(each, [self.title(each)]) for each in every)
+
+    def title(self, section: Assessment) -> str:
+        """Return what a section is about."""
+        if section.layer is not None:
+            return f"{self.name}, MoE layer {section.layer}"
+        return f"{self.name}, average of all MoE layers" if self.of_run else self.name
+
+    def subfolder(self, section: Assessment, folder: Path) -> Path:
+        """Return the folder that takes one layer's figures."""
+        return folder if len(self.sections) == 1 else folder / f"layer-{section.layer}"
+
+
+def open_results(
+    selection: Selection,
+    paths: Paths,
+    bar: Bar,
+    output: Path | None = None,
+    *,
+    every_layer: bool = True,
+) -> Results:
+    """Read what the selection names, from the warehouse or a file, and assess it.
+
+    Args:
+        selection: a run (the latest unless named) or a file, its layer, the thresholds.
+        paths: the warehouse.
+        bar: shows how far it is.
+        output: a folder, or a .parquet file whose folder takes everything else.
+        every_layer: assess all layers of a run, which the page and the figures need.
+
+    Raises:
+        GatehouseError: no such run, layer or file, or nothing in it that can be used.
+    """
+    if selection.input:
+        return _of_file(selection.input, selection.layer, selection.thresholds)
+    with closing(connect(paths)) as connection:
+        run_id = resolve_run(connection, selection.run_id)
+        check_layer(connection, run_id, selection.layer)
+        alone = None if every_layer or selection.layer is None else [selection.layer]
+        of_run = assess(connection, run_id, selection.thresholds, bar, alone)
+    sections = [each for each in of_run.layers if selection.layer in (None, each.layer)]
+    target = output or paths.results(run_id)
+    if target.suffix == ".parquet":
+        return Results(target.parent, target, sections, run_id, of_run)
+    table = target / "routing_stats.parquet"
+    return Results(target, table, sections, run_id, of_run)
+
+
+def assess(
+    connection: duckdb.DuckDBPyConnection,
+    run_id: str,
+    thresholds: Thresholds,
+    bar: Bar,
+    chosen: list[int] | None = None,
+) -> AssessedRun:
+    """Read a run from the marts and assess its chosen MoE layers, or all."""
+    marts = read_marts(connection, run_id)
+    total = len(marts.layers) if chosen is None else len(chosen)
+    with bar("assessing MoE layers", total) as moved:
+        read = 0
+
+        def blocks_of(layer: int) -> Blocks:
+            nonlocal read
+            moved(read)
+            read += 1
+            rows = block_routing(connection, run_id, layer)
+            return Blocks.of_rows(*(rows[name] for name in rows.columns))
+
+        layers, model = assess_run(marts, blocks_of, thresholds, chosen)
+    return AssessedRun(run_summary(connection, run_id), marts, layers, model)
+
+
+def _of_file(path: Path, layer: int | None, thresholds: Thresholds) -> Results:
+    table = read_statistics(path, layer)
+    section = assess_table(table.frame, thresholds, table.layer, table.excluded_rows)
+    return Results(path.parent, path, [section], path.name)

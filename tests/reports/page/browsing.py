@@ -1,0 +1,101 @@
+"""Headless Chromium for the tests of pages, and what a reader sees in one."""
+
+import csv
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from gatehouse.reports.page.payload import Links
+from gatehouse.reports.page.report import render
+from gatehouse.reports.verdict.findings import AssessedRun
+from tests.reports.made_up_page import made_up_page
+
+CHROMIUM = os.environ.get("GATEHOUSE_CHROMIUM") or shutil.which("chromium")
+FLAGS = [
+    f"--{flag}"
+    for flag in (
+        "no-sandbox disable-gpu disable-quic no-first-run disable-background-networking "
+        "disable-component-update disable-sync"
+    ).split()
+]
+PAGE_ROWS = 100
+DESK = {"width": 1280, "height": 900}
+PHONE = {"width": 390, "height": 844}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if not (CHROMIUM and Path(CHROMIUM).exists()):
+        if os.environ.get("GATEHOUSE_REQUIRE_CHROMIUM") == "1":
+            pytest.fail("GATEHOUSE_REQUIRE_CHROMIUM is 1 and no Chromium was found")
+        pytest.skip("no Chromium: install it, or set GATEHOUSE_CHROMIUM to its path")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def run_page() -> AssessedRun:
+    return made_up_page(4, 400)
+
+
+@pytest.fixture(scope="module")
+def address(run_page, tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_text(render(run_page, Links(layer=1)), encoding="utf-8")
+    return path.as_uri()
+
+
+@pytest.fixture(scope="module")
+def tab(browser, address):
+    """One page for the tests that leave it as they found it; any fault in it fails the last."""
+    opened = browser.new_page(viewport=DESK, reduced_motion="reduce")
+    opened.set_default_timeout(5000)
+    faults: list[str] = []
+    opened.on("console", lambda message: faults.append(message.text))
+    opened.on("pageerror", lambda error: faults.append(str(error)))
+    opened.on("request", lambda request: faults.append(request.url))
+    opened.on("dialog", lambda dialog: faults.append(dialog.message))
+    opened.goto(address)
+    assert faults == [address]
+    yield opened
+    assert faults == [address]
+    opened.close()
+
+
+def frame_of(run_page: AssessedRun, layer: int) -> pd.DataFrame:
+    """Return the tokens of a layer by id."""
+    tokens = run_page.marts.tokens
+    return tokens[tokens["moe_index"] == layer].set_index("token_id")
+
+
+def column(tab, name: str) -> list[str]:
+    """Return the texts of a column on the token table's current page."""
+    place = [each[0] for each in COLUMNS].index(name) + 1
+    return tab.locator(f"#token-table tbody tr > :nth-child({place})").all_text_contents()
+
+
+COLUMNS = (("Token",), ("Id",), ("Frequency",), ("Entropy",), ("Confidence",), ("Consistency",))
+
+
+def whole(texts: list[str]) -> list[int]:
+    return [int(text.replace(",", "")) for text in texts]
+
+
+def assert_layer(tab, layer: int) -> None:
+    # the browser reports a new address a little after it has changed
+    tab.wait_for_url(re.compile(f"#layer={layer}$"))
+
+
+def downloaded(tab, button) -> list[dict[str, str]]:
+    with tab.expect_download() as download:
+        button.click()
+    with Path(download.value.path()).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,181 @@
+"""The page as a reader uses it: layers, charts, themes and downloads in headless Chromium."""
+
+import csv
+import io
+import re
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from gatehouse.reports.page.comparison import OVERLAP, render_comparison
+from gatehouse.reports.page.html import ASSETS
+from gatehouse.reports.page.payload import Links
+from gatehouse.reports.page.report import render
+from gatehouse.warehouse.spreadsheets import guarded
+from tests.reports.made_up_page import made_up_page
+from tests.reports.page.browsing import PHONE, assert_layer, column, downloaded, frame_of, whole
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+
+def test_every_chart_is_drawn_without_a_fault(tab):
+    for figure in tab.locator(".figure").all():
+        figure.scroll_into_view_if_needed()
+        figure.locator("svg, canvas, .empty").first.wait_for()
+        drawing = figure.locator(".drawing").first
+        assert len(drawing.get_attribute("aria-label")) > 20
+    assert tab.locator(".figure .drawing svg, .figure .drawing canvas").count() > 20
+
+
+def test_the_layer_changes_verdict_charts_table_and_address(tab, run_page):
+    tab.locator("#frequency-entropy").scroll_into_view_if_needed()
+    described = tab.locator("#frequency-entropy .drawing").get_attribute("aria-label")
+    tab.locator("#layer").select_option("3")
+    assert_layer(tab, 3)
+    validation = run_page.layers[3].validation
+    assert tab.locator("#layer-verdict").text_content().endswith(validation.verdict)
+    shown = tab.locator(".of-one-layer:not([hidden])")
+    assert validation.criteria[0].found in shown.text_content()
+    assert tab.locator("#frequency-entropy .drawing").get_attribute("aria-label") != described
+    assert tab.locator("tr[aria-current] th").text_content() == "3"
+    first = tab.locator("#token-table tbody tr").first
+    entropy = frame_of(run_page, 3)["mean_entropy"].loc[whole(column(tab, "Id"))[0]]
+    assert abs(float(first.locator("td").nth(2).text_content()) - entropy) <= 0.0006
+    transition = tab.locator("#transition")
+    transition.scroll_into_view_if_needed()
+    transition.locator(".empty", has_text="last MoE layer").wait_for()
+    # the last layer's next button says that it is disabled, but keeps the focus
+    tab.locator("#next-layer").click(force=True)
+    assert_layer(tab, 3)
+    tab.locator("#previous-layer").focus()
+    tab.keyboard.press("ArrowLeft")
+    assert_layer(tab, 2)
+    tab.locator("#layer").focus()
+    tab.keyboard.press("ArrowUp")
+    assert_layer(tab, 1)
+    tab.locator("#layers-by-number a", has_text="0").first.click()
+    assert_layer(tab, 0)
+    assert tab.locator("#layer").input_value() == "0"
+    tab.locator("#layer").select_option("1")
+
+
+def test_links_within_the_page_keep_the_layer_in_the_address(tab):
+    tab.locator("nav.contents a", has_text="Limits").click()
+    assert_layer(tab, 1)
+    assert tab.evaluate("document.activeElement.id") == "limits"
+
+
+def test_a_click_in_a_chart_chooses_its_layer(tab):
+    tab.locator("#overview").scroll_into_view_if_needed()
+    drawing = tab.locator("#overview .drawing").first
+    box = drawing.bounding_box()
+    drawing.click(position={"x": box["width"] - 40, "y": box["height"] / 2})
+    assert_layer(tab, 3)
+    tab.locator("#layer").select_option("1")
+
+
+def test_downloads_hold_the_data(tab, run_page):
+    rows = downloaded(tab, tab.locator("#overview .csv"))
+    assert [float(row["coverage"]) for row in rows] == pytest.approx(
+        run_page.findings.layers["coverage"].to_list(), rel=1e-5
+    )
+    rows = downloaded(tab, tab.locator("#tokens-csv"))
+    assert len(rows) == 400
+    literals = [repr(text) for text in run_page.marts.frequency_rank["token_str"]]
+    assert {row["literal"] for row in rows} == set(guarded(pa.array(literals)).to_pylist())
+    rows = downloaded(tab, tab.locator("#domains .csv"))
+    domains = run_page.marts.domain_expert
+    expected = domains[domains["moe_index"] == 1].set_index(["domain", "expert"])["specialisation"]
+    assert len(rows) == len(expected)
+    for row in rows:
+        share = expected[row["domain"], int(row["expert"])]
+        assert float(row["share"]) == pytest.approx(share, abs=0.00006)
+
+
+def test_the_downloads_have_the_rule_of_all_csv(tab):
+    cases = ["=1", "+1", "@a", "-x", "-1", "-1.5e-3", "-", "-1+1", "-1\n", "\t=1", "\r=1", "\n=1"]
+    cases += ["'=1", "'-1", "''@a", "a", " =1", "'", ""]
+    source = (ASSETS / "scripts" / "core" / "format.js").read_text(encoding="utf-8")
+    text = tab.evaluate(
+        f"rows => {{ {source}; return csv({{columns: ['=a'], rows}}) }}", [[case] for case in cases]
+    )
+    cells = [row[0] if row else "" for row in csv.reader(io.StringIO(text, newline=""))]
+    assert cells == guarded(pa.array(["=a", *cases])).to_pylist()
+
+
+def test_the_table_alternative_is_the_chart(tab, run_page):
+    figure = tab.locator("#minima")
+    figure.scroll_into_view_if_needed()
+    figure.locator("summary").click()
+    figure.locator("td").first.wait_for()
+    cells = figure.locator("td").all_text_contents()
+    minima = run_page.findings.minima
+    assert whole(cells[1::3]) == minima.loc[minima["moe_index"] == 1, "tokens"].to_list()
+    figure.locator("summary").click()
+
+
+def test_a_shared_address_opens_at_its_layer(browser, address):
+    shared = browser.new_page(viewport=PHONE)
+    shared.goto(f"{address}#layer=2")
+    assert shared.locator("#layer").input_value() == "2"
+    assert "in MoE layer 2" in shared.locator(".of-one-layer:not([hidden]) h2").text_content()
+    shared.close()
+
+
+def test_both_themes_reach_page_and_charts(tab):
+    tab.locator("#consistency").scroll_into_view_if_needed()
+    tab.locator("#consistency svg").wait_for()
+    grounds, charts = set(), set()
+    for scheme in ("light", "dark", "light"):
+        tab.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        grounds.add(tab.evaluate("getComputedStyle(document.body).backgroundColor"))
+        charts.add(
+            frozenset(re.findall(r'stroke="(.*?)"', tab.locator("#consistency").inner_html()))
+        )
+    assert len(grounds) == len(charts) == 2
+
+
+def test_a_phone_scrolls_in_one_direction_only(browser, tmp_path):
+    path = tmp_path / "one.html"
+    path.write_text(render(made_up_page(1, 60, top_k=1), Links()), encoding="utf-8")
+    phone = browser.new_page(viewport=PHONE, reduced_motion="reduce")
+    phone.goto(path.as_uri())
+    for figure in phone.locator(".figure").all():
+        figure.scroll_into_view_if_needed()
+    assert phone.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    phone.locator("#coactivation .empty", has_text="one expert for each token").wait_for()
+    phone.close()
+
+
+def test_a_comparison_is_drawn_without_a_fault(browser, run_page, tmp_path):
+    path = tmp_path / "compare.html"
+    overlap = pd.DataFrame({"moe_index": range(4), **dict.fromkeys(OVERLAP, 0.5)})
+    path.write_text(render_comparison(run_page, made_up_page(2, 90), overlap), encoding="utf-8")
+    faults: list[str] = []
+    page = browser.new_page(viewport=PHONE, color_scheme="dark")
+    page.on("console", lambda message: faults.append(message.text))
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(path.as_uri())
+    for figure in page.locator(".figure").all():
+        figure.scroll_into_view_if_needed()
+        figure.locator("svg").first.wait_for()
+    assert page.locator(".figure svg").count() == 7
+    rows = downloaded(page, page.locator("#numbers .csv"))
+    coverage = run_page.findings.layers["coverage"].to_list()
+    assert [float(row["coverage_a"]) for row in rows] == pytest.approx(coverage, rel=1e-5)
+    assert [row["coverage_b"] == "" for row in rows] == [False, False, True, True]
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    assert faults == []
+    page.close()
+
+
+def test_without_scripts_the_findings_are_there(browser, address, run_page):
+    plain = browser.new_context(java_script_enabled=False).new_page()
+    plain.goto(address)
+    assert plain.locator("noscript").is_visible()
+    assert plain.get_by_text(run_page.layers[1].validation.criteria[2].found).first.is_visible()
+    assert plain.locator("#layers-by-number").is_visible()
+    assert plain.get_by_text("ln 8 = 2.08 nats").is_visible()
+    assert not plain.locator("#token-table").is_visible()
+    plain.context.close()

@@ -1,0 +1,212 @@
+"""The page holds everything in itself, runs only its own scripts, and says what was found."""
+
+import dataclasses
+import hashlib
+import itertools
+import json
+import re
+
+import pandas as pd
+import pytest
+
+from gatehouse.reports.page.charts import GROUPS
+from gatehouse.reports.page.html import ASSETS
+from gatehouse.reports.page.payload import Links
+from gatehouse.reports.page.report import SCRIPTS, render
+from gatehouse.reports.page.text import limits
+from gatehouse.reports.verdict.findings import AssessedRun
+from tests.reports.made_up import made_up_marts
+from tests.reports.made_up_findings import made_up_findings, with_findings
+from tests.reports.made_up_page import made_up_page
+from tests.reports.page.parsed_page import Page
+
+LARGEST_PAGE = 6_000_000
+CHARTS = [chart for group in GROUPS for chart in group.charts]
+
+
+@pytest.fixture(scope="module")
+def run_page() -> AssessedRun:
+    return made_up_page()
+
+
+@pytest.fixture(scope="module")
+def html(run_page) -> str:
+    return render(run_page, Links(layer=1))
+
+
+@pytest.fixture(scope="module")
+def page(html) -> Page:
+    return Page(html)
+
+
+def test_nothing_is_fetched(page):
+    for tag, attributes in page.tags:
+        assert tag not in {"link", "iframe", "object", "form", "img", "base"}
+        assert not any(name.startswith("on") for name in attributes)
+        for name in ("src", "href", "action", "srcset"):
+            assert (attributes.get(name) or "#").startswith("#")
+    style = (ASSETS / "page.css").read_text(encoding="utf-8")
+    assert "@import" not in style
+    assert "url(" not in style
+    own = "".join((ASSETS / "scripts" / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    assert not re.search(r"https?:|fetch\(|XMLHttpRequest|eval\(|innerHTML|import ", own)
+
+
+def test_only_the_pages_own_scripts_may_run(page):
+    assert page.policy["default-src"] == "'none'"
+    assert page.policy["img-src"] == "data:"
+    kinds = [each.get("type") for each in page.all("script")]
+    assert kinds == ["application/json", None, "module"]
+    assert page.policy["script-src"].split() == page.hashes
+
+
+def test_the_charts_library_is_the_one_recorded():
+    recorded = json.loads((ASSETS / "vendored.json").read_text())
+    assert set(recorded) == {path.name for path in ASSETS.glob("*.min.js")}
+    for name, expected in recorded.items():
+        content = (ASSETS / name).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == expected["sha256"]
+        assert f'version="{expected["version"]}"' in content.decode()
+    for licence in ("LICENSE", "LICENSE-d3", "NOTICE"):
+        assert (ASSETS / f"echarts.{licence}").stat().st_size
+
+
+def test_the_verdict_and_its_three_numbers_come_first(page, run_page):
+    validation, finding = run_page.layers[1].validation, run_page.findings.layers.iloc[1]
+    words = page.words[page.words.index("in MoE layer 1") - 30 :]
+    positions = [words.index(validation.verdict)]
+    for criterion in validation.criteria:
+        positions.append(words.index(f"{criterion.found} 95 % interval"))
+        assert f"Grade: {criterion.grade}" in words
+    positions += [words.index("Each token's values averaged"), words.index("What was run")]
+    assert positions == sorted(positions)
+    parts = [each["id"] for each in page.all("h2")]
+    assert parts[3:] == [
+        *("model", "run", *(group.stem for group in GROUPS), "tokens", "limits", "cite"),
+    ]
+    assert f"{finding['coverage_low']:.1%} to {finding['coverage_high']:.1%}" in words
+    assert "The evidence in layer 1 is strong." in words
+
+
+def test_one_layer_is_shown_at_first(page):
+    sections = [each for each in page.all("section") if each.get("class") == "of-one-layer"]
+    assert ["hidden" in each for each in sections] == [True, False, True]
+    assert page.data["layer"] == 1
+    assert [each.get("value") for each in page.all("option")] == ["0", "1", "2"]
+    assert sum(each.get("aria-current") == "true" for each in page.all("tr")) == 1
+
+
+def test_the_model_is_summed_up(page, run_page):
+    supporting = run_page.supporting
+    assert f"{supporting} of 3 MoE layers support the hypothesis" in page.words
+    assert "Over the layers the evidence is weak." in page.words
+    assert "Capture more text." in page.words
+
+
+def test_headings_descend_one_level_at_a_time(page):
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h\d", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+
+
+def test_every_chart_has_a_heading_a_reading_its_data_and_a_table(page):
+    figures = [each for each in page.all("section") if "figure" in (each.get("class") or "")]
+    assert [each["id"] for each in figures] == [chart.stem for chart in CHARTS]
+    for chart in CHARTS:
+        assert chart.reading in page.words
+    assert sum(each.get("class") == "csv" for each in page.all("button")) == len(CHARTS)
+    assert sum(each.get("class") == "alternative" for each in page.all("details")) == len(CHARTS)
+
+
+def test_names_are_unique_and_lead_somewhere(page):
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for _, attributes in page.tags:
+        for name in ("aria-labelledby", "for"):
+            assert name not in attributes or attributes[name] in ids
+        link = attributes.get("href") or ""
+        assert not link.startswith("#") or link.startswith("#layer=") or link[1:] in ids
+
+
+def test_tokens_and_names_are_text_whatever_they_hold(html, page):
+    assert html.count("<script") == 3
+    assert page.all("img") == []
+    assert "<b>web</b>" in page.words
+    assert repr("</script><script>alert(1)</script>") in page.data["tokens"]["literal"]
+    assert r"'\u2028'" in page.data["tokens"]["literal"]
+    assert not set("<>&\u2028\u2029") & set(page.scripts[0])
+    assert "@misc{made_up--web--0123456789," in page.words
+    assert r"run made\_up-web-0123456789}" in page.words
+
+
+def test_light_and_dark_narrow_and_wide_print_and_stillness(html, page):
+    for query in ("prefers-color-scheme: dark", "max-width: 40rem", "prefers-reduced-motion"):
+        assert query in html
+    assert "@media print" in html
+    assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in page.all(
+        "meta"
+    )
+    light, dark = (
+        set(re.findall(r"--(\w[\w-]*):", block))
+        for block in re.findall(r":root \{(.*?)\}", html, re.S)
+    )
+    assert light == dark
+
+
+def test_what_needs_no_script_is_in_the_page(page, run_page):
+    assert "drawn by a script" in page.words
+    for mean in run_page.marts.layers["mean_entropy"]:
+        assert f"{mean:.4f}" in page.words
+    assert "ln 8 = 2.08 nats, so 0.5 nats is 24% of the range" in page.words
+    assert "7 tokens past the maximum length of 512" in page.words
+    assert "Apache License 2.0" in page.words
+
+
+def test_one_of_a_kind_is_singular(run_page):
+    counts = [1] + [0] * (len(run_page.layers) - 1)
+    layers = [
+        dataclasses.replace(
+            each, validation=dataclasses.replace(each.validation, excluded_rows=excluded)
+        )
+        for each, excluded in zip(run_page.layers, counts, strict=True)
+    ]
+    run = run_page.run | {"dropped_tokens": 1}
+    lines = limits(dataclasses.replace(run_page, run=run, layers=layers), 0)
+    assert "1 token past the maximum length of 512 was never seen by the model." in lines
+    row = "1 row with values that are not finite or not possible was excluded, over all layers."
+    assert row in lines
+
+
+def test_links_are_there_when_given(run_page):
+    links = Links("lineage.html", {"frequency_vs_entropy": "figures/a.png"}, layer=0)
+    linked = Page(render(run_page, links))
+    assert [each["href"] for each in linked.all("a")][-3:] == [
+        "lineage.html",
+        "figures/a.png",
+        "figures/a.pdf",
+    ]
+
+
+@pytest.mark.parametrize("shape", [(32, 24_000, 8), (48, 50_000, 128)])
+def test_the_page_stays_small(shape):
+    one, marts = made_up_page(1, 300, shape[2]), made_up_marts(*shape)
+    every_layer = AssessedRun(one.run, marts, one.layers * shape[0], one.model)
+    run_page = with_findings(every_layer, made_up_findings(marts))
+    html = render(run_page, Links())
+    assert len(html.encode()) < LARGEST_PAGE
+    assert len(Page(html).data["tokens"]["literal"]) == 3000
+
+
+def test_what_is_undefined_or_missing_is_said():
+    whole = made_up_page(1, 40, top_k=1)
+    empty = {name: getattr(whole.marts, name).head(0) for name in ("agreement", "thresholds")}
+    undefined = whole.findings.layers.assign(
+        spearman=None, spearman_low=float("nan"), held_out_consistency=pd.NA
+    )
+    bare = dataclasses.replace(whole, marts=dataclasses.replace(whole.marts, **empty))
+    findings = dataclasses.replace(whole.findings, layers=undefined)
+    page = Page(render(with_findings(bare, findings), Links(layer=7)))
+    assert page.data["coactivation"] == page.data["transition"] == [None]
+    assert page.data["layers"]["spearman"] == [None]
+    assert not {"nan", "None", "NaN"} & set(page.words.split())

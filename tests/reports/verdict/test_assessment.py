@@ -1,0 +1,173 @@
+"""A run's assessment: evidence that agrees with the verdict's own numbers, and what follows."""
+
+import json
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+
+from gatehouse.reports.results.document import document
+from gatehouse.reports.results.report_text import report_text
+from gatehouse.reports.verdict.assessment import assess_run, assess_table
+from gatehouse.reports.verdict.criteria import RHO
+from gatehouse.reports.verdict.findings import AssessedRun
+from gatehouse.reports.verdict.thresholds import DEFAULT, Thresholds
+from gatehouse.warehouse.errors import GatehouseError
+from tests.reports.made_up import made_up_marts
+from tests.reports.made_up_blocks import made_up_blocks
+
+MEASURES = ("spearman", "low_entropy_share", "coverage")
+
+
+@pytest.fixture(scope="module")
+def marts():
+    return made_up_marts()
+
+
+@pytest.fixture(scope="module")
+def assessed(marts):
+    return assessed_run(marts)
+
+
+def assessed_run(marts, thresholds=DEFAULT, chosen=None) -> AssessedRun:
+    blocks = partial(made_up_blocks, marts)
+    return AssessedRun({}, marts, *assess_run(marts, blocks, thresholds, chosen))
+
+
+def measures(validation) -> tuple[float, float, float]:
+    return (
+        validation.correlation.spearman,
+        validation.entropy.low_entropy_share,
+        validation.fast_path.coverage,
+    )
+
+
+def test_the_bootstrap_is_about_the_verdicts_own_numbers(assessed):
+    for each in (*assessed.layers, assessed.model):
+        intervals = [getattr(each.evidence.bootstrap, name) for name in MEASURES]
+        assert [one.estimate for one in intervals] == pytest.approx(measures(each.validation))
+        assert all(one.low <= one.estimate <= one.high for one in intervals)
+        assert all(one.blocks == 64 for one in intervals)
+
+
+def test_all_of_the_documents_give_the_verdicts_own_numbers(assessed):
+    for each in (*assessed.layers, assessed.model):
+        whole = each.evidence.sample_sizes[-1]
+        assert whole.share == 1
+        assert (whole.occurrences, whole.tokens) == (
+            each.validation.occurrences,
+            each.validation.tokens,
+        )
+        assert [getattr(whole, name) for name in MEASURES] == pytest.approx(
+            measures(each.validation)
+        )
+
+
+def test_the_model_is_the_average_of_its_layers(marts, assessed):
+    average = marts.tokens.groupby("token_id")["mean_entropy"].mean()
+    frame = assessed.model.frame.set_index("token_id")
+    assert frame["mean_entropy"].sort_index().to_numpy() == pytest.approx(average.to_numpy())
+    assert assessed.model.layer is None
+    assert assessed.supporting == sum(each.validation.supported for each in assessed.layers)
+
+
+def test_one_layer_alone_has_the_same_evidence(marts, assessed):
+    alone = assessed_run(marts, chosen=[1])
+    (layer,) = alone.layers
+    together = assessed.layers[1].evidence
+    assert replace(layer.evidence, permutation=None) == replace(together, permutation=None)
+    assert layer.evidence.permutation.low == pytest.approx(together.permutation.low)
+    assert layer.validation == assessed.layers[1].validation
+    assert layer.advice == assessed.layers[1].advice
+
+
+def test_holm_counts_every_layer_of_the_run(assessed):
+    raw = [each.validation.correlation.log10_p for each in assessed.layers]
+    corrected = [each.evidence.holm_log10_p for each in assessed.layers]
+    smallest = int(np.argmin(raw))
+    assert corrected[smallest] == pytest.approx(raw[smallest] + np.log10(len(raw)))
+    assert all(after >= before for before, after in zip(raw, corrected))
+
+
+def test_consistency_is_compared_over_the_tokens_in_both_halves(marts, assessed):
+    for each in assessed.layers:
+        rows = marts.tokens[marts.tokens["moe_index"] == each.layer]
+        both = rows[rows["held_out_consistency"].notna()]
+        found = each.evidence.consistency
+        assert found.held_out_tokens == len(both)
+        assert found.held_out == pytest.approx(both["held_out_consistency"].mean())
+        assert found.plain == pytest.approx(both["routing_consistency"].mean())
+        assert 1 / 8 < found.random < 1
+
+
+def test_the_lookup_table_is_that_of_the_thresholds(marts, assessed):
+    grid = marts.thresholds.set_index(["moe_index", "frequency_threshold", "entropy_threshold"])
+    for each in assessed.layers:
+        row = grid.loc[(each.layer, 50, 0.5)]
+        assert each.evidence.table.coverage == row["coverage"]
+        assert each.evidence.table.set_agreement == row["set_agreement"]
+    off = assessed_run(marts, Thresholds(33, 0.5), [0])
+    assert off.layers[0].evidence.table is None
+
+
+def test_layers_of_different_tokens_are_refused(marts):
+    tokens = marts.tokens.copy()
+    last = tokens.index[tokens["moe_index"] == 2]
+    tokens.loc[last[:2], "token_id"] = tokens.loc[last[:2], "token_id"].to_numpy()[::-1]
+    broken = type(marts)(**(vars(marts) | {"tokens": tokens}))
+    with pytest.raises(GatehouseError, match="different tokens"):
+        assess_run(broken, lambda layer: made_up_blocks(marts, layer), Thresholds())
+
+
+def test_a_table_has_no_documents_and_says_so(frame):
+    found = assess_table(frame, Thresholds())
+    assert found.evidence.bootstrap is None
+    assert found.evidence.kendall < 0
+    assert "cannot be told" in found.strength
+    assert "interval" not in report_text(found).split("Evidence")[0]
+
+
+def test_findings_are_the_assessments_rows(assessed):
+    frames = assessed.findings
+    assert list(frames.layers["moe_index"]) == [0, 1, 2]
+    for (_, row), each in zip(frames.layers.iterrows(), assessed.layers):
+        assert [row[name] for name in MEASURES] == pytest.approx(measures(each.validation))
+        assert row["spearman_low"] == each.evidence.bootstrap.spearman.low
+        assert row["verdict"] == each.validation.verdict
+    assert frames.model["coverage"].item() == assessed.model.validation.fast_path.coverage
+    assert len(frames.minima) == 3 * 5
+    assert set(frames.sample_sizes["moe_index"]) == {0, 1, 2}
+
+
+def test_the_document_is_json_without_nan_and_says_what_the_report_says(assessed):
+    text = document(
+        assessed.layers, assessed.model, {"run_id": "made-up", "pad": np.float64("nan")}
+    )
+    content = json.loads(text, parse_constant=lambda name: pytest.fail(name))
+    assert content["source"] == {"run_id": "made-up", "pad": None}
+    assert content["thresholds"] == {"frequency": 50, "entropy_nats": 0.5}
+    for entry, each in zip(content["layers"], assessed.layers):
+        assert entry["layer"] == each.layer
+        assert entry["verdict"] == each.validation.verdict
+        assert entry["statistics"]["correlation"]["spearman"] == pytest.approx(
+            each.validation.correlation.spearman
+        )
+        low = entry["evidence"]["bootstrap"]["spearman"]["low"]
+        assert low == each.evidence.bootstrap.spearman.low
+    assert content["model"]["layer"] is None
+    assert content["zipf"]["alpha"] == assessed.model.zipf.alpha
+
+
+def test_the_report_puts_the_evidence_below_the_specifications_lines(assessed):
+    each = assessed.layers[0]
+    text = report_text(each, ["made-up, MoE layer 0"])
+    interval = each.evidence.bootstrap.spearman
+    assert f"95% interval of {RHO}: {interval.low:.4f} to {interval.high:.4f}" in text
+    lines = text.splitlines()
+    plain = next(i for i, line in enumerate(lines) if line.startswith(f"   Spearman {RHO}:"))
+    honest = next(i for i, line in enumerate(lines) if "95% interval of" in line)
+    assert plain < honest < lines.index("3. Analyzing entropy distribution...")
+    for part in ("Kendall", "position held fixed", "Holm", "held-out documents", "by share of"):
+        assert part in text
+    assert f"Evidence\n  {each.strength}" in text
