@@ -1,58 +1,36 @@
 """Commands that make the warehouse: run, prepare, fetch, capture, build."""
 
+from typing import Any
+
 from gatehouse.flows import options
-from gatehouse.flows.options import paths_of
-from gatehouse.flows.request import RunRequest
+from gatehouse.flows.options import OF_A_RUN, paths_of
+from gatehouse.flows.request import LOADING, RunRequest, takes_fields
+
+PREPARING = ("dataset", "num_samples", "first_sample", "create_splits", "skip_broken")
+"""The fields of a run that `prepare` takes."""
+
+AFTER_CAPTURE = ("layer", "frequency_threshold", "entropy_threshold", "output")
+"""The fields of a run that only its results depend on."""
+
+CAPTURING = tuple(name for name in OF_A_RUN if name not in ("create_splits", *AFTER_CAPTURE))
+"""The fields of a run that `capture` takes, which writes no files of splits."""
 
 
-def run(
-    model: options.Model = "demo",
-    revision: options.Revision = None,
-    dataset: options.Dataset = "pydoc",
-    num_samples: options.NumSamples = 10_000,
-    first_sample: options.FirstSample = 0,
-    batch_size: options.BatchSize = 4,
-    max_length: options.MaxLength = 512,
-    windows: options.Windows = False,
-    create_splits: options.CreateSplits = False,
-    skip_broken: options.SkipBroken = False,
-    dtype: options.Precision = "auto",
-    quantize: options.Quantize = "auto",
-    device_map: options.DeviceMap = None,
-    attn_implementation: options.AttnImplementation = None,
-    trust_remote_code: options.TrustRemoteCode = False,
-    num_experts: options.NumExperts = None,
-    layer: options.RunLayer = "0",
-    frequency_threshold: options.FrequencyThreshold = 50,
-    entropy_threshold: options.EntropyThreshold = 0.5,
-    output: options.OutputFolder = None,
-    home: options.Home = None,
-) -> None:
+@takes_fields(options=OF_A_RUN)
+def run(home: options.Home = None, **parameters: Any) -> None:
     """Do everything: prepare, capture, build, validate, plot, report; resume where it stopped."""
-    parameters = {name: value for name, value in locals().items() if name != "home"}
     paths_of(home)
     from gatehouse.flows import serving
 
     print(serving.run(**parameters))
 
 
+@takes_fields(PREPARING, OF_A_RUN)
 def prepare(
-    dataset: options.Dataset = "pydoc",
-    num_samples: options.NumSamples = 10_000,
-    first_sample: options.FirstSample = 0,
-    create_splits: options.CreateSplits = False,
-    skip_broken: options.SkipBroken = False,
-    output_dir: options.PreparedFolder = None,
-    home: options.Home = None,
+    output_dir: options.PreparedFolder = None, home: options.Home = None, **parameters: Any
 ) -> None:
     """Read a corpus and write it as numbered samples, each in its split."""
-    request = RunRequest(
-        dataset=dataset,
-        num_samples=num_samples,
-        first_sample=first_sample,
-        create_splits=create_splits,
-        skip_broken=skip_broken,
-    )
+    request = RunRequest(**parameters)
     from gatehouse.flows.capturing import prepare_samples
     from gatehouse.warehouse.plain_text import counted
 
@@ -64,53 +42,25 @@ def prepare(
     )
 
 
+@takes_fields(("model", *LOADING), OF_A_RUN)
 def fetch(
     name: options.ModelName = None,
-    model: options.Model = "demo",
-    revision: options.Revision = None,
-    dtype: options.Precision = "auto",
-    quantize: options.Quantize = "auto",
-    device_map: options.DeviceMap = None,
-    attn_implementation: options.AttnImplementation = None,
-    trust_remote_code: options.TrustRemoteCode = False,
     analyze_structure: options.AnalyzeStructure = False,
     test: options.Test = False,
+    **parameters: Any,
 ) -> None:
     """Download a model's config, tokenizer and safetensors into the hub's cache."""
-    request = RunRequest(
-        model=name or model,
-        revision=revision,
-        dtype=dtype,
-        quantize=quantize,
-        device_map=device_map,
-        attn_implementation=attn_implementation,
-        trust_remote_code=trust_remote_code,
-    )
+    if name:
+        parameters["model"] = name
+    request = RunRequest(**parameters)
     from gatehouse.flows import fetch as fetching
 
     print(fetching.fetch(request, analyze_structure=analyze_structure, test=test))
 
 
-def capture(
-    model: options.Model = "demo",
-    revision: options.Revision = None,
-    dataset: options.Dataset = "pydoc",
-    num_samples: options.NumSamples = 10_000,
-    first_sample: options.FirstSample = 0,
-    batch_size: options.BatchSize = 4,
-    max_length: options.MaxLength = 512,
-    windows: options.Windows = False,
-    skip_broken: options.SkipBroken = False,
-    dtype: options.Precision = "auto",
-    quantize: options.Quantize = "auto",
-    device_map: options.DeviceMap = None,
-    attn_implementation: options.AttnImplementation = None,
-    trust_remote_code: options.TrustRemoteCode = False,
-    num_experts: options.NumExperts = None,
-    home: options.Home = None,
-) -> None:
+@takes_fields(CAPTURING, OF_A_RUN)
+def capture(home: options.Home = None, **parameters: Any) -> None:
     """Run the model and land its routing events; running it again resumes."""
-    parameters = {name: value for name, value in locals().items() if name != "home"}
     paths = paths_of(home)
     request = RunRequest(**parameters)
     from gatehouse.flows import capturing

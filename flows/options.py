@@ -3,96 +3,78 @@
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from gatehouse.models.aliases import ALIASES
 from gatehouse.warehouse.paths import Paths
 
-Model = Annotated[
-    str,
-    typer.Option(help=f"A hub id, a folder with safetensors, or one of {', '.join(ALIASES)}."),
-]
-Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")]
-Dataset = Annotated[
-    str,
-    typer.Option(help="pydoc (bundled), c4, wikitext, a hub id, or a local file or folder."),
-]
-NumSamples = Annotated[int, typer.Option(help="Number of samples to take.")]
-FirstSample = Annotated[int, typer.Option(help="Index of the first sample to take.")]
-BatchSize = Annotated[
-    int,
-    typer.Option(
+OF_A_RUN: dict[str, Any] = {
+    "model": typer.Option(
+        help=f"A hub id, a folder with safetensors, or one of {', '.join(ALIASES)}."
+    ),
+    "revision": typer.Option(help="Branch, tag or commit of a hub model."),
+    "dataset": typer.Option(
+        help="pydoc (bundled), c4, wikitext, a hub id, or a local file or folder."
+    ),
+    "num_samples": typer.Option(help="Number of samples to take."),
+    "first_sample": typer.Option(help="Index of the first sample to take."),
+    "batch_size": typer.Option(
         help="Memory for a batch: the tokens of this many samples of --max-length. "
         "It is halved if memory runs out, on a GPU or a CPU, and does not change the events."
     ),
-]
-MaxLength = Annotated[int, typer.Option(help="Longest sequence, in tokens.")]
-Windows = Annotated[
-    bool,
-    typer.Option(
+    "max_length": typer.Option(help="Longest sequence, in tokens."),
+    "windows": typer.Option(
         "--windows", help="Cut long samples into consecutive windows instead of truncating them."
     ),
-]
-CreateSplits = Annotated[
-    bool,
-    typer.Option("--create-splits", help="Also write train, validation and test files (8:1:1)."),
-]
-SkipBroken = Annotated[
-    bool,
-    typer.Option(
+    "create_splits": typer.Option(
+        "--create-splits", help="Also write train, validation and test files (8:1:1)."
+    ),
+    "skip_broken": typer.Option(
         "--skip-broken",
         help="Leave out lines that cannot be read as documents (not UTF-8, not JSON, no text); "
         "they are counted, and the first is named.",
     ),
-]
-Precision = Annotated[
-    str,
-    typer.Option(
+    "dtype": typer.Option(
         help="float32, bfloat16, float16, or auto: the checkpoint's own on a GPU, float32 on a CPU."
     ),
-]
-Quantize = Annotated[
-    str,
-    typer.Option(
+    "quantize": typer.Option(
         metavar="[4bit|8bit|none]",
         help="Load the experts' and all linear weights in 4 or 8 bits; routers stay as they are. "
         "--quantize alone is 4bit, --no-quantize is none. auto: 4bit if the full model does not "
         "fit on the GPU.",
     ),
-]
-DeviceMap = Annotated[
-    str | None,
-    typer.Option(
+    "device_map": typer.Option(
         help="cpu, cuda, cuda:1, ...; or auto, balanced, sequential: spread over all devices. "
         "Default: the GPU if there is one."
     ),
-]
-AttnImplementation = Annotated[
-    str | None,
-    typer.Option(help="sdpa, eager, flash_attention_2, ... Default: what transformers chooses."),
-]
-TrustRemoteCode = Annotated[
-    bool,
-    typer.Option("--trust-remote-code", help="Run the code in the model's repository."),
-]
-NumExperts = Annotated[
-    int | None,
-    typer.Option(help="Stop if the model has a different number of experts (read from the model)."),
-]
-RunLayer = Annotated[
-    str, typer.Option("--layer", help="MoE layer to validate and draw: an index, or all.")
-]
+    "attn_implementation": typer.Option(
+        help="sdpa, eager, flash_attention_2, ... Default: what transformers chooses."
+    ),
+    "trust_remote_code": typer.Option(
+        "--trust-remote-code", help="Run the code in the model's repository."
+    ),
+    "num_experts": typer.Option(
+        help="Stop if the model has a different number of experts (read from the model)."
+    ),
+    "layer": typer.Option("--layer", help="MoE layer to validate and draw: an index, or all."),
+    "frequency_threshold": typer.Option(help="Fast path: a token must occur more often than this."),
+    "entropy_threshold": typer.Option(
+        help="Fast path: its mean entropy must be below this, in nats."
+    ),
+    "output": typer.Option(
+        "--output", help="Folder of the results, or a .parquet path in it. Default: by run id."
+    ),
+}
+"""The option of each field of `RunRequest`, which has its type and default."""
+
+FrequencyThreshold = Annotated[int, OF_A_RUN["frequency_threshold"]]
+EntropyThreshold = Annotated[float, OF_A_RUN["entropy_threshold"]]
+TrustRemoteCode = Annotated[bool, OF_A_RUN["trust_remote_code"]]
 Layer = Annotated[
     str | None,
     typer.Option(help="Index among the MoE layers, or all. Default: 0, or the input's only one."),
-]
-FrequencyThreshold = Annotated[
-    int, typer.Option(help="Fast path: a token must occur more often than this.")
-]
-EntropyThreshold = Annotated[
-    float, typer.Option(help="Fast path: its mean entropy must be below this, in nats.")
 ]
 Home = Annotated[
     Path | None,
@@ -122,12 +104,6 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Input = Annotated[
     Path | None,
     typer.Option(help="A routing_stats .parquet or .csv made anywhere, instead of a run."),
-]
-OutputFolder = Annotated[
-    Path | None,
-    typer.Option(
-        "--output", help="Folder of the results, or a .parquet path in it. Default: by run id."
-    ),
 ]
 PreparedFolder = Annotated[
     Path | None,

@@ -5,6 +5,7 @@ whether a shard has landed is read from the lake, never from a task's state.
 """
 
 from pathlib import Path
+from typing import Any
 
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
@@ -14,7 +15,7 @@ from gatehouse.flows.building import build
 from gatehouse.flows.capturing import CaptureSession, capture_run, prepare_samples
 from gatehouse.flows.console import bar, say, short_path
 from gatehouse.flows.identity import plan_model
-from gatehouse.flows.request import RunRequest
+from gatehouse.flows.request import RunRequest, takes_fields
 from gatehouse.ingest.prepare import Prepared
 from gatehouse.reports.results import files
 from gatehouse.reports.results.results import Results, open_results
@@ -66,28 +67,8 @@ def report_task(results: Results, figures: dict[str, Path], paths: Paths) -> Pat
 
 
 @flow(name="gatehouse", flow_run_name="{model} on {dataset}")
-def pipeline(
-    model: str = "demo",
-    revision: str | None = None,
-    dataset: str = "pydoc",
-    num_samples: int = 10_000,
-    first_sample: int = 0,
-    batch_size: int = 4,
-    max_length: int = 512,
-    windows: bool = False,
-    create_splits: bool = False,
-    skip_broken: bool = False,
-    dtype: str = "auto",
-    quantize: str = "auto",
-    device_map: str | None = None,
-    attn_implementation: str | None = None,
-    trust_remote_code: bool = False,
-    num_experts: int | None = None,
-    layer: str = "0",
-    frequency_threshold: int = 50,
-    entropy_threshold: float = 0.5,
-    output: Path | None = None,
-) -> str:
+@takes_fields()
+def pipeline(**parameters: Any) -> str:
     """Capture one run, build the marts, and write its results; return what was found.
 
     Args:
@@ -112,28 +93,7 @@ def pipeline(
         entropy_threshold: fast path: its mean entropy is below this, in nats.
         output: folder of the results, or a .parquet path in it.
     """
-    request = RunRequest(
-        model=model,
-        revision=revision,
-        dataset=dataset,
-        num_samples=num_samples,
-        first_sample=first_sample,
-        batch_size=batch_size,
-        max_length=max_length,
-        windows=windows,
-        create_splits=create_splits,
-        skip_broken=skip_broken,
-        dtype=dtype,
-        quantize=quantize,
-        device_map=device_map,
-        attn_implementation=attn_implementation,
-        trust_remote_code=trust_remote_code,
-        num_experts=num_experts,
-        layer=layer,
-        frequency_threshold=frequency_threshold,
-        entropy_threshold=entropy_threshold,
-        output=output,
-    )
+    request = RunRequest(**parameters)
     paths = Paths.resolve()
     plan = plan_model(request)
     prepared = prepare_task(request, paths)
@@ -142,7 +102,7 @@ def pipeline(
     say(summary.line)
     say(build_task(paths))
     selection = Selection(None, summary.run_id, request.moe_index, request.thresholds)
-    results = open_results(selection, paths, bar, output)
+    results = open_results(selection, paths, bar, request.output)
     validate_task(results, paths)
     page = report_task(results, figures_task(results), paths)
     return closing_text(results, page)

@@ -1,12 +1,26 @@
 """What a user asks for: every parameter of a run, with its default, checked once."""
 
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 from gatehouse.reports.results.selection import parse_layer
 from gatehouse.reports.verdict.thresholds import Thresholds
 from gatehouse.warehouse.errors import require
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+LOADING = (
+    "revision",
+    "dtype",
+    "quantize",
+    "device_map",
+    "attn_implementation",
+    "trust_remote_code",
+)
+"""The fields of a run that say how its model is loaded: parameters of `models.zoo.resolve`."""
 
 
 @dataclass(frozen=True)
@@ -51,14 +65,7 @@ class RunRequest:
     @property
     def loading(self) -> dict[str, Any]:
         """How the model is loaded: the parameters that `models.zoo.resolve` takes."""
-        return {
-            "revision": self.revision,
-            "dtype": self.dtype,
-            "quantize": self.quantize,
-            "device_map": self.device_map,
-            "attn_implementation": self.attn_implementation,
-            "trust_remote_code": self.trust_remote_code,
-        }
+        return {name: getattr(self, name) for name in LOADING}
 
     @property
     def thresholds(self) -> Thresholds:
@@ -69,3 +76,38 @@ class RunRequest:
     def moe_index(self) -> int | None:
         """`layer` as a number, None for all."""
         return parse_layer(self.layer)
+
+
+def takes_fields(
+    names: Collection[str] | None = None, options: Mapping[str, Any] | None = None
+) -> Callable[[Function], Function]:
+    """Declare which fields of RunRequest a function takes as its `**parameters`.
+
+    Typer makes options from a function's signature, and Prefect a form. Both get the names, types
+    and defaults from the dataclass, so that a parameter of a run is declared once.
+
+    Args:
+        names: the fields, in any order; default: all.
+        options: field -> Typer's option; default: the types are left plain.
+    """
+
+    def declare(function: Function) -> Function:
+        taken = [
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=field.default,
+                annotation=Annotated[field.type, options[field.name]] if options else field.type,
+            )
+            for field in fields(RunRequest)
+            if names is None or field.name in names
+        ]
+        own = [
+            each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for each in inspect.signature(function).parameters.values()
+            if each.kind is not inspect.Parameter.VAR_KEYWORD
+        ]
+        function.__signature__ = inspect.Signature([*taken, *own])  # type: ignore[attr-defined]
+        return function
+
+    return declare
