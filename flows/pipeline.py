@@ -11,11 +11,11 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from gatehouse.flows.building import build
-from gatehouse.flows.capturing import CaptureSession, capture_run, prepare_samples
 from gatehouse.flows.console import bar, say, short_path
-from gatehouse.flows.identity import plan_model
 from gatehouse.flows.request import RunRequest, takes_fields
+from gatehouse.flows.steps.build import build
+from gatehouse.flows.steps.capture import CaptureSession, capture_run, prepare_samples
+from gatehouse.flows.steps.identity import plan_model
 from gatehouse.ingest.prepare import Prepared
 from gatehouse.reports.results import files
 from gatehouse.reports.results.results import Results, open_results

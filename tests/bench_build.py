@@ -25,7 +25,7 @@ from gatehouse.warehouse.paths import CHECKOUT, DBT_PROJECT, Paths
 SECONDS_BETWEEN_LOOKS = 0.02
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 BUILD = (
-    "from gatehouse.flows.building import build; from gatehouse.warehouse.paths import Paths; "
+    "from gatehouse.flows.steps.build import build; from gatehouse.warehouse.paths import Paths; "
     "build(Paths.resolve())"
 )
 
@@ -82,7 +82,7 @@ class Build:
 
 
 def build(home: Path, cores: int) -> Build:
-    """Run `flows.building.build` over the lake of `home`."""
+    """Run `flows.steps.build.build` over the lake of `home`."""
     watched = watch([sys.executable, "-c", BUILD], {"GATEHOUSE_HOME": str(home)}, cores)
     return Build(watched, nodes_of(watched, Paths(home).dbt_target))
 

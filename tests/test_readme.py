@@ -16,7 +16,7 @@ LINES = [line.partition("  #")[0].strip() for block in BLOCKS for line in block.
 def parameters_of(command: str) -> set[str]:
     import typer
 
-    from gatehouse.flows.app import app
+    from gatehouse.flows.cli.app import app
 
     options = typer.main.get_group(app).commands[command].params
     return {spelling for option in options for spelling in option.opts + option.secondary_opts}
@@ -35,7 +35,7 @@ def test_every_gatehouse_command_exists_with_its_options(line):
 def test_every_command_is_in_the_table():
     import typer
 
-    from gatehouse.flows.app import app
+    from gatehouse.flows.cli.app import app
 
     table = set(re.findall(r"^\| `gatehouse (\w+)` \|", README, flags=re.M))
     assert table == set(typer.main.get_group(app).commands)
@@ -91,14 +91,14 @@ def demo_run(prefect_server, tmp_path_factory) -> str:
     import contextlib
     import io
 
-    from gatehouse.flows import console, serving
+    from gatehouse.flows import console, prefect_run
 
     with pytest.MonkeyPatch.context() as patched, contextlib.redirect_stdout(io.StringIO()) as out:
         patched.setenv("GATEHOUSE_HOME", str(tmp_path_factory.mktemp("demo")))
         patched.setattr(console, "say", print)
-        for module in ("gatehouse.flows.pipeline", "gatehouse.flows.capturing"):
+        for module in ("gatehouse.flows.pipeline", "gatehouse.flows.steps.capture"):
             patched.setattr(
                 sys.modules.get(module) or __import__(module, fromlist=["x"]), "say", print
             )
-        print(serving.run(num_samples=60, batch_size=16))
+        print(prefect_run.run(num_samples=60, batch_size=16))
     return out.getvalue()

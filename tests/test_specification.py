@@ -58,7 +58,7 @@ def test_every_command_of_the_table_runs(
     prefect_server, home, texts, coarse, tmp_path, monkeypatch, capfd
 ):
     """In the table's order, so that the later ones read what the earlier ones wrote."""
-    from gatehouse.flows import app
+    from gatehouse.flows.cli import app
 
     monkeypatch.chdir(tmp_path)
     for command in COMMANDS:

@@ -20,7 +20,7 @@ NAMED = (
     Call("prepare", "gatehouse.ingest.numbering.split_of", 700),
     Call("prepare", "gatehouse.ingest.prepare.write_samples:after"),
     Call("forward", "gatehouse.models.zoo.ModelPlan.load"),
-    Call("forward", "gatehouse.flows.capturing.tokenize", 2),
+    Call("forward", "gatehouse.flows.steps.capture.tokenize", 2),
     Call("forward", "gatehouse.models.capture.pad", 1),
     Call("forward", "gatehouse.models.capture.pad", 14),
     Call("forward", "gatehouse.models.capture.check_finite", 12),
@@ -44,7 +44,7 @@ NAMED = (
     Call("write", "os.fsync", 18),
     Call("write", "os.fsync", 19),
     Call("write", "os.fsync", 20),
-    Call("build", "gatehouse.flows.building._start_from:after"),
+    Call("build", "gatehouse.flows.steps.build._start_from:after"),
     Call("build", "dbt.task.run.ModelRunner.execute", 1),
     Call("build", "dbt.task.run.ModelRunner.execute", 25),
     Call("build", "dbt.task.run.ModelRunner.execute:after", 53),
@@ -145,7 +145,7 @@ def variations(uninterrupted: Ended, seed: int) -> list[Attempt]:
         Attempt(f"batch size {batch_size}, threads {threads}", (point,), batch_size, threads)
         for batch_size, threads in others
         for point in (
-            Call("forward", "gatehouse.flows.capturing.tokenize", 2),
+            Call("forward", "gatehouse.flows.steps.capture.tokenize", 2),
             moment_of("forward", uninterrupted, generator),
             Call("write", "gatehouse.warehouse.lake.write_events", 3),
         )

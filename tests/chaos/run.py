@@ -16,21 +16,21 @@ from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
-from gatehouse.flows import building, capturing
 from gatehouse.flows.console import bar
 from gatehouse.flows.request import RunRequest
+from gatehouse.flows.steps import build, capture
 from gatehouse.reports.results import files, results
 from gatehouse.reports.results.selection import Selection
 from gatehouse.warehouse.paths import Paths
 from tests.flows.kill_at import arm
 
 BEGINNINGS = {
-    "gatehouse.flows.capturing.prepare_samples": "prepare",
+    "gatehouse.flows.steps.capture.prepare_samples": "prepare",
     "gatehouse.models.zoo.ModelPlan.load": "forward",
-    "gatehouse.flows.capturing.tokenize": "forward",
+    "gatehouse.flows.steps.capture.tokenize": "forward",
     "gatehouse.warehouse.lake.Lake.land_run": "write",
     "gatehouse.warehouse.lake.Lake.land_shard": "write",
-    "gatehouse.flows.building.build": "build",
+    "gatehouse.flows.steps.build.build": "build",
     "gatehouse.reports.results.results.open_results": "tables",
     "gatehouse.reports.results.files.write_figures": "figures",
     "gatehouse.reports.results.files.write_page": "page",
@@ -98,15 +98,15 @@ class Ended:
 
 def build_steps(request: RunRequest, home: Path) -> None:
     """Prepare, capture and build."""
-    capturing.capture(request, Paths(home))
-    building.build(Paths(home))
+    capture.capture(request, Paths(home))
+    build.build(Paths(home))
 
 
 def steps(request: RunRequest, home: Path) -> None:
     """Do what the flow does, in its order."""
     paths = Paths(home)
-    summary = capturing.capture(request, paths)
-    building.build(paths)
+    summary = capture.capture(request, paths)
+    build.build(paths)
     selection = Selection(None, summary.run_id, request.moe_index, request.thresholds)
     found = results.open_results(selection, paths, bar)
     files.write_tables(found, paths)

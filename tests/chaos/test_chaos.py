@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gatehouse.flows import capturing
 from gatehouse.flows.request import RunRequest
+from gatehouse.flows.steps import capture
 from gatehouse.warehouse.files import write_atomically
 from gatehouse.warehouse.paths import CHECKOUT, Paths
 from tests.chaos.contents import compare, contents
@@ -40,7 +40,7 @@ def lake(tiny_mixtral, tmp_path_factory) -> Path:
     corpus = folder / "texts.txt"
     corpus.write_text("the router sends every token to two experts\nof a layer\n")
     request = RunRequest(model=str(tiny_mixtral), dataset=str(corpus))
-    capturing.capture(request, Paths(folder / "home"))
+    capture.capture(request, Paths(folder / "home"))
     return folder / "home"
 
 

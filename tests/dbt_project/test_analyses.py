@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from gatehouse.flows.examples import ANALYSES, library
+from gatehouse.flows.sql.examples import ANALYSES, library
 from gatehouse.warehouse.connect import connect, relations
 from gatehouse.warehouse.paths import Paths
 

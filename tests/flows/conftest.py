@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gatehouse.flows import app
+from gatehouse.flows.cli import app
 
 
 def gatehouse(monkeypatch, capfd, *arguments: object) -> tuple[int, str, str]:
@@ -31,8 +31,8 @@ def captured(tmp_path_factory, tiny_mixtral) -> Path:
     """A home with an odd name and one finished, built run: 60 texts, 3 MoE layers."""
     import random
 
-    from gatehouse.flows import building, capturing
     from gatehouse.flows.request import RunRequest
+    from gatehouse.flows.steps import build, capture
     from gatehouse.warehouse.paths import Paths
 
     folder = tmp_path_factory.mktemp("captured")
@@ -44,6 +44,6 @@ def captured(tmp_path_factory, tiny_mixtral) -> Path:
     # DuckDB and dbt must take quotes and pattern characters literally
     paths = Paths(folder / "it's [a] *home é")
     request = RunRequest(model=str(tiny_mixtral), dataset=str(corpus), max_length=128)
-    capturing.capture(request, paths)
-    building.build(paths)
+    capture.capture(request, paths)
+    build.build(paths)
     return paths.root

@@ -38,6 +38,6 @@ if __name__ == "__main__":
     _, point, count, *arguments = sys.argv
     sys.argv = ["gatehouse", *arguments]
     arm(point, int(count))
-    from gatehouse.flows.app import main
+    from gatehouse.flows.cli.app import main
 
     main()

@@ -149,7 +149,7 @@ def test_run_works_by_itself_offline_and_quiet(home, parameters):
 
 PROGRAM = """
 import sys, types
-from gatehouse.flows import serving
+from gatehouse.flows import prefect_run
 
 def settings(**parameters):
     from prefect.settings import get_current_settings
@@ -159,7 +159,7 @@ def settings(**parameters):
     return *reported, found.server.ui.show_promotional_content, found.results.persist_by_default
 
 sys.modules["gatehouse.flows.pipeline"] = types.SimpleNamespace(pipeline=settings)
-print(serving.run())
+print(prefect_run.run())
 """
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import typer
 
-from gatehouse.flows import ask, make, options, upkeep_commands
+from gatehouse.flows.cli import ask, make, options, upkeep
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.plain_text import printable
 
@@ -31,9 +31,9 @@ COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("report", ask.report, "gatehouse report --layer 2 --output report.html"),
     ("sql", ask.sql, 'gatehouse sql "select * from fct_layer_routing" --output layers.csv'),
     ("docs", ask.docs, "gatehouse docs"),
-    ("status", upkeep_commands.status, "gatehouse status"),
-    ("verify", upkeep_commands.verify, "gatehouse verify --repair"),
-    ("runs rm", upkeep_commands.rm, "gatehouse runs rm demo-pydoc-7c12bab551 --yes"),
+    ("status", upkeep.status, "gatehouse status"),
+    ("verify", upkeep.verify, "gatehouse verify --repair"),
+    ("runs rm", upkeep.rm, "gatehouse runs rm demo-pydoc-7c12bab551 --yes"),
 )
 """Every command in the order of the help: its name, its function, and the example in its help."""
 

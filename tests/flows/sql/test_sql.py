@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from gatehouse.flows import answer, examples
+from gatehouse.flows.sql import answer, examples
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.paths import Paths
 

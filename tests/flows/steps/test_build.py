@@ -11,7 +11,7 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from gatehouse.flows import building
+from gatehouse.flows.steps import build
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
@@ -61,7 +61,7 @@ def test_a_second_build_waits_its_turn_and_a_leftover_does_not_matter(run, copy)
     building.parent.mkdir()
     building.write_bytes(b"half a database")
     hold = (
-        "import pathlib; from gatehouse.flows.building import lock\n"
+        "import pathlib; from gatehouse.flows.steps.build import lock\n"
         "from gatehouse.warehouse.paths import Paths\n"
         f"with lock(Paths(pathlib.Path({str(home)!r}))):\n"
         "    print()\n"
@@ -94,7 +94,7 @@ def test_a_build_that_is_killed_leaves_what_was_there(run, copy):
     """Killed by SIGKILL between the last test and the swap, while somebody reads."""
     before = (copy / "gatehouse.duckdb").read_bytes()
     command = [sys.executable, str(CHECKOUT / "tests" / "flows" / "kill_at.py")]
-    command += ["gatehouse.flows.building._dbt:after", "1", "build", "--home", str(copy)]
+    command += ["gatehouse.flows.steps.build._dbt:after", "1", "build", "--home", str(copy)]
     with closing(connect(Paths(copy))) as reader:
         ended = subprocess.run(command, cwd=CHECKOUT, capture_output=True)
         assert ended.returncode == -9, ended.stderr
@@ -109,12 +109,12 @@ def test_a_build_that_is_killed_leaves_what_was_there(run, copy):
 @pytest.mark.parametrize("same", [True, False])
 def test_only_what_the_same_project_built_is_added_to(tmp_path, monkeypatch, same):
     previous, started = tmp_path / "gatehouse.duckdb", tmp_path / "started.duckdb"
-    fingerprint = building._fingerprint()
+    fingerprint = build._fingerprint()
     with closing(duckdb.connect(str(previous))) as connection:
         connection.execute("create table stg_build as select $1 as fingerprint", [fingerprint])
     if not same:
         monkeypatch.setattr(duckdb, "__version__", "0.0.0")
-    building._start_from(previous, started)
+    build._start_from(previous, started)
     assert started.exists() is same
 
 
@@ -122,7 +122,7 @@ def test_only_what_the_same_project_built_is_added_to(tmp_path, monkeypatch, sam
 def test_a_damaged_database_is_not_added_to(tmp_path, content):
     previous = tmp_path / "gatehouse.duckdb"
     previous.write_bytes(content)
-    building._start_from(previous, tmp_path / "started.duckdb")
+    build._start_from(previous, tmp_path / "started.duckdb")
     assert not (tmp_path / "started.duckdb").exists()
 
 
@@ -139,13 +139,13 @@ def test_a_build_of_a_lake_that_is_as_before_says_so(run, copy):
 
 def test_a_lake_that_has_lost_its_events_is_not_as_before(tmp_path):
     with closing(duckdb.connect(str(tmp_path / "gatehouse.duckdb"))) as connection:
-        fingerprint = building._fingerprint()
+        fingerprint = build._fingerprint()
         connection.execute("create table stg_build as select $1 as fingerprint", [fingerprint])
         connection.execute("create table stg_shards (path text, bytes bigint, modified_at text)")
         connection.execute("insert into stg_shards values ('shard-00000.parquet', 1, 'then')")
         connection.execute("create table stg_runs as select 'gone' as run_id")
     gone = Health({"finished_at": "then"}, {}, set(), [])
-    assert not building._holds(Paths(tmp_path), {"gone": gone})
+    assert not build._holds(Paths(tmp_path), {"gone": gone})
 
 
 def test_a_lake_that_is_out_of_reach_does_not_cost_the_marts(run, tmp_path):
@@ -159,4 +159,4 @@ def test_a_lake_that_is_out_of_reach_does_not_cost_the_marts(run, tmp_path):
 def test_a_home_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "building.lock").mkdir()
     with pytest.raises(GatehouseError, match=r"cannot write .*building\.lock"):
-        building.lock(Paths(tmp_path)).__enter__()
+        build.lock(Paths(tmp_path)).__enter__()

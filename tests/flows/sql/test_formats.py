@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from gatehouse.flows import tabular
+from gatehouse.flows.sql import tabular
 from gatehouse.warehouse.plain_text import printable
 
 FORMULAS = ("=1+1", "+1", "-x", "@sum", "-", "\t=1", "\r=1", "'=1")

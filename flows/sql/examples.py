@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import yaml
 
-from gatehouse.flows import tabular
+from gatehouse.flows.sql import tabular
 from gatehouse.warehouse.connect import interruptible, query
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.paths import DBT_PROJECT

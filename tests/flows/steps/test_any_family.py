@@ -5,8 +5,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from gatehouse.flows import building, capturing
 from gatehouse.flows.request import RunRequest
+from gatehouse.flows.steps import build, capture
 from gatehouse.warehouse.paths import Paths
 
 DEMO = Path(__file__).resolve().parents[2] / "models" / "demo"
@@ -66,8 +66,8 @@ def built(tmp_path_factory) -> tuple[dict[str, str], Path]:
     for family in MODELS.values():
         save(family, folder / family)
         request = RunRequest(model=str(folder / family), dataset=str(corpus), max_length=64)
-        runs[family] = capturing.capture(request, paths).run_id
-    building.build(paths)
+        runs[family] = capture.capture(request, paths).run_id
+    build.build(paths)
     return runs, paths.database
 
 

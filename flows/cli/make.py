@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from gatehouse.flows import options
-from gatehouse.flows.options import OF_A_RUN, paths_of
+from gatehouse.flows.cli import options
+from gatehouse.flows.cli.options import OF_A_RUN, paths_of
 from gatehouse.flows.request import LOADING, RunRequest, takes_fields
 
 PREPARING = ("dataset", "num_samples", "first_sample", "create_splits", "skip_broken")
@@ -20,9 +20,9 @@ CAPTURING = tuple(name for name in OF_A_RUN if name not in ("create_splits", *AF
 def run(home: options.Home = None, **parameters: Any) -> None:
     """Do everything: prepare, capture, build, validate, plot, report; resume where it stopped."""
     paths_of(home)
-    from gatehouse.flows import serving
+    from gatehouse.flows import prefect_run
 
-    print(serving.run(**parameters))
+    print(prefect_run.run(**parameters))
 
 
 @takes_fields(PREPARING, OF_A_RUN)
@@ -31,7 +31,7 @@ def prepare(
 ) -> None:
     """Read a corpus and write it as numbered samples, each in its split."""
     request = RunRequest(**parameters)
-    from gatehouse.flows.capturing import prepare_samples
+    from gatehouse.flows.steps.capture import prepare_samples
     from gatehouse.warehouse.plain_text import counted
 
     prepared = prepare_samples(request, output_dir or paths_of(home).prepared)
@@ -53,7 +53,7 @@ def fetch(
     if name:
         parameters["model"] = name
     request = RunRequest(**parameters)
-    from gatehouse.flows import fetch as fetching
+    from gatehouse.flows.steps import fetch as fetching
 
     print(fetching.fetch(request, analyze_structure=analyze_structure, test=test))
 
@@ -63,14 +63,14 @@ def capture(home: options.Home = None, **parameters: Any) -> None:
     """Run the model and land its routing events; running it again resumes."""
     paths = paths_of(home)
     request = RunRequest(**parameters)
-    from gatehouse.flows import capturing
+    from gatehouse.flows.steps import capture
 
-    print(capturing.capture(request, paths).line)
+    print(capture.capture(request, paths).line)
 
 
 def build(home: options.Home = None) -> None:
     """Build and test the marts from the lake's finished runs with dbt."""
     paths = paths_of(home)
-    from gatehouse.flows import building
+    from gatehouse.flows.steps import build
 
-    print(building.build(paths))
+    print(build.build(paths))

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from gatehouse.flows import examples, tabular
+from gatehouse.flows.sql import examples, tabular
 from gatehouse.warehouse.connect import connect, interruptible, query
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.paths import Paths
@@ -37,7 +37,7 @@ def sql(
         if target:
             raise GatehouseError('--output takes a query: gatehouse sql "select …" --output FILE')
         # only the shell needs prompt_toolkit
-        from gatehouse.flows import shell
+        from gatehouse.flows.sql import shell
 
         shell.interact(paths, form, external_access=external_access)
         return

@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Callable
 
-from gatehouse.flows.building import rebuild
+from gatehouse.flows.steps.build import rebuild
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import cannot_write
 from gatehouse.warehouse.lake import Lake

@@ -12,8 +12,8 @@ from typing import Self
 import pyarrow as pa
 
 from gatehouse.flows.console import bar, listed, say
-from gatehouse.flows.identity import plan_model, run_spec, what_changed
 from gatehouse.flows.request import RunRequest
+from gatehouse.flows.steps.identity import plan_model, run_spec, what_changed
 from gatehouse.ingest.prepare import Prepared, prepare, read_shard, shard_count
 from gatehouse.ingest.windows import batches, tokenize
 from gatehouse.models.capture import RoutingTap

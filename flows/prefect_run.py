@@ -26,10 +26,10 @@ def run(**parameters: Any) -> str:
     serves_itself = "PREFECT_API_URL" not in os.environ
     _settle(paths, serves_itself)
     # Prefect reads its settings once, when it is imported
-    from gatehouse.flows import own_server
+    from gatehouse.flows import prefect_server
 
     # a new server takes longer to be ready than torch takes to import
-    starting = own_server.begin() if serves_itself else None
+    starting = prefect_server.begin() if serves_itself else None
     from gatehouse.flows.pipeline import pipeline
 
     if starting:

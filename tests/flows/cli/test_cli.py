@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gatehouse.flows import options
+from gatehouse.flows.cli import options
 from gatehouse.warehouse.lake import Lake
 
 

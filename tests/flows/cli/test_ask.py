@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gatehouse.flows import building, capturing
 from gatehouse.flows.console import bar
 from gatehouse.flows.request import RunRequest
+from gatehouse.flows.steps import build, capture
 from gatehouse.reports import marts as queries
 from gatehouse.reports.marts import Marts
 from gatehouse.reports.results.results import assess
@@ -125,13 +125,13 @@ def two_runs(captured, tmp_path_factory) -> tuple[Path, list[str]]:
     shutil.copytree(captured, home, ignore=shutil.ignore_patterns("results", "prefect"))
     paths = Paths(home)
     (record,) = Lake(paths.lake).runs().values()
-    capturing.capture(
+    capture.capture(
         RunRequest(
             model=record["model"], dataset=record["dataset"], max_length=128, dtype="bfloat16"
         ),
         paths,
     )
-    building.build(paths)
+    build.build(paths)
     with closing(connect(paths)) as connection:
         return home, queries.finished_runs(connection)
 

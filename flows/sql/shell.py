@@ -14,9 +14,9 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.lexers import PygmentsLexer
 from pygments.lexers.sql import SqlLexer
 
-from gatehouse.flows import examples, tabular
-from gatehouse.flows.completion import BUILDING_BLOCKS, COMMANDS, Catalog, SqlCompleter
 from gatehouse.flows.console import short_path
+from gatehouse.flows.sql import examples, tabular
+from gatehouse.flows.sql.completion import BUILDING_BLOCKS, COMMANDS, Catalog, SqlCompleter
 from gatehouse.warehouse.connect import connect, without_semicolon
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.paths import Paths

@@ -4,15 +4,15 @@ import sys
 
 import typer
 
-from gatehouse.flows import options
-from gatehouse.flows.options import paths_of
+from gatehouse.flows.cli import options
+from gatehouse.flows.cli.options import paths_of
 from gatehouse.warehouse.errors import GatehouseError
 
 
 def status(home: options.Home = None) -> None:
     """List the runs: how far each has come, how fast, what is left, and whether it is whole."""
     paths = paths_of(home)
-    from gatehouse.flows.overview import overview
+    from gatehouse.flows.upkeep.status import overview
 
     print(overview(paths), end="")
 
@@ -28,7 +28,7 @@ def verify(
     The exit code is 1 if something is wrong.
     """
     paths = paths_of(home)
-    from gatehouse.flows.verifying import verify_runs
+    from gatehouse.flows.upkeep.verify import verify_runs
 
     text, well = verify_runs(run, paths, repair=repair, trust_remote_code=trust_remote_code)
     print(text)
@@ -39,7 +39,7 @@ def verify(
 def rm(run: options.RemovedRun, yes: options.Yes = False, home: options.Home = None) -> None:
     """Remove one run from the lake, the marts and the results."""
     paths = paths_of(home)
-    from gatehouse.flows.removing import remove_run
+    from gatehouse.flows.upkeep.remove import remove_run
 
     def confirmed(question: str) -> bool:
         if yes:

@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gatehouse.flows.building import finished_runs, rebuild
 from gatehouse.flows.console import bar, say, short_path
 from gatehouse.flows.request import RunRequest
+from gatehouse.flows.steps.build import finished_runs, rebuild
 from gatehouse.warehouse.agreement import disagreements, runs_in_marts
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
@@ -128,8 +128,8 @@ def _mend(
 def _capture_again(
     lake: Lake, run_id: str, shards: set[int], paths: Paths, trust_remote_code: bool
 ) -> None:
-    from gatehouse.flows.capturing import CaptureSession, capture_run, prepare_samples
-    from gatehouse.flows.identity import plan_model, run_spec, what_differs
+    from gatehouse.flows.steps.capture import CaptureSession, capture_run, prepare_samples
+    from gatehouse.flows.steps.identity import plan_model, run_spec, what_differs
 
     record = lake.run_record(run_id)
     assert record is not None

@@ -10,13 +10,13 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from gatehouse.flows import capturing
 from gatehouse.flows.request import RunRequest
+from gatehouse.flows.steps import capture
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import write_events
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
-from tests.flows.test_resume import contents
+from tests.flows.steps.test_resume import contents
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def landed(tmp_path_factory, tiny_mixtral) -> Path:
     corpus = folder / "texts.jsonl"
     corpus.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     request = RunRequest(model=str(tiny_mixtral), dataset=str(corpus), batch_size=8, max_length=64)
-    capturing.capture(request, Paths(folder / "home"))
+    capture.capture(request, Paths(folder / "home"))
     return folder / "home"
 
 

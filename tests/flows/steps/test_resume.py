@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gatehouse.flows import capturing
 from gatehouse.flows.request import RunRequest
+from gatehouse.flows.steps import capture
 from gatehouse.warehouse.files import write_table
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import CHECKOUT, Paths
@@ -45,7 +45,7 @@ def request_(tiny_mixtral, corpus) -> RunRequest:
 @pytest.fixture(scope="module")
 def uninterrupted(request_, tmp_path_factory) -> dict:
     paths = Paths(tmp_path_factory.mktemp("uninterrupted"))
-    summary = capturing.capture(request_, paths)
+    summary = capture.capture(request_, paths)
     assert summary.samples == 1_100
     return contents(paths)
 
@@ -100,16 +100,16 @@ def test_killed_and_resumed_equals_uninterrupted(
     ]
     assert len(finished) == landed
     before = {path: path.stat().st_mtime_ns for path in finished}
-    capturing.capture(request_, paths)
+    capture.capture(request_, paths)
     assert contents(paths) == uninterrupted
     assert {path: path.stat().st_mtime_ns for path in finished} == before, "captured again"
 
 
 def test_a_finished_run_says_so_and_does_nothing(request_, tmp_path, capsys):
     paths = Paths(tmp_path)
-    first = capturing.capture(request_, paths)
+    first = capture.capture(request_, paths)
     before = {path: path.stat().st_mtime_ns for path in paths.root.rglob("*.parquet")}
-    assert capturing.capture(request_, paths) == first
+    assert capture.capture(request_, paths) == first
     assert {path: path.stat().st_mtime_ns for path in paths.root.rglob("*.parquet")} == before
     assert f"{first.run_id} is finished: nothing to capture" in capsys.readouterr().err
 
@@ -120,9 +120,9 @@ def test_a_shard_that_went_missing_or_was_cut_is_captured_again(
     damage, table, request_, uninterrupted, tmp_path, capsys
 ):
     paths = Paths(tmp_path)
-    run_id = capturing.capture(request_, paths).run_id
+    run_id = capture.capture(request_, paths).run_id
     damage(Lake(paths.lake).shard_file(table, run_id, 1))
-    capturing.capture(request_, paths)
+    capture.capture(request_, paths)
     assert f"shard 1 of {run_id} landed and went missing or changed" in capsys.readouterr().err
     assert contents(paths) == uninterrupted
 
@@ -140,7 +140,7 @@ def test_whatever_is_left_of_the_shards_the_same_command_completes_the_run(
     states, request_, uninterrupted, tmp_path_factory
 ):
     paths = Paths(tmp_path_factory.mktemp("left"))
-    run_id = capturing.capture(request_, paths).run_id
+    run_id = capture.capture(request_, paths).run_id
     lake = Lake(paths.lake)
     for shard, state in enumerate(states):
         samples, events = (lake.shard_file(table, run_id, shard) for table in ("samples", "events"))
@@ -158,7 +158,7 @@ def test_whatever_is_left_of_the_shards_the_same_command_completes_the_run(
             truncate(events)
         if state == HALF:
             events.with_name(f".{events.name}.1.tmp").write_bytes(b"PAR1")
-    capturing.capture(request_, paths)
+    capture.capture(request_, paths)
     assert contents(paths) == uninterrupted
     assert not list(paths.root.rglob("*.tmp"))
 
@@ -166,9 +166,9 @@ def test_whatever_is_left_of_the_shards_the_same_command_completes_the_run(
 @pytest.mark.parametrize("table", ["runs", "layers", "vocabulary"])
 def test_what_a_run_is_can_be_told_again(table, request_, uninterrupted, tmp_path):
     paths = Paths(tmp_path)
-    run_id = capturing.capture(request_, paths).run_id
+    run_id = capture.capture(request_, paths).run_id
     truncate(Lake(paths.lake).file(table, run_id))
-    capturing.capture(request_, paths)
+    capture.capture(request_, paths)
     assert contents(paths) == uninterrupted
 
 
@@ -176,7 +176,7 @@ def test_the_batch_size_changes_no_event(request_, uninterrupted, tmp_path):
     from dataclasses import replace
 
     paths = Paths(tmp_path)
-    capturing.capture(replace(request_, batch_size=1), paths)
+    capture.capture(replace(request_, batch_size=1), paths)
     other = contents(paths)
     assert other.keys() == uninterrupted.keys()
     for name, columns in other.items():
@@ -216,4 +216,4 @@ def test_ended_by_a_signal_says_how_to_go_on(command, number, said, request_, tm
     assert (running.returncode, out) == (128 + number, ""), err
     assert err.splitlines()[-1].startswith(f"gatehouse: {said}; what has landed stays")
     assert "Traceback" not in err and "Error" not in err, err
-    assert capturing.capture(request_, Paths(tmp_path)).samples == 1_100
+    assert capture.capture(request_, Paths(tmp_path)).samples == 1_100

@@ -2,8 +2,8 @@
 
 import typer
 
-from gatehouse.flows import options
-from gatehouse.flows.options import paths_of
+from gatehouse.flows.cli import options
+from gatehouse.flows.cli.options import paths_of
 from gatehouse.warehouse.errors import GatehouseError
 
 
@@ -109,7 +109,7 @@ def sql(
     words = query or []
     if examples and external_access:
         raise GatehouseError("--examples only reads the warehouse: leave --external-access out")
-    from gatehouse.flows import answer
+    from gatehouse.flows.sql import answer
 
     if examples:
         answer.sql_examples(words, paths, format, output)
@@ -123,6 +123,6 @@ def sql(
 def docs(home: options.Home = None) -> None:
     """Write the static page of every model, column and its lineage."""
     paths = paths_of(home)
-    from gatehouse.flows import building
+    from gatehouse.flows.steps import build
 
-    print(building.docs(paths))
+    print(build.docs(paths))

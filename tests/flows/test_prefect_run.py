@@ -30,7 +30,7 @@ class Waiting(types.ModuleType):
 
 sys.modules["gatehouse.flows.pipeline"] = Waiting("gatehouse.flows.pipeline")
 sys.argv = ["gatehouse", "run"]
-from gatehouse.flows.app import main
+from gatehouse.flows.cli.app import main
 main()
 """
 """The real command with a flow that waits instead of capturing."""
@@ -69,7 +69,7 @@ def test_no_process_outlives_a_run(number, code, home):
 
 def test_a_server_is_stopped_once():
     """By Prefect, by a signal or at the end of the process; a later call finds nothing to do."""
-    from gatehouse.flows.own_server import OwnServer
+    from gatehouse.flows.prefect_server import OwnServer
 
     server = OwnServer(port=1)
     server.watcher = watcher = subprocess.Popen(

@@ -16,21 +16,21 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from gatehouse.flows import capturing
 from gatehouse.flows.request import RunRequest
+from gatehouse.flows.steps import capture
 from gatehouse.warehouse.paths import CHECKOUT, Paths
 
 SMALL_MEMORY = """
 import resource, sys
 from pathlib import Path
-from gatehouse.flows import capturing
+from gatehouse.flows.steps import capture
 from gatehouse.flows.request import RunRequest
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.paths import Paths
 
 dataset, home, *limits = sys.argv[1:]
 unlimited = resource.RLIM_INFINITY
-capture_events = capturing.capture_events
+capture_events = capture.capture_events
 
 
 def limited(tap, batches):
@@ -42,11 +42,11 @@ def limited(tap, batches):
         resource.setrlimit(resource.RLIMIT_AS, (unlimited, unlimited))
 
 
-capturing.capture_events = limited
-capturing.say = lambda line: print(line) if "memory" in line else None
+capture.capture_events = limited
+capture.say = lambda line: print(line) if "memory" in line else None
 for megabytes in map(int, limits):
     try:
-        capturing.capture(RunRequest(dataset=dataset, batch_size=64), Paths(Path(home)))
+        capture.capture(RunRequest(dataset=dataset, batch_size=64), Paths(Path(home)))
     except GatehouseError as error:
         print("gatehouse:", error)
     shards = len(list(Path(home).rglob("lake/events/**/*.parquet")))
@@ -91,7 +91,7 @@ def reference(topics, tmp_path_factory) -> pa.Table:
     """The events at `--batch-size 1`, on one thread: long texts by themselves."""
     home = tmp_path_factory.mktemp("reference")
     with threads(1):
-        capturing.capture(RunRequest(dataset=topics, batch_size=1), Paths(home))
+        capture.capture(RunRequest(dataset=topics, batch_size=1), Paths(home))
     return events(home)
 
 
@@ -108,7 +108,7 @@ def threads(number: int) -> Iterator[None]:
 @pytest.mark.parametrize(("batch_size", "number"), [(7, 1), (64, 1), (7, 2)])
 def test_batches_and_threads_change_no_event(reference, topics, batch_size, number, tmp_path):
     with threads(number):
-        capturing.capture(RunRequest(dataset=topics, batch_size=batch_size), Paths(tmp_path))
+        capture.capture(RunRequest(dataset=topics, batch_size=batch_size), Paths(tmp_path))
     check_equal(events(tmp_path), reference)
 
 

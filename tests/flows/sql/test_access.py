@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gatehouse.flows import app
+from gatehouse.flows.cli import app
 from gatehouse.warehouse.paths import Paths
 
 

@@ -4,7 +4,7 @@ import pytest
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 
-from gatehouse.flows.completion import Catalog, SqlCompleter
+from gatehouse.flows.sql.completion import Catalog, SqlCompleter
 
 CATALOG = Catalog(
     {

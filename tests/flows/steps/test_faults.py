@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from gatehouse.flows import capturing, overview
 from gatehouse.flows.request import RunRequest
+from gatehouse.flows.steps import capture
+from gatehouse.flows.upkeep import status
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
-from tests.flows.test_resume import contents
+from tests.flows.steps.test_resume import contents
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def request_(tmp_path_factory, tiny_mixtral) -> RunRequest:
 @pytest.fixture(scope="module")
 def whole(request_, tmp_path_factory) -> Paths:
     paths = Paths(tmp_path_factory.mktemp("whole"))
-    capturing.capture(request_, paths)
+    capture.capture(request_, paths)
     return paths
 
 
@@ -134,13 +135,13 @@ def test_a_build_beside_a_capture_counts_what_has_finished(run, captured, reques
     program = [str(Path(sys.executable).with_name("gatehouse")), "capture"]
     program += [*words_of(request_)[:4], "--max-length", "64", "--batch-size", "1"]
     os.utime(next((home / "lake" / "events").rglob("shard-*.parquet")))
-    capture = subprocess.Popen([*program, "--home", str(home)], stderr=subprocess.PIPE, text=True)
+    capturing = subprocess.Popen([*program, "--home", str(home)], stderr=subprocess.PIPE, text=True)
     events = home / "lake" / "events"
-    while capture.poll() is None and len(list(events.rglob("shard-*.parquet"))) < 2:
+    while capturing.poll() is None and len(list(events.rglob("shard-*.parquet"))) < 2:
         select.select([], [], [], 0.01)
     assert run("build", "--home", home)[0] == 0
-    _, said = capture.communicate()
-    assert capture.returncode == 0, said
+    _, said = capturing.communicate()
+    assert capturing.returncode == 0, said
     code, out, _ = run("build", "--home", home)
     assert code == 0 and "2 finished runs" in out
     assert run("verify", "--home", home)[0] == 0
@@ -197,11 +198,11 @@ def test_a_clock_that_jumps_back_changes_no_event(monkeypatch, request_, whole, 
         def now(cls, zone=None):
             return next(times)
 
-    monkeypatch.setattr(capturing, "datetime", Jumping)
+    monkeypatch.setattr(capture, "datetime", Jumping)
     monkeypatch.setattr("gatehouse.warehouse.lake.datetime", Jumping)
     paths = Paths(tmp_path / "home")
-    summary = capturing.capture(request_, paths)
+    summary = capture.capture(request_, paths)
     assert contents(paths) == contents(whole)
     record = Lake(paths.lake).run_record(summary.run_id)
     assert record["finished_at"] >= record["started_at"] and record["capture_seconds"] > 0
-    assert "finished" in overview.overview(paths)
+    assert "finished" in status.overview(paths)

@@ -1,0 +1,1 @@
+"""`gatehouse sql`: one query, a pipe, the examples, or a shell."""

@@ -1,0 +1,1 @@
+"""What the flow does, as plain functions: fetch, capture, build."""

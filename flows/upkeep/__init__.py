@@ -1,0 +1,1 @@
+"""Looking after what has landed: status, verify, remove."""
