@@ -32,30 +32,30 @@ check: audit
 	$(BIN)/sqlfluff lint dbt_project
 
 audit: $(INSTALLED)
-	$(BIN)/python -m tests.audit
+	$(BIN)/python -m tests.tools.audit
 
 licences: $(INSTALLED)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
-	$(BIN)/python -m tests.licences
+	$(BIN)/python -m tests.tools.licences
 
 bench: $(INSTALLED)
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench.landing
 
 bench-capture: $(INSTALLED)
-	$(BIN)/python -m tests.bench_capture
+	$(BIN)/python -m tests.bench.capture
 
 bench-evidence: $(INSTALLED)
-	$(BIN)/python -m tests.bench_evidence
+	$(BIN)/python -m tests.bench.evidence
 
 bench-warehouse: $(INSTALLED)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
-	$(BIN)/python -m tests.bench_warehouse
+	$(BIN)/python -m tests.bench.warehouse
 
 bench-load: $(INSTALLED)
-	$(BIN)/python -m tests.bench_load
+	$(BIN)/python -m tests.bench.load
 
 soak: $(INSTALLED)
-	$(BIN)/python -m tests.soak
+	$(BIN)/python -m tests.bench.soak
 
 docs: $(INSTALLED)
 	$(BIN)/gatehouse docs

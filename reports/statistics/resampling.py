@@ -98,7 +98,7 @@ def bootstrap(
     Drawing with repetition leaves out rare tokens, which shifts the replicates but not their
     spread. So intervals are centred on the estimate: Student's t with blocks - 1 degrees of freedom
     times the replicates' standard deviation, on Fisher's z for rho, cut to [0, 1] for shares.
-    `python -m tests.reports.calibration` shows how often these and other forms hold the truth.
+    `python -m tests.tools.calibration` shows how often these and other forms hold the truth.
 
     Args:
         layers: blocks of each layer of one run, read one at a time, with the same occurrences.

@@ -3,9 +3,9 @@
 import duckdb
 import pytest
 
-from tests.bench_build import downstream_of_events
-from tests.bench_peers import ENGINES, FLOOR, PACKAGES, answer
-from tests.bench_statistics import EXACT, NOT_IN_FLOOR, ROUNDED, disagreements
+from tests.bench.build import downstream_of_events
+from tests.bench.peers import ENGINES, FLOOR, PACKAGES, answer
+from tests.bench.statistics import EXACT, NOT_IN_FLOOR, ROUNDED, disagreements
 
 
 @pytest.mark.parametrize("run_id", ["0042", "wide"])

@@ -17,7 +17,7 @@ from gatehouse.reports.statistics import (
     rarefaction,
 )
 from gatehouse.reports.statistics.blocks import MEASURES, Resampled
-from tests.reports import calibration
+from tests.tools import calibration
 
 
 def made_up(blocks: int = 16, tokens: int = 50, seed: int = 0, ties: bool = False) -> Blocks:

@@ -1,6 +1,6 @@
 """Known vulnerabilities of the pinned packages, as pip-audit reports them.
 
-    python -m tests.audit [REPORT]
+    python -m tests.tools.audit [REPORT]
 
 runs pip-audit on constraints.txt, or reads a JSON report that it wrote. If pip-audit cannot reach
 its services, it finds nothing and reports success; this program says that nothing was audited.

@@ -1,4 +1,4 @@
-"""All statistics of a run's evidence, on a made-up run: `python -m tests.bench_evidence`.
+"""All statistics of a run's evidence, on a made-up run: `python -m tests.bench.evidence`.
 
 24,000 tokens, 32 layers, 64 blocks of documents; seconds of each, and the process's peak memory.
 """

@@ -26,7 +26,7 @@ from torch.profiler import ProfilerActivity, profile
 from gatehouse.models.capture import RoutingTap
 from gatehouse.models.zoo import resolve
 from gatehouse.warehouse.records import TokenWindow
-from tests.bench_models import RELEASED, SMALL, fitting, random_model
+from tests.bench.models import RELEASED, SMALL, fitting, random_model
 
 ROUNDS = 9
 BOTH = [ProfilerActivity.CPU, ProfilerActivity.CUDA]

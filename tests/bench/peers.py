@@ -1,6 +1,6 @@
 """The per-token statistics of a lake as other engines compute them, and as the warehouse does.
 
-`python -m tests.bench_peers ENGINE HOME ANSWER` times one engine in a process of its own, prints
+`python -m tests.bench.peers ENGINE HOME ANSWER` times one engine in a process of its own, prints
 `{"seconds": …, "cpu_seconds": …}`, and writes its answer as Parquet. Each engine has the
 fastest of the formulations that were tried, which for all of them goes layer by layer, because the
 lake keeps a row group for each layer. The result is in memory when the clock stops.
@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
-from tests.bench_lake import NUM_EXPERTS, RUN_ID, VOCABULARY_SIZE
+from tests.bench.lake import NUM_EXPERTS, RUN_ID, VOCABULARY_SIZE
 
 READ = ["token_id", "top_expert", "entropy", "confidence"]
 

@@ -2,7 +2,7 @@
 
 import json
 
-from tests.licences import CHECKOUT, TARGET, document, pins
+from tests.tools.licences import CHECKOUT, TARGET, document, pins
 
 TEXT = TARGET.read_text(encoding="utf-8")
 

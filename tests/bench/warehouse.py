@@ -17,9 +17,9 @@ import duckdb
 from rich.table import Table
 
 from gatehouse.warehouse.paths import Paths
-from tests.bench_build import Build, Node, build
-from tests.bench_lake import LARGE, RUN_ID, SIZES, SMALL, lake_of, linked
-from tests.bench_statistics import (
+from tests.bench.build import Build, Node, build
+from tests.bench.lake import LARGE, RUN_ID, SIZES, SMALL, lake_of, linked
+from tests.bench.statistics import (
     GROWTH_BUDGET,
     Budget,
     bench_statistics,

@@ -1,6 +1,6 @@
 """The licences of everything that Gatehouse installs or carries, as docs/licences.md lists them.
 
-    python -m tests.licences
+    python -m tests.tools.licences
 
 writes the file from the metadata of the installed packages, which `make licences` installs.
 """

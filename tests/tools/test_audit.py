@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.audit import main
+from tests.tools.audit import main
 
 CLEAN = {"name": "duckdb", "version": "2.0.0", "vulns": []}
 BAD = {

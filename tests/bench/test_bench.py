@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from gatehouse.warehouse.lake import Lake
-from tests.bench_build import watch
-from tests.bench_lake import EVENTS_IN_A_SAMPLE, RUN_ID, lake_of, linked
-from tests.bench_statistics import EXACT, ROUNDED, disagreements
+from tests.bench.build import watch
+from tests.bench.lake import EVENTS_IN_A_SAMPLE, RUN_ID, lake_of, linked
+from tests.bench.statistics import EXACT, ROUNDED, disagreements
 
 SAMPLES = 3
 

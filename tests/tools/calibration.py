@@ -1,4 +1,4 @@
-"""How often intervals hold the truth, by simulation: `python -m tests.reports.calibration`.
+"""How often intervals hold the truth, by simulation: `python -m tests.tools.calibration`.
 
 Documents have a topic that chooses their tokens; both topics and single documents shift entropies.
 The truth is the mean over samples of as many documents from the same world.

@@ -1,4 +1,4 @@
-"""`python -m tests.models.margins`: which events a batch size can change, and how close to a tie.
+"""`python -m tests.tools.margins`: which events a batch size can change, and how close to a tie.
 
 The bundled model reads documents of the bundled text, in every precision and batch size, and each
 run is compared with `--batch-size 1` on one thread. An event's margin is the gap between the k-th

@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.table import Table
 
 from gatehouse.warehouse.paths import Paths
-from tests.bench_build import Node, token_statistics, watch
-from tests.bench_lake import LARGE, RUN_ID, SIZES, SMALL, linked
-from tests.bench_peers import ENGINES, FLOOR, OURS
+from tests.bench.build import Node, token_statistics, watch
+from tests.bench.lake import LARGE, RUN_ID, SIZES, SMALL, linked
+from tests.bench.peers import ENGINES, FLOOR, OURS
 
 TWO, ONE = 2, 1
 """Cores, and threads of the engine."""
@@ -119,7 +119,7 @@ def answer_of(engine: str, home: Path, cores: int) -> tuple[Taken, pa.Table]:
     """Return what an engine's answer took in a process of its own, and the answer."""
     with tempfile.TemporaryDirectory(dir=home) as folder:
         path = Path(folder) / "answer.parquet"
-        module = [sys.executable, "-m", "tests.bench_peers"]
+        module = [sys.executable, "-m", "tests.bench.peers"]
         watched = watch([*module, engine, str(home), str(path)], {}, cores)
         took = json.loads(watched.printed.splitlines()[-1])
         return Taken(**took, peak=watched.peak), pq.read_table(path)
