@@ -75,7 +75,8 @@
    that this build does not add, which is b in build 2 above and a in build 3. #}
 {% macro forget_rebuilt_runs(column='run_id', key='run_id') -%}
     {%- set runs = ref('stg_runs') -%}
-    {%- if load_relation(this) -%}
+    {%- set previous = load_relation(this) -%}
+    {%- if previous and previous.is_table -%}
         delete from {{ this }}
         where {{ column }} not in (select {{ key }} from {{ runs }} where not is_new)
     {%- endif -%}

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-CHECKOUT = Path(__file__).resolve().parent.parent
+CHECKOUT = Path(__file__).resolve().parents[2]
 LISTED = 8
 COMMAND = "-m pip_audit --requirement constraints.txt --no-deps --disable-pip --format json"
 

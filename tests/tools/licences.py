@@ -11,7 +11,7 @@ import sys
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
-CHECKOUT = Path(__file__).resolve().parent.parent
+CHECKOUT = Path(__file__).resolve().parents[2]
 TARGET = CHECKOUT / "docs" / "licences.md"
 COPYLEFT = re.compile(r"GPL|General Public|MPL|Mozilla|EPL|Eclipse|EUPL|CDDL", re.IGNORECASE)
 LONGEST = 60
@@ -66,7 +66,7 @@ def licence(package: Distribution) -> str:
 
 def document(found: list[tuple[str, str, str]]) -> str:
     """Return docs/licences.md for (package, version, licence)."""
-    vendored = json.loads((CHECKOUT / "reports" / "assets" / "vendored.json").read_text())
+    vendored = json.loads((CHECKOUT / "reports" / "page" / "assets" / "vendored.json").read_text())
     echarts = vendored["echarts.min.js"]
     carried = [
         ("[Apache ECharts](../reports/assets/echarts.NOTICE)", echarts["version"], "Apache-2.0"),

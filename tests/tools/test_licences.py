@@ -16,7 +16,7 @@ def test_every_pinned_package_is_listed_at_its_version():
 
 
 def test_what_is_vendored_is_listed():
-    vendored = json.loads((CHECKOUT / "reports" / "assets" / "vendored.json").read_text())
+    vendored = json.loads((CHECKOUT / "reports" / "page" / "assets" / "vendored.json").read_text())
     assert vendored["echarts.min.js"]["version"] in TEXT and "the bundled model" in TEXT
 
 

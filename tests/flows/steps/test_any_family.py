@@ -9,7 +9,7 @@ from gatehouse.flows.request import RunRequest
 from gatehouse.flows.steps import build, capture
 from gatehouse.warehouse.paths import Paths
 
-DEMO = Path(__file__).resolve().parents[2] / "models" / "demo"
+DEMO = Path(__file__).resolve().parents[3] / "models" / "demo"
 VOCABULARY = 4096
 MODELS = {
     "an encoder-decoder with capacity": "switch_transformers",

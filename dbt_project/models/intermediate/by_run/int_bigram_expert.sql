@@ -1,10 +1,4 @@
 -- Rows are matched by row number, as in int_expert_transition.
-{{ config(
-    materialized='layered',
-    slices='new_layers',
-    pre_hook="{{ forget_rebuilt_runs('run_key', 'run_key') }}"
-) }}
-
 with events as (
     select * from {{ ref('stg_new_run_events') }}
     where layer = {{ this_layer() }}

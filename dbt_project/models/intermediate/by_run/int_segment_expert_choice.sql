@@ -1,9 +1,3 @@
-{{ config(
-    materialized='layered',
-    slices='new_layers',
-    pre_hook="{{ forget_rebuilt_runs('run_key', 'run_key') }}"
-) }}
-
 with events as (
     select * from {{ ref('stg_new_run_events') }}
     where layer = {{ this_layer() }}
