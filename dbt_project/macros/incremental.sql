@@ -122,7 +122,7 @@
             hive_partitioning = true, hive_types = {'run_id': 'varchar'}
         )
     {%- else %}
-        {{ source('lake', 'events') }}
+        {{ lake('events') }}
     where false
     {%- endif -%}
 {%- endmacro %}

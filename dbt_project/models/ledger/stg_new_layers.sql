@@ -1,5 +1,5 @@
 with layers as (
-    select * from {{ source('lake', 'layers') }}
+    select * from {{ lake('layers') }}
 ),
 
 touched_runs as (

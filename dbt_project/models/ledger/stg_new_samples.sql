@@ -1,5 +1,5 @@
 with samples as (
-    select * from {{ source('lake', 'samples') }}
+    select * from {{ lake('samples') }}
 ),
 
 touched_runs as (

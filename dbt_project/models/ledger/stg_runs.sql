@@ -3,7 +3,7 @@
 {{ config(materialized='table') }}
 
 with runs as (
-    select * from {{ source('lake', 'runs') }}
+    select * from {{ lake('runs') }}
 ),
 
 shards as (

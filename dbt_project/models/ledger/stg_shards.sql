@@ -3,11 +3,11 @@
 {{ config(materialized='table') }}
 
 with files as (
-    select * from {{ source('lake', 'event_files') }}
+    select * from {{ lake('event_files') }}
 ),
 
 recorded as (
-    select * from {{ source('lake', 'shards') }}
+    select * from {{ lake('shards') }}
 ),
 
 listed as (

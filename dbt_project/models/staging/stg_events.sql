@@ -1,7 +1,7 @@
 {{ config(alias='events') }}
 
 with events as (
-    select * from {{ source('lake', 'events') }}
+    select * from {{ lake('events') }}
 ),
 
 finished_runs as (

@@ -1,7 +1,7 @@
 {{ config(alias='layers') }}
 
 with layers as (
-    select * from {{ source('lake', 'layers') }}
+    select * from {{ lake('layers') }}
 ),
 
 finished_runs as (

@@ -4,7 +4,7 @@ with samples as (
     select
         *,
         filename
-    from {{ source('lake', 'samples') }}
+    from {{ lake('samples') }}
 ),
 
 finished_runs as (

@@ -1,7 +1,7 @@
 {{ config(alias='vocabulary') }}
 
 with vocabulary as (
-    select * from {{ source('lake', 'vocabulary') }}
+    select * from {{ lake('vocabulary') }}
 ),
 
 finished_runs as (
