@@ -2,6 +2,8 @@
 
 import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 # No test may reach a hub, and no tool may phone home.
@@ -13,6 +15,11 @@ os.environ.update(
     # the suite runs in as many processes as there are cores: threads would wait for each other
     OMP_NUM_THREADS="1",
 )
+
+# One cache for the session, which xdist's workers and subprocesses share: dbt parses once.
+if "GATEHOUSE_CACHE" not in os.environ:
+    os.environ["GATEHOUSE_CACHE"] = tempfile.mkdtemp(prefix="gatehouse-cache-")
+    atexit.register(shutil.rmtree, os.environ["GATEHOUSE_CACHE"], ignore_errors=True)
 
 import pytest
 from hypothesis import settings

@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 
 from gatehouse.flows.console import short_path
+from gatehouse.flows.steps.dbt_runs import run_dbt
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import cannot_write, make_folder
 from gatehouse.warehouse.lake import Lake
@@ -189,24 +190,7 @@ def _dbt(paths: Paths, database: Path, *command: str) -> Any:
     os.environ["GATEHOUSE_LAKE"] = str(paths.lake)
     os.environ["GATEHOUSE_BUILD"] = _fingerprint()
     os.environ["DO_NOT_TRACK"] = "1"
-    from dbt.cli.main import dbtRunner
-
-    outcome = dbtRunner().invoke(
-        [
-            "--quiet",
-            "--log-level",
-            "none",
-            *command,
-            "--project-dir",
-            str(DBT_PROJECT),
-            "--profiles-dir",
-            str(DBT_PROJECT),
-            "--target-path",
-            str(paths.dbt_target),
-            "--log-path",
-            str(paths.dbt_target / "logs"),
-        ]
-    )
+    outcome = run_dbt(command, paths.dbt_target)
     # dbt writes its graph as a pickle and never reads it
     (paths.dbt_target / "graph.gpickle").unlink(missing_ok=True)
     if not outcome.success:

@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
+from gatehouse.flows.steps.dbt_runs import run_dbt
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import DBT_PROJECT
 from tests.dbt_project.random_lake import RUNS_TO_LAND, RandomRun, land
@@ -45,19 +46,10 @@ class Project:
 
     def dbt(self, *command: str) -> Any:
         """Run one dbt command and return dbt's own result object."""
-        from dbt.cli.main import dbtRunner
-
-        places = {
-            "--project-dir": self.folder,
-            "--profiles-dir": DBT_PROJECT,
-            "--target-path": self.target,
-            "--log-path": self.target / "logs",
-        }
-        options = [str(part) for pair in places.items() for part in pair]
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv("GATEHOUSE_LAKE", str(self.lake.root))
             environment.setenv("GATEHOUSE_DATABASE", str(self.database))
-            return dbtRunner().invoke(["--quiet", "--log-level", "none", *command, *options])
+            return run_dbt(command, self.target, self.folder)
 
 
 @dataclass(frozen=True)

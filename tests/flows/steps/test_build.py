@@ -90,6 +90,23 @@ def test_a_warehouse_that_has_moved_reads_its_own_lake(captured, copy):
     assert kept == rows(captured, "select count(*) from events")[0] > (0,)
 
 
+def test_a_home_of_any_name_has_the_same_marts_and_can_move(run, captured, tmp_path):
+    """Views find the lake where it was built, in any client, and in Gatehouse wherever it is."""
+    home = tmp_path / "${name} {{ it's }} %s [b] *"
+    shutil.copytree(captured / "lake", home / "lake")
+    assert run("build", "--home", home)[0] == 0
+    tables = [name for (name,) in rows(home, "show tables") if name.startswith(("fct_", "dim_"))]
+    assert len(tables) == 23
+    for table in tables:
+        query = f"select * from {table} order by all"  # noqa: S608
+        assert rows(home, query) == rows(captured, query), table
+    counted = "select count(*) from events"
+    with closing(duckdb.connect(str(home / "gatehouse.duckdb"), read_only=True)) as connection:
+        assert connection.execute(counted).fetchall() == rows(captured, counted)
+    moved = home.rename(tmp_path / "moved é")
+    assert rows(moved, counted) == rows(captured, counted)
+
+
 def test_a_build_that_is_killed_leaves_what_was_there(run, copy):
     """Killed by SIGKILL between the last test and the swap, while somebody reads."""
     before = (copy / "gatehouse.duckdb").read_bytes()

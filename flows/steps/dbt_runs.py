@@ -1,0 +1,127 @@
+"""dbt in this process: one parse of the project serves every home.
+
+Nothing that dbt parses names a home: GATEHOUSE_LAKE and GATEHOUSE_BUILD are looked up when a model
+runs, GATEHOUSE_DATABASE when it connects. Parsing takes as long as half of a small build, so its
+result is kept, in memory and in a folder of the user's cache.
+"""
+
+import hashlib
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_cache_path
+
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.files import write_atomically
+from gatehouse.warehouse.paths import DBT_PROJECT
+
+PARSED_FILES = (".md", ".sql", ".yml")
+PARSERS = ("dbt-core", "dbt-adapters", "dbt-common", "dbt-duckdb")
+KEPT = 8
+"""Parses that the cache holds, 2 MB each; the oldest give way."""
+
+_parsed: dict[str, bytes] = {}
+
+
+def run_dbt(command: Sequence[str], target: Path, project: Path = DBT_PROJECT) -> Any:
+    """Run one dbt command quietly, close the database, and return dbt's own result object.
+
+    Args:
+        command: the command and its options; the environment names the home.
+        target: folder for what dbt writes.
+        project: folder of the dbt project; the profile is always Gatehouse's own.
+    """
+    places = {
+        "--project-dir": project,
+        "--profiles-dir": DBT_PROJECT,
+        "--target-path": target,
+        "--log-path": target / "logs",
+    }
+    options = [str(part) for pair in places.items() for part in pair]
+    name = _version(project, target)
+    content = _parsed.get(name) or _read(name)
+    if content is None:
+        # a partial parse might keep what an older version left
+        parse = _invoke(["parse", "--no-partial-parse", "--no-write-json", *options])
+        if not parse.success:
+            return parse
+        content = _serialized(parse.result)
+        _write(name, content)
+    _parsed[name] = content
+    # a manifest of its own for each command: dbt compiles into it
+    return _invoke([*command, *options], _deserialized(content))
+
+
+def _invoke(arguments: list[str], manifest: Any = None) -> Any:
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+    from dbt.cli.main import dbtRunner
+
+    try:
+        return dbtRunner(manifest).invoke(["--quiet", "--log-level", "none", *arguments])
+    finally:
+        # the profile keeps it open; dbt itself would close it when the process ends
+        if environment := DuckDBConnectionManager._ENV:
+            environment.close()
+        DuckDBConnectionManager.close_all_connections()
+
+
+def _serialized(manifest: Any) -> bytes:
+    from dbt.parser.manifest import extended_mashumaro_encoder
+
+    content: bytes = manifest.to_msgpack(extended_mashumaro_encoder)
+    return content
+
+
+def _deserialized(content: bytes) -> Any:
+    from dbt.contracts.graph.manifest import Manifest
+    from dbt.parser.manifest import extended_mashumuro_decoder
+
+    return Manifest.from_msgpack(content, decoder=extended_mashumuro_decoder)
+
+
+def _version(project: Path, target: Path) -> str:
+    """Return a hash of everything that the result of parsing depends on."""
+    settings = sorted((key, value) for key, value in os.environ.items() if key.startswith("DBT_"))
+    # dbt names the database after its file
+    database = Path(os.environ["GATEHOUSE_DATABASE"]).stem
+    parsers = [version(package) for package in PARSERS]
+    digest = hashlib.sha256(
+        repr((parsers, sys.version, sys.prefix, str(project), database, settings)).encode()
+    )
+    files = [path for path in sorted(project.rglob("*")) if path.suffix in PARSED_FILES]
+    for path in [DBT_PROJECT / "profiles.yml", *files]:
+        if not path.is_relative_to(target):
+            content = path.read_bytes()
+            digest.update(f"\n{path} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
+def _file(name: str) -> Path:
+    folder = os.environ.get("GATEHOUSE_CACHE") or user_cache_path("gatehouse")
+    return Path(folder) / "dbt" / f"{name}.msgpack"
+
+
+def _read(name: str) -> bytes | None:
+    """Return what the cache holds under a name; None if it is missing, damaged or unreadable."""
+    try:
+        file = _file(name).read_bytes()
+    except OSError:
+        return None
+    seal, content = file[:32], file[32:]
+    return content if seal == hashlib.sha256(content).digest() else None
+
+
+def _write(name: str, content: bytes) -> None:
+    """Put a parse into the cache; without one that can be written, the next process parses, too."""
+    file = _file(name)
+    sealed = hashlib.sha256(content).digest() + content
+    with suppress(GatehouseError, OSError):
+        write_atomically(file, lambda temporary: temporary.write_bytes(sealed))
+        others = file.parent.glob("*.msgpack")
+        for old in sorted(others, key=lambda path: path.stat().st_mtime)[:-KEPT]:
+            old.unlink()

@@ -1,0 +1,152 @@
+"""One parse of the dbt project serves every home and process, and none outlives its project."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from gatehouse.flows import dbt_runs
+from gatehouse.warehouse.paths import CHECKOUT, Paths
+
+SETTINGS = "{name: small, profile: gatehouse, flags: {send_anonymous_usage_stats: false}}"
+# whatever parses, fails
+ELSEWHERE = """
+import sys
+from pathlib import Path
+from dbt.parser.manifest import ManifestLoader
+from gatehouse.flows.steps.dbt_runs import run_dbt
+
+ManifestLoader.get_full_manifest = None
+outcome = run_dbt(["compile", "--select", "stg_events"], Path(sys.argv[1]))
+print(outcome.exception or outcome.result.results[0].node.compiled_code)
+"""
+
+
+def live_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.mkdir(exist_ok=True)
+    monkeypatch.setenv("GATEHOUSE_DATABASE", str(home / "gatehouse.duckdb"))
+    monkeypatch.setenv("GATEHOUSE_LAKE", str(Paths(home).lake))
+
+
+@pytest.fixture
+def parses(monkeypatch) -> list[str]:
+    """A list that gains an entry each time that dbt parses."""
+    found = []
+    invoke = dbt_runs._invoke
+
+    def counted(arguments, manifest=None):
+        if manifest is None:
+            found.append(arguments[0])
+        return invoke(arguments, manifest)
+
+    monkeypatch.setattr(dbt_runs, "_invoke", counted)
+    return found
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch) -> Path:
+    """A project of one model, in a home of its own and with an empty cache."""
+    monkeypatch.setenv("GATEHOUSE_CACHE", str(tmp_path / "cache"))
+    live_in(tmp_path / "home", monkeypatch)
+    project = tmp_path / "project"
+    (project / "models").mkdir(parents=True)
+    (project / "dbt_project.yml").write_text(SETTINGS)
+    (project / "models" / "one.sql").write_text("select 1 as one")
+    return project
+
+
+@pytest.fixture
+def run(small, tmp_path) -> Callable:
+    """`run(*command)`: what dbt makes of the small project."""
+    return lambda *command: dbt_runs.run_dbt(command, tmp_path / "target", small)
+
+
+@pytest.fixture
+def as_in_a_new_process(monkeypatch) -> Callable[[], None]:
+    return lambda: monkeypatch.setattr(dbt_runs, "_parsed", {})
+
+
+def test_a_second_home_in_another_process_does_not_parse(tmp_path, monkeypatch):
+    live_in(tmp_path / "first", monkeypatch)
+    assert dbt_runs.run_dbt(["ls", "--select", "stg_events"], tmp_path / "target").success
+    second = tmp_path / "it's [another] $home é"
+    live_in(second, monkeypatch)
+    ended = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE, str(tmp_path / "elsewhere")],
+        cwd=CHECKOUT,
+        env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        text=True,
+    )
+    assert str(second / "lake").replace("'", "''") in ended.stdout, ended.stderr
+    assert str(tmp_path / "first") not in ended.stdout
+
+
+def test_a_changed_project_is_parsed_anew(run, parses, small):
+    assert run("ls").result == run("ls").result == ["small.one"]
+    assert parses == ["parse"]
+    (small / "models" / "two.sql").write_text("select 2 as two")
+    assert run("ls").result == ["small.one", "small.two"]
+    (small / "models" / "one.sql").write_text("select 3 as one")
+    compiled = {node.node.name: node.node.compiled_code for node in run("compile").result.results}
+    assert compiled == {"one": "select 3 as one", "two": "select 2 as two"}
+    assert len(parses) == 3
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda whole: b"", lambda whole: whole[:-1], lambda whole: b"x" * 99]
+)
+def test_a_damaged_cache_is_as_good_as_none(run, parses, tmp_path, as_in_a_new_process, damage):
+    assert run("ls").success
+    as_in_a_new_process()
+    assert run("ls").success and parses == ["parse"]
+    (kept,) = (tmp_path / "cache").rglob("*.msgpack")
+    whole = kept.read_bytes()
+    kept.write_bytes(damage(whole))
+    as_in_a_new_process()
+    assert run("ls").result == ["small.one"] and len(parses) == 2
+    # the next process finds it mended
+    as_in_a_new_process()
+    assert run("ls").success and len(parses) == 2
+
+
+@pytest.mark.parametrize("kind", ["a file", "read-only"])
+def test_a_cache_that_cannot_be_written_is_no_error(run, parses, tmp_path, kind):
+    cache = tmp_path / "cache"
+    if kind == "a file":
+        cache.write_text("")
+    else:
+        cache.mkdir(mode=0o555)
+    assert run("ls").result == ["small.one"]
+    assert run("ls").success and parses == ["parse"]
+
+
+def test_a_project_that_does_not_parse_says_why(run, small):
+    (small / "models" / "one.sql").write_text("select * from {{ ref('nothing') }}")
+    outcome = run("build")
+    assert not outcome.success and "nothing" in str(outcome.exception)
+
+
+def test_the_database_is_let_go_of_after_a_failure_too(run, small):
+    table = "{{ config(materialized='table') }} select 'two'::integer as two from {{ ref('one') }}"
+    (small / "models" / "two.sql").write_text(table)
+    assert not run("build").success
+    database = os.environ["GATEHOUSE_DATABASE"]
+    # within a process, DuckDB refuses other settings for a file that is open
+    with closing(duckdb.connect(database, config={"access_mode": "READ_ONLY"})) as connection:
+        assert connection.execute("select * from one").fetchall() == [(1,)]
+    assert not Path(f"{database}.wal").exists()
+
+
+def test_the_oldest_parses_give_way(tmp_path, monkeypatch):
+    monkeypatch.setenv("GATEHOUSE_CACHE", str(tmp_path))
+    for number in range(dbt_runs.KEPT + 2):
+        dbt_runs._write(str(number), b"parse")
+        os.utime(tmp_path / "dbt" / f"{number}.msgpack", (number, number))
+    assert len(list((tmp_path / "dbt").iterdir())) == dbt_runs.KEPT
+    assert dbt_runs._read(str(dbt_runs.KEPT + 1)) == b"parse" and dbt_runs._read("0") is None
