@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gatehouse.flows.prefect_run import run
-    from gatehouse.flows.steps.capture import capture
+    from gatehouse.flows.steps.capture import CaptureSummary
     from gatehouse.models.capture import RoutingTap
     from gatehouse.warehouse.connect import connect
 
@@ -23,11 +23,26 @@ __all__ = ["RoutingTap", "capture", "connect", "run"]
 
 HOMES = {
     "RoutingTap": "gatehouse.models.capture",
-    "capture": "gatehouse.flows.steps.capture",
     "connect": "gatehouse.warehouse.connect",
     "run": "gatehouse.flows.prefect_run",
 }
-"""The module of each public name: imported when it is asked for, since torch takes seconds."""
+"""The module of each other public name, imported when it is asked for: torch takes seconds."""
+
+
+def capture(**parameters: Any) -> "CaptureSummary":
+    """Land one run in the lake, or resume it, as `gatehouse capture` does; return what it holds.
+
+    Args:
+        parameters: the fields of `flows.request.RunRequest`, as keywords.
+
+    Raises:
+        GatehouseError: bad input, or routing that cannot be trusted.
+    """
+    from gatehouse.flows.request import RunRequest
+    from gatehouse.flows.steps.capture import capture as capture_request
+    from gatehouse.warehouse.paths import Paths
+
+    return capture_request(RunRequest(**parameters), Paths.resolve())
 
 
 def __getattr__(name: str) -> Any:

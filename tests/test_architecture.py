@@ -3,9 +3,13 @@
 import ast
 import subprocess
 import sys
+import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
+
+from tests.tools.layers import layers, modules, rooms
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 PACKAGES = ("warehouse", "ingest", "models", "reports", "flows")
@@ -16,22 +20,47 @@ MAY_IMPORT = {
     "reports": {"reports", "warehouse"},
     "flows": set(PACKAGES),
 }
-WAREHOUSE_LIBRARIES = {"pyarrow", "duckdb"}
+ROOMS = {
+    "reports": {
+        "marts": set(),
+        "statistics": set(),
+        "verdict": {"marts", "statistics"},
+        "figures": {"marts", "statistics", "verdict"},
+        "page": {"marts", "statistics", "verdict"},
+        "results": {"figures", "marts", "page", "statistics", "verdict"},
+    },
+    "flows": {
+        "console": set(),
+        "request": set(),
+        "prefect_server": set(),
+        "sql": {"console"},
+        "steps": {"console", "request"},
+        "upkeep": {"console", "request", "steps"},
+        "pipeline": {"console", "request", "steps"},
+        "prefect_run": {"pipeline", "prefect_server", "request"},
+        "cli": {"console", "prefect_run", "request", "sql", "steps", "upkeep"},
+    },
+}
+"""Each folder or lone file of a package, and what it may import of its package."""
+
+MOST_FILES = 20
+"""More in one folder are a drawer, not a room."""
+
+WAREHOUSE_LIBRARIES = {"pyarrow", "duckdb", "platformdirs"}
 SOURCES = [path for package in PACKAGES for path in sorted((CHECKOUT / package).rglob("*.py"))]
 
 
 def imported(path: Path, *, module_level: bool = False) -> set[str]:
-    """Return the top-level names of the modules that a file imports."""
+    """Return what a file imports: packages of Gatehouse, and top-level names of others."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    nodes = tree.body if module_level else ast.walk(tree)
     names = set()
-    for node in nodes:
+    for node in tree.body if module_level else ast.walk(tree):
         if isinstance(node, ast.Import):
-            names |= {alias.name.partition(".")[0] for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} has a relative import"
-            names.add((node.module or "").partition(".")[0])
-    return names
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name.removeprefix("gatehouse.").partition(".")[0] for name in names}
 
 
 def test_the_sources_are_found():
@@ -57,6 +86,32 @@ def test_the_help_imports_nothing_heavy():
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=CHECKOUT, check=True
     )
     assert printed.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_rooms_import_each_other_one_way(package):
+    found = rooms(package)
+    assert found.keys() == ROOMS[package].keys()
+    for room, imports in found.items():
+        assert imports <= ROOMS[package][room], room
+    assert layers(found)
+    # and no two modules, wherever they are
+    assert layers(modules(package))
+
+
+def test_no_folder_is_a_drawer():
+    folders = Counter(path.parent for path in SOURCES)
+    assert {folder: count for folder, count in folders.items() if count > MOST_FILES} == {}
+
+
+def test_every_package_is_installed():
+    """The wheel has what the checkout has: setuptools is given the packages by name."""
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
+    listed = project["tool"]["setuptools"]["packages"]
+    found = {path.parent.relative_to(CHECKOUT).as_posix() for path in SOURCES}
+    assert sorted(listed) == sorted(
+        {"gatehouse", *("gatehouse." + folder.replace("/", ".") for folder in found)}
+    )
 
 
 def test_the_dbt_project_has_no_python():

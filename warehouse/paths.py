@@ -5,10 +5,14 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from platformdirs import user_data_path
+
 from gatehouse.warehouse.errors import GatehouseError
 
-CHECKOUT = Path(__file__).resolve().parent.parent
-DBT_PROJECT = CHECKOUT / "dbt_project"
+PACKAGE = Path(__file__).resolve().parent.parent
+DBT_PROJECT = PACKAGE / "dbt_project"
+IS_CHECKOUT = (PACKAGE / "pyproject.toml").is_file()
+"""Whether the package is a checkout: nothing is written into an installed one."""
 
 
 @dataclass(frozen=True)
@@ -19,8 +23,8 @@ class Paths:
 
     @classmethod
     def resolve(cls, home: Path | None = None) -> "Paths":
-        """Return the paths of `home`, else of GATEHOUSE_HOME, else of the checkout's own folder."""
-        chosen = home or os.environ.get("GATEHOUSE_HOME") or CHECKOUT / "warehouse" / "data"
+        """Return the paths of `home`, else of GATEHOUSE_HOME, else of `default_home`."""
+        chosen = home or os.environ.get("GATEHOUSE_HOME") or default_home()
         return cls(Path(chosen).expanduser().resolve())
 
     @property
@@ -74,6 +78,11 @@ class Paths:
             GatehouseError: the name is not a run id.
         """
         return self.root / "results" / checked_run_id(run_id)
+
+
+def default_home() -> Path:
+    """Return warehouse/data in a checkout; of an installed package the platform's data folder."""
+    return PACKAGE / "warehouse" / "data" if IS_CHECKOUT else user_data_path("gatehouse")
 
 
 def checked_run_id(run_id: str) -> str:

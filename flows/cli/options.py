@@ -81,8 +81,8 @@ Home = Annotated[
     typer.Option(
         "--home",
         "--checkpoint-dir",
-        help="Folder of the warehouse; landed shards there are the checkpoint. "
-        "Default: GATEHOUSE_HOME, else warehouse/data in the checkout.",
+        help="Folder of the warehouse; landed shards there are the checkpoint. Default: "
+        "GATEHOUSE_HOME, else warehouse/data in a checkout, else the platform's data folder.",
     ),
 ]
 Run = Annotated[

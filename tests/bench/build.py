@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from gatehouse.warehouse.paths import CHECKOUT, DBT_PROJECT, Paths
+from gatehouse.warehouse.paths import DBT_PROJECT, PACKAGE, Paths
 
 SECONDS_BETWEEN_LOOKS = 0.02
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
@@ -124,7 +124,7 @@ def watch(command: Sequence[str], environment: dict[str, str], cores: int) -> Wa
             stdout=output,
             stderr=subprocess.STDOUT,
             env=os.environ | {"DO_NOT_TRACK": "1"} | environment,
-            cwd=CHECKOUT,
+            cwd=PACKAGE,
         )
         while process.poll() is None:
             if used := _used(process.pid):

@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from gatehouse.warehouse.paths import CHECKOUT
+from gatehouse.warehouse.paths import PACKAGE
 from tests.chaos.contents import Difference, compare, contents
 from tests.chaos.ground import Ground, Outcome, Reference
 from tests.chaos.plan import Attempt
@@ -37,7 +37,7 @@ def by_command(ground: Ground, attempt: Attempt, reference: Reference) -> Outcom
     ground.restore()
     (point,) = attempt.points
     assert isinstance(point, Call)
-    kill_at = str(CHECKOUT / "tests" / "flows" / "kill_at.py")
+    kill_at = str(PACKAGE / "tests" / "flows" / "kill_at.py")
     killed = ended(ground, sys.executable, kill_at, point.function, str(point.count))
     code = ended(ground, str(Path(sys.executable).with_name("gatehouse")))
     failure = ground.log.read_text() if code or killed not in (0, -signal.SIGKILL) else ""
@@ -59,8 +59,8 @@ def ended(ground: Ground, *program: str) -> int:
             [*program, "run", *options],
             stdout=log,
             stderr=log,
-            env=without_prefect() | {"PYTHONPATH": str(CHECKOUT)},
-            cwd=CHECKOUT,
+            env=without_prefect() | {"PYTHONPATH": str(PACKAGE)},
+            cwd=PACKAGE,
             start_new_session=True,
         )
         code = running.wait()

@@ -13,7 +13,7 @@ import pytest
 from gatehouse.flows.request import RunRequest
 from gatehouse.flows.steps import capture
 from gatehouse.warehouse.files import write_atomically
-from gatehouse.warehouse.paths import CHECKOUT, Paths
+from gatehouse.warehouse.paths import PACKAGE, Paths
 from tests.chaos.contents import compare, contents
 
 
@@ -23,7 +23,7 @@ def test_killed_at_points_of_every_phase_and_run_again_equals_uninterrupted():
         [sys.executable, "-m", "tests.chaos", "--short"],
         capture_output=True,
         text=True,
-        cwd=CHECKOUT,
+        cwd=PACKAGE,
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     line = re.search(r"(?m)^ *all +(\d+) +(\d+) +(\d+) +(\d+) +(\d+) +(\d+) *$", ended.stdout)

@@ -12,7 +12,7 @@ import pytest
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
-from gatehouse.warehouse.paths import CHECKOUT, Paths
+from gatehouse.warehouse.paths import PACKAGE, Paths
 from tests.conftest import without_prefect
 
 MARKER = "swordfish-0123456789"
@@ -169,6 +169,6 @@ def test_prefect_reports_nothing_and_keeps_no_results(home):
         capture_output=True,
         text=True,
         env=without_prefect(),
-        cwd=CHECKOUT,
+        cwd=PACKAGE,
     )
     assert ended.stdout.strip() == "(False, False, False, False)", ended.stderr

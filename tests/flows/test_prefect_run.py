@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gatehouse.warehouse.paths import CHECKOUT
+from gatehouse.warehouse.paths import PACKAGE
 from tests.conftest import without_prefect
 
 PROGRAM = """
@@ -51,7 +51,7 @@ def test_no_process_outlives_a_run(number, code, home):
         stderr=subprocess.PIPE,
         text=True,
         env=without_prefect(),
-        cwd=CHECKOUT,
+        cwd=PACKAGE,
     )
     assert running.stdout.readline() == "up\n", running.stderr.read()
     children = children_of(running.pid)

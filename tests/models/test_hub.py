@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from gatehouse.warehouse.paths import CHECKOUT
+from gatehouse.warehouse.paths import PACKAGE
 from tests.ingest.fake_hub import COMMIT, REFUSALS, TOKEN, write_refusals
 
 
@@ -23,13 +23,13 @@ def found(tiny_mixtral, tmp_path_factory) -> dict:
     weights.rename(weights.with_name("pytorch_model.bin"))
     environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     write_refusals(folder / "owner")
-    program = [sys.executable, str(CHECKOUT / "tests" / "models" / "hub_program.py")]
+    program = [sys.executable, str(PACKAGE / "tests" / "models" / "hub_program.py")]
     done = subprocess.run(
         [*program, str(folder), str(folder / "cache")],
         capture_output=True,
         text=True,
-        cwd=CHECKOUT,
-        env=environment | {"PYTHONPATH": str(CHECKOUT), "HF_TOKEN": TOKEN},
+        cwd=PACKAGE,
+        env=environment | {"PYTHONPATH": str(PACKAGE), "HF_TOKEN": TOKEN},
     )
     assert done.returncode == 0, done.stderr
     assert TOKEN not in done.stderr + done.stdout

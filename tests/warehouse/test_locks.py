@@ -9,7 +9,7 @@ import pytest
 
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.locks import exclusive, holder
-from gatehouse.warehouse.paths import CHECKOUT
+from gatehouse.warehouse.paths import PACKAGE
 
 HOLD = """
 import sys
@@ -36,7 +36,7 @@ def other(path):
         [sys.executable, "-c", HOLD, str(path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
+        env=os.environ | {"PYTHONPATH": str(PACKAGE)},
     )
     process.stdout.readline()
     yield process

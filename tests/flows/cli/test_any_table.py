@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gatehouse.flows import outputs
-from gatehouse.flows.request import Selection
+from gatehouse.flows.console import bar
+from gatehouse.reports.results.results import open_results
 from gatehouse.reports.results.routing_stats import STATISTICS
+from gatehouse.reports.results.selection import Selection
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.paths import Paths
 
@@ -121,7 +122,7 @@ def answered(path, layer=None) -> str:
             # an overflow would appear in the report as infinity
             warnings.simplefilter("error", RuntimeWarning)
             paths = Paths(path.parent)
-            report = outputs.open_results(selection, paths, every_layer=False).report_text
+            report = open_results(selection, paths, bar, every_layer=False).report_text
     except GatehouseError as error:
         line = str(error)
         assert line.isprintable() and str(path) in line and ": " in line

@@ -15,7 +15,7 @@ from gatehouse.flows.steps import build
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
-from gatehouse.warehouse.paths import CHECKOUT, Paths
+from gatehouse.warehouse.paths import PACKAGE, Paths
 from gatehouse.warehouse.verification import Health
 
 LAYERS = "select count(*) from fct_layer_routing"
@@ -110,10 +110,10 @@ def test_a_home_of_any_name_has_the_same_marts_and_can_move(run, captured, tmp_p
 def test_a_build_that_is_killed_leaves_what_was_there(run, copy):
     """Killed by SIGKILL between the last test and the swap, while somebody reads."""
     before = (copy / "gatehouse.duckdb").read_bytes()
-    command = [sys.executable, str(CHECKOUT / "tests" / "flows" / "kill_at.py")]
+    command = [sys.executable, str(PACKAGE / "tests" / "flows" / "kill_at.py")]
     command += ["gatehouse.flows.steps.build._dbt:after", "1", "build", "--home", str(copy)]
     with closing(connect(Paths(copy))) as reader:
-        ended = subprocess.run(command, cwd=CHECKOUT, capture_output=True)
+        ended = subprocess.run(command, cwd=PACKAGE, capture_output=True)
         assert ended.returncode == -9, ended.stderr
         assert (copy / "building" / "gatehouse.duckdb").exists()
         assert (copy / "gatehouse.duckdb").read_bytes() == before

@@ -10,8 +10,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from gatehouse.flows import dbt_runs
-from gatehouse.warehouse.paths import CHECKOUT, Paths
+from gatehouse.flows.steps import dbt_runs
+from gatehouse.warehouse.paths import PACKAGE, Paths
 
 SETTINGS = "{name: small, profile: gatehouse, flags: {send_anonymous_usage_stats: false}}"
 # whatever parses, fails
@@ -78,8 +78,8 @@ def test_a_second_home_in_another_process_does_not_parse(tmp_path, monkeypatch):
     live_in(second, monkeypatch)
     ended = subprocess.run(
         [sys.executable, "-c", ELSEWHERE, str(tmp_path / "elsewhere")],
-        cwd=CHECKOUT,
-        env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
+        cwd=PACKAGE,
+        env=os.environ | {"PYTHONPATH": str(PACKAGE)},
         capture_output=True,
         text=True,
     )

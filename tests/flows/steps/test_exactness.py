@@ -18,7 +18,7 @@ import torch
 
 from gatehouse.flows.request import RunRequest
 from gatehouse.flows.steps import capture
-from gatehouse.warehouse.paths import CHECKOUT, Paths
+from gatehouse.warehouse.paths import PACKAGE, Paths
 
 SMALL_MEMORY = """
 import resource, sys
@@ -119,9 +119,9 @@ def test_little_memory_halves_batches_and_less_is_one_line(reference, topics, tm
         [sys.executable, "-c", SMALL_MEMORY, topics, str(tmp_path), *"0 2 4 8 16 32 64".split()],
         capture_output=True,
         text=True,
-        cwd=CHECKOUT,
+        cwd=PACKAGE,
         # what is freed goes back at once: kept by the allocator, it would be room beyond the limit
-        env=os.environ | {"PYTHONPATH": str(CHECKOUT), "MALLOC_MMAP_THRESHOLD_": "65536"},
+        env=os.environ | {"PYTHONPATH": str(PACKAGE), "MALLOC_MMAP_THRESHOLD_": "65536"},
     )
     assert ended.returncode == 0, ended.stderr
     *refusals, halved, landed = ended.stdout.splitlines()

@@ -19,7 +19,7 @@ from gatehouse.flows.request import RunRequest
 from gatehouse.flows.steps import capture
 from gatehouse.warehouse.files import write_table
 from gatehouse.warehouse.lake import Lake
-from gatehouse.warehouse.paths import CHECKOUT, Paths
+from gatehouse.warehouse.paths import PACKAGE, Paths
 from tests.conftest import without_prefect
 
 TIMINGS = ["started_at", "finished_at", "capture_seconds", "seconds", "landed_at"]
@@ -61,15 +61,15 @@ def contents(paths: Paths) -> dict:
 
 
 def killed_run(point: str, count: int, request_: RunRequest, paths: Paths) -> None:
-    command = [sys.executable, str(CHECKOUT / "tests" / "flows" / "kill_at.py"), point, str(count)]
+    command = [sys.executable, str(PACKAGE / "tests" / "flows" / "kill_at.py"), point, str(count)]
     command += ["capture", "--model", request_.model, "--dataset", request_.dataset]
     command += ["--batch-size", "8", "--max-length", "64", "--home", str(paths.root)]
     ended = subprocess.run(
         command,
         capture_output=True,
         text=True,
-        cwd=CHECKOUT,
-        env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
+        cwd=PACKAGE,
+        env=os.environ | {"PYTHONPATH": str(PACKAGE)},
     )
     assert ended.returncode == -signal.SIGKILL, ended.stderr
 
