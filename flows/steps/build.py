@@ -53,6 +53,7 @@ def build(paths: Paths, *, afresh: bool = False) -> str:
             if not afresh:
                 _start_from(paths.database, building)
             result = _dbt(paths, building, "build", "--exclude-resource-type", "unit_test")
+            _is_whole(building)
             os.replace(building, paths.database)
         finally:
             shutil.rmtree(building.parent, ignore_errors=True)
@@ -199,6 +200,17 @@ def _dbt(paths: Paths, database: Path, *command: str) -> Any:
             "put that right and run the same command again"
         )
     return outcome.result
+
+
+def _is_whole(database: Path) -> None:
+    """Make sure that DuckDB has moved everything from its log into the database.
+
+    Raises:
+        GatehouseError: it has not; it says nothing when the disk is full while it closes a file.
+    """
+    log = database.with_name(f"{database.name}.wal")
+    if log.exists():
+        raise cannot_write(database, OSError(f"{log.name} is left"))
 
 
 def _reason(outcome: Any) -> str:

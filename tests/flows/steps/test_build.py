@@ -123,6 +123,19 @@ def test_a_build_that_is_killed_leaves_what_was_there(run, copy):
     assert os.listdir(copy / "lake" / "events") and not (copy / "building").exists()
 
 
+def test_a_database_that_duckdb_could_not_finish_is_not_put_in_place(run, copy, monkeypatch):
+    """On a full disk DuckDB closes a file without a word and leaves its log."""
+    before = (copy / "gatehouse.duckdb").read_bytes()
+
+    def dbt(paths, database, *command):
+        Path(f"{database}.wal").write_bytes(b"rows")
+
+    monkeypatch.setattr(building, "_dbt", dbt)
+    code, _, err = run("build", "--home", copy)
+    assert code == 2 and "gatehouse.duckdb.wal is left; make room" in err
+    assert (copy / "gatehouse.duckdb").read_bytes() == before and not (copy / "building").exists()
+
+
 @pytest.mark.parametrize("same", [True, False])
 def test_only_what_the_same_project_built_is_added_to(tmp_path, monkeypatch, same):
     previous, started = tmp_path / "gatehouse.duckdb", tmp_path / "started.duckdb"
