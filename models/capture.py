@@ -84,8 +84,8 @@ class RoutingTap:
                 `mask.flatten()`.
 
         Raises:
-            GatehouseError: the model does not embed a token id, a router did not fire exactly
-                once, a row count is wrong, or the scoring matches no known kind.
+            GatehouseError: the model does not embed a token id, a router did not fire once for
+                each of its layers, a row count is wrong, or the scoring matches no known kind.
         """
         check_embedded(token_ids, len(self._embedding))
         device = self._embedding.device
@@ -159,19 +159,22 @@ class RoutingTap:
         counts = [
             len(each) for each, watch in zip(seen, watches, strict=True) if not watch.optional
         ]
-        if set(counts) != {1}:
+        if set(counts) != {site.passes}:
             raise GatehouseError(
                 f"{site.router_path} and its experts were seen {' and '.join(map(str, counts))} "
-                f"times in one batch, not once: {_why_silent(self.model)}"
+                f"times in one batch, not {'once' if site.passes == 1 else site.passes}: "
+                f"{_why_silent(self.model)}"
             )
         try:
-            routing = site.reader.read(*(each[-1] if each else None for each in seen))
+            # an optional module may have run more often
+            found = (each[site.turn - site.passes] if each else None for each in seen)
+            routing = site.reader.read(*found)
         except UnreadableRouter as problem:
             raise unreadable(site.router_path, site.router, problem) from problem
-        found = routing.logits.shape[1], routing.ids.shape[1]
-        if found != (site.num_experts, site.top_k):
+        shown = routing.logits.shape[1], routing.ids.shape[1]
+        if shown != (site.num_experts, site.top_k):
             told = f"declares {site.num_experts} experts and top-{site.top_k}"
-            wrong = UnreadableRouter(f"{told} but routed to {found[1]} of {found[0]}")
+            wrong = UnreadableRouter(f"{told} but routed to {shown[1]} of {shown[0]}")
             raise unreadable(site.router_path, site.router, wrong)
         return routing
 

@@ -63,6 +63,17 @@ class Capacity(Reader):
         return Routing(logits, ids, probability.reshape(-1, 1) * kept)
 
 
+class Loop(Reader):
+    """Inkling 2 Loop: some blocks run several times, and route each token anew every time."""
+
+    def passes(self, model: nn.Module, index: int) -> int:
+        """Return the number of passes that the config states for the blocks within the loop."""
+        config: Any = model.config
+        text = config.get_text_config()
+        looped = range(text.loop_layer_index_start, text.loop_layer_index_end)
+        return text.loop_num_passes if index in looped else 1
+
+
 class RouterAlone(Reader):
     """A router whose output is all that the block uses: its experts get no ids."""
 
@@ -133,6 +144,7 @@ NAMED: dict[str, type[Reader]] = {
     "jetmoe": SortedSlots,
     "doge": ProductKeys,
     "zaya": SkipClass,
+    "inkling2_loop": Loop,
     "gemma4": Probabilities,
     "diffusion_gemma": Probabilities,
 }

@@ -9,14 +9,14 @@ from torch import nn
 
 SOFTMAX = """aria cohere2_moe dbrx deepseek_ocr2 deepseek_v2 diffusion_gemma doge ernie4_5_moe
 ernie4_5_vl_moe flex_olmo gemma4 gpt_oss granitemoe granitemoe_swa granitemoehybrid
-granitemoeshared hunyuan_v1_moe jamba jetmoe longcat_flash mellum minimax mistral4 mistral_large4
-mixtral olmoe openai_privacy_filter qwen2_moe qwen3_5_moe qwen3_moe qwen3_next qwen3_omni_moe
-qwen3_vl_moe qwen4_exp switch_transformers unlimited_ocr zaya""".split()
+granitemoeshared hunyuan_v1_moe jamba jetmoe lara_mini longcat_flash mellum minimax mistral4
+mistral_large4 mixtral olmoe openai_privacy_filter qwen2_moe qwen3_5_moe qwen3_moe qwen3_next
+qwen3_omni_moe qwen3_vl_moe qwen4_exp switch_transformers unlimited_ocr zaya""".split()
 
 SIGMOID = """afmoe axk1 axk2 bailing_hybrid beam deepseek_v3 deepseek_v32 dots1 dots3_note
-exaone_moe flint glm4_moe glm4_moe_lite glm4v_moe glm5_next glm_moe_dsa hy_v3 hy_v4 inkling
-inkling2 kimi_linear kolibri1 laguna lfm2_moe llama4 mimo_v2_flash minimax_m2 minimax_m3_vl
-muse_spark nemotron_h solar_open step3p7""".split()
+exaone_moe flint glm4_moe glm4_moe_lite glm4v_moe glm5_next glm_moe_dsa hy_v3 hy_v4 hy_v4_vl
+inkling inkling2 inkling2_loop kimi_linear kolibri1 laguna lfm2_moe llama4 mimo_v2_flash minimax_m2
+minimax_m3_vl muse_spark nemotron_h sarvam_mla sarvam_moe solar_open step3p7""".split()
 
 FAMILIES: dict[str, str] = (
     dict.fromkeys(SOFTMAX, "softmax")

@@ -38,7 +38,8 @@ class UnreadableRouter(Exception):
 class Watch:
     """One look at a module: `take(arguments, named, output)`, output None before it runs.
 
-    An optional module may run any number of times in a forward pass; others run once.
+    An optional module may run any number of times in a forward pass; others run once, or as often
+    as their block.
     """
 
     module: nn.Module
@@ -92,6 +93,10 @@ class Reader:
         owners = (self.router, self.block, self.experts, model)
         configs = [getattr(owner, "config", None) for owner in owners]
         return integer(TOP_K, *owners, *configs)
+
+    def passes(self, model: nn.Module, index: int) -> int:
+        """Return how often the block, which has this index, runs in a forward pass."""
+        return 1
 
     def watch(self) -> list[Watch]:
         """Return what to watch, in the order in which `read` takes the findings."""

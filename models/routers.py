@@ -30,7 +30,8 @@ class RouterSite:
 
     Attributes:
         layer: the block's index in the model; where that is not unique (two stacks, two MoE
-            layers in a block), the running number of the MoE layer.
+            layers in a block, blocks that run more than once), the running number of the MoE
+            layer.
         block: the block's index in its stack.
         moe_index: the running number of the MoE layer.
         stack: encoder or decoder.
@@ -41,6 +42,8 @@ class RouterSite:
         family: the folder in transformers that the block comes from.
         router, experts: the modules; experts holds all the experts' parameters.
         reader: how to read the router.
+        passes: how often the block runs in a forward pass; each time is an MoE layer.
+        turn: which of these this layer is.
     """
 
     layer: int
@@ -55,6 +58,8 @@ class RouterSite:
     router: nn.Module
     experts: nn.Module
     reader: Reader
+    passes: int
+    turn: int = 0
 
 
 def find_sites(model: nn.Module) -> list[RouterSite]:
@@ -64,10 +69,7 @@ def find_sites(model: nn.Module) -> list[RouterSite]:
         GatehouseError: the model has none, belongs to a family whose routing cannot be captured,
             or has a router that states no number of experts or an impossible one.
     """
-    sites = [
-        _site(model, path, block, moe_index)
-        for moe_index, (path, block) in enumerate(_blocks(model))
-    ]
+    sites = _as_they_run([_site(model, path, block) for path, block in _blocks(model)])
     if not sites:
         raise GatehouseError(
             f"{type(model).__name__} has no MoE layers: Gatehouse reads the routers of "
@@ -95,7 +97,18 @@ def _blocks(model: nn.Module) -> list[tuple[str, nn.Module]]:
     ]
 
 
-def _site(model: nn.Module, path: str, block: nn.Module, moe_index: int) -> RouterSite:
+def _as_they_run(sites: list[RouterSite]) -> list[RouterSite]:
+    """Return a loop's sites once for each time that it runs, and number all of them."""
+    turns = [
+        replace(site, turn=turn)
+        for passes, same in groupby(sites, key=lambda site: site.passes)
+        for turn, loop in enumerate([list(same)] * passes)
+        for site in loop
+    ]
+    return [replace(site, moe_index=moe_index) for moe_index, site in enumerate(turns)]
+
+
+def _site(model: nn.Module, path: str, block: nn.Module) -> RouterSite:
     family = family_of(block)
     if family in REFUSED:
         raise GatehouseError(f"{family} cannot be captured: {REFUSED[family]}")
@@ -124,7 +137,7 @@ def _site(model: nn.Module, path: str, block: nn.Module, moe_index: int) -> Rout
     return RouterSite(
         layer=index,
         block=index,
-        moe_index=moe_index,
+        moe_index=0,
         stack="encoder" if "encoder" in path.split(".") else "decoder",
         router_path=router_path,
         num_experts=num_experts,
@@ -134,6 +147,7 @@ def _site(model: nn.Module, path: str, block: nn.Module, moe_index: int) -> Rout
         router=router,
         experts=experts,
         reader=reader,
+        passes=reader.passes(model, index),
     )
 
 

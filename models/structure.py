@@ -62,7 +62,12 @@ def analyze(skeleton: nn.Module) -> Structure:
     counts = dict.fromkeys(PARTS, 0)
     for part, _, tensor in _weights(skeleton):
         counts[part] += tensor.numel()
-    idle = sum(_idle(parameter, site) for site in sites for parameter in site.experts.parameters())
+    idle = sum(
+        _idle(parameter, site)
+        for site in sites
+        if site.turn == 0
+        for parameter in site.experts.parameters()
+    )
     return Structure(
         layers=_layers(skeleton, sites),
         sites=tuple(sites),
@@ -177,7 +182,7 @@ def _layers(model: nn.Module, sites: list[RouterSite]) -> int:
 def _groups(sites: tuple[RouterSite, ...]) -> list[str]:
     """Return a line per kind of MoE layer: routers, blocks, experts, top-k, scoring."""
     groups: dict[tuple[str, int, int, str], list[int]] = {}
-    for site in sites:
+    for site in (each for each in sites if each.turn == 0):
         path = re.sub(r"\.\d+\.", ".*.", site.router_path, count=1)
         scoring = site.scoring or "scoring known after the first batch"
         groups.setdefault((path, site.num_experts, site.top_k, scoring), []).append(site.block)

@@ -96,3 +96,15 @@ def test_bytes_in_memory_are_told_by_part(tiny_mixtral):
     line = weights_line(loaded)
     assert "\n" not in line and "on cpu: experts 0.0311 MB" in line
     assert all(f"{part} " in line for part in PARTS)
+
+
+def test_a_block_that_runs_twice_is_two_layers_with_the_same_parameters():
+    model = BUILDERS["inkling2_loop"]()
+    structure = analyze(model)
+    assert [site.block for site in structure.sites] == [0, 1, 2, 1, 2, 3]
+    assert [site.layer for site in structure.sites] == list(range(6))
+    one_expert = 3 * 32 * 24
+    assert structure.parameters["experts"] == 4 * 8 * one_expert
+    assert structure.active == sum(structure.parameters.values()) - 4 * 6 * one_expert
+    assert "layers         4, of which MoE: 4" in str(structure)
+    assert "gate in blocks 0-3: 8 experts a layer, top-2, sigmoid" in str(structure)

@@ -58,6 +58,15 @@ MULTIMODAL: dict[str, dict[str, Any]] = {
             "qk_rope_head_dim": 0,
         }
     },
+    "hy_v4_vl": {
+        "text_config": {
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 10_000.0,
+                "mrope_section": [2, 1, 1],
+            }
+        }
+    },
     "inkling": {
         "text_config": {
             "layer_types": ["hybrid_sliding", "hybrid_sliding", "hybrid"],
@@ -82,6 +91,26 @@ MULTIMODAL: dict[str, dict[str, Any]] = {
             "rel_extent": 32,
             "unpadded_vocab_size": 128,
         }
+    },
+    # The two middle layers run twice each.
+    "inkling2_loop": {
+        "text_config": {
+            "num_hidden_layers": 4,
+            "layer_types": ["hybrid_sliding", "hybrid_sliding", "hybrid", "hybrid_sliding"],
+            "swa_num_attention_heads": 4,
+            "swa_num_key_value_heads": 2,
+            "swa_head_dim": 8,
+            "sliding_window_size": 16,
+            "d_rel": 4,
+            "rel_extent": 32,
+            "unpadded_vocab_size": 128,
+            "n_layers_per_attn_res_block": 1,
+            "loop_layer_index_start": 1,
+            "loop_layer_index_end": 3,
+            "loop_num_passes": 2,
+            "loop_gate_rank": 8,
+        },
+        "vision_config": {"model_type": "inkling2_vision"},
     },
     "llama4": {"text_config": {"intermediate_size_mlp": 48}},
     "minimax_m3_vl": {"projector_hidden_size": 32},

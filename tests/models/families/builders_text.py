@@ -47,6 +47,7 @@ TEXT: dict[str, dict[str, Any]] = {
     "kimi_linear": {"layer_types": [LINEAR, LINEAR, FULL]},
     "kolibri1": {"layer_types": [SLIDING, SLIDING, FULL]},
     "laguna": {"layer_types": [FULL, FULL, SLIDING]},
+    "lara_mini": {"layer_types": [LINEAR, SLIDING, FULL]},
     "lfm2_moe": {"layer_types": ["conv", "conv", FULL]},
     "mellum": {"layer_types": [SLIDING, SLIDING, FULL]},
     "mimo_v2_flash": {
@@ -72,5 +73,8 @@ TEXT: dict[str, dict[str, Any]] = {
     "qwen2_moe": {"mlp_only_layers": [0]},
     "qwen3_moe": {"mlp_only_layers": [0]},
     "qwen3_next": {"layer_types": [LINEAR, LINEAR, FULL]},
+    # AutoModel gives these two configs the models of DeepSeek-V3 and GLM-4-MoE.
+    "sarvam_mla": {},
+    "sarvam_moe": {},
     "solar_open": {},
 }

@@ -6,8 +6,8 @@ from pathlib import Path
 
 COMMENTS = re.compile(r'"""[\s\S]*?"""|#.*')
 SIGNS_IN_MODELING = (
-    # A class, defined or borrowed from another family.
-    re.compile(r"\b[A-Z]\w*(?:Experts?|Mo[eE]|Router)(?![a-z])"),
+    # A class, defined or borrowed from another family; every multimodal model has MoE outputs.
+    re.compile(r"\b[A-Z]\w*(?:Experts?|Mo[eE]|Router)(?![a-z])(?!\w*Output)"),
     re.compile(r"\bself\.\w*(?:expert|router)"),
 )
 TOP_K = re.compile(r"\btopk\(")

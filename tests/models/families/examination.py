@@ -38,7 +38,6 @@ IDLE = {"zaya": 1, "longcat_flash": 2}
 LOGITS_WITHHELD = {
     "deepseek_v4": "without hash layers",
     "doge": "half keys",
-    "jetmoe": "attention routers twice",
 }
 """Families whose `output_router_logits` is not the list of all routers' logits, and why."""
 

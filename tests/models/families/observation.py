@@ -19,6 +19,9 @@ LENGTH = 24
 PROBABILITIES = {"gemma4", "diffusion_gemma"}
 """Families whose router gives its softmax in place of logits."""
 
+CACHES = {"cache", "past_key_values"}
+"""What a block may be given to remember earlier calls by, which a second call must not see."""
+
 WITHOUT_IDS = {"llama4", "jetmoe", "doge"}
 """Families whose experts are never called with ids: only the causal check reaches them."""
 
@@ -82,7 +85,8 @@ def watching(
     """Record every router's logits, every block's call, and what the experts are called with."""
     handles = []
     originals = []
-    for site in sites:
+    # a block that runs more than once is a site each time
+    for site in (each for each in sites if each.turn == 0):
         handles.append(
             site.router.register_forward_hook(
                 lambda module, inputs, output: logits.append(own_logits(family, output).clone())
@@ -92,16 +96,15 @@ def watching(
         handles.append(
             block.register_forward_hook(
                 lambda module, arguments, named, output: calls.append(
-                    (arguments, named | {"past_key_values": None}, output)
-                    if "past_key_values" in named
-                    else (arguments, named, output)
+                    (arguments, named | dict.fromkeys(CACHES & named.keys()), output)
                 ),
                 with_kwargs=True,
             )
         )
         if family not in WITHOUT_IDS:
             originals.append((site.experts, site.experts.forward))
-            site.experts.forward = spied(site.experts.forward, site.moe_index, choices)
+            turns = [each.moe_index for each in sites if each.experts is site.experts]
+            site.experts.forward = spied(site.experts.forward, turns, choices)
     yield
     for handle in handles:
         handle.remove()
@@ -109,9 +112,9 @@ def watching(
         experts.forward = forward
 
 
-def spied(forward: Callable[..., Any], index: int, choices: list[Any]) -> Callable[..., Any]:
+def spied(forward: Callable[..., Any], turns: list[int], choices: list[Any]) -> Callable[..., Any]:
     def spy(hidden: torch.Tensor, ids: torch.Tensor, weights: torch.Tensor) -> Any:
-        choices[index] = ids.clone(), weights.clone()
+        choices[turns.pop(0)] = ids.clone(), weights.clone()
         return forward(hidden, ids, weights)
 
     return spy

@@ -33,7 +33,8 @@ repeats every check; `python -m tests.models.families.table` writes this page.
 A token that Switch drops keeps the expert it was meant for, with weight 0. Zaya's last class skips
 the experts and has weight 0; LongCat-Flash's last classes pass the token on unchanged;
 `num_experts` counts them. A hash layer (DeepSeek-V4) takes its experts from the token id, so its
-entropy says nothing about the choice. Padding would take up Switch's capacity, shift ties in sparse
+entropy says nothing about the choice. Inkling 2 Loop runs some blocks several times, and each time
+is an MoE layer of its own. Padding would take up Switch's capacity, shift ties in sparse
 attention (indexed keys), and change Doge's routing altogether, hence their batches.
 
 """

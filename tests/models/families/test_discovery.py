@@ -46,6 +46,7 @@ def test_each_sign_alone_is_enough(tmp_path, file, source):
     "source",
     [
         "class NewMLP(nn.Module):\n    pass\n",
+        "class NewOutput(MultimodalMoeBaseModelOutputWithPast):\n    pass\n",
         "class NewAttention(nn.Module):\n    # Copied from MixtralSparseMoeBlock\n    pass\n",
         'class NewModel(nn.Module):\n    """Unlike NewExperts, self.experts is absent."""\n',
         "        self.gate_proj = nn.Linear(8, 8)\n        x = scores.topk(2)\n",
