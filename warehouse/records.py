@@ -76,9 +76,10 @@ LAYERS = pa.schema(
     ]
 )
 """One row per MoE layer: `layer` is the block's index, or the same as `moe_index` where blocks are
-not unique (two stacks, two MoE layers in a block, blocks that run more than once);
-`moe_index` counts MoE layers only; `block` is the index within the stack (encoder, decoder);
-`num_experts` counts the router's classes, including those that compute nothing; `weights_sum_to_one` says whether each token's weights do."""
+not unique (two stacks, two MoE layers in a block, blocks that run more than once); `moe_index`
+counts MoE layers only; `block` is the index within the stack (encoder, decoder); `num_experts`
+counts the router's classes, including those that compute nothing; `weights_sum_to_one` says whether
+each token's weights do."""
 
 VOCABULARY = pa.schema(
     [("token_id", pa.int32()), ("token_str", pa.string()), ("is_special", pa.bool_())]

@@ -130,7 +130,7 @@ def test_a_database_that_duckdb_could_not_finish_is_not_put_in_place(run, copy, 
     def dbt(paths, database, *command):
         Path(f"{database}.wal").write_bytes(b"rows")
 
-    monkeypatch.setattr(building, "_dbt", dbt)
+    monkeypatch.setattr("gatehouse.flows.steps.build._dbt", dbt)
     code, _, err = run("build", "--home", copy)
     assert code == 2 and "gatehouse.duckdb.wal is left; make room" in err
     assert (copy / "gatehouse.duckdb").read_bytes() == before and not (copy / "building").exists()
