@@ -1,28 +1,39 @@
-# make demo | test | check | chaos | soak | audit | licences | bench | bench-capture | bench-evidence | bench-warehouse | bench-load | docs | clean
+# make demo | test | test-quick | check | chaos | soak | audit | licences | bench | bench-capture | bench-evidence | bench-warehouse | bench-load | docs | clean
 # (Python 3.11+, GNU make)
 PYTHON ?= python3
 BIN := .venv/bin
+# what a user needs, and what developers need besides
 INSTALLED := .venv/.installed
+DEVELOPERS := .venv/.installed-for-developers
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
 export DO_NOT_TRACK := 1
 
-.PHONY: install demo test chaos check audit licences bench bench-capture bench-evidence bench-warehouse bench-load soak docs constraints clean
+.PHONY: install demo test test-quick chaos check audit licences bench bench-capture bench-evidence bench-warehouse bench-load soak docs constraints clean
 
 install: $(INSTALLED)
 
 $(INSTALLED): constraints.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Gatehouse needs Python 3.11 or newer: make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,quantize]'
+	$(PIP) -e .
+	touch $@
+
+$(DEVELOPERS): $(INSTALLED)
+	$(PIP) -e '.[dev,quantize]'
 	touch $@
 
 demo: $(INSTALLED)
 	$(BIN)/gatehouse run --num-samples 2000 --batch-size 16
 
-test: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+test: $(DEVELOPERS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=10
 
-chaos: $(INSTALLED)
+# the inner loop: all that needs no built warehouse, no browser and no process of its own
+test-quick: $(DEVELOPERS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not slow'
+
+chaos: $(DEVELOPERS)
 	$(BIN)/python -m tests.chaos
 
 check: audit
@@ -31,30 +42,30 @@ check: audit
 	$(BIN)/mypy
 	$(BIN)/sqlfluff lint dbt_project
 
-audit: $(INSTALLED)
+audit: $(DEVELOPERS)
 	$(BIN)/python -m tests.tools.audit
 
-licences: $(INSTALLED)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+licences: $(DEVELOPERS)
+	$(PIP) -e '.[bench]'
 	$(BIN)/python -m tests.tools.licences
 
-bench: $(INSTALLED)
+bench: $(DEVELOPERS)
 	$(BIN)/python -m tests.bench.landing
 
-bench-capture: $(INSTALLED)
+bench-capture: $(DEVELOPERS)
 	$(BIN)/python -m tests.bench.capture
 
-bench-evidence: $(INSTALLED)
+bench-evidence: $(DEVELOPERS)
 	$(BIN)/python -m tests.bench.evidence
 
-bench-warehouse: $(INSTALLED)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+bench-warehouse: $(DEVELOPERS)
+	$(PIP) -e '.[bench]'
 	$(BIN)/python -m tests.bench.warehouse
 
-bench-load: $(INSTALLED)
+bench-load: $(DEVELOPERS)
 	$(BIN)/python -m tests.bench.load
 
-soak: $(INSTALLED)
+soak: $(DEVELOPERS)
 	$(BIN)/python -m tests.bench.soak
 
 docs: $(INSTALLED)
