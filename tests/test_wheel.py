@@ -1,4 +1,4 @@
-"""What is installed is one package: it works elsewhere, beside a user's modules of the same names."""
+"""What is installed is one package, and it works beside a user's modules of the same names."""
 
 import os
 import shutil

@@ -12,8 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from gatehouse.reports.figures import layer_panels as shared
-from gatehouse.reports.figures import style
+from gatehouse.reports.figures import layer_panels, style
 from gatehouse.reports.marts import Marts
 from gatehouse.reports.verdict.findings import AssessedRun
 
@@ -31,19 +30,18 @@ def expert_load(assessed: AssessedRun) -> Figure:
     indices = [int(index) for index in assessed.marts.layers["moe_index"]]
     matrix = np.full((max(indices) + 1, max(_experts(assessed.marts).values())), np.nan)
     load = assessed.marts.expert_load
-    matrix[load["moe_index"].to_numpy(int), load["expert"].to_numpy(int)] = shared.numbers(
+    matrix[load["moe_index"].to_numpy(int), load["expert"].to_numpy(int)] = layer_panels.numbers(
         load, "load_ratio"
     )
     dead = load[load["is_dead"].astype(bool)]
-    note = (
-        f"Dead experts, never selected: {len(dead):,}{f' ({shared.TIMES})' if len(dead) else ''}."
-    )
+    crosses = f" ({layer_panels.TIMES})" if len(dead) else ""
+    note = f"Dead experts, never selected: {len(dead):,}{crosses}."
     height = 1.6 + float(np.clip(0.16 * len(indices), 0.5, 4.6))
-    caption = shared.caption(assessed, note)
+    caption = layer_panels.caption(assessed, note)
     figure = style.new_figure((style.WIDTH, height), "Load of the experts", caption)
     axes = figure.subplots()
-    norm = shared.ratio_norm([matrix])
-    image = shared.ratio_heatmap(axes, matrix, norm, ticks=16, numbered=True)
+    norm = layer_panels.ratio_norm([matrix])
+    image = layer_panels.ratio_heatmap(axes, matrix, norm, ticks=16, numbered=True)
     # with 256 experts a cell is smaller than any mark: a cross on a white one still stands out
     size = float(np.clip(2000 / matrix.shape[1], 12, 40))
     for colour, width in (("white", 2.2), (style.INK, 1.0)):
@@ -51,7 +49,7 @@ def expert_load(assessed: AssessedRun) -> Figure:
         axes.scatter(dead["expert"], dead["moe_index"], **look)
     axes.set_xlabel("Expert")
     axes.set_ylabel("MoE layer")
-    shared.ratio_key(figure, image, [axes], "Load / fair share")
+    layer_panels.ratio_key(figure, image, [axes], "Load / fair share")
     return figure
 
 
@@ -59,21 +57,25 @@ def expert_load(assessed: AssessedRun) -> Figure:
 def expert_coactivation(assessed: AssessedRun) -> Figure:
     """Show which experts a token selects together, against an even draw of the others."""
     frame = assessed.marts.coactivation
-    ratio = shared.numbers(frame, "probability") / shared.numbers(frame, "uniform_probability")
+    ratio = layer_panels.numbers(frame, "probability") / layer_panels.numbers(
+        frame, "uniform_probability"
+    )
     frame = frame.assign(ratio=ratio)
     present = [int(index) for index in frame["moe_index"].unique()]
     title = "Experts that a token selects together"
     if not present:
         reason = "The router selects one expert per token (top-1): there are no pairs."
         return _empty(title, assessed, reason)
-    shown = shared.shown_layers(present)
+    shown = layer_panels.shown_layers(present)
     experts = _experts(assessed.marts)
     matrices = [_pairs(frame, layer, "other_expert", experts[layer]) for layer in shown]
     for matrix in matrices:
         np.fill_diagonal(matrix, np.nan)
-    note = shared.shown_note(shown, len(present)) + "Grey: the expert itself, or never selected."
+    note = (
+        layer_panels.shown_note(shown, len(present)) + "Grey: the expert itself, or never selected."
+    )
     figure = style.new_figure(
-        shared.grid_size(len(shown), 2.1), title, shared.caption(assessed, note)
+        layer_panels.grid_size(len(shown), 2.1), title, layer_panels.caption(assessed, note)
     )
     titles = [f"layer {layer}" for layer in shown]
     _heatmaps(
@@ -89,14 +91,14 @@ def expert_coactivation(assessed: AssessedRun) -> Figure:
 def expert_transition(assessed: AssessedRun) -> Figure:
     """Show how far a layer's first choice predicts the next layer's: lift over independence."""
     transition = assessed.marts.transition
-    frame = transition.assign(ratio=shared.numbers(transition, "lift"))
+    frame = transition.assign(ratio=layer_panels.numbers(transition, "lift"))
     present = [int(index) for index in frame["moe_index"].unique()]
     title = "First choices from one MoE layer to the next"
     if not present:
         return _empty(title, assessed, "The run has one MoE layer: there is no next one.")
-    shown = shared.shown_layers(present)
+    shown = layer_panels.shown_layers(present)
     experts = _experts(assessed.marts)
-    note = shared.shown_note(shown, len(present), "pairs of layers") + (
+    note = layer_panels.shown_note(shown, len(present), "pairs of layers") + (
         "Lift: P(next expert | expert) / P(next expert), 1 if the layers were independent. "
         "Grey: never a first choice."
     )
@@ -107,7 +109,7 @@ def expert_transition(assessed: AssessedRun) -> Figure:
         for layer in shown
     }
     figure = style.new_figure(
-        shared.grid_size(len(shown), 2.1), title, shared.caption(assessed, note)
+        layer_panels.grid_size(len(shown), 2.1), title, layer_panels.caption(assessed, note)
     )
     _heatmaps(figure, matrices, ("Expert of the next layer", "Expert"), "Lift")
     return figure
@@ -117,23 +119,23 @@ def expert_transition(assessed: AssessedRun) -> Figure:
 def domain_specialisation(assessed: AssessedRun) -> Figure:
     """Show which experts the text of every domain selects, against an even router."""
     frame = assessed.marts.domain_expert
-    ratio = shared.numbers(frame, "specialisation")
-    frame = frame.assign(ratio=ratio / shared.numbers(frame, "uniform_specialisation"))
+    ratio = layer_panels.numbers(frame, "specialisation")
+    frame = frame.assign(ratio=ratio / layer_panels.numbers(frame, "uniform_specialisation"))
     sizes = frame.groupby("domain")["domain_tokens"].max().sort_values(ascending=False)
     domains = sorted(sizes.index[:MOST_DOMAINS])
-    shown = shared.shown_layers([int(index) for index in frame["moe_index"].unique()])
+    shown = layer_panels.shown_layers([int(index) for index in frame["moe_index"].unique()])
     experts = _experts(assessed.marts)
     matrices = {
         f"layer {layer}": _domains(frame, layer, domains, experts[layer]) for layer in shown
     }
-    note = shared.shown_note(shown, frame["moe_index"].nunique()) + (
+    note = layer_panels.shown_note(shown, frame["moe_index"].nunique()) + (
         f"The {len(domains)} largest of {len(sizes)} domains. " if len(sizes) > len(domains) else ""
     )
     wide = max(experts.values()) > WIDE
     rows = len(shown) if wide else -(-len(shown) // (2 if len(shown) == 4 else 3))
     height = 1.1 + rows * (0.55 + 0.15 * len(domains))
     figure = style.new_figure(
-        (style.WIDTH, height), "Experts by domain of text", shared.caption(assessed, note)
+        (style.WIDTH, height), "Experts by domain of text", layer_panels.caption(assessed, note)
     )
     panels = _heatmaps(figure, matrices, ("Expert", ""), "Share of tokens / uniform", stacked=wide)
     names = [_shortened(domain) for domain in domains]
@@ -185,24 +187,24 @@ def _heatmaps(
     if stacked:
         panels = list(figure.subplots(len(matrices), 1, squeeze=False, sharex=True).ravel())
     else:
-        panels = shared.panel_grid(figure, len(matrices))
-    norm = shared.ratio_norm(list(matrices.values()))
+        panels = layer_panels.panel_grid(figure, len(matrices))
+    norm = layer_panels.ratio_norm(list(matrices.values()))
     for axes, (title, matrix) in zip(panels, matrices.items(), strict=True):
-        image = shared.ratio_heatmap(axes, matrix, norm, ticks=16 if stacked else 8)
+        image = layer_panels.ratio_heatmap(axes, matrix, norm, ticks=16 if stacked else 8)
         axes.set_title(title)
         place = axes.get_subplotspec()
         if place is not None and place.is_first_col():
             axes.set_ylabel(labels[1])
-    for axes in panels[-1:] if stacked else shared.lowest_panels(panels):
+    for axes in panels[-1:] if stacked else layer_panels.lowest_panels(panels):
         axes.set_xlabel(labels[0])
-    shared.ratio_key(figure, image, panels, key)
+    layer_panels.ratio_key(figure, image, panels, key)
     return panels
 
 
 def _empty(title: str, assessed: AssessedRun, reason: str) -> Figure:
     size = (style.SINGLE_PANEL[0], 2.0)
-    figure = style.new_figure(size, title, shared.caption(assessed))
-    return shared.nothing_to_draw(figure, reason)
+    figure = style.new_figure(size, title, layer_panels.caption(assessed))
+    return layer_panels.nothing_to_draw(figure, reason)
 
 
 def _shortened(name: object) -> str:

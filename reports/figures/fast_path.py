@@ -10,8 +10,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from gatehouse.reports.figures import layer_panels as shared
-from gatehouse.reports.figures import style
+from gatehouse.reports.figures import layer_panels, style
 from gatehouse.reports.statistics import pareto_front
 from gatehouse.reports.verdict.findings import AssessedRun
 
@@ -27,16 +26,20 @@ def coverage_agreement(assessed: AssessedRun) -> Figure:
     )
     present = sorted({int(index) for frame in (tables, grid) for index in frame["moe_index"]})
     if not present:
-        figure = style.new_figure((style.SINGLE_PANEL[0], 2.0), title, shared.caption(assessed))
-        return shared.nothing_to_draw(figure, "No text was held out, so nothing can be scored.")
-    shown = shared.shown_layers(present)
-    note = (
-        f"{shared.shown_note(shown, len(present))}Agreement: the table's set of experts is the "
-        "router's. Filled points: tables chosen by thresholds on frequency and entropy."
+        figure = style.new_figure(
+            (style.SINGLE_PANEL[0], 2.0), title, layer_panels.caption(assessed)
+        )
+        return layer_panels.nothing_to_draw(
+            figure, "No text was held out, so nothing can be scored."
+        )
+    shown = layer_panels.shown_layers(present)
+    note = layer_panels.shown_note(shown, len(present)) + (
+        "Agreement: the table's set of experts is the router's. Filled points: tables chosen by "
+        "thresholds on frequency and entropy."
     )
-    caption = shared.caption(assessed, note)
-    figure = style.new_figure(shared.grid_size(len(shown), 2.3), title, caption)
-    panels = shared.panel_grid(figure, len(shown), sharex=True, sharey=True)
+    caption = layer_panels.caption(assessed, note)
+    figure = style.new_figure(layer_panels.grid_size(len(shown), 2.3), title, caption)
+    panels = layer_panels.panel_grid(figure, len(shown), sharex=True, sharey=True)
     mass = np.concatenate([frame["retained_gate_mass"].to_numpy() for frame in (tables, grid)])
     norm = Normalize(np.nanmin(mass), np.nanmax(mass) + 1e-6)
     for axes, layer in zip(panels, shown, strict=True):
@@ -51,7 +54,7 @@ def coverage_agreement(assessed: AssessedRun) -> Figure:
         axes.set_xticks([0, 0.5, 1])
     panels[0].set_ylim(*_share_limits(pd.concat([tables, grid])["set_agreement"]))
     figure.supylabel("Agreement of the expert set", fontsize="medium", color=style.INK)
-    for axes in shared.lowest_panels(panels):
+    for axes in layer_panels.lowest_panels(panels):
         axes.set_xlabel("Coverage of occurrences")
         axes.tick_params(labelbottom=True)
     bar = figure.colorbar(points, ax=panels, aspect=32, pad=0.015, label="Retained gate mass")
@@ -63,7 +66,7 @@ def coverage_agreement(assessed: AssessedRun) -> Figure:
 
 def _measured(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the rows that are scored, their measures as floats."""
-    floats = frame.assign(**{name: shared.numbers(frame, name) for name in MEASURES})
+    floats = frame.assign(**{name: layer_panels.numbers(frame, name) for name in MEASURES})
     return floats.dropna(subset=["coverage", "set_agreement"])
 
 

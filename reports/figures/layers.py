@@ -13,8 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
-from gatehouse.reports.figures import layer_panels as shared
-from gatehouse.reports.figures import style
+from gatehouse.reports.figures import layer_panels, style
 from gatehouse.reports.marts import published
 from gatehouse.reports.verdict.criteria import (
     LARGEST_RHO,
@@ -49,44 +48,44 @@ def layer_overview(assessed: AssessedRun) -> Figure:
         f"Low entropy: under {thresholds.entropy:g} nats; eligible: also over "
         f"{thresholds.frequency:,} occurrences. Intervals: 95 %, bootstrap over documents."
     )
-    caption = shared.caption(assessed, note)
+    caption = layer_panels.caption(assessed, note)
     figure = style.new_figure((style.WIDTH, 5.0), "Every MoE layer", caption)
-    axes = shared.panel_grid(figure, 6)
-    indices = shared.numbers(findings.layers, "moe_index")
+    axes = layer_panels.panel_grid(figure, 6)
+    indices = layer_panels.numbers(findings.layers, "moe_index")
     for place, letter, (column, title, demand) in zip(axes, "abc", CRITERIA, strict=False):
         place.set_title(f"{letter}  {title}")
         _criterion_panel(place, findings.layers, column, demand)
     axes[3].set_title("d  Mean entropy / ln(experts)")
-    routed = shared.numbers(assessed.marts.layers, "moe_index")
-    entropy = shared.numbers(assessed.marts.layers, "normalised_entropy")
-    shared.layer_line(axes[3], routed, entropy, "measured")
+    routed = layer_panels.numbers(assessed.marts.layers, "moe_index")
+    entropy = layer_panels.numbers(assessed.marts.layers, "normalised_entropy")
+    layer_panels.layer_line(axes[3], routed, entropy, "measured")
     axes[3].set_ylim(0, 1.03)
     axes[4].set_title("e  Routing consistency")
     _consistency_panel(axes[4], indices, findings.layers)
     axes[5].set_title("f  Busiest expert / fair share")
-    load = shared.numbers(assessed.marts.layers, "max_load_ratio")
-    shared.layer_line(axes[5], routed, load, "measured")
+    load = layer_panels.numbers(assessed.marts.layers, "max_load_ratio")
+    layer_panels.layer_line(axes[5], routed, load, "measured")
     axes[5].set_ylim(0.9, max(2.0, 1.08 * np.nanmax(load, initial=1.0)))
     style.criterion(axes[5], 1, "fair share")
     for place in axes:
-        shared.layer_axis(place, routed)
-    shared.legend_above(figure, 4)
+        layer_panels.layer_axis(place, routed)
+    layer_panels.legend_above(figure, 4)
     return figure
 
 
 def _criterion_panel(axes: Axes, layers: pd.DataFrame, column: str, demand: float) -> None:
-    indices = shared.numbers(layers, "moe_index")
+    indices = layer_panels.numbers(layers, "moe_index")
     if column == "spearman":
-        low, high = (shared.numbers(layers, name) for name in ("null_low", "null_high"))
-        shared.layer_band(axes, indices, low, high, "95 % of permutations")
+        low, high = (layer_panels.numbers(layers, name) for name in ("null_low", "null_high"))
+        layer_panels.layer_band(axes, indices, low, high, "95 % of permutations")
         axes.set_ylim(-1, 1)
     else:
         style.percent_axis(axes.yaxis)
         axes.set_ylim(0, 1.03)
-    ends = (shared.numbers(layers, f"{column}_{end}") for end in ("low", "high"))
-    shared.layer_intervals(axes, indices, *ends)
-    values = shared.numbers(layers, column)
-    shared.layer_line(axes, indices, values, "measured")
+    ends = (layer_panels.numbers(layers, f"{column}_{end}") for end in ("low", "high"))
+    layer_panels.layer_intervals(axes, indices, *ends)
+    values = layer_panels.numbers(layers, column)
+    layer_panels.layer_line(axes, indices, values, "measured")
     style.criterion(axes, demand, CRITERION)
     if undefined := int(np.isnan(values).sum()):
         place: Any = {"transform": axes.transAxes, "ha": "right", "va": "top"}
@@ -97,10 +96,10 @@ def _consistency_panel(axes: Axes, indices: NDArray, layers: pd.DataFrame) -> No
     for series, (column, label) in enumerate(
         (("consistency", "measured"), ("held_out_consistency", "held-out documents"))
     ):
-        shared.layer_line(axes, indices, shared.numbers(layers, column), label, series)
-    random = shared.numbers(layers, "random_consistency")
+        layer_panels.layer_line(axes, indices, layer_panels.numbers(layers, column), label, series)
+    random = layer_panels.numbers(layers, "random_consistency")
     look: Any = {"color": style.INK, "linestyle": (0, (4, 2)), "marker": "_"}
-    shared.layer_line(axes, indices, random, "random router", **look)
+    layer_panels.layer_line(axes, indices, random, "random router", **look)
     axes.set_ylim(0, 1.03)
 
 
@@ -109,22 +108,22 @@ def expert_repetition(assessed: AssessedRun) -> Figure:
     """Show how often the next token keeps an expert, against chance, by layer."""
     frame = assessed.marts.repetition
     kinds = ["first_choice", "first_or_second"]
-    single = np.isnan(shared.numbers(frame, "first_or_second_repetition")).all()
+    single = np.isnan(layer_panels.numbers(frame, "first_or_second_repetition")).all()
     note = "Top-1 router: no token has a second choice." if single else ""
     if reference := published.is_mixtral(assessed.run["model"]):
         note = f"{note} {published.REPETITION_SOURCE}".strip()
-    caption = shared.caption(assessed, note)
+    caption = layer_panels.caption(assessed, note)
     title = "How often the next token keeps the expert"
     width = style.SINGLE_PANEL[0] if single else style.WIDTH
     figure = style.new_figure((width, 3.5), title, caption)
-    panels = shared.panel_grid(figure, 1 if single else 2)
-    indices = shared.numbers(frame, "moe_index")
+    panels = layer_panels.panel_grid(figure, 1 if single else 2)
+    indices = layer_panels.numbers(frame, "moe_index")
     for axes, kind, letter in zip(panels, kinds, "ab", strict=False):
         axes.set_title(f"{letter}  {kind.replace('_', ' ').capitalize()}")
         _repetition_panel(axes, frame, kind)
         if reference:
             _published_marks(axes, kind, indices)
-        shared.layer_axis(axes, indices)
+        layer_panels.layer_axis(axes, indices)
         axes.set_ylim(bottom=0)
         low, high = axes.get_ylim()
         # room for the legend, which would cover the chance lines
@@ -136,16 +135,18 @@ def expert_repetition(assessed: AssessedRun) -> Figure:
 
 
 def _repetition_panel(axes: Axes, frame: pd.DataFrame, kind: str) -> None:
-    indices = shared.numbers(frame, "moe_index")
-    shared.layer_line(axes, indices, shared.numbers(frame, f"{kind}_repetition"), "this run")
+    indices = layer_panels.numbers(frame, "moe_index")
+    layer_panels.layer_line(
+        axes, indices, layer_panels.numbers(frame, f"{kind}_repetition"), "this run"
+    )
     chance: Any = {"color": style.INK, "marker": "_", "linewidth": 1.0}
-    fair = shared.numbers(frame, f"{kind}_chance")
+    fair = layer_panels.numbers(frame, f"{kind}_chance")
     dashed: Any = {"linestyle": (0, (4, 2))}
-    shared.layer_line(axes, indices, fair, "chance, equal loads", **chance, **dashed)
+    layer_panels.layer_line(axes, indices, fair, "chance, equal loads", **chance, **dashed)
     if kind == "first_choice":
-        loaded = shared.numbers(frame, "first_choice_chance_by_load")
+        loaded = layer_panels.numbers(frame, "first_choice_chance_by_load")
         orange: Any = {"color": style.ORANGE, "marker": "v", "linestyle": (0, (1, 1.5))}
-        shared.layer_line(axes, indices, loaded, "chance, this run's loads", **orange)
+        layer_panels.layer_line(axes, indices, loaded, "chance, this run's loads", **orange)
 
 
 def _published_marks(axes: Axes, kind: str, indices: NDArray) -> None:
@@ -167,10 +168,10 @@ def sample_size(assessed: AssessedRun) -> Figure:
     """Show the three criteria on growing shares of the documents: would more text change them?"""
     frame = assessed.findings.sample_sizes
     note = "Each share of the documents is analysed as a separate run; its occurrences are below."
-    caption = shared.caption(assessed, note)
+    caption = layer_panels.caption(assessed, note)
     figure = style.new_figure((style.WIDTH, 3.1), "Would more text change the verdict?", caption)
     occurrences = frame.groupby("share")["occurrences"].median()
-    panels = shared.panel_grid(figure, 3)
+    panels = layer_panels.panel_grid(figure, 3)
     for axes, letter, (column, title, demand) in zip(panels, "abc", CRITERIA, strict=True):
         axes.set_title(f"{letter}  {title}")
         _layer_lines(axes, frame, "share", column)
@@ -182,7 +183,7 @@ def sample_size(assessed: AssessedRun) -> Figure:
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlabel("Share of documents")
         _criterion_limits(axes, column)
-    shared.legend_above(figure, 7)
+    layer_panels.legend_above(figure, 7)
     return figure
 
 
@@ -191,7 +192,7 @@ def minimum_frequency(assessed: AssessedRun) -> Figure:
     """Show rho among tokens of at least so many occurrences: is it caused by the rare ones?"""
     frame = assessed.findings.minima
     note = "A token's mean entropy over few occurrences is noisy: rare tokens could tilt the ranks."
-    caption = shared.caption(assessed, note)
+    caption = layer_panels.caption(assessed, note)
     title = "Correlation without the rare tokens"
     figure = style.new_figure(style.SINGLE_PANEL, title, caption)
     axes = figure.subplots()
@@ -213,14 +214,14 @@ def _layer_lines(axes: Axes, frame: pd.DataFrame, x: str, y: str) -> None:
     groups = list(frame.groupby("moe_index"))
     few = len(groups) <= MOST_LINES
     for series, (index, group) in enumerate(groups):
-        places, values = (shared.numbers(group, name) for name in (x, y))
+        places, values = (layer_panels.numbers(group, name) for name in (x, y))
         if few:
-            shared.layer_line(axes, places, values, f"layer {index:.0f}", series)
+            layer_panels.layer_line(axes, places, values, f"layer {index:.0f}", series)
         else:
             label = "each layer" if series == 0 else "_layer"
             axes.plot(places, values, color=style.SKY, linewidth=0.5, alpha=0.8, label=label)
     if not few:
-        middle = frame.assign(**{y: shared.numbers(frame, y)}).groupby(x)[y].median()
+        middle = frame.assign(**{y: layer_panels.numbers(frame, y)}).groupby(x)[y].median()
         look: Any = {"color": style.BLUE, "linewidth": 1.8, "marker": "o", "markersize": 3.6}
         axes.plot(middle.index, middle, label="median layer", **look)
 

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 from gatehouse.reports import statistics
-from gatehouse.reports.figures import layer_panels as shared
-from gatehouse.reports.figures import style
+from gatehouse.reports.figures import layer_panels, style
 from gatehouse.reports.statistics import ZipfFit
 from gatehouse.reports.verdict.findings import AssessedRun
 
@@ -22,7 +21,7 @@ CURVE_POINTS = 200
 def zipf(assessed: AssessedRun) -> Figure:
     """Show frequency over rank with every law that was fitted, and how well it fits."""
     frequency = np.sort(assessed.marts.frequency_rank["frequency"].to_numpy(float))[::-1]
-    caption = shared.caption(assessed, _note(assessed.findings.zipf))
+    caption = layer_panels.caption(assessed, _note(assessed.findings.zipf))
     figure = style.new_figure((style.WIDTH, 4.1), "Zipf's law", caption)
     axes = figure.subplots()
     ranks = np.arange(1, frequency.size + 1)
