@@ -1,4 +1,4 @@
-"""Every command of docs/commands.md does what it says, on the bundled model and text."""
+"""Every command of docs/original-scripts.md does what it says, on the bundled model and text."""
 
 import re
 import shlex
@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-TABLE = (CHECKOUT / "docs" / "commands.md").read_text(encoding="utf-8")
+TABLE = (CHECKOUT / "docs" / "original-scripts.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"\| `(gatehouse [^`]+)` \|\n", TABLE)
 COLUMNS = [
     "token_id",

@@ -13,7 +13,7 @@ NUMBER = r"^'*-([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 def guarded(texts: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     """Return strings with a `'` before each that FORMULA matches and NUMBER does not.
 
-    `reports/assets/page/format.js` has the same rule for the page's downloads.
+    `reports/page/assets/scripts/core/format.js` has the same rule for the page's downloads.
     """
     return pc.if_else(_is_formula(texts), pc.binary_join_element_wise("'", texts, ""), texts)
 

@@ -36,7 +36,7 @@ def script(names: tuple[str, ...], module: bool = False) -> Script:
 
 
 def rendered(template: str, scripts: list[Script], data: str, **values: Any) -> str:
-    """Return a template of `reports/templates` as HTML text.
+    """Return a template of `reports/page/templates` as HTML text.
 
     Args:
         template: its name.

@@ -69,8 +69,8 @@ def document(found: list[tuple[str, str, str]]) -> str:
     vendored = json.loads((CHECKOUT / "reports" / "page" / "assets" / "vendored.json").read_text())
     echarts = vendored["echarts.min.js"]
     carried = [
-        ("[Apache ECharts](../reports/assets/echarts.NOTICE)", echarts["version"], "Apache-2.0"),
-        ("d3, in Apache ECharts", "", "[BSD-3-Clause](../reports/assets/echarts.LICENSE-d3)"),
+        ("[Apache ECharts](../reports/page/assets/echarts.NOTICE)", echarts["version"], "Apache-2.0"),
+        ("d3, in Apache ECharts", "", "[BSD-3-Clause](../reports/page/assets/echarts.LICENSE-d3)"),
         ("[the bundled model](../models/demo/README.md)", "", "Apache-2.0"),
     ]
     copyleft = [name for name, _, words in found if COPYLEFT.search(words)]
