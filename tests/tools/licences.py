@@ -13,6 +13,9 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 TARGET = CHECKOUT / "docs" / "licences.md"
+ASSETS = "../reports/page/assets"
+"""As the page links to it."""
+
 COPYLEFT = re.compile(r"GPL|General Public|MPL|Mozilla|EPL|Eclipse|EUPL|CDDL", re.IGNORECASE)
 LONGEST = 60
 """Most characters of a licence's name; anything longer is the licence itself."""
@@ -69,8 +72,8 @@ def document(found: list[tuple[str, str, str]]) -> str:
     vendored = json.loads((CHECKOUT / "reports" / "page" / "assets" / "vendored.json").read_text())
     echarts = vendored["echarts.min.js"]
     carried = [
-        ("[Apache ECharts](../reports/page/assets/echarts.NOTICE)", echarts["version"], "Apache-2.0"),
-        ("d3, in Apache ECharts", "", "[BSD-3-Clause](../reports/page/assets/echarts.LICENSE-d3)"),
+        (f"[Apache ECharts]({ASSETS}/echarts.NOTICE)", echarts["version"], "Apache-2.0"),
+        ("d3, in Apache ECharts", "", f"[BSD-3-Clause]({ASSETS}/echarts.LICENSE-d3)"),
         ("[the bundled model](../models/demo/README.md)", "", "Apache-2.0"),
     ]
     copyleft = [name for name, _, words in found if COPYLEFT.search(words)]
