@@ -14,6 +14,7 @@ from typing import Any, ParamSpec
 
 import matplotlib
 import numpy as np
+from fontTools import subset
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.collections import PathCollection
@@ -85,6 +86,10 @@ RC: Any = {
     "text.parse_math": False,
 }
 
+SHAPING = ("GDEF", "GPOS", "GSUB")
+"""A font's tables for choosing and placing glyphs: a PDF's text has its glyphs already, and to cut
+these tables to them takes most of the time of saving it."""
+
 PRINT_DPI = 300
 """For PNG files, and for what a PDF holds as pixels: clouds of points."""
 
@@ -108,9 +113,20 @@ NARROW = 30
 @contextmanager
 def style() -> Iterator[None]:
     """Draw and save in this style, without warnings about glyphs missing from the font."""
-    with matplotlib.rc_context(RC), warnings.catch_warnings():
+    with matplotlib.rc_context(RC), warnings.catch_warnings(), _fonts_without_shaping():
         warnings.filterwarnings("ignore", r"Glyph .* missing from")
         yield
+
+
+@contextmanager
+def _fonts_without_shaping() -> Iterator[None]:
+    """Embed fonts in a PDF without SHAPING, which matplotlib has no setting for."""
+    usual = subset.Options._drop_tables_default
+    subset.Options._drop_tables_default = [*usual, *SHAPING]
+    try:
+        yield
+    finally:
+        subset.Options._drop_tables_default = usual
 
 
 Arguments = ParamSpec("Arguments")
