@@ -21,7 +21,7 @@ def run(**parameters: Any) -> str:
     Raises:
         GatehouseError: bad input, no result that can be trusted, or Prefect cannot go on.
     """
-    RunRequest(**parameters)  # a wrong parameter fails before a server starts
+    request = RunRequest(**parameters)  # a wrong parameter fails before a server starts
     paths = Paths.resolve()
     serves_itself = "PREFECT_API_URL" not in os.environ
     _settle(paths, serves_itself)
@@ -33,6 +33,7 @@ def run(**parameters: Any) -> str:
     from gatehouse.flows.pipeline import pipeline
 
     if starting:
+        _work_ahead(request, paths)
         starting.join()
     try:
         return pipeline(**parameters)
@@ -45,6 +46,21 @@ def run(**parameters: Any) -> str:
                 "do without Prefect"
             ) from error
         raise
+
+
+def _work_ahead(request: RunRequest, paths: Paths) -> None:
+    """Do while the server starts what the flow needs, and then finds done.
+
+    Raises:
+        GatehouseError: there is no such model or text, or it cannot be used.
+    """
+    from gatehouse.flows.steps.build import parse
+    from gatehouse.flows.steps.capture import read_samples
+    from gatehouse.flows.steps.identity import plan_model
+
+    plan_model(request)
+    read_samples(request, paths.prepared)
+    parse(paths)
 
 
 def _settle(paths: Paths, serves_itself: bool) -> None:

@@ -37,7 +37,7 @@ ROOMS = {
         "steps": {"console", "request"},
         "upkeep": {"console", "request", "steps"},
         "pipeline": {"console", "request", "steps"},
-        "prefect_run": {"pipeline", "prefect_server", "request"},
+        "prefect_run": {"pipeline", "prefect_server", "request", "steps"},
         "cli": {"console", "prefect_run", "request", "sql", "steps", "upkeep"},
     },
 }

@@ -7,7 +7,7 @@ the new ones are whole; a build that fails or is killed changes nothing.
 import hashlib
 import os
 import shutil
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,13 @@ def docs(paths: Paths) -> Path:
         raise GatehouseError(f"there is no {paths.database} yet: run `gatehouse build` first")
     _dbt(paths, paths.database, "docs", "generate", "--static")
     return paths.lineage_page
+
+
+def parse(paths: Paths) -> None:
+    """Let dbt parse the project now, unless that is done, so that a build need not."""
+    # a build names the same fault, and what was built before
+    with suppress(GatehouseError):
+        _dbt(paths, paths.database, "parse", "--no-write-json")
 
 
 def rebuild(paths: Paths, *, afresh: bool = False) -> str:

@@ -50,8 +50,16 @@ class CaptureSummary:
 
 def prepare_samples(request: RunRequest, folder: Path) -> Prepared:
     """Prepare the request's dataset under `folder`, showing progress and what is left out."""
+    prepared = read_samples(request, folder)
+    for line in prepared.left_out:
+        say(line)
+    return prepared
+
+
+def read_samples(request: RunRequest, folder: Path) -> Prepared:
+    """Prepare the request's dataset under `folder`, showing progress."""
     with bar("preparing samples", request.num_samples) as moved:
-        prepared = prepare(
+        return prepare(
             request.dataset,
             num_samples=request.num_samples,
             first_sample=request.first_sample,
@@ -61,9 +69,6 @@ def prepare_samples(request: RunRequest, folder: Path) -> Prepared:
             progress=moved,
             say=say,
         )
-    for line in prepared.left_out:
-        say(line)
-    return prepared
 
 
 class CaptureSession:
