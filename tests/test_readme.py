@@ -1,4 +1,4 @@
-"""The README's commands are true: they exist, take these options, and print what it says."""
+"""The README's commands are true, and the pages' links and paths lead somewhere."""
 
 import re
 import shlex
@@ -10,6 +10,11 @@ import pytest
 CHECKOUT = Path(__file__).resolve().parent.parent
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```sh\n(.*?)```", README, flags=re.S)
+PAGES = [
+    CHECKOUT / "README.md",
+    CHECKOUT / "CONTRIBUTING.md",
+    *sorted((CHECKOUT / "docs").glob("*.md")),
+]
 LINES = [line.partition("  #")[0].strip() for block in BLOCKS for line in block.splitlines()]
 
 
@@ -66,9 +71,29 @@ def test_the_deployment_that_is_run_is_deployed():
         assert set(given) <= set(flow.parameters.properties)
 
 
-def test_every_linked_file_exists():
-    links = re.findall(r"\]\(([^)h][^)]*)\)", README) + re.findall(r'src="([^"]+)"', README)
-    assert links and all((CHECKOUT / link).exists() for link in links)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(CHECKOUT)))
+def test_every_linked_file_exists(page):
+    text = page.read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#\s]+)", text) + re.findall(r'src="([^"]+)"', text)
+    files = [link for link in links if "://" not in link]
+    assert [link for link in files if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md"])
+def test_every_path_that_developers_are_given_exists(page):
+    folders = "dbt_project|docs|flows|ingest|models|reports|tests|warehouse"
+    text = (CHECKOUT / page).read_text(encoding="utf-8")
+    paths = re.findall(rf"`((?:{folders})/[^`{{ ]*)`", text)
+    assert len(paths) > 30
+    made_up = ("TOPIC", "fct_x")
+    assert [
+        path
+        for path in paths
+        if not (any(name in path for name in made_up) or (CHECKOUT / path).exists())
+    ] == []
+    makefile = (CHECKOUT / "Makefile").read_text()
+    targets = set(re.findall(r"(?:^|`)make ([a-z-]+)", text, flags=re.M))
+    assert {target for target in targets if not re.search(rf"^{target}:", makefile, re.M)} == set()
 
 
 def test_the_demo_ends_as_the_readme_shows(demo_run, monkeypatch, capfd):
