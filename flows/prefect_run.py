@@ -55,11 +55,11 @@ def _work_ahead(request: RunRequest, paths: Paths) -> None:
         GatehouseError: there is no such model or text, or it cannot be used.
     """
     from gatehouse.flows.steps.build import parse
-    from gatehouse.flows.steps.capture import read_samples
+    from gatehouse.flows.steps.capture import read_ahead
     from gatehouse.flows.steps.identity import plan_model
 
     plan_model(request)
-    read_samples(request, paths.prepared)
+    read_ahead(request, paths.prepared)
     parse(paths)
 
 

@@ -31,7 +31,7 @@ settings.load_profile("suite")
 # DuckDB's bindings print pages of harmless leaks while the interpreter ends.
 atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
 
-SHARED = ("built", "captured", "findings", "grown", "prefect_server")
+SHARED = ("built", "captured", "documents", "findings", "found", "grown", "prefect_server")
 """Fixtures that take as long as many tests: a warehouse that dbt has built, a server."""
 
 

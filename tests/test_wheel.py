@@ -16,7 +16,7 @@ USERS = {
     "models/__init__.py": "MINE = True\n",
     "mine.py": "import gatehouse, models, reports\n"
     "assert models.MINE and reports.MINE\n"
-    "print(gatehouse.connect().sql('select count(*) from dim_run').fetchone()[0], 'run')\n",
+    "print(gatehouse.connect().sql('select count(*) from dim_run').fetchall()[0][0], 'run')\n",
 }
 """A user's own modules, in the folder where the commands run."""
 

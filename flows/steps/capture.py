@@ -25,6 +25,8 @@ from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.plain_text import counted
 from gatehouse.warehouse.records import LAKE_VERSION, VOCABULARY
 
+_read_ahead: dict[tuple[RunRequest, Path], Prepared] = {}
+
 
 @dataclass(frozen=True)
 class CaptureSummary:
@@ -50,14 +52,18 @@ class CaptureSummary:
 
 def prepare_samples(request: RunRequest, folder: Path) -> Prepared:
     """Prepare the request's dataset under `folder`, showing progress and what is left out."""
-    prepared = read_samples(request, folder)
+    prepared = _read_ahead.pop((request, folder), None) or _read(request, folder)
     for line in prepared.left_out:
         say(line)
     return prepared
 
 
-def read_samples(request: RunRequest, folder: Path) -> Prepared:
-    """Prepare the request's dataset under `folder`, showing progress."""
+def read_ahead(request: RunRequest, folder: Path) -> None:
+    """Prepare the request's dataset now; `prepare_samples` for the same request finds it done."""
+    _read_ahead[request, folder] = _read(request, folder)
+
+
+def _read(request: RunRequest, folder: Path) -> Prepared:
     with bar("preparing samples", request.num_samples) as moved:
         return prepare(
             request.dataset,

@@ -29,7 +29,7 @@ def gatehouse(files: list[str], layers: list[int]) -> pa.Table:
     import duckdb
 
     paths = Paths(Path(files[0]).parents[3])
-    compiled = paths.dbt_target / "compiled" / "gatehouse" / "models" / "marts"
+    compiled = paths.dbt_target / "compiled" / "gatehouse" / "models" / "marts" / "tokens"
     query = (compiled / "fct_token_routing.sql").read_text()
     run_id = Path(files[0]).parent.name.removeprefix("run_id=")
     parts = []

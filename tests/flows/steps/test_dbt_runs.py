@@ -79,7 +79,6 @@ def test_a_second_home_in_another_process_does_not_parse(tmp_path, monkeypatch):
     ended = subprocess.run(
         [sys.executable, "-c", ELSEWHERE, str(tmp_path / "elsewhere")],
         cwd=PACKAGE,
-        env=os.environ | {"PYTHONPATH": str(PACKAGE)},
         capture_output=True,
         text=True,
     )

@@ -1,6 +1,7 @@
 """Every figure of a run can be drawn for every run: small, large, or with nothing to show."""
 
 import dataclasses
+from functools import cache
 
 import numpy as np
 import pytest
@@ -30,11 +31,17 @@ EXTREMES = {
 }
 
 
+@cache
+def extreme(name: str):
+    """The run of ten tests, which leave it as it is."""
+    return made_up(**EXTREMES[name])
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("name", EXTREMES)
 @pytest.mark.parametrize("stem", RUN_FIGURES)
 def test_extreme_runs_draw_without_warnings(name, stem):
-    marts, findings = made_up(**EXTREMES[name])
+    marts, findings = extreme(name)
     figure = draw(stem, marts, findings)
     figure.canvas.draw()
     assert "n = 60 distinct" in texts(figure)
