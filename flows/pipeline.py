@@ -14,7 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from gatehouse.flows.console import bar, say, short_path
 from gatehouse.flows.request import RunRequest, takes_fields
 from gatehouse.flows.steps.build import build
-from gatehouse.flows.steps.capture import CaptureSession, capture_run, prepare_samples
+from gatehouse.flows.steps.capture import CaptureSession, capture_run, prepare_samples, read_ahead
 from gatehouse.flows.steps.identity import plan_model
 from gatehouse.ingest.prepare import Prepared
 from gatehouse.reports.results import files
@@ -23,6 +23,16 @@ from gatehouse.reports.results.selection import Selection
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.plain_text import counted
+
+
+def work_ahead(request: RunRequest, paths: Paths) -> None:
+    """Resolve the model and prepare the text before a flow that then finds both done.
+
+    Raises:
+        GatehouseError: there is no such model or text, or it cannot be used.
+    """
+    plan_model(request)
+    read_ahead(request, paths.prepared)
 
 
 @task(name="prepare samples", cache_policy=NO_CACHE)

@@ -25,15 +25,19 @@ def run(**parameters: Any) -> str:
     paths = Paths.resolve()
     serves_itself = "PREFECT_API_URL" not in os.environ
     _settle(paths, serves_itself)
+    from gatehouse.flows.steps.build import begin_to_parse
+
+    begin_to_parse(paths)
     # Prefect reads its settings once, when it is imported
     from gatehouse.flows import prefect_server
 
     # a new server takes longer to be ready than torch takes to import
     starting = prefect_server.begin() if serves_itself else None
-    from gatehouse.flows.pipeline import pipeline
+    from gatehouse.flows.pipeline import pipeline, work_ahead
 
     if starting:
-        _work_ahead(request, paths)
+        # the flow finds it done
+        work_ahead(request, paths)
         starting.join()
     try:
         return pipeline(**parameters)
@@ -46,21 +50,6 @@ def run(**parameters: Any) -> str:
                 "do without Prefect"
             ) from error
         raise
-
-
-def _work_ahead(request: RunRequest, paths: Paths) -> None:
-    """Do while the server starts what the flow needs, and then finds done.
-
-    Raises:
-        GatehouseError: there is no such model or text, or it cannot be used.
-    """
-    from gatehouse.flows.steps.build import parse
-    from gatehouse.flows.steps.capture import read_ahead
-    from gatehouse.flows.steps.identity import plan_model
-
-    plan_model(request)
-    read_ahead(request, paths.prepared)
-    parse(paths)
 
 
 def _settle(paths: Paths, serves_itself: bool) -> None:

@@ -7,14 +7,14 @@ the new ones are whole; a build that fails or is killed changes nothing.
 import hashlib
 import os
 import shutil
-from contextlib import AbstractContextManager, closing, suppress
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from gatehouse.flows.console import short_path
-from gatehouse.flows.steps.dbt_runs import run_dbt
+from gatehouse.flows.steps.dbt_runs import parse_ahead, run_dbt
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import cannot_write, make_folder
 from gatehouse.warehouse.lake import Lake
@@ -76,11 +76,10 @@ def docs(paths: Paths) -> Path:
     return paths.lineage_page
 
 
-def parse(paths: Paths) -> None:
-    """Let dbt parse the project now, unless that is done, so that a build need not."""
-    # a build names the same fault, and what was built before
-    with suppress(GatehouseError):
-        _dbt(paths, paths.database, "parse", "--no-write-json")
+def begin_to_parse(paths: Paths) -> None:
+    """Let dbt parse the project in the background, unless that is done; a build waits for it."""
+    _name_home(paths, paths.database)
+    parse_ahead(paths.dbt_target)
 
 
 def rebuild(paths: Paths, *, afresh: bool = False) -> str:
@@ -194,10 +193,7 @@ def _fingerprint() -> str:
 
 def _dbt(paths: Paths, database: Path, *command: str) -> Any:
     """Run one dbt command quietly in this process and return its result."""
-    os.environ["GATEHOUSE_DATABASE"] = str(database)
-    os.environ["GATEHOUSE_LAKE"] = str(paths.lake)
-    os.environ["GATEHOUSE_BUILD"] = _fingerprint()
-    os.environ["DO_NOT_TRACK"] = "1"
+    _name_home(paths, database)
     outcome = run_dbt(command, paths.dbt_target)
     # dbt writes its graph as a pickle and never reads it
     (paths.dbt_target / "graph.gpickle").unlink(missing_ok=True)
@@ -207,6 +203,13 @@ def _dbt(paths: Paths, database: Path, *command: str) -> Any:
             "put that right and run the same command again"
         )
     return outcome.result
+
+
+def _name_home(paths: Paths, database: Path) -> None:
+    os.environ["GATEHOUSE_DATABASE"] = str(database)
+    os.environ["GATEHOUSE_LAKE"] = str(paths.lake)
+    os.environ["GATEHOUSE_BUILD"] = _fingerprint()
+    os.environ["DO_NOT_TRACK"] = "1"
 
 
 def _is_whole(database: Path) -> None:

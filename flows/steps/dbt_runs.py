@@ -7,6 +7,7 @@ result is kept, in memory and in a folder of the user's cache.
 
 import hashlib
 import os
+import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,7 +26,17 @@ PARSERS = ("dbt-core", "dbt-adapters", "dbt-common", "dbt-duckdb")
 KEPT = 8
 """Parses that the cache holds, 2 MB each; the oldest give way."""
 
+AHEAD = """
+import os, sys, threading
+from pathlib import Path
+threading.Thread(target=lambda: (sys.stdin.buffer.read(), os._exit(0)), daemon=True).start()
+from gatehouse.flows.steps.dbt_runs import run_dbt
+run_dbt(["parse", "--no-write-json"], *map(Path, sys.argv[1:]))
+"""
+"""Parses the project into the cache, and ends when the process that started it does."""
+
 _parsed: dict[str, bytes] = {}
+_ahead: list[subprocess.Popen[bytes]] = []
 
 
 def run_dbt(command: Sequence[str], target: Path, project: Path = DBT_PROJECT) -> Any:
@@ -43,6 +54,8 @@ def run_dbt(command: Sequence[str], target: Path, project: Path = DBT_PROJECT) -
         "--log-path": target / "logs",
     }
     options = [str(part) for pair in places.items() for part in pair]
+    while _ahead:
+        _ahead.pop().wait()
     name = _version(project, target)
     content = _parsed.get(name) or _read(name)
     if content is None:
@@ -55,6 +68,20 @@ def run_dbt(command: Sequence[str], target: Path, project: Path = DBT_PROJECT) -
     _parsed[name] = content
     # a manifest of its own for each command: dbt compiles into it
     return _invoke([*command, *options], _deserialized(content))
+
+
+def parse_ahead(target: Path, project: Path = DBT_PROJECT) -> None:
+    """Let a process of its own parse the project, unless its parse is kept; `run_dbt` waits for it.
+
+    Args:
+        target: as for `run_dbt`, as is the project.
+        project: folder of the dbt project.
+    """
+    if _read(_version(project, target)) is None:
+        words = [sys.executable, "-c", AHEAD, str(target), str(project)]
+        silent = subprocess.DEVNULL
+        parser = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=silent, stderr=silent)
+        _ahead.append(parser)
 
 
 def _invoke(arguments: list[str], manifest: Any = None) -> Any:

@@ -1,8 +1,10 @@
 """One parse of the dbt project serves every home and process, and none outlives its project."""
 
 import os
+import select
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -84,6 +86,32 @@ def test_a_second_home_in_another_process_does_not_parse(tmp_path, monkeypatch):
     )
     assert str(second / "lake").replace("'", "''") in ended.stdout, ended.stderr
     assert str(tmp_path / "first") not in ended.stdout
+
+
+def test_another_process_parses_ahead_and_a_command_waits_for_it(run, parses, small, tmp_path):
+    dbt_runs.parse_ahead(tmp_path / "target", small)
+    assert len(dbt_runs._ahead) == 1
+    assert run("ls").result == ["small.one"] and parses == []
+    dbt_runs.parse_ahead(tmp_path / "target", small)
+    assert dbt_runs._ahead == []
+
+
+def test_what_parses_ahead_ends_with_the_process_that_asked_for_it(small, tmp_path):
+    asking = (
+        "import os, sys; from pathlib import Path; from gatehouse.flows.steps import dbt_runs\n"
+        "dbt_runs.parse_ahead(*map(Path, sys.argv[1:]))\n"
+        "print(dbt_runs._ahead[0].pid, flush=True)\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    words = [sys.executable, "-c", asking, str(tmp_path / "target"), str(small)]
+    asked = subprocess.run(words, capture_output=True, text=True)
+    parser = Path("/proc") / asked.stdout.strip()
+    assert asked.returncode == -9 and parser.name.isdigit()
+    deadline = time.monotonic() + 60
+    while parser.exists() and time.monotonic() < deadline:
+        select.select([], [], [], 0.05)
+    assert not parser.exists()
+    assert not list((tmp_path / "cache").rglob("*.msgpack"))
 
 
 def test_a_changed_project_is_parsed_anew(run, parses, small):
