@@ -182,7 +182,7 @@ QUANTIZATION = re.compile(r"none|auto|\d+-?bits?|(int|nf|fp)\d+")
 def spelled_out(words: list[str]) -> list[str]:
     """Return a command's words, with `--quantize` alone and `--no-quantize` given their value."""
     full = []
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words, ""][1:], strict=True):
         option = word.replace("_", "-")
         if option == "--no-quantize":
             full += ["--quantize", "none"]

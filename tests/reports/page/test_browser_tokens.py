@@ -86,6 +86,7 @@ def test_slider_numbers_are_those_of_the_frame(tab, run_page):
             *map(shares, (len(chosen) / 400, low.mean(), coverage)),
         ]
     tab.locator("#reset-thresholds").click()
+    tab.locator("#frequency-value", has_text=re.compile("^50$")).wait_for()
     assert tab.locator("#frequency-value").text_content() == "50"
     assert tab.locator("#entropy-value").text_content() == "0.5 nats"
     assert tab.locator("#coverage-value").text_content() == shares(
