@@ -18,7 +18,7 @@ def test_every_command_has_help_with_an_example(run, command):
     assert code == 0 and f"Example: gatehouse {command}" in " ".join(out.split())
 
 
-def test_without_a_word_the_help_is_printed(run):
+def test_alone_it_prints_the_help(run):
     code, out, err = run()
     assert (code, err) == (0, "") and "Example: gatehouse run" in out
 

@@ -132,7 +132,7 @@ def test_a_build_that_is_killed_leaves_what_was_there(run, copy):
 
 
 def test_a_database_that_duckdb_could_not_finish_is_not_put_in_place(run, copy, monkeypatch):
-    """On a full disk DuckDB closes a file without a word and leaves its log."""
+    """On a full disk DuckDB closes a file silently and leaves its log."""
     before = (copy / "gatehouse.duckdb").read_bytes()
 
     def dbt(paths, database, *command):
