@@ -158,7 +158,8 @@ def settings(**parameters):
     reported = found.server.analytics_enabled, found.cloud.enable_orchestration_telemetry
     return *reported, found.server.ui.show_promotional_content, found.results.persist_by_default
 
-sys.modules["gatehouse.flows.pipeline"] = types.SimpleNamespace(pipeline=settings)
+fake = types.SimpleNamespace(pipeline=settings, work_ahead=lambda request, paths: None)
+sys.modules["gatehouse.flows.pipeline"] = fake
 print(prefect_run.run())
 """
 
