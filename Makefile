@@ -5,7 +5,9 @@ BIN := .venv/bin
 # what a user needs, and what developers need besides
 INSTALLED := .venv/.installed
 DEVELOPERS := .venv/.installed-for-developers
-SLOW := tests/bench tests/chaos tests/flows/steps tests/models/test_families.py tests/test_specification.py tests/test_wheel.py
+SLOW := bench chaos flows/cli flows/steps flows/upkeep flows/test_pipeline.py flows/test_prefect_run.py \
+	models/test_families.py reports/page/test_report.py reports/results/test_files.py \
+	reports/statistics/test_power_law.py reports/statistics/test_resampling.py test_specification.py test_wheel.py
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
 export DO_NOT_TRACK := 1
@@ -32,7 +34,7 @@ test: $(DEVELOPERS)
 
 # without the tests that share a built warehouse, a server or a browser, or that take as long
 test-quick: $(DEVELOPERS)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not xdist_group" $(SLOW:%=--ignore=%)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not xdist_group" $(SLOW:%=--ignore=tests/%)
 
 chaos: $(DEVELOPERS)
 	$(BIN)/python -m tests.chaos
