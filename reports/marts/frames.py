@@ -13,7 +13,7 @@ from gatehouse.reports.marts.session import frame_of
 class Marts:
     """One run's marts, one frame each, over all MoE layers; `moe_index` is the layer's index.
 
-    layers: `queries.layers`, one row per MoE layer.
+    layers: `reports.marts.layers`, one row per MoE layer.
     tokens: moe_index, token_id, frequency, mean_entropy (nats), mean_confidence,
         routing_consistency, vocabulary_specialisation, both also as held_out_* (null where the
         token is in only one half of the documents), top_expert; the most frequent first.

@@ -15,7 +15,7 @@ def summary_text(run: dict[str, Any], layers: pd.DataFrame, frame: pd.DataFrame,
 
     Args:
         run: the row of `dim_run`.
-        layers: one row per MoE layer (`queries.layers`).
+        layers: one row per MoE layer (`reports.marts.layers`).
         frame: the per-token statistics of one of them, the most frequent token first.
         layer: its index among the MoE layers.
     """
