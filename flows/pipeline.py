@@ -4,6 +4,7 @@ The shard is the unit of work and of resuming: what has landed is never captured
 whether a shard has landed is read from the lake, never from a task's state.
 """
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,15 @@ from gatehouse.warehouse.plain_text import counted
 
 
 def work_ahead(request: RunRequest, paths: Paths) -> None:
-    """Resolve the model and prepare the text before a flow that then finds both done.
+    """Resolve the model, prepare the text and import what draws, before a flow that needs them.
 
     Raises:
         GatehouseError: there is no such model or text, or it cannot be used.
     """
     plan_model(request)
     read_ahead(request, paths.prepared)
+    importlib.import_module("dbt.cli.main")
+    importlib.import_module("gatehouse.reports.figures.gallery")
 
 
 @task(name="prepare samples", cache_policy=NO_CACHE)

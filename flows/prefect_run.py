@@ -32,13 +32,13 @@ def run(**parameters: Any) -> str:
     from gatehouse.flows import prefect_server
 
     # a new server takes longer to be ready than torch takes to import
-    starting = prefect_server.begin() if serves_itself else None
+    server = prefect_server.begin() if serves_itself else None
     from gatehouse.flows.pipeline import pipeline, work_ahead
 
-    if starting:
+    if server:
         # the flow finds it done
         work_ahead(request, paths)
-        starting.join()
+        server.wait()
     try:
         return pipeline(**parameters)
     except Exception as error:

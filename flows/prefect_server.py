@@ -1,59 +1,159 @@
-"""Prefect's own server for one run, which ends with the run's process, however that ends."""
+"""Prefect's own server for one run: a process that ends with the run's, however that ends.
 
-import contextvars
+This module is both sides: `OwnServer` in the run's process, `serve` in the server's.
+"""
+
+import asyncio
+import atexit
+import os
+import signal
+import socket
+import sqlite3
 import subprocess
 import sys
 import threading
-from contextlib import suppress
-from typing import Any
+import urllib.request
+from contextlib import closing, suppress
+from pathlib import Path
 
-from prefect.server.api.server import SubprocessASGIServer
-from prefect.settings import get_current_settings
+from gatehouse.flows import process
+from gatehouse.warehouse import cache
+from gatehouse.warehouse.errors import GatehouseError
 
-END_WITH_PARENT = "import os, sys; sys.stdin.buffer.read() or os.kill(int(sys.argv[1]), 15)"
-"""Ends a process when standard input closes without having sent anything."""
+SECONDS_TO_START = 90
+SECONDS_TO_END = 5
+AS_PREFECT_STARTS_ITS_OWN = {
+    "PREFECT_UI_ENABLED": "0",
+    "PREFECT__SERVER_EPHEMERAL": "1",
+    "PREFECT__SERVER_FINAL": "1",
+}
+"""What tells a server that it serves one process: no pages, few services."""
+
+SQLITE = "sqlite+aiosqlite:///"
 
 
-class OwnServer(SubprocessASGIServer):
-    """The server of this process, killed with it; Prefect's would live on.
+class OwnServer:
+    """A server that this process started on a free port of loopback.
 
-    Prefect keeps one server per process: if this one is made before a flow, the flow starts it.
+    Attributes:
+        api_url: what Prefect calls PREFECT_API_URL.
+        log: the file with what the server says, which is nothing unless something is wrong.
     """
 
-    watcher: subprocess.Popen[Any] | None = None
+    def __init__(self, folder: Path) -> None:
+        """Start the process with its log in `folder`; requests wait until it is ready."""
+        self.log = folder / "server.log"
+        with socket.create_server(("127.0.0.1", 0)) as listening, open(self.log, "wb") as log:
+            self.api_url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", __name__, str(listening.fileno())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                env=os.environ | AS_PREFECT_STARTS_ITS_OWN,
+                pass_fds=[listening.fileno()],
+                # Ctrl-C in a terminal goes to all of its group
+                start_new_session=True,
+            )
+        atexit.register(self.stop)
+
+    def wait(self) -> None:
+        """Return when the server answers.
+
+        Raises:
+            GatehouseError: it has ended, or takes too long.
+        """
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            direct.open(f"{self.api_url}/health", timeout=SECONDS_TO_START).close()
+        except OSError as error:
+            # it may be about to say why
+            self.stop()
+            raise GatehouseError(
+                f"Prefect's own server does not answer: {self.log} says why; `gatehouse capture` "
+                "and `gatehouse build` do without Prefect"
+            ) from error
 
     def stop(self) -> None:
-        """End the server, then its watcher."""
-        super().stop()
-        watcher, self.watcher = self.watcher, None
-        if watcher:
-            with suppress(OSError):
-                watcher.communicate(b"ended")
-
-    def _run_uvicorn_command(self) -> subprocess.Popen[Any]:
-        server = super()._run_uvicorn_command()
-        self.watcher = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", END_WITH_PARENT, str(server.pid)],
-            stdin=subprocess.PIPE,
-            # Ctrl-C in a terminal goes to all of its group
-            start_new_session=True,
-        )
-        return server
+        """End the server, if it has not ended."""
+        try:
+            self._process.communicate(timeout=SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
 
-def begin() -> threading.Thread | None:
-    """Start the server in the background, unless this process has one or its settings name another.
+def begin() -> OwnServer | None:
+    """Start a server that Prefect will use, unless Prefect's settings name one; do not wait."""
+    from prefect.context import refresh_global_settings_context
+    from prefect.settings import get_current_settings
 
-    If that fails, the flow tries again and reports why.
-    """
-    server = OwnServer()
-    if get_current_settings().api.url or not isinstance(server, OwnServer):
+    settings = get_current_settings()
+    if settings.api.url:
         return None
+    server = OwnServer(settings.home)
+    os.environ["PREFECT_API_URL"] = server.api_url
+    refresh_global_settings_context()
+    # a process that this one starts may outlive the server
+    del os.environ["PREFECT_API_URL"]
+    return server
 
-    def start() -> None:
-        with suppress(Exception):
-            server.start()
 
-    thread = threading.Thread(target=contextvars.copy_context().run, args=(start,), daemon=True)
-    thread.start()
-    return thread
+def serve(listening: int) -> None:
+    """Serve Prefect's API on a socket that another process opened, until that process ends.
+
+    Args:
+        listening: the socket's file descriptor.
+    """
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    process.collect_rarely()
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    _make_database()
+    config = uvicorn.Config(create_app, factory=True, log_level="error", lifespan="on")
+    uvicorn.Server(config).run([socket.socket(fileno=listening)])
+
+
+def _end_with_parent() -> None:
+    """End this process when its standard input closes, in a few seconds even if it hangs."""
+    sys.stdin.buffer.read()
+    threading.Timer(SECONDS_TO_END - 1, os._exit, [1]).start()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _make_database() -> None:
+    """Give a new home Prefect's database as this user's last one was when it was new.
+
+    More than a hundred migrations make it otherwise, which take longer than a small run.
+    """
+    from prefect import __version__
+    from prefect.server.database import provide_database_interface
+    from prefect.settings import get_current_settings
+
+    settings = get_current_settings()
+    file = settings.home / "prefect.db"
+    connection_url = settings.server.database.connection_url
+    default = connection_url and connection_url.get_secret_value() == f"{SQLITE}{file}"
+    if not default or file.exists():
+        return
+    if content := cache.read("prefect", __version__):
+        _put(content, file)
+        return
+    asyncio.run(provide_database_interface().create_db())
+    with closing(sqlite3.connect(file)) as connection:
+        cache.write("prefect", __version__, connection.serialize())
+
+
+def _put(content: bytes, file: Path) -> None:
+    """Write a file unless there is one meanwhile; Prefect makes what cannot be written."""
+    new = file.with_name(f".{file.name}.{os.getpid()}")
+    with suppress(OSError):
+        new.write_bytes(content)
+        # another run's server may have made it, and use it
+        os.link(new, file)
+    new.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]))

@@ -4,6 +4,7 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 # No test may reach a hub, and no tool may phone home.
@@ -23,6 +24,11 @@ if "GATEHOUSE_CACHE" not in os.environ:
 
 import pytest
 from hypothesis import settings
+
+from gatehouse.flows import process
+
+# as the commands do, which these tests also call in this process
+process.collect_rarely()
 
 # The same examples in every run, however slow the machine; nothing is kept between runs.
 settings.register_profile("suite", derandomize=True, deadline=None, database=None)
@@ -91,11 +97,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def texts(tmp_path: Path) -> Path:
     """A JSONL corpus of 40 short documents in two domains, of very different lengths."""
+    return write_texts(tmp_path / "texts.jsonl")
+
+
+def write_texts(path: Path) -> Path:
+    """Write the corpus of the fixture `texts`."""
     import json
     import random
 
     generator = random.Random(5)
-    path = tmp_path / "texts.jsonl"
     with open(path, "w") as file:
         for number in range(40):
             words = generator.choices(WORDS, k=generator.randint(1, 60))
@@ -125,9 +135,18 @@ def without_prefect() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def prefect_server():
-    """A Prefect server for the test session, with its own database."""
-    from prefect.testing.utilities import prefect_test_harness
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A Prefect server for the flows that the test session runs, with its own database."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
+        from prefect.context import refresh_global_settings_context
 
-    with prefect_test_harness(server_startup_timeout=120):
+        from gatehouse.flows import prefect_server
+
+        refresh_global_settings_context()
+        server = prefect_server.begin()
+        assert server
+        server.wait()
         yield
+        server.stop()
+    refresh_global_settings_context()

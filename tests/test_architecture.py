@@ -32,13 +32,14 @@ ROOMS = {
     "flows": {
         "console": set(),
         "request": set(),
-        "prefect_server": set(),
+        "process": set(),
+        "prefect_server": {"process"},
         "sql": {"console"},
-        "steps": {"console", "request"},
+        "steps": {"console", "process", "request"},
         "upkeep": {"console", "request", "steps"},
         "pipeline": {"console", "request", "steps"},
         "prefect_run": {"pipeline", "prefect_server", "request", "steps"},
-        "cli": {"console", "prefect_run", "request", "sql", "steps", "upkeep"},
+        "cli": {"console", "prefect_run", "process", "request", "sql", "steps", "upkeep"},
     },
 }
 """Each folder or lone file of a package, and what it may import of its package."""

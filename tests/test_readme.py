@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import sys
 from pathlib import Path
 
 import pytest
@@ -94,36 +93,3 @@ def test_every_path_that_developers_are_given_exists(page):
     makefile = (CHECKOUT / "Makefile").read_text()
     targets = set(re.findall(r"(?:^|`)make ([a-z-]+)", text, flags=re.M))
     assert {target for target in targets if not re.search(rf"^{target}:", makefile, re.M)} == set()
-
-
-def test_the_demo_ends_as_the_readme_shows(demo_run, monkeypatch, capfd):
-    """Figures depend on the Python that carries the text; the lines and their order do not."""
-    shown = re.findall(r"```text\n(.*?)```", README, flags=re.S)[0]
-    patterns = [
-        re.sub(r"[-\d.,]+(e-\d+)?", "NUMBER", line.split(" warehouse/")[0])
-        for line in shown.splitlines()
-        if line != "..." and not line.startswith("demo-pydoc")
-    ]
-    printed = re.sub(r"[-\d.,]+(e-\d+)?", "NUMBER", demo_run)
-    positions = [printed.find(pattern) for pattern in patterns]
-    assert -1 not in positions, [p for p, at in zip(patterns, positions) if at == -1]
-    assert positions == sorted(positions)
-
-
-@pytest.fixture(scope="module")
-def demo_run(prefect_server, tmp_path_factory) -> str:
-    """What a small `gatehouse run` of the bundled model and text says and prints."""
-    import contextlib
-    import io
-
-    from gatehouse.flows import console, prefect_run
-
-    with pytest.MonkeyPatch.context() as patched, contextlib.redirect_stdout(io.StringIO()) as out:
-        patched.setenv("GATEHOUSE_HOME", str(tmp_path_factory.mktemp("demo")))
-        patched.setattr(console, "say", print)
-        for module in ("gatehouse.flows.pipeline", "gatehouse.flows.steps.capture"):
-            patched.setattr(
-                sys.modules.get(module) or __import__(module, fromlist=["x"]), "say", print
-            )
-        print(prefect_run.run(num_samples=60, batch_size=16))
-    return out.getvalue()

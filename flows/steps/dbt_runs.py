@@ -10,27 +10,25 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_cache_path
-
-from gatehouse.warehouse.errors import GatehouseError
-from gatehouse.warehouse.files import write_atomically
+from gatehouse.warehouse import cache
 from gatehouse.warehouse.paths import DBT_PROJECT
 
 PARSED_FILES = (".md", ".sql", ".yml")
 PARSERS = ("dbt-core", "dbt-adapters", "dbt-common", "dbt-duckdb")
-KEPT = 8
-"""Parses that the cache holds, 2 MB each; the oldest give way."""
+KIND = "dbt"
+"""What the user's cache calls a parse."""
 
 AHEAD = """
 import os, sys, threading
 from pathlib import Path
 threading.Thread(target=lambda: (sys.stdin.buffer.read(), os._exit(0)), daemon=True).start()
+from gatehouse.flows import process
 from gatehouse.flows.steps.dbt_runs import run_dbt
+process.collect_rarely()
 run_dbt(["parse", "--no-write-json"], *map(Path, sys.argv[1:]))
 """
 """Parses the project into the cache, and ends when the process that started it does."""
@@ -57,14 +55,14 @@ def run_dbt(command: Sequence[str], target: Path, project: Path = DBT_PROJECT) -
     while _ahead:
         _ahead.pop().wait()
     name = _version(project, target)
-    content = _parsed.get(name) or _read(name)
+    content = _parsed.get(name) or cache.read(KIND, name)
     if content is None:
         # a partial parse might keep what an older version left
         parse = _invoke(["parse", "--no-partial-parse", "--no-write-json", *options])
         if not parse.success:
             return parse
         content = _serialized(parse.result)
-        _write(name, content)
+        cache.write(KIND, name, content)
     _parsed[name] = content
     # a manifest of its own for each command: dbt compiles into it
     return _invoke([*command, *options], _deserialized(content))
@@ -77,7 +75,7 @@ def parse_ahead(target: Path, project: Path = DBT_PROJECT) -> None:
         target: as for `run_dbt`, as is the project.
         project: folder of the dbt project.
     """
-    if _read(_version(project, target)) is None:
+    if cache.read(KIND, _version(project, target)) is None:
         words = [sys.executable, "-c", AHEAD, str(target), str(project)]
         silent = subprocess.DEVNULL
         parser = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=silent, stderr=silent)
@@ -126,29 +124,3 @@ def _version(project: Path, target: Path) -> str:
             content = path.read_bytes()
             digest.update(f"\n{path} {len(content)}\n".encode() + content)
     return digest.hexdigest()
-
-
-def _file(name: str) -> Path:
-    folder = os.environ.get("GATEHOUSE_CACHE") or user_cache_path("gatehouse")
-    return Path(folder) / "dbt" / f"{name}.msgpack"
-
-
-def _read(name: str) -> bytes | None:
-    """Return what the cache holds under a name; None if it is missing, damaged or unreadable."""
-    try:
-        file = _file(name).read_bytes()
-    except OSError:
-        return None
-    seal, content = file[:32], file[32:]
-    return content if seal == hashlib.sha256(content).digest() else None
-
-
-def _write(name: str, content: bytes) -> None:
-    """Put a parse into the cache; without one that can be written, the next process parses, too."""
-    file = _file(name)
-    sealed = hashlib.sha256(content).digest() + content
-    with suppress(GatehouseError, OSError):
-        write_atomically(file, lambda temporary: temporary.write_bytes(sealed))
-        others = file.parent.glob("*.msgpack")
-        for old in sorted(others, key=lambda path: path.stat().st_mtime)[:-KEPT]:
-            old.unlink()

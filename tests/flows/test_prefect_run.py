@@ -3,13 +3,18 @@
 import os
 import select
 import signal
+import sqlite3
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
+from gatehouse.flows.prefect_server import OwnServer
+from gatehouse.warehouse import cache
+from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.paths import PACKAGE
 from tests.conftest import without_prefect
 
@@ -22,10 +27,14 @@ class Waiting(types.ModuleType):
 
     def __getattr__(self, name):
         from prefect import flow
+        from prefect.settings import get_current_settings
 
         @flow
         def pipeline(**parameters):
-            print("up", flush=True)
+            found = get_current_settings()
+            reported = found.server.analytics_enabled, found.cloud.enable_orchestration_telemetry
+            print(*reported, found.server.ui.show_promotional_content, end=" ")
+            print(found.results.persist_by_default, flush=True)
             sys.stdin.read()
             return "done"
 
@@ -36,7 +45,7 @@ sys.argv = ["gatehouse", "run"]
 from gatehouse.flows.cli.app import main
 main()
 """
-"""The real command with a flow that waits instead of capturing."""
+"""The real command with a flow that prints Prefect's settings and waits instead of capturing."""
 
 SECONDS_TO_END = 60
 
@@ -46,7 +55,7 @@ SECONDS_TO_END = 60
     [(signal.SIGKILL, -9), (signal.SIGTERM, 143)],
     ids=["kill -9", "SIGTERM"],
 )
-def test_no_process_outlives_a_run(number, code, home):
+def test_a_run_reports_nothing_and_no_process_outlives_it(number, code, home):
     running = subprocess.Popen(
         [sys.executable, "-c", PROGRAM],
         stdin=subprocess.PIPE,
@@ -56,10 +65,11 @@ def test_no_process_outlives_a_run(number, code, home):
         env=without_prefect(),
         cwd=PACKAGE,
     )
-    assert running.stdout.readline() == "up\n", running.stderr.read()
+    # nothing is reported, no result is kept
+    assert running.stdout.readline() == "False False False False\n", running.stderr.read()
     children = children_of(running.pid)
     try:
-        assert any(b"prefect.server" in command_line(child) for child in children)
+        assert any(b"prefect_server" in command_line(child) for child in children)
         running.send_signal(number)
         err = running.communicate()[1]
         assert running.returncode == code and "Traceback" not in err, err
@@ -70,17 +80,63 @@ def test_no_process_outlives_a_run(number, code, home):
                 os.kill(child, signal.SIGKILL)
 
 
-def test_a_server_is_stopped_once():
-    """By Prefect, by a signal or at the end of the process; a later call finds nothing to do."""
-    from gatehouse.flows.prefect_server import OwnServer
+NEW_HOMES = """
+import os, sys
+from pathlib import Path
+from prefect.context import refresh_global_settings_context
+from gatehouse.flows import prefect_server
 
-    server = OwnServer(port=1)
-    server.watcher = watcher = subprocess.Popen(
-        ["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+for folder in sys.argv[1:]:
+    os.environ["PREFECT_HOME"] = folder
+    refresh_global_settings_context()
+    prefect_server._make_database()
+
+import alembic.script
+from prefect.server.database.alembic_commands import alembic_config
+from prefect.server.database import provide_database_interface
+
+settings = alembic_config()
+settings.set_main_option("version_locations", str(provide_database_interface().orm.versions_dir))
+print(alembic.script.ScriptDirectory.from_config(settings).get_current_head())
+"""
+
+
+def schema(folder: Path) -> tuple[list, str]:
+    """Return how the tables of Prefect's database are declared, and its version."""
+    with closing(sqlite3.connect(folder / "prefect.db")) as connection:
+        tables = connection.execute("select type, name, sql from sqlite_master order by name")
+        declared = tables.fetchall()
+        ((version,),) = connection.execute("select * from alembic_version").fetchall()
+    return declared, version
+
+
+def test_a_new_home_gets_prefects_newest_database_and_an_old_one_stays(tmp_path):
+    first, second, old = folders = [tmp_path / name for name in ("first", "second", "old")]
+    for folder in folders:
+        folder.mkdir()
+    (old / "prefect.db").write_text("of an older run")
+    ended = subprocess.run(
+        [sys.executable, "-c", NEW_HOMES, *map(str, folders)],
+        capture_output=True,
+        text=True,
+        env=without_prefect(),
+        cwd=PACKAGE,
     )
-    server.stop()
-    server.stop()
-    assert watcher.returncode == 0
+    declared, version = schema(first)
+    assert schema(second) == (declared, version) and len(declared) > 100
+    assert ended.stdout == f"{version}\n", ended.stderr
+    assert (old / "prefect.db").read_text() == "of an older run"
+    assert {path.name for path in second.iterdir()} == {"prefect.db"}
+    assert cache.read("prefect", metadata.version("prefect"))
+
+
+def test_a_server_that_does_not_start_says_where_the_reason_is(tmp_path, monkeypatch):
+    (tmp_path / "prefect.db").write_text("not a database, and longer than its header would be" * 9)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    server = OwnServer(tmp_path)
+    with pytest.raises(GatehouseError, match="does not answer"):
+        server.wait()
+    assert "file is not a database" in (tmp_path / "server.log").read_text()
 
 
 def children_of(process: int) -> dict[int, int]:

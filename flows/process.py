@@ -1,0 +1,43 @@
+"""How a process that is all Gatehouse's own treats garbage and its end.
+
+With torch, dbt and Prefect in memory there are a million objects that live to the end. To look for
+garbage among them as often as Python does takes a fifth of a small run, and to take them down one
+by one takes two seconds.
+"""
+
+import atexit
+import gc
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+
+
+def collect_rarely() -> None:
+    """Look for garbage after 50,000 new objects instead of some 700, and for old one rarely."""
+    gc.set_threshold(50_000, 20, 50)
+
+
+def run(main: Callable[[], object]) -> None:
+    """Call `main` and end this process with the exit code that it asks for.
+
+    Whatever was to happen at exit happens; only the interpreter and its objects are not taken down.
+    """
+    collect_rarely()
+    # a bug's traceback is followed by Python's own code for it
+    code = 1
+    # what registers first is called last
+    atexit.register(lambda: _end(code))
+    try:
+        main()
+        code = 0
+    except SystemExit as asked:
+        code = asked.code if isinstance(asked.code, int) else bool(asked.code)
+        raise
+
+
+def _end(code: int) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
