@@ -6,12 +6,10 @@ This module is both sides: `OwnServer` in the run's process, `serve` in the serv
 import asyncio
 import atexit
 import os
-import signal
 import socket
 import sqlite3
 import subprocess
 import sys
-import threading
 import urllib.request
 from contextlib import closing, suppress
 from pathlib import Path
@@ -105,7 +103,7 @@ def serve(listening: int) -> None:
     Args:
         listening: the socket's file descriptor.
     """
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    process.end_with_parent()
     process.collect_rarely()
     import uvicorn
     from prefect.server.api.server import create_app
@@ -113,13 +111,6 @@ def serve(listening: int) -> None:
     _make_database()
     config = uvicorn.Config(create_app, factory=True, log_level="error", lifespan="on")
     uvicorn.Server(config).run([socket.socket(fileno=listening)])
-
-
-def _end_with_parent() -> None:
-    """End this process when its standard input closes, in a few seconds even if it hangs."""
-    sys.stdin.buffer.read()
-    threading.Timer(SECONDS_TO_END - 1, os._exit, [1]).start()
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _make_database() -> None:

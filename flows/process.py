@@ -8,9 +8,13 @@ by one takes two seconds.
 import atexit
 import gc
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
+
+SECONDS_TO_END = 4
 
 
 def collect_rarely() -> None:
@@ -34,6 +38,22 @@ def run(main: Callable[[], object]) -> None:
     except SystemExit as asked:
         code = asked.code if isinstance(asked.code, int) else bool(asked.code)
         raise
+
+
+def end_with_parent() -> None:
+    """End this process when its standard input closes, in a few seconds even if it hangs.
+
+    Its parent holds the other end of the pipe, and lets go of it however it ends.
+    """
+
+    def wait() -> None:
+        # not through sys.stdin, whose lock Python needs in order to end
+        while os.read(0, 1):
+            pass
+        threading.Timer(SECONDS_TO_END, os._exit, [1]).start()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _end(code: int) -> None:

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # No test may reach a hub, and no tool may phone home.
 os.environ.update(
@@ -37,7 +38,16 @@ settings.load_profile("suite")
 # DuckDB's bindings print pages of harmless leaks while the interpreter ends.
 atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
 
-SHARED = ("built", "captured", "documents", "findings", "found", "grown", "prefect_server")
+SHARED = (
+    "built",
+    "captured",
+    "documents",
+    "findings",
+    "found",
+    "grown",
+    "installed",
+    "prefect_server",
+)
 """Fixtures that take as long as many tests: a warehouse that dbt has built, a server."""
 
 
@@ -115,18 +125,24 @@ def write_texts(path: Path) -> Path:
 
 
 @pytest.fixture
-def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw figures quickly, for tests that do not look at them."""
-    draw_coarsely(monkeypatch)
+def quick_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Save figures quickly, for tests that do not look at them."""
+    draw_quickly(monkeypatch)
 
 
-def draw_coarsely(patch: pytest.MonkeyPatch) -> None:
-    """Draw figures with few dots and with fonts as they are."""
+def draw_quickly(patch: pytest.MonkeyPatch) -> None:
+    """Make every figure, but save it empty: its text takes most of the time of laying out."""
     from gatehouse.reports.figures import style
+    from gatehouse.reports.results import files
 
-    patch.setattr(style, "PRINT_DPI", 30)
-    # 42, which journals want, cuts every font to its letters again for every figure
-    patch.setitem(style.RC, "pdf.fonttype", 3)
+    draw = files._draw
+
+    def draw_nothing(figure: Any, *arguments: Any) -> None:
+        figure.clear()
+        draw(figure, *arguments)
+
+    patch.setattr(style, "_lay_out", lambda figure: figure.set_layout_engine(None))
+    patch.setattr(files, "_draw", draw_nothing)
 
 
 def without_prefect() -> dict[str, str]:

@@ -55,7 +55,7 @@ def test_the_table_holds_every_script():
 
 
 def test_every_command_of_the_table_runs(
-    prefect_server, home, texts, coarse, tmp_path, monkeypatch, capfd
+    prefect_server, home, texts, quick_figures, tmp_path, monkeypatch, capfd
 ):
     """In the table's order, so that the later ones read what the earlier ones wrote."""
     from gatehouse.flows.cli import app

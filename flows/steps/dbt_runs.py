@@ -23,12 +23,12 @@ KIND = "dbt"
 """What the user's cache calls a parse."""
 
 AHEAD = """
-import os, sys, threading
+import sys
 from pathlib import Path
-threading.Thread(target=lambda: (sys.stdin.buffer.read(), os._exit(0)), daemon=True).start()
 from gatehouse.flows import process
-from gatehouse.flows.steps.dbt_runs import run_dbt
+process.end_with_parent()
 process.collect_rarely()
+from gatehouse.flows.steps.dbt_runs import run_dbt
 run_dbt(["parse", "--no-write-json"], *map(Path, sys.argv[1:]))
 """
 """Parses the project into the cache, and ends when the process that started it does."""

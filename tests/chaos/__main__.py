@@ -34,7 +34,7 @@ from tests.chaos.command import GROUP, by_command, commands
 from tests.chaos.ground import Ground, Outcome, Reference, lay_ground
 from tests.chaos.plan import Attempt, moments, named, short, variations
 from tests.chaos.run import PHASES
-from tests.conftest import draw_coarsely
+from tests.conftest import draw_quickly
 
 COLUMNS = ("killed in", "points", "killed", "survived", "lost", "doubled", "differing")
 
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=100, help="seeded random moments")
     parser.add_argument("--seed", type=int, default=6)
     parser.add_argument("--processes", type=int, default=2, help="runs at a time")
-    parser.add_argument("--short", action="store_true", help="eight points, in half a minute")
+    parser.add_argument("--short", action="store_true", help="nine points, in half a minute")
     options = parser.parse_args()
     draw_little()
     started = time.monotonic()
@@ -71,8 +71,8 @@ def main() -> None:
 
 
 def draw_little() -> None:
-    """Draw few figures, coarsely: they take half of a run, and these land just as all do."""
-    draw_coarsely(pytest.MonkeyPatch())
+    """Draw few figures, and save them empty: they land just as all do."""
+    draw_quickly(pytest.MonkeyPatch())
     for drawings in (gallery.FIGURES, gallery.RUN_FIGURES):
         for name in list(drawings)[1:]:
             del drawings[name]

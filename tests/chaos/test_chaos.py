@@ -29,7 +29,7 @@ def test_killed_at_points_of_every_phase_and_run_again_equals_uninterrupted():
     line = re.search(r"(?m)^ *all +(\d+) +(\d+) +(\d+) +(\d+) +(\d+) +(\d+) *$", ended.stdout)
     assert line, ended.stdout
     points, killed, survived, lost, doubled, differing = map(int, line.groups())
-    assert points == killed == survived == 8, ended.stdout
+    assert points == killed == survived == 9, ended.stdout
     assert lost == doubled == differing == 0, ended.stdout
 
 

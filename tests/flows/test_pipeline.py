@@ -12,7 +12,7 @@ from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
-from tests.conftest import draw_coarsely, write_texts
+from tests.conftest import draw_quickly, write_texts
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def first_night(prefect_server, tiny_mixtral, tmp_path_factory) -> Iterator[Nigh
     corpus = write_texts(tmp_path_factory.mktemp("texts") / "texts.jsonl")
     home = tmp_path_factory.mktemp("nights")
     with pytest.MonkeyPatch.context() as patched:
-        draw_coarsely(patched)
+        draw_quickly(patched)
         patched.setenv("GATEHOUSE_HOME", str(home))
         # the deployment names a file of its working directory
         patched.chdir(corpus.parent)

@@ -105,7 +105,7 @@ def test_the_sweep_covers_every_layer_and_pair(run, captured, tmp_path):
         assert row["coverage"] == pytest.approx(each.validation.fast_path.coverage)
 
 
-def test_the_pages_links_lead_to_its_figures(run, coarse, captured, tmp_path):
+def test_the_pages_links_lead_to_its_figures(run, quick_figures, captured, tmp_path):
     target = tmp_path / "a b#c"
     code, out, _ = run("report", "--home", captured, "--output", target)
     page = Path(out.strip())

@@ -158,7 +158,7 @@ def test_sql_writes_results_and_runs_examples(run, captured, tmp_path):
     ]
 
 
-def test_validate_plot_and_report_on_a_run(run, coarse, captured):
+def test_validate_plot_and_report_on_a_run(run, quick_figures, captured):
     code, out, _ = run("validate", "--home", captured, "--layer", 1)
     assert code == 0 and "VAR Hypothesis Validation" in out and "MoE layer 1" in out
     (results,) = (path for path in (captured / "results").iterdir() if path.is_dir())

@@ -19,7 +19,7 @@ from gatehouse.flows.request import RunRequest
 from gatehouse.flows.steps import capture
 from gatehouse.warehouse.files import write_table
 from gatehouse.warehouse.lake import Lake
-from gatehouse.warehouse.paths import PACKAGE, Paths
+from gatehouse.warehouse.paths import Paths
 from tests.conftest import without_prefect
 
 TIMINGS = ["started_at", "finished_at", "capture_seconds", "seconds", "landed_at"]
@@ -58,51 +58,6 @@ def contents(paths: Paths) -> dict:
         table = table.drop_columns([name for name in TIMINGS if name in table.column_names])
         rows[str(path.relative_to(paths.lake))] = table.to_pydict()
     return rows
-
-
-def killed_run(point: str, count: int, request_: RunRequest, paths: Paths) -> None:
-    command = [sys.executable, str(PACKAGE / "tests" / "flows" / "kill_at.py"), point, str(count)]
-    command += ["capture", "--model", request_.model, "--dataset", request_.dataset]
-    command += ["--batch-size", "8", "--max-length", "64", "--home", str(paths.root)]
-    ended = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        cwd=PACKAGE,
-        env=os.environ | {"PYTHONPATH": str(PACKAGE)},
-    )
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
-
-
-@pytest.mark.parametrize(
-    ("point", "count", "landed"),
-    [
-        ("gatehouse.models.capture.pad", 2, 0),
-        ("gatehouse.warehouse.lake.Lake.record_shard:after", 2, 2),
-        ("os.fsync", 19, 1),
-    ],
-    ids=[
-        "in the first batch",
-        "right after a shard has landed",
-        "while flushing",
-    ],
-)
-def test_killed_and_resumed_equals_uninterrupted(
-    point, count, landed, request_, uninterrupted, tmp_path
-):
-    paths = Paths(tmp_path / "home")
-    killed_run(point, count, request_, paths)
-    lake = Lake(paths.lake)
-    finished = [
-        lake.shard_file("events", run_id, shard)
-        for run_id in lake.run_ids()
-        for shard in lake.finished_shards(run_id)
-    ]
-    assert len(finished) == landed
-    before = {path: path.stat().st_mtime_ns for path in finished}
-    capture.capture(request_, paths)
-    assert contents(paths) == uninterrupted
-    assert {path: path.stat().st_mtime_ns for path in finished} == before, "captured again"
 
 
 def test_a_finished_run_says_so_and_does_nothing(request_, tmp_path, capsys):
