@@ -20,12 +20,13 @@ from gatehouse.warehouse.errors import GatehouseError
 
 SECONDS_TO_START = 90
 SECONDS_TO_END = 5
-AS_PREFECT_STARTS_ITS_OWN = {
+SETTINGS = {
     "PREFECT_UI_ENABLED": "0",
     "PREFECT__SERVER_EPHEMERAL": "1",
     "PREFECT__SERVER_FINAL": "1",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "ERROR",
 }
-"""What tells a server that it serves one process: no pages, few services."""
+"""As Prefect starts a server for one process: no pages, few services. Its console is the log."""
 
 SQLITE = "sqlite+aiosqlite:///"
 
@@ -48,7 +49,7 @@ class OwnServer:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
-                env=os.environ | AS_PREFECT_STARTS_ITS_OWN,
+                env=os.environ | SETTINGS,
                 pass_fds=[listening.fileno()],
                 # Ctrl-C in a terminal goes to all of its group
                 start_new_session=True,

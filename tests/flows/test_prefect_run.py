@@ -133,6 +133,8 @@ def test_a_new_home_gets_prefects_newest_database_and_an_old_one_stays(tmp_path)
 def test_a_server_that_does_not_start_says_where_the_reason_is(tmp_path, monkeypatch):
     (tmp_path / "prefect.db").write_text("not a database, and longer than its header would be" * 9)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    # as in a run
+    monkeypatch.setenv("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     server = OwnServer(tmp_path)
     with pytest.raises(GatehouseError, match="does not answer"):
         server.wait()

@@ -1,5 +1,6 @@
 """A process of Gatehouse's own ends at once, and just as Python would have ended it."""
 
+import os
 import subprocess
 import sys
 
@@ -55,6 +56,7 @@ def test_a_reader_that_has_gone_is_no_traceback():
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
         cwd=PACKAGE,
     )
     running.stdout.close()
