@@ -55,7 +55,7 @@ def document_of(row: Mapping[str, Any], where: str, name: str, domain: str) -> D
     text = row[TEXT]
     if text is not None and not isinstance(text, str):
         kind = type(text).__name__
-        return Broken(f"{where} holds a {kind} in the field text", "it must hold a string")
+        return Broken(f"{where} has a field text of type {kind}", "it must hold a string")
     return Document(
         name=str(_first(row, NAMES, name)),
         domain=str(_first(row, (DOMAIN,), domain)),

@@ -130,8 +130,8 @@ def _site(model: nn.Module, path: str, block: nn.Module) -> RouterSite:
         raise unreadable(router_path, router, problem) from problem
     if num_experts < 2 or not 1 <= top_k <= num_experts:
         raise GatehouseError(
-            f"{router_path} tells of {num_experts} experts and top-{top_k}: a router chooses among "
-            "2 or more, and 1 of them or more; restore the model's own config.json"
+            f"{router_path} has {num_experts} experts and top-{top_k} by its config: a router "
+            "chooses at least 1 of at least 2 experts; restore the model's own config.json"
         )
     _, index = _block(path)
     return RouterSite(

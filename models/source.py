@@ -202,7 +202,7 @@ def _cannot_load(name: str, error: Exception, part: str = "model") -> GatehouseE
         )
     if "above report" in text:  # a table that transformers logs, which is not shown
         return GatehouseError(
-            f"cannot load model {name!r}: its weights are not of the shapes that its config tells "
+            f"cannot load model {name!r}: its weights do not have the shapes that its config gives "
             "(an incomplete checkpoint, or another model's), or memory ran out as they were read"
         )
     return GatehouseError(f"cannot load model {name!r}: transformers cannot read it ({text[:160]})")

@@ -77,7 +77,7 @@ def check_quickly(lake: Lake, run_id: str) -> Health:
         return Health(None, {}, set(), [Problem(run_id, what, cure)])
 
     if not lake.folder("runs", run_id).exists():
-        return unknown("what is left of a run: `gatehouse runs rm` removes it")
+        return unknown("leftovers of a run: `gatehouse runs rm` removes them")
     try:
         record, recorded = lake.run_record(run_id), lake.shards(run_id)
     except BrokenLaw as error:
@@ -215,7 +215,7 @@ def _strangers(
                 yield Problem(run_id, f"{place} was never finished", REMOVE, path=path)
             elif path.name not in own:
                 copy = path.is_file() and path.stat().st_size in sizes
-                kind = "may be a copy of a shard" if copy else "is no file of this run"
+                kind = "may be a copy of a shard" if copy else "does not belong to this run"
                 yield Problem(run_id, f"{place} {kind}", SET_ASIDE, path=path)
 
 

@@ -69,8 +69,8 @@ def strength(validation: Validation, evidence: Evidence) -> str:
     measured = margins(validation, evidence)
     if all(each.interval is None for each in measured):
         return (
-            "How strong the evidence is cannot be told: without enough documents of a captured run "
-            "there is no interval."
+            "The strength of the evidence is unknown: an interval needs more documents of a "
+            "captured run."
         )
     if validation.supported:
         return _strength_for(measured, evidence)

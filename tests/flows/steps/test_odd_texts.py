@@ -44,7 +44,7 @@ BROKEN = {
     "not UTF-8": (b'{"text": "not \xff UTF-8"}', "is not UTF-8: "),
     "two objects": (b'{"text": "a"} {"text": "b"}', "is not JSON (Extra data)"),
     "a list": (b'["text"]', "is not a JSON object"),
-    "a number": (b'{"text": 3}', "holds a int in the field text"),
+    "a number": (b'{"text": 3}', "has a field text of type int"),
     "another field": (b'{"words": "elsewhere"}', "has no field text, only 'words'"),
     "very deep": (b"[" * 100_000, "is not JSON ("),
 }

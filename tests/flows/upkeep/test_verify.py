@@ -115,7 +115,7 @@ DAMAGES = {
     ),
     "a foreign file": (
         lambda p: shard(p, 0).with_name("notes.txt").write_text("mine"),
-        "notes.txt is no file of this run",
+        "notes.txt does not belong to this run",
     ),
     "a leftover": (
         lambda p: shard(p, 0).with_name(".shard-00009.parquet.1.tmp").write_text("half"),
@@ -231,7 +231,7 @@ def test_what_a_killed_removal_left_can_be_removed(run, copy):
     lake, run_id = Lake(copy.lake), only_run(copy)
     shutil.rmtree(lake.folder("runs", run_id))
     code, out, _ = run("verify", "--home", copy.root)
-    assert code == 1 and "what is left of a run: `gatehouse runs rm` removes it" in out
+    assert code == 1 and "leftovers of a run: `gatehouse runs rm` removes them" in out
     assert run("runs", "rm", run_id, "--yes", "--home", copy.root)[0] == 0
     assert lake.run_ids() == []
 

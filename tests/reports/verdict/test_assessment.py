@@ -124,7 +124,7 @@ def test_a_table_has_no_documents_and_says_so(frame):
     found = assess_table(frame, Thresholds())
     assert found.evidence.bootstrap is None
     assert found.evidence.kendall < 0
-    assert "cannot be told" in found.strength
+    assert "is unknown" in found.strength
     assert "interval" not in report_text(found).split("Evidence")[0]
 
 

@@ -83,7 +83,7 @@ def test_without_intervals_nothing_is_claimed(supported, frame):
     few = Bootstrapped(None, None, None, "fewer than 8 blocks of documents")
     for bootstrapped in (None, few):
         found = replace(of_table(frame), bootstrap=bootstrapped)
-        assert "cannot be told" in strength(supported, found)
+        assert "is unknown" in strength(supported, found)
 
 
 def test_a_measure_without_an_interval_is_named(supported, evidence):
