@@ -3,6 +3,8 @@
 import atexit
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +36,37 @@ process.collect_rarely()
 # The same examples in every run, however slow the machine; nothing is kept between runs.
 settings.register_profile("suite", derandomize=True, deadline=None, database=None)
 settings.load_profile("suite")
+
+WARM_UP = """
+import os, sys
+os.environ.update(GATEHOUSE_HOME=sys.argv[1], PREFECT_HOME=sys.argv[1])
+from pathlib import Path
+from gatehouse.flows import prefect_server, process
+process.end_with_parent()
+process.collect_rarely()
+server = prefect_server.begin()
+from gatehouse.flows.steps.dbt_runs import run_dbt
+os.environ["GATEHOUSE_DATABASE"] = sys.argv[1] + "/gatehouse.duckdb"
+run_dbt(["parse", "--no-write-json"], Path(sys.argv[1]))
+server.wait()
+"""
+"""Fills the cache: dbt parses the project while Prefect's server makes its first database."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Fill the cache while xdist's workers collect the suite, or several of them do it later."""
+    whole = config.args_source == pytest.Config.ArgsSource.TESTPATHS and not config.option.markexpr
+    if not whole or hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        return
+    home = tempfile.mkdtemp(prefix="gatehouse-warm-up-")
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    words = [sys.executable, "-c", WARM_UP, home]
+    config.stash[WARMING] = subprocess.Popen(
+        words, stdin=subprocess.PIPE, env=without_prefect(), cwd=CHECKOUT
+    )
+
+
+WARMING = pytest.StashKey[subprocess.Popen]()
 
 # DuckDB's bindings print pages of harmless leaks while the interpreter ends.
 atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))

@@ -123,8 +123,8 @@ DAMAGE = {
     expert_is_infinite: r"has NaN or infinity among its weights \(layers\.2\.mlp\.experts\.",
     token_without_embedding: "the tokenizer gives token id 4096, but the model embeds the ids 0 to "
     "4,095: restore the tokenizer files",
-    more_experts_chosen_than_there_are: r"layers\.0\.mlp\.gate has 4 experts and top-5 by its config: "
-    "a router chooses",
+    more_experts_chosen_than_there_are: r"layers\.0\.mlp\.gate has 4 experts and top-5 by its "
+    "config: a router chooses",
     none_chosen: "has 4 experts and top-0 by its config: .* restore the model's own config.json",
     claims_8_experts_and_has_4: "its weights do not have the shapes that its config gives",
     tokenizer_is_garbage: "cannot load the tokenizer of '.+': restore the tokenizer files",
