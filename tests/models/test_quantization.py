@@ -200,7 +200,7 @@ def test_an_incomplete_expert_is_refused(tiny_mixtral, tmp_path):
         del weights[name]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     for quantize in ("4bit", "none"):
-        with pytest.raises(GatehouseError, match="not of the shapes that its config") as caught:
+        with pytest.raises(GatehouseError, match="do not have the shapes that its config") as caught:
             resolve(str(folder), quantize=quantize).load()
         assert "\n" not in str(caught.value)
 
