@@ -27,7 +27,7 @@ from gatehouse.warehouse.plain_text import counted
 
 
 def work_ahead(request: RunRequest, paths: Paths) -> None:
-    """Resolve the model, prepare the text and import what draws, before a flow that needs them.
+    """Resolve the model, prepare the text, import dbt and matplotlib: a flow then finds it done.
 
     Raises:
         GatehouseError: there is no such model or text, or it cannot be used.

@@ -19,7 +19,6 @@ from gatehouse.warehouse import cache
 from gatehouse.warehouse.errors import GatehouseError
 
 SECONDS_TO_START = 90
-SECONDS_TO_END = 5
 SETTINGS = {
     "PREFECT_UI_ENABLED": "0",
     "PREFECT__SERVER_EPHEMERAL": "1",
@@ -45,7 +44,8 @@ class OwnServer:
         with socket.create_server(("127.0.0.1", 0)) as listening, open(self.log, "wb") as log:
             self.api_url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
             self._process = subprocess.Popen(
-                [sys.executable, "-m", __name__, str(listening.fileno())],
+                # -P: no module of the folder that it starts in
+                [sys.executable, "-P", "-m", __name__, str(listening.fileno())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
@@ -68,6 +68,7 @@ class OwnServer:
         except OSError as error:
             # it may be about to say why
             self.stop()
+            _forget(self)
             raise GatehouseError(
                 f"Prefect's own server does not answer: {self.log} says why; `gatehouse capture` "
                 "and `gatehouse build` do without Prefect"
@@ -76,14 +77,17 @@ class OwnServer:
     def stop(self) -> None:
         """End the server, if it has not ended."""
         try:
-            self._process.communicate(timeout=SECONDS_TO_END)
+            self._process.communicate(timeout=process.SECONDS_TO_END + 1)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
 
 
 def begin() -> OwnServer | None:
-    """Start a server that Prefect will use, unless Prefect's settings name one; do not wait."""
+    """Start a server that Prefect will use, unless Prefect's settings name one; do not wait.
+
+    From then on this process reaches 127.0.0.1 without a proxy.
+    """
     from prefect.context import refresh_global_settings_context
     from prefect.settings import get_current_settings
 
@@ -95,7 +99,18 @@ def begin() -> OwnServer | None:
     refresh_global_settings_context()
     # a process that this one starts may outlive the server
     del os.environ["PREFECT_API_URL"]
+    for name in ("NO_PROXY", "no_proxy"):
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1"]))
     return server
+
+
+def _forget(server: OwnServer) -> None:
+    """Let Prefect no longer use a server that has ended."""
+    from prefect.context import refresh_global_settings_context
+    from prefect.settings import get_current_settings
+
+    if get_current_settings().api.url == server.api_url:
+        refresh_global_settings_context()
 
 
 def serve(listening: int) -> None:

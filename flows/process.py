@@ -1,7 +1,7 @@
 """How a process that is all Gatehouse's own treats garbage and its end.
 
 With torch, dbt and Prefect in memory there are a million objects that live to the end. To look for
-garbage among them as often as Python does takes a fifth of a small run, and to take them down one
+garbage among them as often as Python does takes a seventh of a small run, and to take them down one
 by one takes two seconds.
 """
 

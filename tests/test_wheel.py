@@ -23,6 +23,7 @@ MARKER = "swordfish-0123456789"
 USERS = {
     "reports.py": "MINE = True\n",
     "models/__init__.py": "MINE = True\n",
+    "uvicorn.py": "raise ImportError('a module of the user')\n",
     "mine.py": "import gatehouse, models, reports\n"
     "assert models.MINE and reports.MINE\n"
     "print(gatehouse.connect().sql('select count(*) from dim_run').fetchall()[0][0], 'run')\n",
@@ -82,7 +83,7 @@ class Demo:
 
 @pytest.fixture(scope="module")
 def demo(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    """A small demo from the wheel, by itself, with secrets in the environment."""
+    """A small demo from the wheel, by itself, with secrets and a dead proxy in the environment."""
     folder = tmp_path_factory.mktemp("user")
     for name, content in USERS.items():
         (folder / "work" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -95,6 +96,9 @@ def demo(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Demo:
     }
     environment |= {"XDG_DATA_HOME": str(folder / "data"), "HOME": str(folder)}
     environment |= {"GATEHOUSE_CACHE": os.environ["GATEHOUSE_CACHE"]}
+    # nobody listens there
+    proxies = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+    environment |= dict.fromkeys(proxies, "http://127.0.0.1:9")
     environment |= dict.fromkeys(("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "PREFECT_API_KEY"), MARKER)
     home = folder / "data" / "gatehouse"
     before = files_of(installed)
@@ -115,6 +119,7 @@ def test_the_demo_runs_from_the_wheel_beside_modules_of_the_same_names(demo):
         "mine.py",
         "models",
         "reports.py",
+        "uvicorn.py",
     }
 
 

@@ -76,7 +76,7 @@ def parse_ahead(target: Path, project: Path = DBT_PROJECT) -> None:
         project: folder of the dbt project.
     """
     if cache.read(KIND, _version(project, target)) is None:
-        words = [sys.executable, "-c", AHEAD, str(target), str(project)]
+        words = [sys.executable, "-P", "-c", AHEAD, str(target), str(project)]
         silent = subprocess.DEVNULL
         parser = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=silent, stderr=silent)
         _ahead.append(parser)

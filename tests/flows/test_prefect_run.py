@@ -130,6 +130,33 @@ def test_a_new_home_gets_prefects_newest_database_and_an_old_one_stays(tmp_path)
     assert cache.read("prefect", metadata.version("prefect"))
 
 
+FAILING = """
+from gatehouse.flows import prefect_server
+from gatehouse.warehouse.errors import GatehouseError
+from prefect.settings import get_current_settings
+
+server = prefect_server.begin()
+assert get_current_settings().api.url == server.api_url
+try:
+    server.wait()
+except GatehouseError:
+    print(get_current_settings().api.url)
+"""
+
+
+def test_a_server_that_did_not_start_is_not_asked_again(tmp_path):
+    """In a notebook, the next run has a server of its own."""
+    (tmp_path / "prefect.db").write_text("not a database, and longer than its header would be" * 9)
+    ended = subprocess.run(
+        [sys.executable, "-c", FAILING],
+        capture_output=True,
+        text=True,
+        env=without_prefect() | {"PREFECT_HOME": str(tmp_path)},
+        cwd=PACKAGE,
+    )
+    assert (ended.stdout, ended.stderr) == ("None\n", "")
+
+
 def test_a_server_that_does_not_start_says_where_the_reason_is(tmp_path, monkeypatch):
     (tmp_path / "prefect.db").write_text("not a database, and longer than its header would be" * 9)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path))

@@ -200,7 +200,8 @@ def test_an_incomplete_expert_is_refused(tiny_mixtral, tmp_path):
         del weights[name]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     for quantize in ("4bit", "none"):
-        with pytest.raises(GatehouseError, match="do not have the shapes that its config") as caught:
+        refused = pytest.raises(GatehouseError, match="do not have the shapes that its config")
+        with refused as caught:
             resolve(str(folder), quantize=quantize).load()
         assert "\n" not in str(caught.value)
 
