@@ -1,8 +1,8 @@
 """How a process that is all Gatehouse's own treats garbage and its end.
 
 With torch, dbt and Prefect in memory there are a million objects that live to the end. To look for
-garbage among them as often as Python does takes a seventh of a small run, and to take them down one
-by one takes two seconds.
+garbage among them as often as Python does costs a small run seconds, and so does taking them down
+one by one at its end.
 """
 
 import atexit
