@@ -106,8 +106,8 @@ def mark_thresholds(axes: Axes, validation: Validation) -> None:
         axes.add_patch(outline).set_clip_on(False)
 
 
-def coverage_curve(axes: Axes, frequency: NDArray, chosen: NDArray) -> None:
-    """Draw the share of occurrences that the most frequent tokens cover, all and eligible."""
+def coverage_curve(axes: Axes, frequency: NDArray, chosen: NDArray, all_occurrences: int) -> None:
+    """Draw the share of all occurrences that the most frequent tokens cover, all and eligible."""
     for mask, colour, line, name in (
         (np.ones_like(chosen), style.BLUE, "-", "all tokens"),
         (chosen, style.GREEN, (0, (5, 1)), "eligible tokens"),
@@ -115,7 +115,7 @@ def coverage_curve(axes: Axes, frequency: NDArray, chosen: NDArray) -> None:
         ordered = np.sort(frequency[mask])[::-1]
         ranks = np.arange(1, ordered.size + 1)
         axes.plot(
-            ranks, np.cumsum(ordered) / frequency.sum(), color=colour, linestyle=line, label=name
+            ranks, np.cumsum(ordered) / all_occurrences, color=colour, linestyle=line, label=name
         )
     style.criterion(axes, LEAST_COVERAGE, f"criterion: over {LEAST_COVERAGE:.0%}")
     style.frequency_axis(axes, np.arange(1, frequency.size + 1), "Tokens, most frequent first")

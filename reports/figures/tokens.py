@@ -131,12 +131,14 @@ def fastpath_coverage(
     scatter.set_ylabel(ENTROPY_LABEL)
     bars.set_title("b  Coverage")
     fast_path_panels.share_bars(bars, *fast_path_panels.coverage_bars(validation))
+    tested = validation.occurrences / validation.all_occurrences
+    coverage = statistics.coverage_grid(frequency, entropy) * tested
     grid.set_title("c  Coverage of occurrences by thresholds")
-    fast_path_panels.sensitivity(grid, statistics.coverage_grid(frequency, entropy))
+    fast_path_panels.sensitivity(grid, coverage)
     fast_path_panels.mark_thresholds(grid, validation)
     curve.set_title("d  Cumulative coverage")
     chosen = fast_path_panels.is_eligible(frequency, entropy, validation)
-    fast_path_panels.coverage_curve(curve, frequency, chosen)
+    fast_path_panels.coverage_curve(curve, frequency, chosen, validation.all_occurrences)
     return figure
 
 

@@ -73,6 +73,7 @@ def limits(assessed: AssessedRun, layer: int) -> list[str]:
     experts = int(assessed.marts.layers["num_experts"].iloc[layer])
     ceiling, special = math.log(experts), validation.special
     excluded = sum(each.validation.excluded_rows for each in assessed.layers)
+    unknown = sum(each.validation.excluded_occurrences for each in assessed.layers)
     return [
         "One model, one dataset: each layer's verdict holds only for that layer of this model on "
         "this dataset.",
@@ -91,7 +92,12 @@ def limits(assessed: AssessedRun, layer: int) -> list[str]:
         f"{counted(run['dropped_tokens'], 'token')} past the maximum length of "
         f"{run['max_length']:,} {_were(run['dropped_tokens'])} never seen by the model.",
         f"{counted(excluded, 'row')} with values that are not finite or not possible "
-        f"{_were(excluded)} excluded, over all layers.",
+        f"{_were(excluded)} excluded, over all layers"
+        + (
+            f"; their {counted(unknown, 'occurrence')} count in Zipf, consistency and coverage."
+            if unknown
+            else "."
+        ),
         "The random router draws from each layer's own loads; co-activation and transition "
         "matrices show at most the 64 busiest experts.",
     ]

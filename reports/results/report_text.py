@@ -53,9 +53,16 @@ def heading(text: str) -> list[str]:
 
 def _data_lines(validation: Validation) -> list[str]:
     special = validation.special
+    excluded = ""
+    if validation.excluded_occurrences:
+        share = validation.excluded_occurrences / validation.all_occurrences
+        excluded = (
+            f"; they hold {validation.excluded_occurrences:,} occurrences, {share:.1%} of all, "
+            "which count in Zipf, consistency and coverage"
+        )
     return [
         f"Tokens: {validation.tokens:,} distinct, {validation.occurrences:,} occurrences",
-        f"Excluded rows: {validation.excluded_rows:,} (not finite or impossible)",
+        f"Excluded rows: {validation.excluded_rows:,} (not finite or impossible){excluded}",
         f"Special tokens: {special.tokens:,} by {special.recognised_by}, "
         f"{special.occurrence_share:.1%} of occurrences, included in every statistic",
         f"Thresholds: frequency > {validation.thresholds.frequency:,}, "

@@ -123,5 +123,5 @@ def assess(
 
 def _of_file(path: Path, layer: int | None, thresholds: Thresholds) -> Results:
     table = read_statistics(path, layer)
-    section = assess_table(table.frame, thresholds, table.layer, table.excluded_rows)
+    section = assess_table(table.frame, thresholds, table.layer, table.excluded)
     return Results(path.parent, path, [section], path.name)

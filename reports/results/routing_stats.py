@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from gatehouse.reports.verdict.usable import NEEDED, usable_rows
+from gatehouse.reports.verdict.usable import NEEDED, Excluded, usable_rows
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import write_atomically
 from gatehouse.warehouse.spreadsheets import guarded, unguarded
@@ -39,13 +39,13 @@ MISSING_IN_CSV = ("", "NA", "NULL", "null", "None")
 
 @dataclass(frozen=True)
 class Table:
-    """The usable rows of a file, the most frequent token first, and how many were excluded.
+    """The usable rows of a file, the most frequent token first, and the excluded ones.
 
     `layer` is the index among the MoE layers, None where the file does not say.
     """
 
     frame: pd.DataFrame
-    excluded_rows: int
+    excluded: Excluded
     layer: int | None
 
 

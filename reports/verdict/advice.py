@@ -104,10 +104,11 @@ def _other_thresholds(validation: Validation, frame: pd.DataFrame) -> list[str]:
         return []
     frequency = frame["frequency"].to_numpy()
     entropy = frame["mean_entropy"].to_numpy()
+    tested = validation.occurrences / validation.all_occurrences
     for most in statistics.ENTROPY_THRESHOLDS:
         share = statistics.entropy_distribution(entropy, most).low_entropy_share
         for least in reversed(statistics.FREQUENCY_THRESHOLDS):
-            covered = statistics.fast_path(frequency, entropy, least, most).coverage
+            covered = statistics.fast_path(frequency, entropy, least, most).coverage * tested
             if all(shares_met(share, covered)):
                 return [
                     f"Adjust the thresholds: --frequency-threshold {least} --entropy-threshold "

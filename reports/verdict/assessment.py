@@ -15,7 +15,7 @@ from gatehouse.reports.verdict.advice import advice
 from gatehouse.reports.verdict.evidence import Evidence
 from gatehouse.reports.verdict.strength import strength
 from gatehouse.reports.verdict.thresholds import Thresholds
-from gatehouse.reports.verdict.usable import usable_rows
+from gatehouse.reports.verdict.usable import NOTHING, Excluded, usable_rows
 from gatehouse.reports.verdict.validation import Validation, validate
 
 
@@ -41,7 +41,10 @@ class Assessment:
 
 
 def assess_table(
-    frame: pd.DataFrame, thresholds: Thresholds, layer: int | None = None, excluded_rows: int = 0
+    frame: pd.DataFrame,
+    thresholds: Thresholds,
+    layer: int | None = None,
+    excluded: Excluded = NOTHING,
 ) -> Assessment:
     """Assess per-token statistics from any source.
 
@@ -49,11 +52,11 @@ def assess_table(
         frame: usable rows (`reports.verdict.usable.usable_rows`).
         thresholds: of the fast path.
         layer: index among the MoE layers, if the table gives it.
-        excluded_rows: how many rows were not usable.
+        excluded: the rows that were not usable.
     """
-    validation = validate(frame, thresholds, excluded_rows=excluded_rows)
+    validation = validate(frame, thresholds, excluded=excluded)
     found = evidence.of_table(frame)
-    zipf = statistics.fit_zipf(frame["frequency"].to_numpy())
+    zipf = statistics.fit_zipf(np.append(frame["frequency"].to_numpy(), excluded.frequency))
     return Assessment(
         layer, frame, validation, found, zipf, tuple(advice(validation, found, frame, {}))
     )
@@ -83,7 +86,7 @@ def assess_run(
     for layer in marts.layers["moe_index"].astype(int):
         frames[layer], excluded = usable_rows(_named(marts, layer, names), f"MoE layer {layer}")
         validations[layer] = validate(
-            frames[layer], thresholds, excluded_rows=excluded, special_token_ids=special
+            frames[layer], thresholds, excluded=excluded, special_token_ids=special
         )
     layers = sorted(frames) if chosen is None else list(chosen)
     for layer in layers:

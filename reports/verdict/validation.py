@@ -5,12 +5,13 @@ Three criteria decide; the verdict is SUPPORTED when all three are met.
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from gatehouse.reports import statistics
 from gatehouse.reports.verdict.criteria import Criterion, criteria
 from gatehouse.reports.verdict.thresholds import DEFAULT, Thresholds
-from gatehouse.reports.verdict.usable import special_by_shape
+from gatehouse.reports.verdict.usable import NOTHING, Excluded, special_by_shape
 
 
 @dataclass(frozen=True)
@@ -24,18 +25,28 @@ class SpecialTokens:
 
 @dataclass(frozen=True)
 class Validation:
-    """The tested table: its size, its statistics, and the verdict that follows from them."""
+    """The tested table: its size, its statistics, and the verdict that follows from them.
+
+    `tokens` and `occurrences` are those of the rows that could be tested; coverage, Zipf's curve
+    and consistency also count the excluded ones.
+    """
 
     thresholds: Thresholds
     tokens: int
     occurrences: int
     excluded_rows: int
+    excluded_occurrences: int
     special: SpecialTokens
     zipf: statistics.Zipf
     correlation: statistics.Correlation
     entropy: statistics.EntropyDistribution
     consistency: statistics.Consistency
     fast_path: statistics.FastPath
+
+    @property
+    def all_occurrences(self) -> int:
+        """The denominator of coverage."""
+        return self.occurrences + self.excluded_occurrences
 
     @property
     def criteria(self) -> tuple[Criterion, Criterion, Criterion]:
@@ -57,7 +68,7 @@ def validate(
     frame: pd.DataFrame,
     thresholds: Thresholds = DEFAULT,
     *,
-    excluded_rows: int = 0,
+    excluded: Excluded = NOTHING,
     special_token_ids: set[int] | None = None,
 ) -> Validation:
     """Test the hypothesis on one MoE layer's per-token statistics.
@@ -65,23 +76,31 @@ def validate(
     Args:
         frame: usable rows, one per token (`reports.verdict.usable.usable_rows`).
         thresholds: of the fast path.
-        excluded_rows: how many rows were not usable.
+        excluded: the rows that were not usable.
         special_token_ids: the tokenizer's; None recognises them by the shape of `token_str`.
     """
     frequency = frame["frequency"].to_numpy()
     mean_entropy = frame["mean_entropy"].to_numpy()
+    every_frequency = np.concatenate([frequency, excluded.frequency])
+    # an entropy that is not known is under no threshold
+    every_entropy = np.append(mean_entropy, np.full(excluded.frequency.size, np.nan))
+    every_consistency = np.append(frame["routing_consistency"].to_numpy(), excluded.consistency)
+    consistent = np.isfinite(every_consistency)
     return Validation(
         thresholds=thresholds,
         tokens=len(frame),
         occurrences=int(frequency.sum()),
-        excluded_rows=excluded_rows,
+        excluded_rows=excluded.rows,
+        excluded_occurrences=excluded.occurrences,
         special=_special_tokens(frame, special_token_ids),
-        zipf=statistics.zipf(frequency),
+        zipf=statistics.zipf(every_frequency),
         correlation=statistics.frequency_entropy(frequency, mean_entropy),
         entropy=statistics.entropy_distribution(mean_entropy, thresholds.entropy),
-        consistency=statistics.consistency(frequency, frame["routing_consistency"].to_numpy()),
+        consistency=statistics.consistency(
+            every_frequency[consistent], every_consistency[consistent]
+        ),
         fast_path=statistics.fast_path(
-            frequency, mean_entropy, thresholds.frequency, thresholds.entropy
+            every_frequency, every_entropy, thresholds.frequency, thresholds.entropy
         ),
     )
 

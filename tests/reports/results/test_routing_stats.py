@@ -33,7 +33,7 @@ def test_both_files_give_the_table_back(frame, tmp_path):
     assert (parquet.name, text.name) == ("routing_stats.parquet", "routing_stats.csv")
     for path in (parquet, text):
         table = read_statistics(path)
-        assert (table.excluded_rows, table.layer) == (0, None)
+        assert (table.excluded.rows, table.layer) == (0, None)
         pd.testing.assert_frame_equal(
             table.frame, frame, check_dtype=False, check_column_type=False
         )
@@ -106,7 +106,7 @@ def test_padded_numbers_and_missing_ones_in_csv(frame, tmp_path):
     written["std_entropy"] = [" NA ", "null", " ", "None", *frame["std_entropy"][4:]]
     written["mean_entropy"] = ["NaN", " inf", *frame["mean_entropy"][2:]]
     table = read_statistics(save(written, tmp_path / "padded.csv"))
-    assert table.excluded_rows == 2
+    assert table.excluded.rows == 2
     assert table.frame["frequency"].to_list() == frame["frequency"][2:].to_list()
     assert table.frame["std_entropy"].isna().sum() == 2
 
@@ -141,7 +141,7 @@ def test_impossible_rows_are_excluded_and_counted(frame, tmp_path, suffix):
     for row, (column, value) in enumerate(IMPOSSIBLE):
         broken.loc[row, column] = value
     table = read_statistics(save(broken, tmp_path / f"broken{suffix}"))
-    assert table.excluded_rows == len(IMPOSSIBLE)
+    assert table.excluded.rows == len(IMPOSSIBLE)
     assert set(table.frame["token_id"]) == set(frame["token_id"][len(IMPOSSIBLE) :])
 
 
@@ -150,7 +150,7 @@ def test_rounding_and_missing_spreads_are_no_errors(frame):
     frame.loc[1, "mean_confidence"] = 1 + 1e-7
     frame["std_entropy"] = np.nan
     usable, excluded = usable_rows(frame)
-    assert (len(usable), excluded) == (len(frame), 0)
+    assert (len(usable), excluded.rows) == (len(frame), 0)
 
 
 def test_one_layer_of_several_is_chosen(make_frame, tmp_path, suffix):

@@ -8,7 +8,7 @@ import pytest
 
 from gatehouse.reports.results.report_text import report_text
 from gatehouse.reports.statistics import Correlation, fit_zipf
-from gatehouse.reports.verdict.assessment import Assessment
+from gatehouse.reports.verdict.assessment import Assessment, assess_table
 from gatehouse.reports.verdict.criteria import RHO
 from gatehouse.reports.verdict.evidence import Evidence
 from gatehouse.reports.verdict.thresholds import Thresholds
@@ -149,16 +149,36 @@ def test_a_correlation_without_pearson_says_why(frame, monkeypatch):
     assert line in text_of(validate(frame))
 
 
-def test_impossible_rows_change_nothing_but_their_count(frame):
-    broken = frame.iloc[:3].assign(mean_entropy=[np.nan, np.inf, -1.0])
+def test_rows_of_impossible_frequencies_change_nothing_but_their_count(frame):
+    broken = frame.iloc[:3].assign(frequency=[0, -1, 2.5])
     broken["token_id"] += 10_000
     usable, excluded = usable_rows(pd.concat([broken, frame]))
-    found = validate(usable, excluded_rows=4 + excluded)
+    found = validate(usable, excluded=excluded)
     clean = validate(frame)
-    assert found.excluded_rows == 7
-    assert "Excluded rows: 7" in text_of(found)
+    assert (found.excluded_rows, found.excluded_occurrences) == (3, 0)
+    assert "Excluded rows: 3 (not finite or impossible)\n" in text_of(found)
     for measure in ("tokens", "zipf", "correlation", "entropy", "consistency", "fast_path"):
         assert getattr(found, measure) == getattr(clean, measure)
+
+
+def test_a_token_without_an_entropy_still_occurs(frame):
+    """600 occurrences of unknown entropy, 300 low, 60 and 40 high: 30 % are covered, not 75 %."""
+    rows = frame.iloc[:4].assign(
+        frequency=[600, 300, 60, 40],
+        mean_entropy=[np.nan, 0.1, 1.0, 1.1],
+        routing_consistency=[0.5, 1.0, 1.0, 1.0],
+    )
+    usable, excluded = usable_rows(rows)
+    found = validate(usable, excluded=excluded)
+    assert found.fast_path.coverage == 0.3
+    assert found.zipf == validate(rows.assign(mean_entropy=1.0)).zipf
+    assert found.consistency.mean == 0.875
+    assert (found.occurrences, found.all_occurrences, found.tokens) == (400, 1000, 3)
+    assert found.entropy.low_entropy_share == 1 / 3
+    assert "they hold 600 occurrences, 60.0% of all" in text_of(found)
+    assert assess_table(usable, Thresholds(), None, excluded).zipf == fit_zipf(
+        np.array([600, 300, 60, 40])
+    )
 
 
 def test_the_verdict_does_not_depend_on_row_order(frame):
