@@ -133,7 +133,7 @@ def markdown(results: Results, page: Path) -> str:
 
 def closing_text(results: Results, page: Path) -> str:
     """Return what a run ends with on the terminal: the findings, and where the report is."""
-    return f"{results.report_text}\nReport: {short_path(page)}"
+    return f"{results.verdict_text}\nReport: {short_path(page)}"
 
 
 @flow(name="gatehouse-nightly", flow_run_name="nightly {model} on {dataset}")

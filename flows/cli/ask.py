@@ -38,7 +38,7 @@ def validate(
 
         results = open_results(selection, paths, bar, every_layer=False)
         files.write_validation(results, output)
-        text, supported = results.report_text, results.supported
+        text, supported = results.verdict_text, results.supported
     print(text, end="" if text.endswith("\n") else "\n")
     if strict and not supported:
         raise typer.Exit(1)

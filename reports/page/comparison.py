@@ -73,7 +73,9 @@ def render_comparison(left: AssessedRun, right: AssessedRun, overlap: pd.DataFra
         data=script_json(_payload(sides, indices, shared)),
         title=f"{left.run['run_id']} and {right.run['run_id']}",
         sides=[_side(label, side) for label, side in zip(LABELS, sides, strict=True)],
-        averages=_numbers(left.model.validation, right.model.validation),
+        averages=_numbers(
+            *(side.average.validation if side.average else None for side in (left, right))
+        ),
         facts=_facts(left, right),
         layers=[_layer(index, left, right) for index in indices],
         charts=CHARTS if shared is not None else CHARTS[:1],
@@ -112,7 +114,6 @@ def _side(label: str, side: AssessedRun) -> dict[str, Any]:
         "label": label,
         "run": side.run,
         "model": model_view(side),
-        "layers": len(side.layers),
     }
 
 

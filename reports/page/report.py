@@ -92,12 +92,14 @@ def _held_out(finding: pd.Series) -> float | None:
 
 
 def model_view(assessed: AssessedRun) -> dict[str, Any]:
-    """Return what the page says about the model: its layers counted, their average tested."""
-    average = assessed.model.validation
+    """Return what the page says about the model: its layers counted, their average described."""
+    average = assessed.average
     return {
-        "supporting": assessed.supporting,
-        "verdict": average.verdict,
-        "supported": average.supported,
-        "criteria": text.criteria(average, assessed.findings.model.iloc[0]),
-        "sentence": assessed.model.strength,
+        "verdict": assessed.verdict.verdict,
+        "supported": assessed.verdict.supported,
+        "sentence": assessed.verdict.sentence,
+        "average": text.criteria(average.validation, assessed.findings.average.iloc[0])
+        if average
+        else [],
+        "no_average": None if average else assessed.no_average,
     }

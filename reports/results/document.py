@@ -8,16 +8,17 @@ from importlib.metadata import version
 from typing import Any
 
 from gatehouse.reports.verdict.assessment import Assessment
+from gatehouse.reports.verdict.findings import AssessedRun
 
 
 def document(
-    assessments: Sequence[Assessment], model: Assessment | None, source: dict[str, Any]
+    assessments: Sequence[Assessment], model: AssessedRun | None, source: dict[str, Any]
 ) -> str:
     """Return `validation.json`: every number of the report, undefined as null.
 
     Args:
         assessments: of MoE layers, or of one table.
-        model: of their average; None for a table or for a single layer.
+        model: the run whose MoE layers they are; None for a table or for a single layer.
         source: what was tested: a run's row of `dim_run`, or a file.
     """
     first = assessments[0]
@@ -30,9 +31,23 @@ def document(
         },
         "zipf": dataclasses.asdict(first.zipf),
         "layers": [_entry(each) for each in assessments],
-        "model": _entry(model) if model else None,
+        "model": _model(model) if model else None,
     }
     return json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _model(assessed: AssessedRun) -> dict[str, Any]:
+    verdict, average = assessed.verdict, assessed.average
+    entry = _entry(average) if average else {}
+    return {
+        "verdict": verdict.verdict,
+        "supported": verdict.supported,
+        "layers": len(verdict.supporting),
+        "supporting": sum(verdict.supporting),
+        "statement": verdict.sentence,
+        "average": {name: entry[name] for name in ("statistics", "evidence")} if entry else None,
+        "no_average": None if average else assessed.no_average,
+    }
 
 
 def _entry(assessment: Assessment) -> dict[str, Any]:

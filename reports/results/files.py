@@ -52,7 +52,7 @@ def write_validation(results: Results, output: Path | None = None) -> list[Path]
     if output is None and results.of_run is None:
         return []
     source = results.of_run.run if results.of_run else {"file": str(results.table)}
-    content = document(results.sections, results.model, source)
+    content = document(results.sections, results.of_model, source)
     report = _named(output or results.folder, "validation_report.txt")
     beside = "validation.json" if report.name == "validation_report.txt" else f"{report.stem}.json"
     return [

@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 
 from gatehouse.reports.marts import block_routing, check_layer, read_marts, resolve_run, run_summary
+from gatehouse.reports.results.model_text import model_text
 from gatehouse.reports.results.report_text import report_text
 from gatehouse.reports.results.routing_stats import read_statistics
 from gatehouse.reports.results.selection import Selection
@@ -36,26 +37,33 @@ class Results:
     of_run: AssessedRun | None = None
 
     @property
-    def model(self) -> Assessment | None:
-        """The average over the layers, if several were asked for."""
-        return self.of_run.model if self.of_run and len(self.sections) > 1 else None
+    def of_model(self) -> AssessedRun | None:
+        """The run, if several of its layers were asked for: then the verdict is the model's."""
+        return self.of_run if len(self.sections) > 1 else None
 
     @property
     def supported(self) -> bool:
         """Whether the last verdict of the report is SUPPORTED: the model's, or the only one."""
-        return (self.model or self.sections[-1]).validation.supported
+        if self.of_model:
+            return self.of_model.verdict.supported
+        return self.sections[-1].validation.supported
 
     @property
     def report_text(self) -> str:
-        """The validation report; for several layers, one after another."""
-        every = [*self.sections, *([self.model] if self.model else [])]
-        return "\n".join(report_text(each, [self.title(each)]) for each in every)
+        """The validation report; for several layers, one after another, and the model's verdict."""
+        texts = [report_text(each, [self.title(each)]) for each in self.sections]
+        return "\n".join([*texts, *([self.verdict_text] if self.of_model else [])])
+
+    @property
+    def verdict_text(self) -> str:
+        """What a terminal shows: one layer's report, or a row for each of several."""
+        if self.of_model:
+            return model_text(self.of_model, self.name)
+        return self.report_text
 
     def title(self, section: Assessment) -> str:
         """Return what a section is about."""
-        if section.layer is not None:
-            return f"{self.name}, MoE layer {section.layer}"
-        return f"{self.name}, average of all MoE layers" if self.of_run else self.name
+        return self.name if section.layer is None else f"{self.name}, MoE layer {section.layer}"
 
     def subfolder(self, section: Assessment, folder: Path) -> Path:
         """Return the folder that takes one layer's figures."""
@@ -117,8 +125,8 @@ def assess(
             rows = block_routing(connection, run_id, layer)
             return Blocks.of_rows(*(rows[name] for name in rows.columns))
 
-        layers, model = assess_run(marts, blocks_of, thresholds, chosen)
-    return AssessedRun(run_summary(connection, run_id), marts, layers, model)
+        layers, average = assess_run(marts, blocks_of, thresholds, chosen)
+    return AssessedRun(run_summary(connection, run_id), marts, layers, average)
 
 
 def _of_file(path: Path, layer: int | None, thresholds: Thresholds) -> Results:

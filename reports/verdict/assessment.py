@@ -67,8 +67,11 @@ def assess_run(
     blocks_of: Callable[[int], statistics.Blocks],
     thresholds: Thresholds,
     chosen: Sequence[int] | None = None,
-) -> tuple[list[Assessment], Assessment]:
+) -> tuple[list[Assessment], Assessment | None]:
     """Assess MoE layers of a run; return them in order, and their average.
+
+    There is no average of layers that score in different ways: the entropy of a softmax over the
+    experts and that of normalised sigmoids are not of one kind.
 
     Args:
         marts: the run's frames.
@@ -94,7 +97,7 @@ def assess_run(
             random_consistency=_chance(marts, layer, frames[layer])
         )
     average = evidence.average_frame([frames[layer] for layer in layers])
-    beside, beside_model = evidence.of_run(marts, frames, validations, blocks_of, layers, average)
+    beside, beside_average = evidence.of_run(marts, frames, validations, blocks_of, layers, average)
     zipf = statistics.fit_zipf(ranked["frequency"].to_numpy())
 
     def assessment(
@@ -104,18 +107,14 @@ def assess_run(
         what_to_try = tuple(advice(validation, found, frame, others))
         return Assessment(layer, frame, validation, found, zipf, what_to_try)
 
-    return (
-        [
-            assessment(layer, frames[layer], validations[layer], found)
-            for layer, found in zip(layers, beside, strict=True)
-        ],
-        assessment(
-            None,
-            average,
-            validate(average, thresholds, special_token_ids=special),
-            beside_model,
-        ),
-    )
+    assessed = [
+        assessment(layer, frames[layer], validations[layer], found)
+        for layer, found in zip(layers, beside, strict=True)
+    ]
+    if marts.layers.set_index("moe_index").loc[layers, "scoring"].nunique() > 1:
+        return assessed, None
+    of_average = validate(average, thresholds, special_token_ids=special)
+    return assessed, assessment(None, average, of_average, beside_average)
 
 
 def _named(marts: Marts, layer: int, names: pd.DataFrame) -> pd.DataFrame:

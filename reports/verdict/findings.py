@@ -10,6 +10,7 @@ import pandas as pd
 from gatehouse.reports.marts import Marts
 from gatehouse.reports.statistics import Interval, UnbiasedConsistency, ZipfFit
 from gatehouse.reports.verdict.assessment import Assessment
+from gatehouse.reports.verdict.model_verdict import ModelVerdict, model_verdict
 from gatehouse.reports.verdict.thresholds import Thresholds
 
 MEASURE_COLUMNS = tuple(
@@ -34,7 +35,8 @@ class Findings:
         low_entropy_share_high, coverage, coverage_low, coverage_high, and, as means over the
         tokens in both halves of the documents, consistency, held_out_consistency,
         random_consistency, specialisation, held_out_specialisation, random_specialisation.
-    model: the same columns, one row, each token's values averaged over the layers; moe_index null.
+    average: the same columns, each token's values averaged over the layers; moe_index null; no row
+        where the layers cannot be averaged.
     minima: moe_index, minimum (occurrences), tokens, spearman.
     sample_sizes: moe_index, share (of the documents), occurrences, tokens, spearman,
         low_entropy_share, coverage.
@@ -43,7 +45,7 @@ class Findings:
     """
 
     layers: pd.DataFrame
-    model: pd.DataFrame
+    average: pd.DataFrame
     minima: pd.DataFrame
     sample_sizes: pd.DataFrame
     zipf: ZipfFit
@@ -55,18 +57,25 @@ class AssessedRun:
     """One run with all that was found of it, as figures, pages and texts take it.
 
     `run` is the row of `dim_run`; `layers` are the assessments of the chosen MoE layers in their
-    order, `model` is that of the token values averaged over them.
+    order, `average` is that of the token values averaged over them: None where the layers score
+    in different ways, since their entropies are not of one kind.
     """
 
     run: dict[str, Any]
     marts: Marts
     layers: list[Assessment]
-    model: Assessment
+    average: Assessment | None
+
+    @cached_property
+    def verdict(self) -> ModelVerdict:
+        """The verdict on the model, which is about its layers."""
+        return model_verdict(self.layers)
 
     @property
-    def supporting(self) -> int:
-        """How many of the layers support the hypothesis."""
-        return sum(each.validation.supported for each in self.layers)
+    def no_average(self) -> str:
+        """Why there is no average of the layers, as part of a sentence."""
+        kinds = sorted(self.marts.layers["scoring"].unique())
+        return f"since the layers score by {' and '.join(kinds)}: their entropies are not pooled"
 
     @cached_property
     def tokens(self) -> pd.DataFrame:
@@ -76,11 +85,10 @@ class AssessedRun:
     @cached_property
     def findings(self) -> Findings:
         """What the statistics say of the run, as frames."""
-        return _findings(self.layers, self.model)
+        return _findings(self.layers, self.average)
 
 
-def _findings(layers: list[Assessment], model: Assessment) -> Findings:
-    every = [*layers, model]
+def _findings(layers: list[Assessment], average: Assessment | None) -> Findings:
     minima = [
         {"moe_index": each.layer} | dataclasses.asdict(row)
         for each in layers
@@ -91,14 +99,14 @@ def _findings(layers: list[Assessment], model: Assessment) -> Findings:
         for each in layers
         for row in each.evidence.sample_sizes
     ]
-    rows = [_row(each) for each in every]
+    rows = [_row(each) for each in layers]
     return Findings(
-        layers=pd.DataFrame(rows[:-1]),
-        model=pd.DataFrame(rows[-1:]),
+        layers=pd.DataFrame(rows),
+        average=pd.DataFrame([_row(average)] if average else [], columns=list(rows[0])),
         minima=pd.DataFrame(minima),
         sample_sizes=pd.DataFrame(sizes),
-        zipf=model.zipf,
-        thresholds=model.validation.thresholds,
+        zipf=layers[0].zipf,
+        thresholds=layers[0].validation.thresholds,
     )
 
 

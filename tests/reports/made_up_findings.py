@@ -28,7 +28,7 @@ def made_up_findings(marts: Marts, zipf: ZipfFit = UNFITTED) -> Findings:
     shares = (0.125, 0.25, 0.5, 1.0)
     return Findings(
         layers=pd.DataFrame(rows),
-        model=pd.DataFrame([_finding(None, averaged)]),
+        average=pd.DataFrame([_finding(None, averaged)]),
         minima=pd.DataFrame(
             [
                 {

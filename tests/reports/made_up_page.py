@@ -54,7 +54,7 @@ def made_up_page(
         run=_run(int(frames[0]["frequency"].sum()), layers),
         marts=marts,
         layers=[_assessment(index, frame, of_token) for index, frame in frames.items()],
-        model=_assessment(None, averaged, of_token),
+        average=_assessment(None, averaged, of_token),
     )
     return with_findings(run, made_up_findings(marts))
 
@@ -63,11 +63,10 @@ def _assessment(layer: int | None, frame: pd.DataFrame, of_token: pd.Series) -> 
     named = frame.assign(token_str=frame["token_id"].map(of_token)).astype({"frequency": np.int64})
     validation = validate(named, special_token_ids=set())
     advice = () if validation.supported or layer is None else ("Capture more text.",)
-    no_evidence = Evidence(None, None, [], None)
+    little = Evidence(None, None, [], None, holm_log10_p=validation.correlation.log10_p)
     no_fit = fit_zipf(np.ones(3, dtype=np.int64))
-    made = Assessment(layer, named, validation, no_evidence, no_fit, advice)
-    where = "Over the layers the evidence is weak."
-    sentence = where if layer is None else f"The evidence in layer {layer} is strong."
+    made = Assessment(layer, named, validation, little, no_fit, advice)
+    sentence = "" if layer is None else f"The evidence in layer {layer} is strong."
     made.__dict__["strength"] = sentence  # where a cached property keeps its value
     return made
 

@@ -44,13 +44,14 @@ def test_the_text_and_the_json_say_the_same(run, captured):
 def test_all_layers_end_with_the_model(run, captured):
     code, out, _ = run("validate", "--home", captured, "--layer", "all")
     assert code == 0
-    assert [line for line in out.splitlines() if "MoE layer" in line and ", " in line][-1].endswith(
-        "average of all MoE layers"
-    )
+    assert "VAR Hypothesis NOT SUPPORTED for the model" in out
+    assert "of 3 MoE layers meet all three criteria" in out and len(out.splitlines()) < 30
     (path,) = (captured / "results").glob("*/validation.json")
+    written = path.with_name("validation_report.txt").read_text(encoding="utf-8")
+    assert written.endswith(out) and written.count("VAR Hypothesis Validation") == 3
     content = json.loads(path.read_text(encoding="utf-8"))
     assert [each["layer"] for each in content["layers"]] == [0, 1, 2]
-    assert content["model"]["layer"] is None
+    assert content["model"]["layers"] == 3
 
 
 def test_strict_tells_scripts_by_the_exit_code(run, captured, tmp_path):

@@ -50,7 +50,7 @@ def test_the_three_numbers_have_their_differences():
     rows = rows_of(render_comparison(LEFT, RIGHT, None), "averages")
     values = [
         (each.correlation.spearman, each.entropy.low_entropy_share, each.fast_path.coverage)
-        for each in (LEFT.model.validation, RIGHT.model.validation)
+        for each in (LEFT.average.validation, RIGHT.average.validation)
     ]
     expected = [second - first for first, second in zip(*values)]
     assert rows[0][1:] == [f"{values[0][0]:.3f}", f"{values[1][0]:.3f}", f"{expected[0]:+.3f}"]

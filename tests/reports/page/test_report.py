@@ -97,9 +97,9 @@ def test_one_layer_is_shown_at_first(page):
 
 
 def test_the_model_is_summed_up(page, run_page):
-    supporting = run_page.supporting
-    assert f"{supporting} of 3 MoE layers support the hypothesis" in page.words
-    assert "Over the layers the evidence is weak." in page.words
+    supporting = sum(run_page.verdict.supporting)
+    assert f"{supporting} of 3 MoE layers meet all three criteria" in page.words
+    assert "averaged over the layers, a description that decides nothing" in page.words
     assert "Capture more text." in page.words
 
 
@@ -191,7 +191,7 @@ def test_links_are_there_when_given(run_page):
 @pytest.mark.parametrize("shape", [(32, 24_000, 8), (48, 50_000, 128)])
 def test_the_page_stays_small(shape):
     one, marts = made_up_page(1, 300, shape[2]), made_up_marts(*shape)
-    every_layer = AssessedRun(one.run, marts, one.layers * shape[0], one.model)
+    every_layer = AssessedRun(one.run, marts, one.layers * shape[0], one.average)
     run_page = with_findings(every_layer, made_up_findings(marts))
     html = render(run_page, Links())
     assert len(html.encode()) < LARGEST_PAGE

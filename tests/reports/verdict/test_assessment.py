@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from gatehouse.reports.results.document import document
+from gatehouse.reports.results.model_text import model_text
 from gatehouse.reports.results.report_text import report_text
+from gatehouse.reports.statistics import Correlation
 from gatehouse.reports.verdict.assessment import assess_run, assess_table
 from gatehouse.reports.verdict.criteria import RHO
 from gatehouse.reports.verdict.findings import AssessedRun
@@ -44,7 +46,7 @@ def measures(validation) -> tuple[float, float, float]:
 
 
 def test_the_bootstrap_is_about_the_verdicts_own_numbers(assessed):
-    for each in (*assessed.layers, assessed.model):
+    for each in (*assessed.layers, assessed.average):
         intervals = [getattr(each.evidence.bootstrap, name) for name in MEASURES]
         assert [one.estimate for one in intervals] == pytest.approx(measures(each.validation))
         assert all(one.low <= one.estimate <= one.high for one in intervals)
@@ -52,7 +54,7 @@ def test_the_bootstrap_is_about_the_verdicts_own_numbers(assessed):
 
 
 def test_all_of_the_documents_give_the_verdicts_own_numbers(assessed):
-    for each in (*assessed.layers, assessed.model):
+    for each in (*assessed.layers, assessed.average):
         whole = each.evidence.sample_sizes[-1]
         assert whole.share == 1
         assert (whole.occurrences, whole.tokens) == (
@@ -64,12 +66,49 @@ def test_all_of_the_documents_give_the_verdicts_own_numbers(assessed):
         )
 
 
-def test_the_model_is_the_average_of_its_layers(marts, assessed):
+def test_the_average_is_that_of_the_tokens_values(marts, assessed):
     average = marts.tokens.groupby("token_id")["mean_entropy"].mean()
-    frame = assessed.model.frame.set_index("token_id")
+    frame = assessed.average.frame.set_index("token_id")
     assert frame["mean_entropy"].sort_index().to_numpy() == pytest.approx(average.to_numpy())
-    assert assessed.model.layer is None
-    assert assessed.supporting == sum(each.validation.supported for each in assessed.layers)
+    assert assessed.average.layer is None
+
+
+def test_layers_that_score_in_different_ways_are_not_averaged(marts):
+    scoring = ["sigmoid", "softmax", "softmax"]
+    mixed = replace(marts, layers=marts.layers.assign(scoring=scoring))
+    found = assessed_run(mixed)
+    assert found.average is None and found.findings.average.empty
+    assert "none, since the layers score by sigmoid and softmax" in model_text(found, "mixed")
+    content = json.loads(document(found.layers, found, {}))
+    assert content["model"]["average"] is None and "sigmoid" in content["model"]["no_average"]
+    assert assessed_run(mixed, chosen=[1, 2]).average is not None
+
+
+def test_the_models_verdict_is_about_its_layers(assessed):
+    """The average of -0.36 and -0.30 was -0.93: SUPPORTED by it, and by no layer."""
+    layers = [rho_of(each, -0.39) for each in assessed.layers]
+    average = rho_of(assessed.average, -0.93)
+    none = replace(assessed, layers=layers, average=average)
+    assert not none.verdict.supported and not any(none.verdict.supporting)
+    assert "0 of 3 MoE layers meet all three criteria" in model_text(none, "none")
+    good = [rho_of(each, -0.7) for each in assessed.layers]
+    every = replace(assessed, layers=good)
+    assert every.verdict.supported and every.verdict.verdict == "SUPPORTED"
+    one_weak = [replace(good[0], evidence=replace(good[0].evidence, holm_log10_p=-1.9)), *good[1:]]
+    assert replace(assessed, layers=one_weak).verdict.supporting == (False, True, True)
+    assert "2 of 3 MoE layers" in replace(assessed, layers=one_weak).verdict.sentence
+
+
+def rho_of(assessment, rho: float):
+    """The assessment with this rho, a small p, and both shares met."""
+    validation = replace(
+        assessment.validation,
+        correlation=Correlation(rho, 1e-9, -9.0, rho),
+        entropy=replace(assessment.validation.entropy, low_entropy_share=0.5),
+        fast_path=replace(assessment.validation.fast_path, coverage=0.5),
+    )
+    evidence = replace(assessment.evidence, holm_log10_p=-8.5)
+    return replace(assessment, validation=validation, evidence=evidence)
 
 
 def test_one_layer_alone_has_the_same_evidence(marts, assessed):
@@ -135,15 +174,13 @@ def test_findings_are_the_assessments_rows(assessed):
         assert [row[name] for name in MEASURES] == pytest.approx(measures(each.validation))
         assert row["spearman_low"] == each.evidence.bootstrap.spearman.low
         assert row["verdict"] == each.validation.verdict
-    assert frames.model["coverage"].item() == assessed.model.validation.fast_path.coverage
+    assert frames.average["coverage"].item() == assessed.average.validation.fast_path.coverage
     assert len(frames.minima) == 3 * 5
     assert set(frames.sample_sizes["moe_index"]) == {0, 1, 2}
 
 
 def test_the_document_is_json_without_nan_and_says_what_the_report_says(assessed):
-    text = document(
-        assessed.layers, assessed.model, {"run_id": "made-up", "pad": np.float64("nan")}
-    )
+    text = document(assessed.layers, assessed, {"run_id": "made-up", "pad": np.float64("nan")})
     content = json.loads(text, parse_constant=lambda name: pytest.fail(name))
     assert content["source"] == {"run_id": "made-up", "pad": None}
     assert content["thresholds"] == {"frequency": 50, "entropy_nats": 0.5}
@@ -155,8 +192,11 @@ def test_the_document_is_json_without_nan_and_says_what_the_report_says(assessed
         )
         low = entry["evidence"]["bootstrap"]["spearman"]["low"]
         assert low == each.evidence.bootstrap.spearman.low
-    assert content["model"]["layer"] is None
-    assert content["zipf"]["alpha"] == assessed.model.zipf.alpha
+    assert content["model"]["verdict"] == assessed.verdict.verdict
+    assert content["model"]["supporting"] == sum(assessed.verdict.supporting)
+    described = content["model"]["average"]["statistics"]["fast_path"]["coverage"]
+    assert described == assessed.average.validation.fast_path.coverage
+    assert content["zipf"]["alpha"] == assessed.layers[0].zipf.alpha
 
 
 def test_the_report_puts_the_evidence_below_the_specifications_lines(assessed):
