@@ -5,7 +5,15 @@ from collections.abc import Sequence
 from gatehouse.reports import statistics
 from gatehouse.reports.results import evidence_text
 from gatehouse.reports.verdict.assessment import Assessment
-from gatehouse.reports.verdict.criteria import LARGEST_P, RHO
+from gatehouse.reports.verdict.criteria import (
+    CORRELATION,
+    COVERAGE,
+    LARGEST_P,
+    LOW_ENTROPY,
+    RHO,
+    is_significant,
+    p_text,
+)
 from gatehouse.reports.verdict.validation import Validation
 
 RULE = "=" * 60
@@ -65,13 +73,13 @@ def _frequency_lines(validation: Validation) -> list[str]:
 
 
 def _correlation_lines(correlation: statistics.Correlation) -> list[str]:
-    rho, p_value = correlation.spearman, correlation.p_value
+    rho, log10_p = correlation.spearman, correlation.log10_p
     no_pearson = correlation.undefined or "the spread is below floating-point precision"
     return [
         "2. Testing frequency-entropy correlation...",
         f"   Spearman {RHO}: {_number(rho, correlation.undefined)}",
-        f"   P-value: {correlation.p_text}",
-        f"   Significant: {p_value is not None and p_value < LARGEST_P}",
+        f"   P-value: {p_text(correlation)}",
+        f"   Significant: {log10_p is not None and bool(is_significant(log10_p))}",
         f"   Negative correlation: {rho is not None and rho < 0}",
         f"   Pearson r of ln(frequency + 1): {_number(correlation.pearson, no_pearson)}",
     ]
@@ -83,7 +91,8 @@ def _entropy_lines(entropy: statistics.EntropyDistribution) -> list[str]:
         f"   Mean entropy: {entropy.mean:.4f}",
         f"   Std entropy: {entropy.std:.4f}",
         f"   Median entropy: {entropy.median:.4f}",
-        f"   Tokens with entropy < {entropy.threshold:g}: {entropy.low_entropy_share:.1%}",
+        f"   Tokens with entropy < {entropy.threshold:g}: "
+        f"{LOW_ENTROPY.text(entropy.low_entropy_share)}",
     ]
 
 
@@ -101,7 +110,7 @@ def _fast_path_lines(fast_path: statistics.FastPath) -> list[str]:
     return [
         "5. Identifying fast-path eligible tokens...",
         f"   Eligible tokens: {fast_path.eligible_tokens:,} ({fast_path.eligible_share:.1%})",
-        f"   Token occurrence coverage: {fast_path.coverage:.1%}",
+        f"   Token occurrence coverage: {COVERAGE.text(fast_path.coverage)}",
     ]
 
 
@@ -116,10 +125,11 @@ def _summary_lines(validation: Validation) -> list[str]:
     return [
         "✓ VAR Hypothesis SUPPORTED",
         "  - Significant negative correlation between frequency and entropy "
-        f"({RHO}={rho:.3f}, p<{LARGEST_P:g})",
-        f"  - {validation.entropy.low_entropy_share:.1%} of tokens have low entropy "
+        f"({RHO}={CORRELATION.text(rho)}, p<{LARGEST_P:g})",
+        f"  - {LOW_ENTROPY.text(validation.entropy.low_entropy_share)} of tokens have low entropy "
         f"(< {validation.thresholds.entropy:g})",
-        f"  - Fast-path routing can cover {validation.fast_path.coverage:.1%} of token occurrences",
+        f"  - Fast-path routing can cover {COVERAGE.text(validation.fast_path.coverage)} of "
+        "token occurrences",
         "  - Top frequent tokens show "
         f"{'high' if top_mean > MAJORITY else 'low'} routing consistency ({top_mean:.3f})",
     ]

@@ -35,12 +35,17 @@ class Correlation:
         return f"undefined: {self.undefined}" if self.log10_p is None else p_text(self.log10_p)
 
 
-def p_text(log10_p: float) -> str:
-    """Return a p value given by its logarithm as `1.23e-145`, however small."""
+def p_text(log10_p: float, digits: int = 2) -> str:
+    """Return a p value given by its logarithm as `1.23e-145`, however small.
+
+    Args:
+        log10_p: of the p value.
+        digits: after the point.
+    """
     exponent = int(np.floor(log10_p))
-    mantissa = f"{10 ** (log10_p - exponent):.2f}"
-    if mantissa == "10.00":
-        mantissa, exponent = "1.00", exponent + 1
+    mantissa = f"{10 ** (log10_p - exponent):.{digits}f}"
+    if mantissa.startswith("10."):
+        mantissa, exponent = mantissa.replace("10.", "1.", 1), exponent + 1
     return f"{mantissa}e{exponent:+03d}"
 
 

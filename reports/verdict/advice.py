@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import pandas as pd
 
 from gatehouse.reports import statistics
-from gatehouse.reports.verdict.criteria import RHO, shares_met
+from gatehouse.reports.verdict.criteria import RHO, p_text, shares_met
 from gatehouse.reports.verdict.evidence import Evidence
-from gatehouse.reports.verdict.strength import margins
+from gatehouse.reports.verdict.strength import Lies, margins, only_p_fails
 from gatehouse.reports.verdict.validation import Validation
 
 LEAST_GAIN = 0.02
@@ -57,12 +57,14 @@ def _another_layer(validation: Validation, others: Mapping[int, Validation]) -> 
 
 
 def _more_text(validation: Validation, evidence: Evidence) -> list[str]:
-    """Advise more samples where a measure still moves, or an interval reaches across its limit."""
+    """Advise more samples where a measure moves, its interval reaches across, or p is too large."""
     reasons = [
-        f"the interval of {each.name} reaches across its limit"
+        f"the interval of {each.demand.measure} reaches across its limit"
         for each in margins(validation, evidence)
-        if not each.met and each.interval is not None and not each.is_decided
+        if not each.is_met and each.lies is Lies.ACROSS
     ]
+    if only_p_fails(validation):
+        reasons.append(f"{validation.tokens:,} tokens give p={p_text(validation.correlation)}")
     if len(evidence.sample_sizes) >= FEWEST_SIZES:
         half, whole = evidence.sample_sizes[-2:]
         if not validation.criteria[2].met and whole.coverage - half.coverage > LEAST_GAIN:
@@ -88,11 +90,11 @@ def _more_text(validation: Validation, evidence: Evidence) -> list[str]:
 def _another_text(validation: Validation, evidence: Evidence) -> list[str]:
     """Advise another dataset where more of this one would not change the correlation."""
     correlation = margins(validation, evidence)[0]
-    if correlation.met or not correlation.is_decided:
+    if correlation.is_met or correlation.lies is not Lies.MISSING:
         return []
     return [
-        f"Try a different dataset (--dataset): on this one the interval of {RHO} is settled "
-        f"({correlation.text})."
+        f"Try a different dataset (--dataset): on this one the whole interval of {RHO} "
+        f"({correlation.text}) misses its demand."
     ]
 
 

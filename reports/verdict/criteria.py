@@ -4,9 +4,11 @@ An undefined measure is reported as undefined and does not meet its criterion.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from gatehouse.reports import statistics
 from gatehouse.reports.statistics import Correlation, EntropyDistribution, FastPath
 
 RHO = "\N{GREEK SMALL LETTER RHO}"
@@ -21,6 +23,43 @@ LIMITS = {
     "coverage": LEAST_COVERAGE,
 }
 """Each measure's limit, as charts mark it."""
+
+ROUNDING = 1e-12
+"""Two sides of a limit this close to it are the same: a rho of exactly -0.4 is a sum of floats."""
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What is demanded of one measure, and the measure as text on its own side of the limit."""
+
+    measure: str
+    limit: float
+    is_met_by: Callable[[Any], Any]
+    as_percent: bool = True
+
+    def text(self, value: float) -> str:
+        """Return the value with as many digits as show whether it meets the demand.
+
+        -0.39996 rounds to -0.400 and misses `under -0.4` as that does; 29.996 % would round to
+        30.0 %, which meets `at least 30 %`, and keeps its digits.
+        """
+        for digits in range(1 if self.as_percent else 3, 17):
+            text = f"{value:.{digits}{'%' if self.as_percent else 'f'}}"
+            read = float(text.rstrip("%")) / (100 if self.as_percent else 1)
+            if bool(self.is_met_by(read)) is bool(self.is_met_by(value)):
+                break
+        return text
+
+
+CORRELATION = Demand(RHO, LARGEST_RHO, lambda rho: rho < LARGEST_RHO - ROUNDING, as_percent=False)
+LOW_ENTROPY = Demand(
+    "the share of low-entropy tokens",
+    LEAST_LOW_ENTROPY_SHARE,
+    lambda share: share >= LEAST_LOW_ENTROPY_SHARE - ROUNDING,
+)
+COVERAGE = Demand("coverage", LEAST_COVERAGE, lambda share: share > LEAST_COVERAGE + ROUNDING)
+DEMANDS = (CORRELATION, LOW_ENTROPY, COVERAGE)
+"""Of the measures of the three criteria, in their order; the correlation needs a small p, too."""
 
 CORRELATION_GRADES = (("Excellent", -0.6, 0.001), ("Good", -0.4, 0.01), ("Acceptable", -0.3, 0.05))
 """Grade, rho under, p under."""
@@ -52,13 +91,18 @@ def met(spearman: Any, log10_p: Any, low_entropy_share: Any, coverage: Any) -> t
         low_entropy_share: of the distinct tokens.
         coverage: share of the occurrences that are of eligible tokens.
     """
-    correlated = (spearman < LARGEST_RHO) & (10.0**log10_p < LARGEST_P)
+    correlated = CORRELATION.is_met_by(spearman) & is_significant(log10_p)
     return correlated, *shares_met(low_entropy_share, coverage)
+
+
+def is_significant(log10_p: Any) -> Any:
+    """Return whether p, given as its log10, is small enough for the first criterion."""
+    return log10_p < math.log10(LARGEST_P) - ROUNDING
 
 
 def shares_met(low_entropy_share: Any, coverage: Any) -> tuple[Any, Any]:
     """Return whether the two criteria that thresholds decide are met; see `met`."""
-    return low_entropy_share >= LEAST_LOW_ENTROPY_SHARE, coverage > LEAST_COVERAGE
+    return LOW_ENTROPY.is_met_by(low_entropy_share), COVERAGE.is_met_by(coverage)
 
 
 def criteria(
@@ -78,6 +122,18 @@ def criteria(
     )
 
 
+def p_text(correlation: Correlation) -> str:
+    """Return p as `1.23e-145`, with as many digits as show whether it is small enough."""
+    if correlation.log10_p is None:
+        return correlation.p_text
+    for digits in range(2, 17):
+        text = statistics.p_text(correlation.log10_p, digits)
+        # a p that no float can hold is read as 0, which is small enough as it is
+        if (float(text) < LARGEST_P * (1 - ROUNDING)) is bool(is_significant(correlation.log10_p)):
+            break
+    return text
+
+
 def _correlation(correlation: Correlation, is_met: bool) -> Criterion:
     name = "Frequency-entropy correlation"
     demand = f"{RHO} < {LARGEST_RHO:g} and p < {LARGEST_P:g}"
@@ -85,11 +141,15 @@ def _correlation(correlation: Correlation, is_met: bool) -> Criterion:
     if rho is None or p_value is None:
         undefined = f"undefined: {correlation.undefined}"
         return Criterion(name, demand, undefined, is_met, INSUFFICIENT)
-    grades = [grade for grade, highest, p in CORRELATION_GRADES if rho < highest and p_value < p]
+    grades = [
+        grade
+        for grade, highest, largest_p in CORRELATION_GRADES
+        if rho < highest - ROUNDING and p_value < largest_p * (1 - ROUNDING)
+    ]
     return Criterion(
         name,
         demand,
-        found=f"{RHO}={rho:.3f}, p={correlation.p_text}",
+        found=f"{RHO}={CORRELATION.text(rho)}, p={p_text(correlation)}",
         met=is_met,
         grade=grades[0] if grades else INSUFFICIENT,
     )
@@ -97,12 +157,12 @@ def _correlation(correlation: Correlation, is_met: bool) -> Criterion:
 
 def _low_entropy(entropy: EntropyDistribution, is_met: bool) -> Criterion:
     share = entropy.low_entropy_share
-    grades = [grade for grade, over in LOW_ENTROPY_GRADES if share > over]
+    grades = [grade for grade, over in LOW_ENTROPY_GRADES if share > over + ROUNDING]
     return Criterion(
         name="Low-entropy tokens",
         demand=f"at least {LEAST_LOW_ENTROPY_SHARE:.0%} of tokens with entropy "
         f"< {entropy.threshold:g}",
-        found=f"{share:.1%} of tokens with entropy < {entropy.threshold:g}",
+        found=f"{LOW_ENTROPY.text(share)} of tokens with entropy < {entropy.threshold:g}",
         met=is_met,
         # the grade table leaves exactly 30 % open; the criterion includes it
         grade=grades[0] if grades else "Acceptable" if is_met else INSUFFICIENT,
@@ -110,11 +170,11 @@ def _low_entropy(entropy: EntropyDistribution, is_met: bool) -> Criterion:
 
 
 def _coverage(fast_path: FastPath, is_met: bool) -> Criterion:
-    grades = [grade for grade, over in COVERAGE_GRADES if fast_path.coverage > over]
+    grades = [grade for grade, over in COVERAGE_GRADES if fast_path.coverage > over + ROUNDING]
     return Criterion(
         name="Fast-path coverage",
         demand=f"over {LEAST_COVERAGE:.0%} of token occurrences",
-        found=f"{fast_path.coverage:.1%} of token occurrences",
+        found=f"{COVERAGE.text(fast_path.coverage)} of token occurrences",
         met=is_met,
         grade=grades[0] if grades else INSUFFICIENT,
     )

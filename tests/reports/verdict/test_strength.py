@@ -42,7 +42,7 @@ def evidence(frame):
 
 def test_strong_where_every_interval_meets_its_demand(supported, evidence):
     assert strength(supported, evidence).startswith("The evidence for is strong")
-    assert all(each.is_decided for each in margins(supported, evidence))
+    assert all(each.is_sure for each in margins(supported, evidence))
 
 
 def test_moderate_where_rare_tokens_make_the_correlation(supported, evidence):
