@@ -23,7 +23,6 @@ from gatehouse.reports.results.results import Results, open_results
 from gatehouse.reports.results.selection import Selection
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
-from gatehouse.warehouse.plain_text import counted
 
 
 def work_ahead(request: RunRequest, paths: Paths) -> None:
@@ -42,8 +41,7 @@ def work_ahead(request: RunRequest, paths: Paths) -> None:
 def prepare_task(request: RunRequest, paths: Paths) -> Prepared:
     """Write the dataset as numbered samples."""
     prepared = prepare_samples(request, paths.prepared)
-    samples = counted(prepared.num_samples, "sample")
-    say(f"prepared {samples} of {prepared.dataset}: {short_path(prepared.path)}")
+    say(f"prepared {prepared.samples_text} of {prepared.dataset}: {short_path(prepared.path)}")
     return prepared
 
 
@@ -94,7 +92,9 @@ def pipeline(**parameters: Any) -> str:
         max_length: longest sequence in tokens; longer samples are truncated.
         windows: cut long samples into consecutive windows instead.
         create_splits: also write the prepared samples as train, validation and test files.
-        skip_broken: leave out, count and report lines that cannot be read as documents.
+        skip_broken: leave out, count and report texts that cannot be read as documents.
+        lines: each line of a .txt file is a document; otherwise the file is one.
+        document_field: field that names the document which a text is a part of.
         dtype: float32, bfloat16, float16 or auto.
         quantize: 4bit, 8bit, none, or auto: 4bit if the full model does not fit on the GPU.
         device_map: a device, or auto, balanced, sequential; default: the GPU if there is one.

@@ -44,6 +44,8 @@ class RunRequest:
     windows: bool = False
     create_splits: bool = False
     skip_broken: bool = False
+    lines: bool = False
+    document_field: str | None = None
     dtype: str = "auto"
     quantize: str = "auto"
     device_map: str | None = None

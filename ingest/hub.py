@@ -41,7 +41,9 @@ def hub_dataset(name: str) -> HubDataset | None:
     return HubDataset(match["repository"], match["configuration"]) if match else None
 
 
-def read_hub(name: str, dataset: HubDataset) -> tuple[Iterator[Document | Broken], str | None]:
+def read_hub(
+    name: str, dataset: HubDataset, document_field: str | None = None
+) -> tuple[Iterator[Document | Broken], str | None]:
     """Return the documents of the train split, streamed, and the commit that they come from.
 
     The commit is None in offline mode (HF_HUB_OFFLINE=1), where only the local cache is read.
@@ -49,10 +51,11 @@ def read_hub(name: str, dataset: HubDataset) -> tuple[Iterator[Document | Broken
     Args:
         name: the dataset as the user named it; its documents' domain, and part of their names.
         dataset: where it is.
+        document_field: the column that names the document which a text is a part of.
 
     Raises:
         GatehouseError: no network, no such dataset or configuration, terms not accepted, or no
-            column `text`; the first two can also happen while reading.
+            column `text` or `document_field`; the first two can also happen while reading.
     """
     # before the import, which reads it: nobody asked for usage counts to be sent
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -72,8 +75,8 @@ def read_hub(name: str, dataset: HubDataset) -> tuple[Iterator[Document | Broken
         _explain(name, error)
     columns = rows.column_names
     if columns is not None:  # None if they are known only after reading
-        rows = rows.select_columns(known_columns(name, columns))
-    return _documents(name, rows), revision
+        rows = rows.select_columns(known_columns(name, columns, document_field))
+    return _documents(name, rows, document_field), revision
 
 
 def _commit(repository: str) -> str | None:
@@ -87,10 +90,11 @@ def _commit(repository: str) -> str | None:
         return None
 
 
-def _documents(name: str, rows: Any) -> Iterator[Document | Broken]:
+def _documents(name: str, rows: Any, document_field: str | None) -> Iterator[Document | Broken]:
     try:
         for index, row in enumerate(rows):
-            yield document_of(row, f"{name} row {index}", f"{name}:{index}", name)
+            place = f"{name} row {index}", f"{name}:{index}"
+            yield document_of(row, *place, name, document_field)
     except GatehouseError:
         raise
     except Exception as error:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from gatehouse.ingest.rows import Broken, Document
-from gatehouse.warehouse.records import SPLITS, Sample, sample_line
+from gatehouse.warehouse.records import SPLITS, Sample, document_hash, sample_line
 
 
 class Numbering:
@@ -13,8 +13,8 @@ class Numbering:
 
     `met` counts the texts that were numbered, wanted or not, `skipped_empty` those that hold only
     white space, and `skipped_broken` the lines that are not documents, the first of which
-    `first_broken` describes; `fingerprint` hashes name, domain and text hash of the samples in
-    order.
+    `first_broken` describes; `fingerprint` hashes name, domain, document and text hash of the
+    samples in order.
     """
 
     def __init__(self, documents: Iterator[Document | Broken], *, skip_broken: bool) -> None:
@@ -51,16 +51,23 @@ class Numbering:
                 self.skipped_empty += 1
 
     def _sample(self, sample_id: int, document: Document) -> Sample:
-        name, domain, text = map(_storable, document)
+        name, domain, text = map(_storable, document[:3])
+        part_of = None if document.document is None else _storable(document.document)
         digest = hashlib.sha256(text.encode()).hexdigest()
-        self.fingerprint.update(sample_line(name, domain, digest))
-        return Sample(sample_id, name, domain, split_of(digest), text, digest)
+        self.fingerprint.update(sample_line(name, domain, part_of, digest))
+        dealt_by = document_hash(part_of, digest)
+        split = split_of(dealt_by)
+        return Sample(sample_id, name, domain, part_of, split, text, digest, dealt_by)
 
 
-def split_of(text_sha256: str) -> str:
-    """Return the split that a text's hash falls into, by the shares of SPLITS."""
+def split_of(document_sha256: str) -> str:
+    """Return the split that a document's hash falls into, by the shares of SPLITS.
+
+    The first 13 hexadecimal digits, divided by 16¹³, are a point from 0 to 1; the splits take
+    their shares of that range in their order.
+    """
     *splits, last = SPLITS
-    point = int(text_sha256[:13], 16) / 16**13
+    point = int(document_sha256[:13], 16) / 16**13
     for split in splits:
         point -= SPLITS[split]
         if point < 0:

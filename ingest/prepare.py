@@ -13,14 +13,16 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from gatehouse.ingest.corpora import Corpus, is_on_hub, read_corpus
 from gatehouse.ingest.numbering import Numbering
 from gatehouse.ingest.one_writer import one_writer
 from gatehouse.ingest.samples_file import (
     SHARD_SAMPLES,
+    distinct_texts,
     is_whole,
     read_shard,
     shard_count,
@@ -29,7 +31,7 @@ from gatehouse.ingest.samples_file import (
 )
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import write_atomically
-from gatehouse.warehouse.plain_text import counted
+from gatehouse.warehouse.plain_text import counted, repeated
 from gatehouse.warehouse.records import slug
 
 __all__ = ["SHARD_SAMPLES", "Prepared", "prepare", "read_shard", "shard_count"]
@@ -40,9 +42,11 @@ class Prepared:
     """A prepared dataset at `path`, a samples file.
 
     `dataset` is as the user named it, or the resolved path; `fingerprint` is the SHA-256 of every
-    sample's name, domain and text hash in order; `skipped_empty` counts the texts of only white
-    space that were met before the last sample, `skipped_broken` the lines that could not be read
-    as documents, and `first_broken` describes the first of these.
+    sample's name, domain, document and text hash in order; `duplicates` counts the samples with
+    the text of an earlier one; `skipped_empty` counts the texts of only white space that were met
+    before the last sample, `skipped_broken` the lines, rows and files that could not be read as
+    documents, and `first_broken` describes the first of these; `skipped_files` counts a folder's
+    files of other formats, by suffix.
     """
 
     path: Path
@@ -50,18 +54,29 @@ class Prepared:
     fingerprint: str
     num_samples: int
     first_sample: int
+    duplicates: int
     skipped_empty: int
     skipped_broken: int = 0
     first_broken: str | None = None
+    skipped_files: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def samples_text(self) -> str:
+        """How many samples there are, and how many of them repeat an earlier one."""
+        return f"{counted(self.num_samples, 'sample')}{repeated(self.duplicates)}"
 
     @property
     def left_out(self) -> list[str]:
         """One sentence for each kind of text that was left out."""
         lines = []
         if self.skipped_broken:
-            lines.append(f"left out {_broken_lines(self.skipped_broken, self.first_broken)}")
+            lines.append(f"left out {_broken_texts(self.skipped_broken, self.first_broken)}")
         if self.skipped_empty:
             lines.append(f"left out {counted(self.skipped_empty, 'empty sample')}")
+        if self.skipped_files:
+            files = counted(sum(self.skipped_files.values()), "file")
+            each = ", ".join(f"{count:,} {name}" for name, count in self.skipped_files.items())
+            lines.append(f"left out {files} of other formats: {each}")
         return lines
 
 
@@ -73,25 +88,29 @@ def prepare(
     folder: Path,
     create_splits: bool = False,
     skip_broken: bool = False,
+    lines: bool = False,
+    document_field: str | None = None,
     progress: Callable[[int], None] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Prepared:
     """Write samples `first_sample` … `first_sample + num_samples - 1` of a corpus under `folder`.
 
     Empty texts are left out before samples are numbered; a shorter corpus gives what it has. A
-    hub dataset that was prepared before with the same numbers is reused without the network;
+    hub dataset that was prepared before in the same way is reused without the network;
     anything else is read again, and an unchanged result keeps its file.
 
     Args:
         dataset: a name or path, see `corpora.read_corpus`.
         create_splits: also write train, validation and test files beside the samples.
-        skip_broken: leave out, and count, lines that cannot be read as documents.
+        skip_broken: leave out, and count, texts that cannot be read as documents.
+        lines: each line of a `.txt` file is a document.
+        document_field: the field that names the document which a text is a part of.
         progress: called with the number of samples written so far.
         say: called with a sentence if another process has to finish first.
 
     Raises:
         GatehouseError: a number is out of range, the corpus cannot be read or holds no such
-            samples, a line is broken, or the folder cannot be written; no file is left
+            samples, a text is broken, or the folder cannot be written; no file is left
             half-written.
     """
     if num_samples < 1:
@@ -100,17 +119,19 @@ def prepare(
         raise GatehouseError(f"first_sample is {first_sample}: count from 0")
     on_hub = is_on_hub(dataset)
     # a local corpus is opened at once, one on the hub only if it was not prepared before
-    corpus = None if on_hub else read_corpus(dataset)
+    reading: dict[str, Any] = {"lines": lines, "document_field": document_field}
+    corpus = None if on_hub else read_corpus(dataset, **reading)
     with one_writer(folder, slug(corpus.name if corpus else dataset), say):
-        found = _find(folder, dataset, num_samples, first_sample) if on_hub else None
+        found = _find(folder, dataset, num_samples, first_sample, reading) if on_hub else None
         if found and (skip_broken or not found.skipped_broken):
             prepared = found
         else:
-            corpus = corpus or read_corpus(dataset)
+            corpus = corpus or read_corpus(dataset, **reading)
             numbering = Numbering(corpus.documents, skip_broken=skip_broken)
             prepared = _write(corpus, numbering, num_samples, first_sample, folder, progress)
             if on_hub:
-                _remember(prepared, corpus.revision, exhausted=prepared.num_samples < num_samples)
+                exhausted = prepared.num_samples < num_samples
+                _remember(prepared, reading, corpus.revision, exhausted=exhausted)
         if create_splits:
             write_splits(prepared.path)
     return prepared
@@ -145,9 +166,11 @@ def _write(
         fingerprint,
         written,
         first_sample,
+        written - distinct_texts(path),
         numbering.skipped_empty,
         numbering.skipped_broken,
         numbering.first_broken,
+        corpus.skipped_files,
     )
 
 
@@ -157,8 +180,8 @@ def _folder_name(dataset: str, fingerprint: str, first_sample: int) -> str:
     return f"{name}-from-{first_sample}" if first_sample else name
 
 
-def _broken_lines(number: int, first: str | None) -> str:
-    return f"{counted(number, 'broken line')}{', the first' if number > 1 else ''}: {first}"
+def _broken_texts(number: int, first: str | None) -> str:
+    return f"{counted(number, 'broken text')}{', the first' if number > 1 else ''}: {first}"
 
 
 def _no_samples(dataset: str, numbering: Numbering, first_sample: int) -> GatehouseError:
@@ -166,7 +189,7 @@ def _no_samples(dataset: str, numbering: Numbering, first_sample: int) -> Gateho
     if met == 0 and numbering.skipped_broken:
         return GatehouseError(
             f"{dataset} holds no text that can be read, only "
-            f"{_broken_lines(numbering.skipped_broken, numbering.first_broken)}; mend it or name "
+            f"{_broken_texts(numbering.skipped_broken, numbering.first_broken)}; mend it or name "
             "another dataset"
         )
     if met == 0:
@@ -177,8 +200,14 @@ def _no_samples(dataset: str, numbering: Numbering, first_sample: int) -> Gateho
     )
 
 
-def _remember(prepared: Prepared, revision: str | None, *, exhausted: bool) -> None:
-    record = asdict(prepared) | {"revision": revision, "exhausted": exhausted}
+def _remember(
+    prepared: Prepared, reading: dict[str, Any], revision: str | None, *, exhausted: bool
+) -> None:
+    record = asdict(prepared) | {
+        "reading": reading,
+        "revision": revision,
+        "exhausted": exhausted,
+    }
     del record["path"]
     text = json.dumps(record, indent=2) + "\n"
     write_atomically(
@@ -186,12 +215,14 @@ def _remember(prepared: Prepared, revision: str | None, *, exhausted: bool) -> N
     )
 
 
-def _find(folder: Path, dataset: str, num_samples: int, first_sample: int) -> Prepared | None:
+def _find(
+    folder: Path, dataset: str, num_samples: int, first_sample: int, reading: dict[str, Any]
+) -> Prepared | None:
     """Return what the same request prepared before, if its file is still whole."""
     for memory in sorted(folder.glob("*/prepared.json")):
         try:
             record = json.loads(memory.read_text())
-            exhausted = record.pop("exhausted")
+            exhausted, read_as = record.pop("exhausted"), record.pop("reading")
             del record["revision"]
             prepared = Prepared(path=memory.with_name("samples.parquet"), **record)
         except (OSError, ValueError, TypeError, KeyError):
@@ -200,6 +231,11 @@ def _find(folder: Path, dataset: str, num_samples: int, first_sample: int) -> Pr
             exhausted and prepared.num_samples < num_samples
         )
         asked = (prepared.dataset, prepared.first_sample) == (dataset, first_sample)
-        if asked and enough and is_whole(prepared.path, prepared.num_samples):
+        if (
+            asked
+            and read_as == reading
+            and enough
+            and is_whole(prepared.path, prepared.num_samples)
+        ):
             return prepared
     return None

@@ -37,14 +37,18 @@ class _Document(NamedTuple):
     name: str
     domain: str
     read: Callable[[], str]
+    module: str | None = None
 
 
-def read_pydoc(stdlib: Path | None = None) -> Iterator[tuple[str, str, str]]:
-    """Yield (name, domain, text) of the standard library, shuffled by the SHA-256 of the name.
+def read_pydoc(stdlib: Path | None = None) -> Iterator[tuple[str, str, str, str | None]]:
+    """Yield (name, domain, text, module) of the library, shuffled by the SHA-256 of the name.
 
     Domains: `reference` (the topics of `help()`), `docstring` (at least SHORTEST_DOCSTRING
     characters, distinct by content) and `source` (whole files). The order depends on nothing but
     the names, so every prefix is a random sample of all three.
+
+    A source holds its docstrings word for word, so both name their `module`, the path of its file:
+    they are one document, all train or all held out. A topic is a document by itself, None.
 
     Args:
         stdlib: folder of the standard library; by default that of the running Python.
@@ -53,7 +57,7 @@ def read_pydoc(stdlib: Path | None = None) -> Iterator[tuple[str, str, str]]:
     documents = [*_topics(root), *_sources_and_docstrings(root)]
     documents.sort(key=lambda document: hashlib.sha256(_encode(document.name)).digest())
     for document in documents:
-        yield document.name, document.domain, document.read()
+        yield document.name, document.domain, document.read(), document.module
 
 
 def _topics(root: Path) -> Iterator[_Document]:
@@ -73,12 +77,12 @@ def _sources_and_docstrings(root: Path) -> Iterator[_Document]:
         if tree is None or not source.strip():
             continue
         name = path.relative_to(root).as_posix()
-        yield _Document(name, "source", partial(_read_source, path))
+        yield _Document(name, "source", partial(_read_source, path), name)
         for line, text in _docstrings(tree):
             digest = hashlib.sha256(_encode(text)).digest()
             if digest not in seen:
                 seen.add(digest)
-                yield _Document(f"{name}:{line}", "docstring", partial(str, text))
+                yield _Document(f"{name}:{line}", "docstring", partial(str, text), name)
 
 
 def _files(root: Path) -> Iterator[Path]:

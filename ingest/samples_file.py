@@ -32,17 +32,19 @@ COLUMNS = pa.schema(
         ("sample_id", pa.int64()),
         ("name", pa.string()),
         ("domain", pa.string()),
+        ("document", pa.string()),
         ("split", pa.string()),
         # 512 long texts can pass the 2 GB that 32-bit offsets reach
         ("text", pa.large_string()),
         ("text_sha256", pa.string()),
+        ("document_sha256", pa.string()),
     ]
 )
 """One row per sample, in the order of `sample_id`."""
 
 WRITING: dict[str, Any] = {
     "compression": "zstd",
-    "use_dictionary": ["domain", "split"],
+    "use_dictionary": ["domain", "document", "split", "document_sha256"],
     "write_page_checksum": True,
 }
 
@@ -108,6 +110,19 @@ def _copy(path: Path, split: str, target: Path) -> None:
     with pq.ParquetWriter(target, COLUMNS, **WRITING) as writer:
         for samples in _tables(path, range(shard_count(path))):
             writer.write_table(samples.filter(pc.field("split") == split))
+
+
+def distinct_texts(path: Path) -> int:
+    """Return the number of different texts, by their hashes.
+
+    Raises:
+        GatehouseError: the file is missing or damaged.
+    """
+    try:
+        hashes = pq.read_table(path, columns=["text_sha256"])["text_sha256"]
+    except (OSError, pa.ArrowException) as error:
+        raise _damaged(path) from error
+    return int(pc.count_distinct(hashes).as_py())
 
 
 def is_whole(path: Path, num_samples: int) -> bool:

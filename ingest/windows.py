@@ -27,7 +27,8 @@ def tokenize(
         encode: token ids of each text, special tokens included.
         max_length: longest window, in tokens.
         windows: cut a long sample into consecutive windows, so that no token is lost; otherwise
-            keep its first `max_length` tokens.
+            keep its first `max_length` tokens. The tokenizer's opening token stands before the
+            first window only: nothing is in the events that is not in the text's encoding.
 
     Returns:
         The windows in the order of (sample, start), none for a sample without tokens; and one row
@@ -73,10 +74,12 @@ def _row(sample: Sample, tokens: int, dropped_tokens: int) -> dict[str, object]:
         "sample_id": sample.sample_id,
         "name": sample.name,
         "domain": sample.domain,
+        "document": sample.document,
         "split": sample.split,
         "tokens": tokens,
         "dropped_tokens": dropped_tokens,
         "text_sha256": sample.text_sha256,
+        "document_sha256": sample.document_sha256,
     }
 
 

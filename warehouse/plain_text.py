@@ -25,6 +25,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def repeated(duplicates: int) -> str:
+    """Return what follows a number of samples where some have the text of an earlier one."""
+    return f" ({duplicates:,} with the text of an earlier one)" if duplicates else ""
+
+
 def printable(text: str) -> str:
     """Return text with line ends, control characters and direction marks escaped as in Python.
 

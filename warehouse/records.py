@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-LAKE_VERSION = 3
+LAKE_VERSION = 4
 """Layout of the lake's files; a lake of another version is refused."""
 
 EVENTS = pa.schema(
@@ -35,13 +35,16 @@ SAMPLES = pa.schema(
         ("sample_id", pa.int64()),
         ("name", pa.string()),
         ("domain", pa.string()),
+        ("document", pa.string()),
         ("split", pa.string()),
         ("tokens", pa.int32()),
         ("dropped_tokens", pa.int32()),
         ("text_sha256", pa.string()),
+        ("document_sha256", pa.string()),
     ]
 )
-"""One row per sample: `tokens` landed, `dropped_tokens` cut off by the maximum length."""
+"""One row per sample: `tokens` landed, `dropped_tokens` cut off by the maximum length; `document`
+is null where the sample is its own document, and `document_sha256` what `document_hash` gives."""
 
 SHARDS = pa.schema(
     [
@@ -106,6 +109,8 @@ RUNS = pa.schema(
         ("shards", pa.int32()),
         ("skipped_empty", pa.int64()),
         ("skipped_broken", pa.int64()),
+        ("lines", pa.bool_()),
+        ("document_field", pa.string()),
         ("batch_size", pa.int32()),
         ("device", pa.string()),
         ("versions", pa.string()),
@@ -114,29 +119,39 @@ RUNS = pa.schema(
         ("capture_seconds", pa.float64()),
     ]
 )
-"""One row per run: the identity (RunSpec), then how it was captured, and how many empty and broken
-texts were met and left out before its last sample; `finished_at` is null and
-`capture_seconds` 0 until the last shard has landed."""
+"""One row per run: the identity (RunSpec), then how it was captured, how many empty and broken
+texts were met and left out before its last sample, and how the dataset was read; `finished_at` is
+null and `capture_seconds` 0 until the last shard has landed."""
 
 SPLITS = {"train": 0.8, "validation": 0.1, "test": 0.1}
-"""Shares of the sample splits; a sample's split follows from the hash of its text."""
+"""Shares of the splits; a sample's split follows from the hash of its document."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One text of a prepared dataset; `sample_id` is its index there."""
+    """One text of a prepared dataset; `sample_id` is its index there.
+
+    `document` names the document that it is a part of, None where it is a document by itself;
+    `document_sha256` is what `document_hash` gives, and `split` follows from that.
+    """
 
     sample_id: int
     name: str
     domain: str
+    document: str | None
     split: str
     text: str
     text_sha256: str
+    document_sha256: str
 
 
 @dataclass(frozen=True)
 class TokenWindow:
-    """Consecutive tokens of one sample, run as one sequence; `start` is its first position."""
+    """Consecutive tokens of one sample, run as one sequence; `start` is its first position.
+
+    Windows begin at multiples of the maximum length, so that a token's position in its window is
+    the remainder of its position by that length. Later windows get no token of their own.
+    """
 
     sample_id: int
     start: int
@@ -178,9 +193,21 @@ class RunSpec:
         return f"{slug(self.model)}-{slug(self.dataset)}-{digest}"
 
 
-def sample_line(name: str, domain: str, text_sha256: str) -> bytes:
+def sample_line(name: str, domain: str, document: str | None, text_sha256: str) -> bytes:
     """Return what one sample adds to the hash that is its dataset's fingerprint."""
-    return json.dumps([name, domain, text_sha256]).encode() + b"\n"
+    return json.dumps([name, domain, document, text_sha256]).encode() + b"\n"
+
+
+def document_hash(document: str | None, text_sha256: str) -> str:
+    """Return the hash by which documents are dealt out to splits and blocks, hexadecimal.
+
+    It is the SHA-256 of the UTF-8 bytes of `document:` and the document's name, or that of the
+    text where the sample is its own document: the same text read twice then stays together.
+    """
+    if document is None:
+        return text_sha256
+    # the prefix: a corpus may be in the order of its names' hashes, as pydoc is
+    return hashlib.sha256(f"document:{document}".encode()).hexdigest()
 
 
 def slug(name: str) -> str:

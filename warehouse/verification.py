@@ -188,7 +188,7 @@ def _wrong_in_shard(
     if sample_ids != list(range(first, first + row["samples"])):
         return "does not hold consecutive samples"
     counts = {"events": events.num_rows, "tokens": sum(samples["tokens"].to_pylist())}
-    for sample in samples.select(["name", "domain", "text_sha256"]).to_pylist():
+    for sample in samples.select(["name", "domain", "document", "text_sha256"]).to_pylist():
         sample_met(sample_line(**sample))
     if wrong := [name for name, count in counts.items() if count != row[name]]:
         return f"does not have the recorded number of {' and '.join(wrong)}"

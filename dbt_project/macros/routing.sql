@@ -35,6 +35,12 @@
     (count(*) - 1) / (2 * sum({{ count }}))
 {%- endmacro %}
 
+{# Position of an event's token in the window that the model read: windows begin at multiples of the
+   run's maximum length, and a sample that was cut off has only the first. #}
+{% macro window_position(events, runs) -%}
+    {{ events }}.position % {{ runs }}.max_length
+{%- endmacro %}
+
 {# First position of a bucket of positions: 0, 1, 2, 4, 8, … #}
 {% macro first_position(bucket) -%}
     cast(case when {{ bucket }} = 0 then 0 else pow(2, {{ bucket }} - 1) end as bigint)

@@ -26,12 +26,14 @@ runs as (
     select * from {{ ref('stg_new_runs') }}
 ),
 
+-- the first token of a window has none before it
 expected as (
     select
-        run_id,
-        sum(tokens - 1) filter (where tokens > 0) as pairs
+        samples.run_id,
+        sum(samples.tokens - ceil(samples.tokens / runs.max_length)) as pairs
     from samples
-    group by run_id
+    inner join runs on samples.run_id = runs.run_id
+    group by samples.run_id
 ),
 
 frequent as (

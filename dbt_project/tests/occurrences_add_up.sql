@@ -27,13 +27,19 @@ samples as (
     where {{ of_new_runs() }}
 ),
 
--- those of a sample are 0, 1, …
+-- those of a window are 0, 1, …; all but a sample's last are of the maximum length
 sample_positions as (
     select
-        run_id,
-        sum(tokens * (cast(tokens as bigint) - 1) // 2) as position_sum
+        samples.run_id,
+        sum(
+            samples.tokens // runs.max_length
+            * (runs.max_length * (cast(runs.max_length as bigint) - 1) // 2)
+            + samples.tokens % runs.max_length
+            * (cast(samples.tokens % runs.max_length as bigint) - 1) // 2
+        ) as position_sum
     from samples
-    group by run_id
+    inner join runs on samples.run_id = runs.run_id
+    group by samples.run_id
 ),
 
 frequencies as (

@@ -6,7 +6,15 @@ from gatehouse.flows.cli import options
 from gatehouse.flows.cli.options import OF_A_RUN, paths_of
 from gatehouse.flows.request import LOADING, RunRequest, takes_fields
 
-PREPARING = ("dataset", "num_samples", "first_sample", "create_splits", "skip_broken")
+PREPARING = (
+    "dataset",
+    "num_samples",
+    "first_sample",
+    "create_splits",
+    "skip_broken",
+    "lines",
+    "document_field",
+)
 """The fields of a run that `prepare` takes."""
 
 AFTER_CAPTURE = ("layer", "frequency_threshold", "entropy_threshold", "output")
@@ -37,7 +45,7 @@ def prepare(
     prepared = prepare_samples(request, output_dir or paths_of(home).prepared)
     broken = f"{prepared.skipped_broken:,} broken and " if prepared.skipped_broken else ""
     print(
-        f"{counted(prepared.num_samples, 'sample')} of {prepared.dataset}, "
+        f"{prepared.samples_text} of {prepared.dataset}, "
         f"{broken}{counted(prepared.skipped_empty, 'empty one')} skipped: {prepared.path}"
     )
 

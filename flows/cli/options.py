@@ -26,15 +26,25 @@ OF_A_RUN: dict[str, Any] = {
     ),
     "max_length": typer.Option(help="Longest sequence, in tokens."),
     "windows": typer.Option(
-        "--windows", help="Cut long samples into consecutive windows instead of truncating them."
+        "--windows",
+        help="Cut long samples into consecutive windows instead of truncating them. The model "
+        "reads each on its own, later ones without an opening token.",
     ),
     "create_splits": typer.Option(
-        "--create-splits", help="Also write train, validation and test files (8:1:1)."
+        "--create-splits", help="Also write train, validation and test files (8:1:1, by document)."
     ),
     "skip_broken": typer.Option(
         "--skip-broken",
-        help="Leave out lines that cannot be read as documents (not UTF-8, not JSON, no text); "
-        "they are counted, and the first is named.",
+        help="Leave out lines and files that cannot be read as documents (not UTF-8, not JSON, no "
+        "text); they are counted, and the first is named.",
+    ),
+    "lines": typer.Option(
+        "--lines", help="Each line of a .txt file is a document; otherwise the file is one."
+    ),
+    "document_field": typer.Option(
+        metavar="NAME",
+        help="Field of .jsonl, .parquet or hub rows that names the document a text is part of. "
+        "Blocks and splits keep a document together. Default: each text is a document.",
     ),
     "dtype": typer.Option(
         help="float32, bfloat16, float16, or auto: the checkpoint's own on a GPU, float32 on a CPU."

@@ -22,7 +22,7 @@ from gatehouse.models.structure import weights_line
 from gatehouse.models.zoo import LoadedModel, ModelPlan, versions, vocabulary
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
-from gatehouse.warehouse.plain_text import counted
+from gatehouse.warehouse.plain_text import counted, repeated
 from gatehouse.warehouse.records import LAKE_VERSION, VOCABULARY
 
 _read_ahead: dict[tuple[RunRequest, Path], Prepared] = {}
@@ -34,6 +34,7 @@ class CaptureSummary:
 
     run_id: str
     samples: int
+    duplicate_samples: int
     tokens: int
     dropped_tokens: int
     moe_layers: int
@@ -42,8 +43,9 @@ class CaptureSummary:
     @property
     def line(self) -> str:
         """One sentence for people."""
+        samples = f"{counted(self.samples, 'sample')}{repeated(self.duplicate_samples)}"
         return (
-            f"{self.run_id}: {counted(self.samples, 'sample')}, {counted(self.tokens, 'token')} x "
+            f"{self.run_id}: {samples}, {counted(self.tokens, 'token')} x "
             f"{counted(self.moe_layers, 'MoE layer')} = "
             f"{counted(self.tokens * self.moe_layers, 'event')}; "
             f"{counted(self.dropped_tokens, 'token')} beyond --max-length dropped"
@@ -72,6 +74,8 @@ def _read(request: RunRequest, folder: Path) -> Prepared:
             folder=folder,
             create_splits=request.create_splits,
             skip_broken=request.skip_broken,
+            lines=request.lines,
+            document_field=request.document_field,
             progress=moved,
             say=say,
         )
@@ -205,6 +209,7 @@ class CaptureSession:
         return CaptureSummary(
             run_id=self.run_id,
             samples=self.prepared.num_samples,
+            duplicate_samples=self.prepared.duplicates,
             tokens=tokens,
             dropped_tokens=dropped,
             moe_layers=self.lake.layers(self.run_id).num_rows,
@@ -218,6 +223,8 @@ class CaptureSession:
             "shards": self.shards,
             "skipped_empty": self.prepared.skipped_empty,
             "skipped_broken": self.prepared.skipped_broken,
+            "lines": self.request.lines,
+            "document_field": self.request.document_field,
             "batch_size": self.request.batch_size,
             "device": self.plan.device_name,
             "versions": f"gatehouse {version('gatehouse')}, {versions(self.plan.quantization)}",

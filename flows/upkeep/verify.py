@@ -164,6 +164,8 @@ def _request_of(record: dict[str, Any]) -> RunRequest:
         num_samples=record["num_samples"],
         first_sample=record["first_sample"],
         skip_broken=record["skipped_broken"] > 0,
+        lines=record["lines"],
+        document_field=record["document_field"],
         batch_size=record["batch_size"],
         max_length=record["max_length"],
         windows=record["windows"],

@@ -4,6 +4,8 @@ from typing import Any
 
 import pandas as pd
 
+from gatehouse.warehouse.plain_text import repeated
+
 
 def run_facts(run: dict[str, Any], layers: pd.DataFrame) -> dict[str, str]:
     """Return the facts of the run by name, as text for a reader.
@@ -18,7 +20,7 @@ def run_facts(run: dict[str, Any], layers: pd.DataFrame) -> dict[str, str]:
         "Run": run["run_id"],
         "Model": run["model"],
         "Dataset": run["dataset"],
-        "Samples": f"{run['samples']:,}",
+        "Samples": f"{run['samples']:,}{repeated(run['duplicate_samples'])}",
         "Tokens": f"{tokens:,}",
         "Dropped tokens": f"{dropped:,} ({share:.1%}) past the maximum length "
         f"of {run['max_length']:,}",

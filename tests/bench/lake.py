@@ -121,10 +121,12 @@ def _samples(sample_ids: np.ndarray) -> pa.Table:
             "sample_id": int(sample),
             "name": f"document {sample}",
             "domain": f"domain {sample % DOMAINS}",
+            "document": None,
             "split": ("train", "validation", "test")[max(int(sample) % 10 - 7, 0)],
             "tokens": LENGTH,
             "dropped_tokens": 0,
             "text_sha256": f"{sample:064x}",
+            "document_sha256": f"{sample:064x}",
         }
         for sample in sample_ids
     ]

@@ -62,6 +62,7 @@ class LayerEvents:
     stack: str
     num_experts: int
     top_k: int
+    max_length: int
     sample_id: np.ndarray
     position: np.ndarray
     token_id: np.ndarray
@@ -153,13 +154,14 @@ def layer_events(raw: dict[str, pd.DataFrame]) -> list[LayerEvents]:
     samples = raw["samples"][["run_id", "sample_id", "domain", "split"]]
     events = raw["events"].merge(samples, on=["run_id", "sample_id"], validate="many_to_one")
     by_layer = dict(iter(events.groupby(["run_id", "layer"])))
-    layers = raw["layers"].sort_values(["run_id", "moe_index"]).to_dict("records")
+    layers = raw["layers"].merge(raw["runs"][["run_id", "max_length"]], on="run_id")
+    layers = layers.sort_values(["run_id", "moe_index"]).to_dict("records")
     return [arrays(layer, by_layer[(layer["run_id"], layer["layer"])]) for layer in layers]
 
 
 def arrays(layer: dict[Any, Any], events: pd.DataFrame) -> LayerEvents:
     columns = ("sample_id", "position", "token_id", "domain", "split", "entropy")
-    facts = ("run_id", "layer", "moe_index", "stack", "num_experts", "top_k")
+    facts = ("run_id", "layer", "moe_index", "stack", "num_experts", "top_k", "max_length")
     return LayerEvents(
         **{name: layer[name] for name in facts},
         **{name: events[name].to_numpy() for name in columns},

@@ -15,7 +15,14 @@ import numpy as np
 import pyarrow as pa
 
 from gatehouse.warehouse.lake import Lake
-from gatehouse.warehouse.records import EVENTS, LAYERS, RUNS, SAMPLES, VOCABULARY
+from gatehouse.warehouse.records import (
+    EVENTS,
+    LAYERS,
+    RUNS,
+    SAMPLES,
+    VOCABULARY,
+    document_hash,
+)
 
 VOCABULARY_SIZE = 60
 SAMPLES_IN_A_SHARD = 10
@@ -50,6 +57,12 @@ class RandomRun:
     routing: str = ""
     changed: float = 0.0
     """Share of the events that depart from the routing."""
+    windows: bool = False
+    """Longer samples are cut into windows of `max_length`."""
+    documents: int = 0
+    """The samples belong to so many documents in turn; 0: each is its own."""
+    texts: int = 0
+    """So many texts are read again and again; 0: each sample has its own."""
     rewritten: tuple[int, ...] = ()
     """Samples whose text differs but is as long as the other runs'."""
 
@@ -65,7 +78,7 @@ class RandomRun:
 
 THIRTY, TWENTY = range(30), range(20)
 RUNS_TO_LAND = [
-    RandomRun("0042", num_experts=4, top_k=1, blocks=(0, 1, 2), shards=2, samples=TWENTY),
+    RandomRun("0042", 4, 1, blocks=(0, 1, 2), shards=2, samples=TWENTY, texts=15),
     RandomRun("wide", 8, 2, blocks=(1, 3), shards=3, samples=THIRTY, dropped=0.1),
     RandomRun(
         "whole", 8, 2, blocks=(1, 3), samples=THIRTY, dropped=0.1, text="wide", routing="wide"
@@ -97,7 +110,18 @@ RUNS_TO_LAND = [
     ),
     RandomRun("flat", 128, 4, (0,), samples=range(8), flat=True, text="wide", tokenizer="other"),
     RandomRun("skipping", 5, 1, (0, 2), samples=range(8, 10), skip_class=True),
-    RandomRun("fine", 64, 8, (0,), samples=THIRTY, token_types=900, lengths=(30, 90)),
+    RandomRun(
+        "fine",
+        num_experts=64,
+        top_k=8,
+        blocks=(0,),
+        samples=THIRTY,
+        token_types=900,
+        lengths=(30, 90),
+        max_length=32,
+        windows=True,
+        documents=7,
+    ),
     RandomRun(
         "long",
         num_experts=16,
@@ -127,7 +151,8 @@ def record(run: RandomRun, finished: bool) -> dict[str, Any]:
     started = STARTED - timedelta(hours=len(run.run_id))
     return values | {
         "tokenizer_fingerprint": run.tokenizer,
-        "windows": False,
+        "windows": run.windows,
+        "lines": False,
         "trust_remote_code": False,
         "first_sample": run.samples.start,
         "num_samples": len(run.samples),
@@ -180,10 +205,12 @@ def random_shard(run: RandomRun, shard: int) -> tuple[pa.Table, pa.Table]:
             "sample_id": sample,
             "name": f"sample {sample}",
             "domain": ("web", "code", "maths")[sample % 3],
-            "split": {8: "validation", 9: "test"}.get(sample % 10, "train"),
-            "tokens": min(len(tokens), run.max_length),
-            "dropped_tokens": max(len(tokens) - run.max_length, 0),
-            "text_sha256": sha256(text_name(run, sample).encode()).hexdigest(),
+            "document": document_of(run, sample),
+            "split": split_of(run, sample),
+            "tokens": landed(run, tokens),
+            "dropped_tokens": len(tokens) - landed(run, tokens),
+            "text_sha256": text_sha256(run, sample),
+            "document_sha256": document_hash(document_of(run, sample), text_sha256(run, sample)),
         }
         for sample, tokens in texts.items()
     ]
@@ -195,9 +222,31 @@ def random_shard(run: RandomRun, shard: int) -> tuple[pa.Table, pa.Table]:
     return pa.Table.from_pylist(rows, schema=SAMPLES), pa.concat_tables(tables).combine_chunks()
 
 
+def original(run: RandomRun, sample: int) -> int:
+    return sample % run.texts if run.texts else sample
+
+
+def landed(run: RandomRun, tokens: np.ndarray) -> int:
+    return len(tokens) if run.windows else min(len(tokens), run.max_length)
+
+
+def document_of(run: RandomRun, sample: int) -> str | None:
+    return f"document {sample % run.documents}" if run.documents else None
+
+
+def split_of(run: RandomRun, sample: int) -> str:
+    document = sample % run.documents if run.documents else original(run, sample)
+    last = {3: "validation", 6: "test"} if run.documents else {8: "validation", 9: "test"}
+    return last.get(document % 10, "train")
+
+
+def text_sha256(run: RandomRun, sample: int) -> str:
+    return sha256(text_name(run, sample).encode()).hexdigest()
+
+
 def text_name(run: RandomRun, sample: int) -> str:
     text = run.run_id if sample in run.rewritten else run.text or run.run_id
-    return f"{text} {sample}"
+    return f"{text} {original(run, sample)}"
 
 
 def generator_of(*names: object) -> np.random.Generator:
@@ -208,8 +257,9 @@ def random_tokens(run: RandomRun, sample: int) -> np.ndarray:
     """Make up a sample's tokens, few types of them, so that modes tie and bigrams repeat."""
     generator = generator_of("tokens", text_name(run, sample))
     likely = 1 / np.arange(1, run.token_types)
-    length = int(generator_of("length", run.text or run.run_id, sample).integers(*run.lengths))
-    size = 0 if sample % 10 == 0 else length
+    first = original(run, sample)
+    length = int(generator_of("length", run.text or run.run_id, first).integers(*run.lengths))
+    size = 0 if first % 10 == 0 else length
     return generator.choice(len(likely), size=size, p=likely / likely.sum())
 
 
@@ -245,4 +295,4 @@ def random_events(run: RandomRun, index: int, sample: int, tokens: np.ndarray) -
         "entropy": entropy.astype(np.float32),
         "confidence": confidence.astype(np.float32),
     }
-    return pa.table(columns, schema=EVENTS).slice(0, run.max_length)
+    return pa.table(columns, schema=EVENTS).slice(0, landed(run, tokens))

@@ -1,6 +1,5 @@
 """Marts by blocks of documents, against a plain count over the raw events."""
 
-import hashlib
 from collections import Counter, defaultdict
 
 import numpy as np
@@ -10,19 +9,15 @@ import pytest
 BLOCKS = 64
 
 
-def hashed(sample_id: int) -> int:
-    """The lower half of the id's MD5, as a number."""
-    return int.from_bytes(hashlib.md5(str(sample_id).encode()).digest()[8:], "little")
-
-
 @pytest.fixture(scope="module")
 def blocks(raw) -> pd.DataFrame:
-    """(run, sample) -> block: samples with tokens take the blocks in turn, by their hashes."""
+    """(run, sample) -> block: documents with tokens take the blocks in turn, by their hashes."""
     samples = raw["samples"][raw["samples"]["tokens"] > 0]
     rows = [
         {"run_id": run_id, "sample_id": sample_id, "block": place % BLOCKS}
         for run_id, group in samples.groupby("run_id")
-        for place, sample_id in enumerate(sorted(group["sample_id"], key=hashed))
+        for place, (_, document) in enumerate(sorted(group.groupby("document_sha256")))
+        for sample_id in document["sample_id"]
     ]
     return pd.DataFrame(rows)
 
@@ -84,9 +79,10 @@ def expected_consistency(layer_events, halves) -> pd.DataFrame:
 
 
 def test_the_lake_has_the_hard_cases(layer_events, halves, blocks, expected_consistency):
-    """A run has two samples in some blocks and three in others, tokens lack a half, modes tie."""
+    """Documents have several samples, texts are read twice, tokens lack a half, modes tie."""
     sizes = blocks.groupby(["run_id", "block"]).size()
-    assert set(sizes.loc["uniform"]) == {2, 3} and set(sizes.drop("uniform")) == {1}
+    assert set(sizes.loc["uniform"]) == {2, 3} and set(sizes.loc["0042"]) == {1, 2}
+    assert sizes.loc["fine"].min() >= 3 and set(sizes.loc["wide"]) == {1}
     assert (expected_consistency["held_out_occurrences"] == 0).sum() > 20
     tied = [0, 0]
     for layer, half in zip(layer_events, halves):

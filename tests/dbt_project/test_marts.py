@@ -111,9 +111,11 @@ def balance(load: np.ndarray) -> dict[str, float]:
 
 def test_frequency_rank(assert_mart, raw):
     layers = raw["layers"].query("moe_index == 0")[["run_id", "layer"]]
+    lengths = raw["runs"].set_index("run_id")["max_length"]
     counts = (
         raw["events"]
         .merge(layers, on=["run_id", "layer"])
+        .assign(position=lambda events: events["position"] % events["run_id"].map(lengths))
         .groupby(["run_id", "token_id"])["position"]
         .agg(frequency="size", mean_position="mean")
         .reset_index()
@@ -161,12 +163,14 @@ def test_runs(assert_mart, raw):
         .set_index("run_id")
         .assign(
             samples=samples.size(),
+            duplicate_samples=samples.size() - samples["text_sha256"].nunique(),
             tokens=samples["tokens"].sum(),
             dropped_tokens=samples["dropped_tokens"].sum(),
             moe_layers=raw["layers"].groupby("run_id").size(),
             events=raw["events"].groupby("run_id").size(),
         )
     )
+    assert expected["duplicate_samples"].to_dict()["0042"] == 5
     assert_mart("dim_run", ["run_id"], expected.reset_index())
 
 
@@ -175,9 +179,16 @@ def test_runs(assert_mart, raw):
     [
         ("dim_layer", "layers", ["layer"]),
         ("dim_token", "vocabulary", ["token_id"]),
-        ("events", "events", ["sample_id", "layer", "position"]),
     ],
 )
 def test_the_lake_is_repeated(assert_mart, raw, name, table, key):
-    """Every column of every row, of finished runs alone; `events` is what ad-hoc SQL sees."""
+    """Every column of every row, of finished runs alone."""
     assert_mart(name, ["run_id", *key], raw[table])
+
+
+def test_events_are_those_of_the_lake_and_their_places_in_the_windows(assert_mart, raw):
+    """`events` is what ad-hoc SQL sees."""
+    lengths = raw["events"]["run_id"].map(raw["runs"].set_index("run_id")["max_length"])
+    expected = raw["events"].assign(window_position=raw["events"]["position"] % lengths)
+    assert (expected["window_position"] < expected["position"]).any()
+    assert_mart("events", ["run_id", "sample_id", "layer", "position"], expected)

@@ -1,5 +1,6 @@
 """Small corpora, and what every refusal must look like."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -68,10 +69,10 @@ def stdlib(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def lines(tmp_path: Path) -> Path:
-    """A corpus of 1,200 lines, 200 of them empty or white space."""
+    """A corpus of 1,200 rows, 200 of them empty or white space."""
     texts = [f"text {index}" if index % 6 else " \t" * (index % 4) for index in range(1_200)]
-    path = tmp_path / "lines.txt"
-    path.write_text("".join(text + "\n" for text in texts))
+    path = tmp_path / "lines.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     return path
 
 
@@ -80,7 +81,9 @@ def give(monkeypatch: pytest.MonkeyPatch) -> Callable[[Iterator[Document]], None
     """Replace the corpus `pydoc` with these documents."""
 
     def replace(documents: Iterator[Document]) -> None:
-        monkeypatch.setattr(preparing, "read_corpus", lambda name: Corpus(name, documents, None))
+        monkeypatch.setattr(
+            preparing, "read_corpus", lambda name, **reading: Corpus(name, documents, None)
+        )
 
     return replace
 

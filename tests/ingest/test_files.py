@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gatehouse.ingest.files import read_path
+from gatehouse.ingest.files import FORMATS_TEXT, read_path, skipped_files
 from gatehouse.ingest.rows import Broken, Document
 
 LINE = st.text(st.characters(exclude_characters="\r\n", codec="utf-8"))
@@ -25,25 +25,33 @@ STRANGE = [
 ]
 
 
-def documents(path: Path) -> Iterator[Document]:
-    for document in read_path(path):
+def documents(path: Path, **reading: object) -> Iterator[Document]:
+    for document in read_path(path, **reading):
         if isinstance(document, Broken):
             raise document.error
         yield document
 
 
-def texts(path: Path) -> list[str]:
-    return [document.text for document in documents(path)]
+def texts(path: Path, **reading: object) -> list[str]:
+    return [document.text for document in documents(path, **reading)]
+
+
+def found_in(path: Path, **reading: object) -> list[tuple[str, ...]]:
+    """(name, domain, text) of what is read, each a document by itself."""
+    found = list(read_path(path, **reading))
+    assert {row.document for row in found if isinstance(row, Document)} <= {None}
+    return [row if isinstance(row, Broken) else row[:3] for row in found]
 
 
 def write_jsonl(path: Path, rows: list[dict]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def test_a_text_file_holds_one_document_a_line(tmp_path: Path) -> None:
+def test_a_text_file_is_one_document_or_one_a_line(tmp_path: Path) -> None:
     path = tmp_path / "corpus.txt"
     path.write_bytes(b"\xef\xbb\xbffirst\r\n\n  third\nlast")
-    assert list(read_path(path)) == [
+    assert found_in(path) == [("corpus.txt", "corpus", "first\n\n  third\nlast")]
+    assert found_in(path, lines=True) == [
         ("corpus.txt:1", "corpus", "first"),
         ("corpus.txt:2", "corpus", ""),
         ("corpus.txt:3", "corpus", "  third"),
@@ -64,7 +72,7 @@ def test_json_lines_give_their_own_names_and_domains(tmp_path: Path) -> None:
     )
     with path.open("a") as file:
         file.write("\n" + json.dumps({"text": "e"}))
-    assert list(read_path(path)) == [
+    assert found_in(path) == [
         ("x-1", "law", "a"),
         ("7", "corpus", "b"),
         ("corpus.jsonl:3", "corpus", ""),
@@ -81,8 +89,8 @@ def test_parquet_rows_in_order_whatever_kind_of_string(tmp_path: Path, kind: pa.
     words = [f"text {index}" for index in range(700)] + [None]
     table = pa.table({"n": range(701), "text": pa.array(words, pa.string()).cast(kind)})
     pq.write_table(table, path, row_group_size=300)
-    found = list(read_path(path))
-    assert [document.text for document in found] == [*words[:-1], ""]
+    found = found_in(path)
+    assert [text for _, _, text in found] == [*words[:-1], ""]
     assert found[650] == ("corpus.parquet:650", "corpus", "text 650")
 
 
@@ -95,7 +103,7 @@ def test_strange_text_arrives_as_it_is(tmp_path: Path, suffix: str) -> None:
         write_jsonl(path, [{"text": text} for text in STRANGE])
     else:
         pq.write_table(pa.table({"text": STRANGE}), path)
-    assert texts(path) == STRANGE
+    assert texts(path, lines=True) == STRANGE
 
 
 @settings(max_examples=40)
@@ -103,7 +111,7 @@ def test_strange_text_arrives_as_it_is(tmp_path: Path, suffix: str) -> None:
 def test_any_lines_survive_a_text_file(tmp_path_factory, lines: list[str]) -> None:
     path = tmp_path_factory.mktemp("lines") / "corpus.txt"
     path.write_bytes(b"\xef\xbb\xbf" + "".join(line + "\n" for line in lines).encode())
-    assert texts(path) == lines
+    assert texts(path, lines=True) == lines
 
 
 def test_a_folder_is_read_in_path_order_with_subfolders_as_domains(tmp_path: Path) -> None:
@@ -115,15 +123,67 @@ def test_a_folder_is_read_in_path_order_with_subfolders_as_domains(tmp_path: Pat
     write_jsonl(root / "law" / "a.jsonl", [{"text": "a"}, {"text": "own", "domain": "tort"}])
     pq.write_table(pa.table({"text": ["p"]}), root / "news.parquet")
     (root / ".git" / "hidden.txt").write_text("hidden\n")
-    (root / "notes.md").write_text("not a corpus\n")
-    assert list(read_path(root)) == [
-        ("law/2020/b.TXT:1", "law", "b1"),
-        ("law/2020/b.TXT:2", "law", "b2"),
+    (root / "notes.md").write_text("# notes\n")
+    assert found_in(root) == [
+        ("law/2020/b.TXT", "law", "b1\nb2\n"),
         ("law/a.jsonl:1", "law", "a"),
         ("law/a.jsonl:2", "tort", "own"),
         ("news.parquet:0", "news", "p"),
-        ("zebra.txt:1", "zebra", "z"),
+        ("notes.md", "corpus", "# notes\n"),
+        ("zebra.txt", "corpus", "z\n"),
     ]
+    by_line = found_in(root, lines=True)
+    assert by_line[:2] == [("law/2020/b.TXT:1", "law", "b1"), ("law/2020/b.TXT:2", "law", "b2")]
+    assert by_line[-1] == ("zebra.txt:1", "zebra", "z")
+
+
+def test_what_a_folder_holds_besides_is_counted_by_suffix(tmp_path: Path, refuses) -> None:
+    names = ("a.png", "b.PNG", "c.py", "LICENSE", ".hidden", "text.txt")
+    for name in names:
+        (tmp_path / name).write_text("text\n")
+    assert skipped_files(tmp_path) == {".png": 2, ".py": 1, "without a suffix": 1}
+    assert skipped_files(tmp_path / "text.txt") == {}
+    (tmp_path / "text.txt").unlink()
+    with refuses(FORMATS_TEXT, "only 2 .png, 1 .py, 1 without a suffix"):
+        read_path(tmp_path)
+
+
+def test_a_page_is_read_for_its_text(tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    path.write_text(
+        "<!doctype html><title>Ro&uuml;ters</title><style>p { color: red }</style>\n"
+        "<p>A <b>router</b>\n   sends it &lt;here&gt;.<p>And<br>there."
+        "<pre>if 1:\n    go()\n</pre><script>if (a < b) alert('no')</script><!-- no -->\n"
+    )
+    page = "Ro\u00fcters\n\nA router sends it <here>.\nAnd\nthere.\nif 1:\n    go()\n"
+    assert found_in(path) == [("page.html", "page", page)]
+    path.write_text("<p>fine</p><![unknown[")
+    assert [type(row) for row in read_path(path)] in ([Broken], [Document])
+
+
+def test_a_field_names_the_document_of_a_text(tmp_path: Path, refuses) -> None:
+    rows = [{"text": "a", "page": "p"}, {"text": "b", "page": 7}, {"text": "c", "page": None}]
+    path = tmp_path / "corpus.jsonl"
+    write_jsonl(path, rows)
+    found = [row.document for row in documents(path, document_field="page")]
+    assert found == ["p", "7", None]
+    assert found_in(path) == [
+        (f"corpus.jsonl:{n}", "corpus", t) for n, t in ((1, "a"), (2, "b"), (3, "c"))
+    ]
+    table = tmp_path / "corpus.parquet"
+    pq.write_table(pa.table({"text": ["a", "b"], "page": ["p", "p"]}), table)
+    assert [row.document for row in documents(table, document_field="page")] == ["p", "p"]
+    datasets.Dataset.from_parquet(str(table), cache_dir=str(tmp_path / "c")).save_to_disk(
+        tmp_path / "saved"
+    )
+    saved = documents(tmp_path / "saved", document_field="page")
+    assert [row.document for row in saved] == ["p", "p"]
+    for each in (path, table, tmp_path / "saved"):
+        with refuses("no field article, only 'text', 'page'", "--document-field"):
+            texts(each, document_field="article")
+    write_jsonl(path, [{"text": "a", "page": ["p"]}])
+    with refuses("field page of type list", "--document-field"):
+        texts(path, document_field="page")
 
 
 def test_saved_datasets_are_read_and_of_several_splits_the_train_split(tmp_path: Path) -> None:
@@ -131,7 +191,7 @@ def test_saved_datasets_are_read_and_of_several_splits_the_train_split(tmp_path:
     other = datasets.Dataset.from_dict({"text": ["c"], "domain": ["z"], "n": [3]})
     train.save_to_disk(tmp_path / "single")
     datasets.DatasetDict(test=other, train=train).save_to_disk(tmp_path / "several")
-    assert list(read_path(tmp_path / "single")) == [("single:0", "x", "a"), ("single:1", "y", "b")]
+    assert found_in(tmp_path / "single") == [("single:0", "x", "a"), ("single:1", "y", "b")]
     assert texts(tmp_path / "several") == ["a", "b"]
     assert texts(tmp_path / "several" / "test") == ["c"]
 
@@ -184,7 +244,7 @@ def test_what_follows_a_broken_line_is_still_read(tmp_path: Path) -> None:
     bad = [content.splitlines()[-1] for name, (content, _) in BAD_FILES.items() if "json" in name]
     fine = b'{"text": "fine"}'
     path.write_bytes(b"\n".join(line for each in bad for line in (each, fine)))
-    found = list(read_path(path))
+    found = found_in(path)
     assert found[1::2] == [
         (f"corpus.jsonl:{line}", "corpus", "fine") for line in range(2, 2 * len(bad) + 1, 2)
     ]
@@ -198,7 +258,7 @@ def test_only_the_parquet_rows_that_are_not_utf8_are_broken(tmp_path: Path) -> N
     column = pa.array([f"text {row}".encode() for row in range(600)] + [b"caf\xe9"] + [b"last"])
     for stored, kind in ((pa.binary(), pa.string()), (pa.large_binary(), pa.large_string())):
         pq.write_table(pa.table({"text": column.cast(stored).view(kind)}), path)
-        found = list(read_path(path))
+        found = found_in(path)
         assert found[600] == Broken(f"{path} row 600 is not UTF-8", found[600].remedy)
         assert found[599] == ("corpus.parquet:599", "corpus", "text 599")
         assert found[601] == ("corpus.parquet:601", "corpus", "last")
@@ -228,7 +288,7 @@ def test_parquet_cut_short_or_with_broken_text_is_refused(tmp_path: Path, refuse
 
 def test_a_folder_without_readable_files_is_refused(tmp_path: Path, refuses) -> None:
     (tmp_path / "table.csv").write_text("text\n")
-    with refuses(str(tmp_path), ".txt, .jsonl or .parquet"):
+    with refuses(str(tmp_path), FORMATS_TEXT):
         read_path(tmp_path)
 
 

@@ -56,7 +56,7 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     write_c4(root / "allenai" / "c4")
     wikitext = root / "Salesforce" / "wikitext"
     write_card(wikitext, {"wikitext-103-raw-v1": "wikitext-103-raw-v1/train-*"})
-    rows = {"text": ["", " = Title = \n", " First paragraph . \n", ""] * 3}
+    rows = {"text": ["", " = Title = \n", "", " = = Section = = \n", " A paragraph . \n", ""] * 3}
     write_parquet(wikitext / "wikitext-103-raw-v1" / "train-00000-of-00001.parquet", rows)
     own = root / "own"
     write_card(own / "two", {"a": "a/train-*", "b": "b/train-*"})
@@ -94,10 +94,12 @@ def test_c4_is_streamed_in_order_under_its_commit(steps: dict[str, Any]) -> None
     assert found["memory"]["exhausted"] is False
 
 
-def test_wikitext_leaves_out_empty_lines(steps: dict[str, Any]) -> None:
+def test_wikitext_is_read_an_article_at_a_time(steps: dict[str, Any]) -> None:
     found = steps["wikitext"]
-    assert found["texts"] == [" = Title = \n", " First paragraph . \n"] * 3
-    assert found["skipped_empty"] == 6
+    article = " = Title = \n\n = = Section = = \n A paragraph . \n\n"
+    assert found["texts"] == [f"{article}\n", f"{article}\n", article]
+    assert found["names"] == ["wikitext:1", "wikitext:7", "wikitext:13"]
+    assert (found["skipped_empty"], found["memory"]["duplicates"]) == (1, 1)
     assert found["memory"]["exhausted"] is True
 
 

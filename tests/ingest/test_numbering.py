@@ -27,7 +27,7 @@ def test_samples_are_numbered_without_the_empty_ones(
     expected = [f"text {index}" for index in range(1_200) if index % 6]
     assert [sample.text for sample in samples] == expected
     assert [sample.sample_id for sample in samples] == list(range(1_000))
-    assert samples[0].name == "lines.txt:2"
+    assert samples[0].name == "lines.jsonl:2"
     assert {sample.domain for sample in samples} == {"lines"}
     assert (prepared.num_samples, prepared.first_sample) == (1_000, 0)
     assert prepared.skipped_empty == 200
@@ -40,6 +40,7 @@ def test_hash_and_split_follow_from_the_text_alone(lines: Path, tmp_path: Path, 
     for sample in samples:
         assert sample.text_sha256 == sha256(sample.text.encode()).hexdigest()
         assert sample.split == split_of(sample.text_sha256)
+        assert (sample.document, sample.document_sha256) == (None, sample.text_sha256)
     for split, share in SPLITS.items():
         count = sum(sample.split == split for sample in samples)
         deviation = (len(samples) * share * (1 - share)) ** 0.5
@@ -90,6 +91,7 @@ def test_the_fingerprint_is_that_of_the_content_in_order(give, tmp_path: Path) -
         "name": [Document("c", "x", "first"), base[1]],
         "domain": [Document("a", "z", "first"), base[1]],
         "text": [Document("a", "x", "First"), base[1]],
+        "document": [Document("a", "x", "first", "whole"), base[1]],
         "order": base[::-1],
         "shorter": base[:1],
         # fields must not run into each other
@@ -130,7 +132,7 @@ def test_any_rows_are_numbered_or_counted(rows, num, first) -> None:
     assert len(read) == len(rows) or numbering.met == first + num
     strict = Numbering(iter(documents), skip_broken=False)
     if broken:
-        with pytest.raises(GatehouseError, match="mend it, or leave broken lines out with --skip"):
+        with pytest.raises(GatehouseError, match="mend it, or leave broken texts out with --skip"):
             list(strict.samples(num, first))
     else:
         assert list(strict.samples(num, first)) == found
@@ -172,3 +174,20 @@ def test_strange_text_lands_as_it_is_but_for_lone_surrogates(
     samples = samples_of(prepare("pydoc", folder=tmp_path).path)
     assert [sample.text for sample in samples] == [*STRANGE[:-1], "lone \ufffd surrogate"]
     assert samples[0].name == "name \ufffd 0"
+
+
+def test_the_parts_of_a_document_share_a_split(give, tmp_path: Path, samples_of) -> None:
+    give(iter([Document(f"{n}", "d", f"text {n}", f"whole {n % 40}") for n in range(400)]))
+    samples = samples_of(prepare("pydoc", folder=tmp_path).path)
+    splits = {(sample.document, sample.document_sha256, sample.split) for sample in samples}
+    assert len(splits) == 40 and len({split for *_, split in splits}) > 1
+    for document, digest, split in splits:
+        assert digest == sha256(f"document:{document}".encode()).hexdigest()
+        assert split == split_of(digest)
+
+
+def test_texts_met_again_are_counted(give, tmp_path: Path) -> None:
+    give(iter([Document(f"{n}", "d", f"text {n % 7}") for n in range(20)]))
+    prepared = prepare("pydoc", num_samples=10, folder=tmp_path)
+    assert prepared.duplicates == 3
+    assert prepared.samples_text == "10 samples (3 with the text of an earlier one)"

@@ -27,7 +27,7 @@ def documents():
     print("written", flush=True)
     sys.stdin.read()
 
-module.read_corpus = lambda name: Corpus(name, documents(), None)
+module.read_corpus = lambda name, **reading: Corpus(name, documents(), None)
 say = lambda line: print(line, flush=True)
 module.prepare("pydoc", folder=Path(sys.argv[1]), say=say)
 print("prepared", flush=True)

@@ -1,5 +1,6 @@
 """Prepared datasets: kept, found again, and either whole or absent."""
 
+import json
 import resource
 from collections.abc import Iterator
 from functools import partial
@@ -23,6 +24,10 @@ from gatehouse.warehouse.errors import GatehouseError
 def write_lines(path: Path, lines: list[str]) -> Path:
     path.write_text("".join(line + "\n" for line in lines))
     return path
+
+
+def write_texts(path: Path, texts: list[str]) -> Path:
+    return write_lines(path, [json.dumps({"text": text}) for text in texts])
 
 
 def numbered(count: int) -> list[str]:
@@ -61,12 +66,12 @@ def test_a_stop_in_mid_stream_leaves_no_file(give, tmp_path: Path, error) -> Non
 
 
 def test_only_a_changed_corpus_gets_another_file(tmp_path: Path, samples_of):
-    source = write_lines(tmp_path / "corpus.txt", numbered(10))
+    source = write_texts(tmp_path / "corpus.jsonl", numbered(10))
     first = prepare(str(source), folder=tmp_path / "out")
     inode = first.path.stat().st_ino
     assert prepare(str(source), folder=tmp_path / "out") == first
     assert first.path.stat().st_ino == inode
-    write_lines(source, [*numbered(9), "changed"])
+    write_texts(source, [*numbered(9), "changed"])
     second = prepare(str(source), folder=tmp_path / "out")
     assert second.path != first.path
     assert samples_of(first.path)[-1].text == "text 9"
@@ -78,7 +83,7 @@ def test_pydoc_is_prepared_from_the_running_python(
 ) -> None:
     monkeypatch.setattr(corpora, "read_pydoc", partial(read_pydoc, stdlib))
     prepared = prepare("pydoc", num_samples=5, folder=tmp_path / "out")
-    expected = [name for name, _, _ in read_pydoc(stdlib)][:5]
+    expected = [name for name, *_ in read_pydoc(stdlib)][:5]
     assert [sample.name for sample in samples_of(prepared.path)] == expected
     assert prepared.dataset == "pydoc"
     assert prepare("pydoc", num_samples=5, folder=tmp_path / "out") == prepared
@@ -93,7 +98,7 @@ def test_a_hub_dataset_is_read_once_and_then_found(
     assert (first.dataset, first.skipped_empty) == ("c4", 1)
     assert samples_of(first.path)[0].domain == "c4"
 
-    def no_network(name: str) -> Corpus:
+    def no_network(name: str, **reading: object) -> Corpus:
         raise GatehouseError("no network")
 
     monkeypatch.setattr(module, "read_corpus", no_network)
@@ -118,7 +123,7 @@ def test_a_hub_dataset_that_ended_serves_every_greater_number(
     other.mkdir()
     (other / "prepared.json").write_text("{ not JSON")
 
-    def no_network(name: str) -> Corpus:
+    def no_network(name: str, **reading: object) -> Corpus:
         raise GatehouseError("no network")
 
     monkeypatch.setattr(module, "read_corpus", no_network)
@@ -157,7 +162,7 @@ def test_broken_lines_are_left_out_where_asked_for_and_named(tmp_path: Path, sam
     assert [sample.text for sample in samples_of(prepared.path)] == ["a", "z"]
     assert (prepared.skipped_broken, prepared.skipped_empty) == (3, 1)
     broken, empty = prepared.left_out
-    assert broken.startswith(f"left out 3 broken lines, the first: {source} line 2 is not JSON (")
+    assert broken.startswith(f"left out 3 broken texts, the first: {source} line 2 is not JSON (")
     assert empty == "left out 1 empty sample"
     write_lines(source, ['{"text": "a"}', '{"text": "z"}'])
     assert prepare(str(source), folder=tmp_path / "out").left_out == []
@@ -165,14 +170,14 @@ def test_broken_lines_are_left_out_where_asked_for_and_named(tmp_path: Path, sam
 
 def test_a_corpus_of_broken_lines_alone_is_refused_by_the_first(tmp_path: Path, refuses) -> None:
     source = write_lines(tmp_path / "corpus.jsonl", ["{", "[]"])
-    with refuses("2 broken lines", "line 1 is not JSON", "another dataset"):
+    with refuses("2 broken texts", "line 1 is not JSON", "another dataset"):
         prepare(str(source), folder=tmp_path / "out", skip_broken=True)
     assert files_under(tmp_path / "out") == []
 
 
 def test_one_of_a_kind_is_singular_in_a_refusal(tmp_path: Path, refuses) -> None:
     source = write_lines(tmp_path / "corpus.jsonl", ["{"])
-    with refuses(f"only 1 broken line: {source} line 1 is not JSON"):
+    with refuses(f"only 1 broken text: {source} line 1 is not JSON"):
         prepare(str(source), folder=tmp_path / "out", skip_broken=True)
     write_lines(source, ['{"text": "a"}'])
     with refuses("holds 1 sample, none from 1 on"):
@@ -183,12 +188,12 @@ def test_a_hub_dataset_with_broken_rows_is_found_again_only_by_who_skips_them(
     fake_hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuses
 ) -> None:
     rows = [Document("a", "d", "a"), Broken("row 1 is broken", "mend it"), Document("b", "d", "b")]
-    monkeypatch.setattr(module, "read_corpus", lambda name: Corpus(name, iter(rows), "commit"))
+    monkeypatch.setattr(module, "read_corpus", lambda name, **_: Corpus(name, iter(rows), "commit"))
     first = prepare("c4", num_samples=2, folder=tmp_path / "out", skip_broken=True)
-    assert first.left_out == ["left out 1 broken line: row 1 is broken"]
+    assert first.left_out == ["left out 1 broken text: row 1 is broken"]
     with refuses("row 1 is broken: mend it", "--skip-broken"):
         prepare("c4", num_samples=2, folder=tmp_path / "out")
-    monkeypatch.setattr(module, "read_corpus", lambda name: pytest.fail("read again"))
+    monkeypatch.setattr(module, "read_corpus", lambda name, **_: pytest.fail("read again"))
     assert prepare("c4", num_samples=2, folder=tmp_path / "out", skip_broken=True) == first
 
 
@@ -209,3 +214,27 @@ def test_a_full_disk_is_refused_and_leaves_nothing(give, tmp_path: Path, refuses
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert files_under(tmp_path) == []
+
+
+def test_what_was_prepared_in_another_way_is_read_again(
+    fake_hub: Path, tmp_path: Path, samples_of
+) -> None:
+    """Another field of documents, or a memory of a Gatehouse that did not know documents."""
+    plain = prepare("c4", num_samples=10, folder=tmp_path / "out")
+    by_url = prepare("c4", num_samples=10, folder=tmp_path / "out", document_field="url")
+    assert by_url.path != plain.path
+    assert [each.document for each in samples_of(by_url.path)] == numbered(10)
+    memory = plain.path.with_name("prepared.json")
+    record = json.loads(memory.read_text())
+    memory.write_text(json.dumps({k: v for k, v in record.items() if k != "reading"}))
+    assert prepare("c4", num_samples=10, folder=tmp_path / "out") == plain
+    assert json.loads(memory.read_text()) == record
+
+
+def test_files_of_other_formats_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    for name in ("a.txt", "b.md", "c.png", "d.png"):
+        (tmp_path / "corpus" / name).write_text("text\n")
+    prepared = prepare(str(tmp_path / "corpus"), folder=tmp_path / "out")
+    assert prepared.left_out == ["left out 2 files of other formats: 2 .png"]
+    assert (prepared.num_samples, prepared.duplicates) == (2, 1)

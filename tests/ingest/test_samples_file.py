@@ -1,5 +1,6 @@
 """The file of samples: shards, bounded memory, damage, split files."""
 
+import json
 import weakref
 from collections.abc import Iterator
 from functools import partial
@@ -19,14 +20,14 @@ def numbered(count: int) -> list[str]:
     return [f"text {index}" for index in range(count)]
 
 
-def write_lines(path: Path, lines: list[str]) -> Path:
-    path.write_text("".join(line + "\n" for line in lines))
+def write_texts(path: Path, texts: list[str]) -> Path:
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     return path
 
 
 def test_a_shard_is_a_row_group_of_the_stated_schema(lines: Path, tmp_path: Path) -> None:
     path = prepare(str(lines), folder=tmp_path / "out").path
-    assert path.parent.name.startswith("lines-txt-")
+    assert path.parent.name.startswith("lines-jsonl-")
     assert pq.read_schema(path).equals(COLUMNS)
     assert shard_count(path) == 2
     assert [len(read_shard(path, shard)) for shard in range(2)] == [SHARD_SAMPLES, 488]
@@ -57,7 +58,7 @@ def test_memory_holds_two_shards_at_most(give, tmp_path: Path) -> None:
 
 
 def test_a_damaged_file_is_refused_and_made_anew(tmp_path: Path, refuses) -> None:
-    source = write_lines(tmp_path / "corpus.txt", numbered(10))
+    source = write_texts(tmp_path / "corpus.jsonl", numbered(10))
     first = prepare(str(source), folder=tmp_path / "out")
     content = first.path.read_bytes()
     first.path.write_bytes(content[: len(content) // 2])
@@ -87,7 +88,7 @@ def test_split_files_part_the_samples_and_can_be_read_as_corpora(
         own = [sample for sample in samples if sample.split == split]
         assert samples_of_splits(path) == own
         documents = list(read_corpus(str(path)).documents)
-        assert documents == [(sample.name, sample.domain, sample.text) for sample in own]
+        assert documents == [(sample.name, sample.domain, sample.text, None) for sample in own]
     inode = path.stat().st_ino
     assert prepare(str(lines), folder=tmp_path / "out", create_splits=True) == prepared
     assert path.stat().st_ino == inode
@@ -100,7 +101,7 @@ def samples_of_splits(path: Path) -> list[Sample]:
 
 
 def test_a_split_without_samples_is_an_empty_file(tmp_path: Path, refuses, samples_of):
-    source = write_lines(tmp_path / "corpus.txt", ["one"])
+    source = write_texts(tmp_path / "corpus.jsonl", ["one"])
     prepared = prepare(str(source), folder=tmp_path / "out", create_splits=True)
     (only,) = samples_of(prepared.path)
     empty = next(split for split in SPLITS if split != only.split)

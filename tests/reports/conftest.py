@@ -141,6 +141,7 @@ def _run(run_id: str, day: int, blocks: dict[int, pd.DataFrame]) -> dict:
         "capture_seconds": 31.4,
         "samples": 12,
         "tokens": int(blocks[1]["frequency"].sum()),
+        "duplicate_samples": 0,
         "dropped_tokens": 7,
         "moe_layers": 2,
         "events": int(sum(frame["frequency"].sum() for frame in blocks.values())),

@@ -89,6 +89,7 @@ def _run(tokens: int, layers: int) -> dict:
         "capture_seconds": 31.4,
         "samples": 12,
         "tokens": tokens,
+        "duplicate_samples": 0,
         "dropped_tokens": 7,
         "moe_layers": layers,
         "events": tokens * layers,

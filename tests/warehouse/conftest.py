@@ -17,10 +17,12 @@ def sample_row(sample_id: int, tokens: int) -> dict:
         "sample_id": sample_id,
         "name": f"sample {sample_id}",
         "domain": "text",
+        "document": None,
         "split": "train",
         "tokens": tokens,
         "dropped_tokens": 0,
         "text_sha256": "0" * 64,
+        "document_sha256": "0" * 64,
     }
 
 
@@ -80,6 +82,7 @@ def record() -> dict:
     values |= {field.name: 1 for field in RUNS if pa.types.is_integer(field.type)}
     return values | {
         "windows": False,
+        "lines": False,
         "trust_remote_code": False,
         "started_at": datetime(2026, 1, 1, tzinfo=UTC),
         "finished_at": None,

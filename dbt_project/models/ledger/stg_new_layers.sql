@@ -2,6 +2,10 @@ with layers as (
     select * from {{ lake('layers') }}
 ),
 
+runs as (
+    select * from {{ lake('runs') }}
+),
+
 touched_runs as (
     select run_id from {{ ref('stg_shards') }}
     where is_new
@@ -22,8 +26,10 @@ final as (
         layers.stack,
         layers.num_experts,
         layers.top_k,
+        runs.max_length,
         waiting_runs.run_id is not null as is_waiting
     from layers
+    inner join runs on layers.run_id = runs.run_id
     semi join touched_runs on layers.run_id = touched_runs.run_id
     left join waiting_runs on layers.run_id = waiting_runs.run_id
 )

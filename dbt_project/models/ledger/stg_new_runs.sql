@@ -5,7 +5,8 @@ with runs as (
 final as (
     select
         run_id,
-        run_key
+        run_key,
+        max_length
     from runs
     where is_new
 )

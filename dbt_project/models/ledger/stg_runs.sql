@@ -56,6 +56,8 @@ final as (
         shards,
         skipped_empty,
         skipped_broken,
+        lines,
+        document_field,
         batch_size,
         device,
         versions,

@@ -5,7 +5,10 @@ with events as (
 ),
 
 finished_runs as (
-    select run_id from {{ ref('stg_runs') }}
+    select
+        run_id,
+        max_length
+    from {{ ref('stg_runs') }}
 ),
 
 final as (
@@ -13,6 +16,7 @@ final as (
         events.run_id,
         events.sample_id,
         events.position,
+        cast({{ window_position('events', 'finished_runs') }} as uinteger) as window_position,
         events.token_id,
         events.layer,
         events.experts,
@@ -21,7 +25,7 @@ final as (
         events.entropy,
         events.confidence
     from events
-    semi join finished_runs on events.run_id = finished_runs.run_id
+    inner join finished_runs on events.run_id = finished_runs.run_id
 )
 
 select * from final

@@ -18,10 +18,12 @@ final as (
         {{ shard_number('samples.filename') }} as shard,
         samples.name,
         samples.domain,
+        samples.document,
         samples.split,
         samples.tokens,
         samples.dropped_tokens,
-        samples.text_sha256
+        samples.text_sha256,
+        samples.document_sha256
     from samples
     semi join finished_runs on samples.run_id = finished_runs.run_id
 )

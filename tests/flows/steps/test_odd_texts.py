@@ -131,7 +131,7 @@ def test_odd_texts_land_as_they_are_and_the_rest_is_counted(capture, corpus, enc
     )
     broken, empty, weights = err.splitlines()
     assert broken.startswith(
-        f"left out {len(BROKEN)} broken lines, the first: {corpus} line 2 is not JSON ("
+        f"left out {len(BROKEN)} broken texts, the first: {corpus} line 2 is not JSON ("
     )
     assert empty == f"left out {len(EMPTY)} empty samples"
     assert weights.startswith("weights: ")
@@ -158,13 +158,13 @@ def test_without_skip_broken_one_line_names_it_and_nothing_lands(
     code, out, err = run("capture", "--model", tiny_mixtral, "--dataset", corpus)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith(f"gatehouse: {corpus} line 2 {what}")
-    assert err.endswith(", or leave broken lines out with --skip-broken\n")
+    assert err.endswith(", or leave broken texts out with --skip-broken\n")
     assert [path for path in home.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
 
 
 def test_prepare_leaves_broken_lines_out_too(run, corpus):
     code, out, err = run("prepare", "--dataset", corpus, "--skip-broken")
-    assert code == 0 and f"left out {len(BROKEN)} broken lines" in err
+    assert code == 0 and f"left out {len(BROKEN)} broken texts" in err
     assert out.startswith(
         f"{len(ODD)} samples of {corpus}, {len(BROKEN)} broken and {len(EMPTY)} empty ones skipped"
     )

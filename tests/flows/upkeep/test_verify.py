@@ -21,14 +21,21 @@ from tests.flows.steps.test_resume import contents
 
 @pytest.fixture(scope="module")
 def landed(tmp_path_factory, tiny_mixtral) -> Path:
-    """A home with a captured run of three shards: 1,100 texts of a few tokens."""
+    """A home with a captured run of three shards: 1,100 texts of a few tokens, three a page."""
     folder = tmp_path_factory.mktemp("landed")
     generator = random.Random(13)
     words = ["router", "expert", "the", "token", "of"]
     texts = [" ".join(generator.choices(words, k=generator.randint(1, 4))) for _ in range(1_100)]
     corpus = folder / "texts.jsonl"
-    corpus.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-    request = RunRequest(model=str(tiny_mixtral), dataset=str(corpus), batch_size=8, max_length=64)
+    rows = ({"text": text, "page": number // 3} for number, text in enumerate(texts))
+    corpus.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    request = RunRequest(
+        model=str(tiny_mixtral),
+        dataset=str(corpus),
+        document_field="page",
+        batch_size=8,
+        max_length=64,
+    )
     capture.capture(request, Paths(folder / "home"))
     return folder / "home"
 
@@ -167,7 +174,7 @@ def test_a_lost_row_of_the_run_is_told_again_by_its_own_command(run, copy, lande
     code, out, _ = run("status", "--home", copy.root)
     assert code == 0 and run_id in out and "damaged" in out
     corpus = landed.parent / "texts.jsonl"
-    words = ["--batch-size", 8, "--max-length", 64, "--home", copy.root]
+    words = ["--document-field", "page", "--batch-size", 8, "--max-length", 64, "--home", copy.root]
     assert run("capture", "--model", tiny_mixtral, "--dataset", corpus, *words)[0] == 0
     assert contents(copy) == contents(Paths(landed))
 

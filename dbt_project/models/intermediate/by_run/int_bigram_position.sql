@@ -5,6 +5,10 @@ with events as (
     select * from {{ ref('stg_new_run_events') }}
 ),
 
+runs as (
+    select * from {{ ref('stg_new_runs') }}
+),
+
 first_layers as (
     select * from {{ ref('stg_layers') }}
     where {{ of_new_runs() }} and moe_index = 0
@@ -16,8 +20,10 @@ tokens as (
         events.run_key,
         events.sample_id,
         events.position,
+        events.position // runs.max_length as window_number,
         events.token_id
     from events
+    inner join runs on events.run_id = runs.run_id
     inner join first_layers
         on events.run_id = first_layers.run_id and events.layer = first_layers.layer
 ),
@@ -25,7 +31,7 @@ tokens as (
 bigrams as (
     select
         *,
-        lag(token_id) over (partition by run_key, sample_id order by position)
+        lag(token_id) over (partition by run_key, sample_id, window_number order by position)
             as previous_token_id
     from tokens
 ),

@@ -20,14 +20,18 @@ segment_lengths as (
     select unnest(cast({{ var('segment_lengths') }} as integer[])) as segment_length
 ),
 
--- every n-th sample of a run, so that about segment_tokens tokens are read
+-- every n-th sample of a run in the order of its text's hash, so that about segment_tokens tokens
+-- are read, whatever alternates along the dataset
 spaced as (
     select
         runs.run_key,
         samples.sample_id,
         samples.tokens,
-        row_number() over (partition by samples.run_id order by samples.sample_id) - 1
-            as sample_number,
+        runs.max_length,
+        row_number() over (
+            partition by samples.run_id
+            order by samples.text_sha256, samples.sample_id
+        ) - 1 as sample_number,
         greatest(
             sum(samples.tokens) over (partition by samples.run_id) // {{ var('segment_tokens') }}, 1
         ) as spacing
@@ -43,26 +47,32 @@ chosen as (
 chosen_events as (
     select
         events.*,
-        chosen.tokens
+        {{ window_position('events', 'chosen') }} as window_position,
+        events.position // chosen.max_length as window_number,
+        least(
+            chosen.tokens - events.position // chosen.max_length * chosen.max_length,
+            chosen.max_length
+        ) as window_tokens
     from events
     inner join chosen
         on events.run_key = chosen.run_key and events.sample_id = chosen.sample_id
 ),
 
--- the remainder at a sample's end is shorter than a segment
+-- the remainder at a window's end is shorter than a segment
 segment_choices as (
     select
         chosen_events.run_key,
         chosen_events.layer,
         segment_lengths.segment_length,
         chosen_events.sample_id,
-        chosen_events.position // segment_lengths.segment_length as segment,
+        chosen_events.window_number,
+        chosen_events.window_position // segment_lengths.segment_length as segment,
         chosen_events.experts[ranks.rank] as expert
     from chosen_events
     inner join segment_lengths
         on
-            chosen_events.position // segment_lengths.segment_length
-            < chosen_events.tokens // segment_lengths.segment_length
+            chosen_events.window_position // segment_lengths.segment_length
+            < chosen_events.window_tokens // segment_lengths.segment_length
     cross join ranks
 ),
 
@@ -75,7 +85,7 @@ segments as (
         count(*) as tokens
     from segment_choices
     where expert is not null
-    group by run_key, layer, segment_length, sample_id, segment, expert
+    group by run_key, layer, segment_length, sample_id, window_number, segment, expert
 ),
 
 final as (

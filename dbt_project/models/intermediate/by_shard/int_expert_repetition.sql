@@ -8,6 +8,10 @@ with events as (
     from {{ ref('stg_new_events') }}
 ),
 
+layers as (
+    select * from {{ ref('stg_new_layers') }}
+),
+
 neighbours as (
     select
         run_key,
@@ -25,6 +29,16 @@ neighbours as (
     from events
 ),
 
+adjacent as (
+    select neighbours.*
+    from neighbours
+    inner join layers on neighbours.run_key = layers.run_key and neighbours.layer = layers.layer
+    where
+        neighbours.sample_id = neighbours.previous_sample_id
+        and neighbours.position = neighbours.previous_position + 1
+        and {{ window_position('neighbours', 'layers') }} > 0
+),
+
 pairs as (
     select
         run_key,
@@ -35,8 +49,7 @@ pairs as (
         or second_expert = previous_first_expert
         or second_expert = previous_second_expert as is_one_of_two_repeated,
         list_has_any(many_experts, previous_many_experts) as is_one_of_many_repeated
-    from neighbours
-    where sample_id = previous_sample_id and position = previous_position + 1
+    from adjacent
 ),
 
 final as (

@@ -1,27 +1,37 @@
 with events as (
-    select
-        run_key,
-        layer,
-        experts,
-        entropy,
-        -- 0, 1, 2-3, 4-7, …: the number of binary digits of the position
-        cast(coalesce(floor(log2(nullif(position, 0))) + 1, 0) as smallint) as position_bucket
-    from {{ ref('stg_new_events') }}
+    select * from {{ ref('stg_new_events') }}
+),
+
+layers as (
+    select * from {{ ref('stg_new_layers') }}
 ),
 
 ranks as (
     {{ ranks() }}
 ),
 
-choices as (
+placed as (
     select
         events.run_key,
         events.layer,
-        events.position_bucket,
-        ranks.rank = 1 as is_first_choice,
-        events.experts[ranks.rank] as expert,
-        events.entropy
+        events.experts,
+        events.entropy,
+        {{ window_position('events', 'layers') }} as window_position
     from events
+    inner join layers on events.run_key = layers.run_key and events.layer = layers.layer
+),
+
+choices as (
+    select
+        placed.run_key,
+        placed.layer,
+        -- 0, 1, 2-3, 4-7, …: the number of binary digits of the position
+        cast(coalesce(floor(log2(nullif(placed.window_position, 0))) + 1, 0) as smallint)
+            as position_bucket,
+        ranks.rank = 1 as is_first_choice,
+        placed.experts[ranks.rank] as expert,
+        placed.entropy
+    from placed
     cross join ranks
 ),
 

@@ -18,7 +18,9 @@ totalled as (
         sum(tokens * segments) over at_least_as_many as kept_tokens,
         sum(segments) over at_least_as_many as kept_segments,
         sum(tokens * segments) over (partition by run_key, layer, segment_length, expert)
-            as expert_tokens
+            as expert_tokens,
+        -- every threshold above the next smaller count keeps the same segments
+        coalesce(lead(tokens) over at_least_as_many, 0) + 1 as smallest_threshold
     from choices
     window at_least_as_many as (
         partition by run_key, layer, segment_length, expert
@@ -51,7 +53,7 @@ best as (
         cast(sum(segments) as bigint) as expert_segments,
         max(f1) as segment_consistency,
         -- ties go to the laxest
-        min(tokens) filter (where is_best) as threshold
+        min(smallest_threshold) filter (where is_best) as threshold
     from marked
     group by run_key, layer, segment_length, expert
 ),

@@ -20,6 +20,7 @@ samples_by_run as (
     select
         run_id,
         count(*) as samples,
+        count(*) - count(distinct text_sha256) as duplicate_samples,
         cast(sum(tokens) as bigint) as tokens,
         cast(sum(dropped_tokens) as bigint) as dropped_tokens
     from samples
@@ -63,6 +64,8 @@ final as (
         runs.shards,
         runs.skipped_empty,
         runs.skipped_broken,
+        runs.lines,
+        runs.document_field,
         runs.batch_size,
         runs.device,
         runs.versions,
@@ -70,6 +73,7 @@ final as (
         runs.finished_at,
         runs.capture_seconds,
         samples_by_run.samples,
+        samples_by_run.duplicate_samples,
         samples_by_run.tokens,
         samples_by_run.dropped_tokens,
         layers_by_run.moe_layers,

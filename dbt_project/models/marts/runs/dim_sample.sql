@@ -13,10 +13,12 @@ final as (
         samples.sample_id,
         samples.name,
         samples.domain,
+        samples.document,
         samples.split,
         samples.tokens,
         samples.dropped_tokens,
         samples.text_sha256,
+        samples.document_sha256,
         blocks.block
     from samples
     left join blocks

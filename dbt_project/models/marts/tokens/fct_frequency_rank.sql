@@ -21,7 +21,7 @@ mean_positions as (
     select
         runs.run_id,
         positions.token_id,
-        avg(positions.position) as mean_position
+        avg({{ window_position('positions', 'runs') }}) as mean_position
     from positions
     inner join runs on positions.run_key = runs.run_key
     group by runs.run_id, positions.token_id

@@ -1,0 +1,103 @@
+"""Files that hold one document each: plain text, Markdown, reStructuredText, and HTML's text."""
+
+import codecs
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+from gatehouse.ingest.rows import Broken, Document
+from gatehouse.warehouse.errors import GatehouseError
+
+NOT_UTF8 = "re-encode the file, for example with `iconv -f latin1 -t utf-8`"
+"""The way out of a text that is not UTF-8."""
+
+UNSEEN = {"script", "style"}
+"""Elements whose content is no text."""
+
+WITHIN_A_LINE = set(
+    "a abbr b bdi bdo big cite code data del dfn em font i img ins kbd label mark q rp rt ruby s "
+    "samp small span strong sub sup time tt u var wbr".split()
+)
+"""Elements that do not begin a line of their own."""
+
+
+def read_whole(path: Path, name: str, domain: str) -> Iterator[Document | Broken]:
+    """Yield the file as one document, UTF-8, without byte order mark and with `\\n` line ends.
+
+    Raises:
+        GatehouseError: the file cannot be read.
+    """
+    text = _text(path)
+    yield text if isinstance(text, Broken) else Document(name, domain, text)
+
+
+def read_html(path: Path, name: str, domain: str) -> Iterator[Document | Broken]:
+    """Yield the text of an HTML file, UTF-8, as one document, without scripts and styles.
+
+    Raises:
+        GatehouseError: the file cannot be read.
+    """
+    source = _text(path)
+    if isinstance(source, Broken):
+        yield source
+        return
+    page = _Page()
+    try:
+        page.feed(source)
+        page.close()
+    except (AssertionError, ValueError):  # the parser's own, on a marked section that it lacks
+        yield Broken(f"{path} is not HTML", "mend or remove the file")
+        return
+    yield Document(name, domain, page.text)
+
+
+class _Page(HTMLParser):
+    """Collects the text of a page: a line for each block, white space as a browser shows it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._parts: list[str] = []
+        self._unseen = 0
+        self._preformatted = 0
+
+    @property
+    def text(self) -> str:
+        joined = re.sub(r"[ \t]+\n", "\n", "".join(self._parts))
+        return re.sub(r"\n{3,}", "\n\n", joined).strip("\n") + "\n"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._unseen += tag in UNSEEN
+        self._preformatted += tag == "pre"
+        self._begin_line(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._unseen = max(self._unseen - (tag in UNSEEN), 0)
+        self._preformatted = max(self._preformatted - (tag == "pre"), 0)
+        self._begin_line(tag)
+
+    def handle_data(self, data: str) -> None:
+        if self._unseen:
+            return
+        if not self._preformatted:
+            data = re.sub(r"\s+", " ", data)
+            if not self._parts or self._parts[-1].endswith((" ", "\n")):
+                data = data.lstrip(" ")
+        if data:
+            self._parts.append(data)
+
+    def _begin_line(self, tag: str) -> None:
+        if tag not in WITHIN_A_LINE | UNSEEN and self._parts:
+            self._parts.append("\n")
+
+
+def _text(path: Path) -> str | Broken:
+    try:
+        content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+    except OSError as error:
+        raise GatehouseError(f"cannot read {path}: {error.strerror}; check the file") from error
+    try:
+        return content.decode("utf-8").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        return Broken(f"{path} line {line} is not UTF-8", NOT_UTF8)
