@@ -64,3 +64,9 @@
         select unnest(cast({{ var('entropy_thresholds') }} as double[])) as entropy_threshold
     )
 {%- endmacro %}
+
+{# Whether a router of so many experts can have an entropy above the threshold; up to 2 nats, those
+   of the specification, always. #}
+{% macro is_in_grid(num_experts) -%}
+    (entropy_thresholds.entropy_threshold <= 2 or entropy_thresholds.entropy_threshold < ln({{ num_experts }}))
+{%- endmacro %}

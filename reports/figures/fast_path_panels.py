@@ -1,5 +1,7 @@
 """Panels of the fast path: what a lookup table of eligible tokens would answer."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -8,7 +10,7 @@ from numpy.typing import NDArray
 
 from gatehouse.reports import statistics
 from gatehouse.reports.figures import style, token_panels
-from gatehouse.reports.statistics import ENTROPY_THRESHOLDS, FREQUENCY_THRESHOLDS
+from gatehouse.reports.statistics import FREQUENCY_THRESHOLDS
 from gatehouse.reports.verdict.criteria import LEAST_COVERAGE
 from gatehouse.reports.verdict.validation import Validation
 
@@ -75,15 +77,16 @@ def share_bars(axes: Axes, shares: dict[str, float], colours: list[str]) -> None
     style.percent_axis(axes.xaxis)
 
 
-def sensitivity(axes: Axes, coverage: NDArray) -> None:
+def sensitivity(axes: Axes, coverage: NDArray, thresholds: Sequence[float]) -> None:
     """Draw coverage per pair of thresholds as a heatmap with its numbers in percent.
 
     Args:
         axes: where to draw.
         coverage: (frequency thresholds, entropy thresholds), as `statistics.coverage_grid`.
+        thresholds: of the entropy, nats.
     """
     axes.imshow(coverage, cmap="Blues", vmin=0, vmax=1, aspect="auto", origin="lower")
-    axes.set_xticks(range(len(ENTROPY_THRESHOLDS)), [f"{edge:g}" for edge in ENTROPY_THRESHOLDS])
+    axes.set_xticks(range(len(thresholds)), [f"{edge:g}" for edge in thresholds])
     axes.set_yticks(
         range(len(FREQUENCY_THRESHOLDS)), [f"{edge:,}" for edge in FREQUENCY_THRESHOLDS]
     )
@@ -95,9 +98,9 @@ def sensitivity(axes: Axes, coverage: NDArray) -> None:
     axes.set_ylabel("Frequency threshold")
 
 
-def mark_thresholds(axes: Axes, validation: Validation) -> None:
+def mark_thresholds(axes: Axes, validation: Validation, columns: Sequence[float]) -> None:
     """Outline the grid's cell of the validation's own thresholds, if the grid has one."""
-    rows, columns = FREQUENCY_THRESHOLDS, ENTROPY_THRESHOLDS
+    rows = FREQUENCY_THRESHOLDS
     row, column = validation.thresholds.frequency, validation.thresholds.entropy
     if row in rows and column in columns:
         corner = (columns.index(column) - 0.5, rows.index(row) - 0.5)

@@ -131,11 +131,12 @@ def fastpath_coverage(
     scatter.set_ylabel(ENTROPY_LABEL)
     bars.set_title("b  Coverage")
     fast_path_panels.share_bars(bars, *fast_path_panels.coverage_bars(validation))
+    thresholds = statistics.entropy_thresholds(float(entropy.max()))
     tested = validation.occurrences / validation.all_occurrences
-    coverage = statistics.coverage_grid(frequency, entropy) * tested
+    coverage = statistics.coverage_grid(frequency, entropy, thresholds) * tested
     grid.set_title("c  Coverage of occurrences by thresholds")
-    fast_path_panels.sensitivity(grid, coverage)
-    fast_path_panels.mark_thresholds(grid, validation)
+    fast_path_panels.sensitivity(grid, coverage, thresholds)
+    fast_path_panels.mark_thresholds(grid, validation, thresholds)
     curve.set_title("d  Cumulative coverage")
     chosen = fast_path_panels.is_eligible(frequency, entropy, validation)
     fast_path_panels.coverage_curve(curve, frequency, chosen, validation.all_occurrences)

@@ -1,9 +1,10 @@
 """The lines of evidence below each section of the validation report."""
 
+import math
 from fractions import Fraction
 
 from gatehouse.reports import statistics
-from gatehouse.reports.verdict.criteria import RHO
+from gatehouse.reports.verdict.criteria import COVERAGE, LOW_ENTROPY, RHO
 from gatehouse.reports.verdict.evidence import Evidence
 
 TAU = "\N{GREEK SMALL LETTER TAU}"
@@ -73,8 +74,16 @@ def correlation(evidence: Evidence) -> list[str]:
 
 
 def low_entropy(evidence: Evidence) -> list[str]:
-    """Return the interval of the share of low-entropy tokens."""
-    return _share_interval(evidence.bootstrap.low_entropy_share if evidence.bootstrap else None)
+    """Return the interval of the share of low-entropy tokens, and what the threshold means here."""
+    lines = _share_interval(evidence.bootstrap.low_entropy_share if evidence.bootstrap else None)
+    if scaled := evidence.scaled:
+        ceiling = math.log(scaled.experts)
+        lines.append(
+            f"   Entropy reaches ln {scaled.experts} = {ceiling:.2f} nats; a threshold of "
+            f"{scaled.threshold:.4g} is as strict here as the same one among 8 experts: "
+            f"{LOW_ENTROPY.text(scaled.low_entropy_share)} of tokens are under it"
+        )
+    return lines
 
 
 def consistency(evidence: Evidence) -> list[str]:
@@ -102,6 +111,11 @@ def fast_path(evidence: Evidence) -> list[str]:
             f"split, entropy < {table.thresholds.entropy:g}): covers {table.coverage:.1%}, "
             f"agrees with the router on {table.set_agreement:.1%} of it, "
             f"keeps {table.retained_gate_mass:.1%} of the gate mass"
+        )
+    if scaled := evidence.scaled:
+        lines.append(
+            f"   With an entropy threshold of {scaled.threshold:.4g} nats (scaled by "
+            f"ln {scaled.experts} / ln 8): {COVERAGE.text(scaled.coverage)}"
         )
     if evidence.sample_sizes:
         sizes = ", ".join(

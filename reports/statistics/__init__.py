@@ -32,9 +32,11 @@ from gatehouse.reports.statistics.description import (
 from gatehouse.reports.statistics.fast_path import (
     ENTROPY_THRESHOLDS,
     FREQUENCY_THRESHOLDS,
+    FURTHER_ENTROPY_THRESHOLDS,
     FastPath,
     coverage_grid,
     eligible,
+    entropy_thresholds,
     fast_path,
     pareto_front,
 )
@@ -62,6 +64,7 @@ __all__ = [
     "COVERAGE_RANKS",
     "ENTROPY_THRESHOLDS",
     "FREQUENCY_THRESHOLDS",
+    "FURTHER_ENTROPY_THRESHOLDS",
     "LEAST_TOKENS",
     "MINIMA",
     "Blocks",
@@ -87,6 +90,7 @@ __all__ = [
     "draws",
     "eligible",
     "entropy_distribution",
+    "entropy_thresholds",
     "fast_path",
     "fit_mandelbrot",
     "fit_zipf",

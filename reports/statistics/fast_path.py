@@ -1,5 +1,6 @@
 """The fast path: which tokens a lookup table could route, what they cover, which settings pay."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,10 @@ FREQUENCY_THRESHOLDS = (0, 5, 10, 20, 50, 100, 200, 500, 1000)
 """Occurrences: the rows of the coverage grid, those of the mart `fct_fast_path_coverage`."""
 
 ENTROPY_THRESHOLDS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
-"""Nats: the columns of the coverage grid, those of the mart `fct_fast_path_coverage`."""
+"""Nats: the columns of the coverage grid for every router."""
+
+FURTHER_ENTROPY_THRESHOLDS = (2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0)
+"""Nats: more columns, as far as a router's entropy can reach."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +51,23 @@ def fast_path(
     return FastPath(int(chosen.sum()), float(chosen.mean()), float(covered))
 
 
-def coverage_grid(frequency: Array, mean_entropy: Array) -> Array:
-    """Return (9, 9) coverage: rows FREQUENCY_THRESHOLDS, columns ENTROPY_THRESHOLDS.
+def entropy_thresholds(highest: float) -> tuple[float, ...]:
+    """Return the grid's entropy thresholds, nats, as the mart `fct_fast_path_coverage` has them.
+
+    Args:
+        highest: nats that an entropy can reach, ln(experts) of a router.
+    """
+    further = (each for each in FURTHER_ENTROPY_THRESHOLDS if each < highest)
+    return (*ENTROPY_THRESHOLDS, *further)
+
+
+def coverage_grid(frequency: Array, mean_entropy: Array, thresholds: Sequence[float]) -> Array:
+    """Return coverage: rows FREQUENCY_THRESHOLDS, columns the entropy thresholds in nats.
 
     The same numbers as `fct_fast_path_coverage`, for a table that is not in a warehouse.
     """
     rows = [
-        [fast_path(frequency, mean_entropy, least, most).coverage for most in ENTROPY_THRESHOLDS]
+        [fast_path(frequency, mean_entropy, least, most).coverage for most in thresholds]
         for least in FREQUENCY_THRESHOLDS
     ]
     return np.array(rows)

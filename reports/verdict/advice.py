@@ -1,5 +1,6 @@
 """What to try where a verdict is NOT SUPPORTED: the specification's advice, by what failed."""
 
+import math
 from collections.abc import Mapping
 
 import pandas as pd
@@ -14,6 +15,9 @@ LEAST_GAIN = 0.02
 """A measure that changed less than this over the last doubling of the text has settled."""
 
 FEWEST_SIZES = 2
+
+MOST_OF_THE_RANGE = 0.9
+"""An entropy threshold above this part of ln(experts) would call nearly any router decided."""
 
 
 def advice(
@@ -36,7 +40,7 @@ def advice(
         *_another_layer(validation, others),
         *_more_text(validation, evidence),
         *_another_text(validation, evidence),
-        *_other_thresholds(validation, frame),
+        *_other_thresholds(validation, frame, _usable_entropy(evidence, frame)),
         *_another_model(others),
     ]
 
@@ -98,14 +102,28 @@ def _another_text(validation: Validation, evidence: Evidence) -> list[str]:
     ]
 
 
-def _other_thresholds(validation: Validation, frame: pd.DataFrame) -> list[str]:
+def _usable_entropy(evidence: Evidence, frame: pd.DataFrame) -> float:
+    """Return the largest entropy threshold, in nats, that still tells tokens apart.
+
+    Under 90 % of ln(experts) nearly every token of any router falls. A table does not say how many
+    experts there are: there are at least as many as it names, and as its entropies need.
+    """
+    if evidence.scaled:
+        ceiling = math.log(evidence.scaled.experts)
+    else:
+        named = frame["top_expert"].max() + 1 if "top_expert" in frame else 1
+        ceiling = max(math.log(max(named, 1)), frame["mean_entropy"].max())
+    return MOST_OF_THE_RANGE * ceiling
+
+
+def _other_thresholds(validation: Validation, frame: pd.DataFrame, highest: float) -> list[str]:
     """Advise the strictest pair of the grid under which both shares would meet their criteria."""
     if validation.criteria[1].met and validation.criteria[2].met:
         return []
     frequency = frame["frequency"].to_numpy()
     entropy = frame["mean_entropy"].to_numpy()
     tested = validation.occurrences / validation.all_occurrences
-    for most in statistics.ENTROPY_THRESHOLDS:
+    for most in [each for each in statistics.entropy_thresholds(highest) if each <= highest]:
         share = statistics.entropy_distribution(entropy, most).low_entropy_share
         for least in reversed(statistics.FREQUENCY_THRESHOLDS):
             covered = statistics.fast_path(frequency, entropy, least, most).coverage * tested
@@ -114,7 +132,10 @@ def _other_thresholds(validation: Validation, frame: pd.DataFrame) -> list[str]:
                     f"Adjust the thresholds: --frequency-threshold {least} --entropy-threshold "
                     f"{most:g} would give {share:.1%} of tokens and {covered:.1%} of occurrences."
                 ]
-    return ["Other thresholds would not help: no pair of the grid meets both shares."]
+    return [
+        "Other thresholds would not help: no pair of the grid up to an entropy of "
+        f"{highest:.2f} nats, {MOST_OF_THE_RANGE:.0%} of the range, meets both shares."
+    ]
 
 
 def _another_model(others: Mapping[int, Validation]) -> list[str]:

@@ -4,6 +4,7 @@ A run's evidence comes from the partial aggregates of its documents' blocks. For
 statistics it comes from the table alone, and what a table cannot show is None.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +18,9 @@ from gatehouse.reports.verdict.thresholds import Thresholds
 from gatehouse.reports.verdict.validation import Validation
 from gatehouse.warehouse.errors import GatehouseError
 
+SPECIFIED_EXPERTS = 8
+"""The router that the specification's thresholds were written for, Mixtral's, has so many."""
+
 
 @dataclass(frozen=True)
 class TableScore:
@@ -29,6 +33,21 @@ class TableScore:
 
 
 @dataclass(frozen=True)
+class ScaledThreshold:
+    """Both shares with the entropy threshold as the same part of the range as among 8 experts.
+
+    Entropy reaches ln(experts), so half a nat is a quarter of the range of 8 experts, for which it
+    was specified, and an eighth of that of 64. `threshold` is the specified one times
+    ln(experts) / ln 8, in nats: the same threshold for the entropy divided by ln(experts).
+    """
+
+    experts: int
+    threshold: float
+    low_entropy_share: float
+    coverage: float
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What is reported beside one verdict; None where it cannot be determined.
 
@@ -36,7 +55,8 @@ class Evidence:
     for the run's MoE layers. `partial_spearman`: rho with the mean position of a token held fixed.
     `bootstrap`: intervals over documents. `sample_sizes`: the three numbers on fewer documents.
     `consistency`, `specialisation`: of first choices and of all k choices, plain, held-out and by
-    chance. `table`: the fast path on held-out documents.
+    chance. `table`: the fast path on held-out documents. `scaled`: both shares with a threshold
+    that follows the number of experts.
     """
 
     kendall: float | None
@@ -49,6 +69,7 @@ class Evidence:
     consistency: statistics.UnbiasedConsistency | None = None
     specialisation: statistics.UnbiasedConsistency | None = None
     table: TableScore | None = None
+    scaled: ScaledThreshold | None = None
 
 
 def of_table(frame: pd.DataFrame) -> Evidence:
@@ -191,7 +212,21 @@ def _of_layer(
             statistics.random_specialisation(frequency, selections / of_layer["events"], top_k),
         ),
         "table": _table(marts.thresholds, layer, validation),
+        "scaled": _scaled(frame, validation, int(of_layer["num_experts"])),
     }
+
+
+def _scaled(frame: pd.DataFrame, validation: Validation, experts: int) -> ScaledThreshold | None:
+    if experts < 2:
+        return None
+    threshold = validation.thresholds.entropy * math.log(experts) / math.log(SPECIFIED_EXPERTS)
+    entropy = frame["mean_entropy"].to_numpy()
+    found = statistics.fast_path(
+        frame["frequency"].to_numpy(), entropy, validation.thresholds.frequency, threshold
+    )
+    share = statistics.entropy_distribution(entropy, threshold).low_entropy_share
+    tested = validation.occurrences / validation.all_occurrences
+    return ScaledThreshold(experts, threshold, share, found.coverage * tested)
 
 
 def _table(thresholds: pd.DataFrame, layer: int, validation: Validation) -> TableScore | None:

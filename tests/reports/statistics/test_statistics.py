@@ -16,6 +16,7 @@ from gatehouse.reports.statistics import (
     consistency,
     coverage_grid,
     entropy_distribution,
+    entropy_thresholds,
     fast_path,
     frequency_entropy,
     zipf,
@@ -190,14 +191,22 @@ def test_fast_path_thresholds_are_strict():
     assert result.coverage == pytest.approx(51 / 200)
 
 
+def test_the_grid_reaches_as_far_as_an_entropy_can():
+    assert entropy_thresholds(math.log(8)) == ENTROPY_THRESHOLDS == entropy_thresholds(0.1)
+    for experts in (24, 64, 128, 512):
+        highest = entropy_thresholds(math.log(experts))[-1]
+        assert math.log(experts) - 0.5 <= highest < math.log(experts)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_coverage_grid_is_monotone_and_equals_naive_counting(seed):
     frequency, entropy = sample(seed)
-    grid = coverage_grid(frequency, entropy)
+    thresholds = entropy_thresholds(4.0)
+    grid = coverage_grid(frequency, entropy, thresholds)
     assert (np.diff(grid, axis=0) <= 0).all()
     assert (np.diff(grid, axis=1) >= 0).all()
     pairs = list(zip(frequency.tolist(), entropy.tolist(), strict=True))
     for row, least in enumerate(FREQUENCY_THRESHOLDS):
-        for column, most in enumerate(ENTROPY_THRESHOLDS):
+        for column, most in enumerate(thresholds):
             covered = sum(count for count, nats in pairs if count > least and nats < most)
             assert grid[row, column] == pytest.approx(covered / sum(frequency.tolist()))

@@ -150,6 +150,22 @@ def test_the_lookup_table_is_that_of_the_thresholds(marts, assessed):
     assert off.layers[0].evidence.table is None
 
 
+def test_both_shares_are_also_given_for_the_same_part_of_the_range(marts):
+    """Half a nat of ln 8 is a quarter; so it is of ln 64."""
+    many = replace(marts, layers=marts.layers.assign(num_experts=64))
+    found = assessed_run(many, Thresholds(5, 0.5), [1]).layers[0]
+    scaled, frame = found.evidence.scaled, found.frame
+    assert scaled.threshold == pytest.approx(1.0)
+    low = frame["mean_entropy"] / np.log(64) < 0.5 / np.log(8)
+    assert scaled.low_entropy_share == pytest.approx(low.mean())
+    covered = frame.loc[low & (frame["frequency"] > 5), "frequency"].sum()
+    assert scaled.coverage == pytest.approx(covered / frame["frequency"].sum())
+    text = report_text(found)
+    assert "Entropy reaches ln 64 = 4.16 nats" in text and "(scaled by ln 64 / ln 8)" in text
+    eight = assessed_run(marts, Thresholds(5, 0.5), [1]).layers[0]
+    assert eight.evidence.scaled.coverage == eight.validation.fast_path.coverage
+
+
 def test_layers_of_different_tokens_are_refused(marts):
     tokens = marts.tokens.copy()
     last = tokens.index[tokens["moe_index"] == 2]

@@ -7,7 +7,7 @@ import pytest
 
 from gatehouse.reports.statistics import Bootstrapped, Interval, MinimumFrequency, SampleSize
 from gatehouse.reports.verdict.advice import advice
-from gatehouse.reports.verdict.evidence import of_table
+from gatehouse.reports.verdict.evidence import ScaledThreshold, of_table
 from gatehouse.reports.verdict.strength import margins, strength
 from gatehouse.reports.verdict.thresholds import Thresholds
 from gatehouse.reports.verdict.validation import validate
@@ -144,3 +144,19 @@ def test_thresholds_that_cannot_help_are_not_advised(evidence, frame):
     high = frame.assign(mean_entropy=frame["mean_entropy"] + 5)
     found = advice(validate(high), evidence, high, {})
     assert any("no pair of the grid" in line for line in found)
+
+
+def test_a_threshold_that_nearly_every_token_is_under_is_no_way_out(evidence, frame):
+    """A sigmoid over 24 experts sits at 2.8 of 3.18 nats, whatever the token."""
+    flat = frame.assign(mean_entropy=2.8 + 0.001 * np.arange(len(frame)) / len(frame))
+    scaled = ScaledThreshold(24, 0.76, 0.0, 0.0)
+    for found in (replace(evidence, scaled=scaled), replace(evidence, scaled=None)):
+        lines = advice(validate(flat), found, flat, {})
+        assert not any("--entropy-threshold" in line for line in lines)
+    low = frame.assign(mean_entropy=2.2)
+    (line,) = [
+        each
+        for each in advice(validate(low), replace(evidence, scaled=scaled), low, {})
+        if "Adjust" in each
+    ]
+    assert float(line.split("--entropy-threshold ")[1].split()[0]) == 2.5 < 0.9 * np.log(24)

@@ -44,7 +44,7 @@ grid as (
         entropy_thresholds.entropy_threshold
     from layer_routing
     cross join frequency_thresholds
-    cross join entropy_thresholds
+    inner join entropy_thresholds on {{ is_in_grid('layer_routing.num_experts') }}
 ),
 
 covered as (

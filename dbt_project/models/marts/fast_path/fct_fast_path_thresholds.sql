@@ -79,7 +79,7 @@ grid as (
     from layers
     inner join runs on layers.run_id = runs.run_id
     cross join frequency_thresholds
-    cross join entropy_thresholds
+    inner join entropy_thresholds on {{ is_in_grid('layers.num_experts') }}
 ),
 
 covered as (
