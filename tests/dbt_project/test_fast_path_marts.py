@@ -9,6 +9,7 @@ import pytest
 
 FREQUENCIES = [0, 5, 10, 20, 50, 100, 200, 500, 1000]
 ENTROPIES = [0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]
+FURTHER_ENTROPIES = [2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0]
 TABLE_SIZES = [64, 256, 1024, 4096, 16384, 65536]
 
 
@@ -75,6 +76,11 @@ def expected(layer_events) -> pd.DataFrame:
     )
 
 
+def reachable(num_experts: int) -> list[float]:
+    """Return the grid's entropy thresholds for a router of so many experts."""
+    return ENTROPIES + [each for each in FURTHER_ENTROPIES if each < np.log(num_experts)]
+
+
 def threshold_scores(layer) -> list[dict[str, float]]:
     """Return the scores of the table of each pair of thresholds, equal tables scored once."""
     entries = lookup_tables(layer)[max(TABLE_SIZES)]
@@ -82,7 +88,7 @@ def threshold_scores(layer) -> list[dict[str, float]]:
     entropies = {token: layer.entropy[train & (layer.token_id == token)] for token in entries}
     known: dict[tuple[int, ...], dict[str, float]] = {}
     rows = []
-    for frequency, entropy in product(FREQUENCIES, ENTROPIES):
+    for frequency, entropy in product(FREQUENCIES, reachable(layer.num_experts)):
         tokens = tuple(
             token
             for token, values in entropies.items()

@@ -8,6 +8,7 @@ import pytest
 
 FREQUENCIES = [0, 5, 10, 20, 50, 100, 200, 500, 1000]
 ENTROPIES = [0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]
+FURTHER_ENTROPIES = [2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0]
 
 
 def modal(experts: pd.Series) -> tuple[int, int]:
@@ -129,12 +130,15 @@ def test_frequency_rank(assert_mart, raw):
     assert_mart("fct_frequency_rank", ["run_id", "frequency_rank"], expected)
 
 
-def test_fast_path_coverage(assert_mart, tokens):
+def test_fast_path_coverage(assert_mart, tokens, layer_events):
+    experts = {(each.run_id, each.layer): each.num_experts for each in layer_events}
     rows = []
     for (run_id, layer), group in tokens.groupby(["run_id", "layer"]):
         frequencies = group["frequency"].to_numpy()
         entropies = group["mean_entropy"].to_numpy()
-        for frequency, entropy in product(FREQUENCIES, ENTROPIES):
+        highest = np.log(experts[(run_id, layer)])
+        thresholds = ENTROPIES + [each for each in FURTHER_ENTROPIES if each < highest]
+        for frequency, entropy in product(FREQUENCIES, thresholds):
             eligible = frequencies[(frequencies > frequency) & (entropies < entropy)]
             rows.append(
                 {
