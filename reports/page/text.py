@@ -7,7 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from gatehouse.reports.verdict.criteria import RHO, Criterion
+from gatehouse.reports.verdict.assessment import Assessment
+from gatehouse.reports.verdict.criteria import COVERAGE, LOW_ENTROPY, RHO, Criterion
+from gatehouse.reports.verdict.evidence import SPECIFIED_EXPERTS
 from gatehouse.reports.verdict.findings import AssessedRun
 from gatehouse.reports.verdict.validation import Validation
 from gatehouse.warehouse.plain_text import counted
@@ -79,7 +81,8 @@ def limits(assessed: AssessedRun, layer: int) -> list[str]:
         "this dataset.",
         f"The entropy threshold is absolute. With {experts} experts entropy can reach "
         f"ln {experts} = {ceiling:.2f} nats, so {validation.thresholds.entropy:g} nats is "
-        f"{validation.thresholds.entropy / max(ceiling, 1e-9):.0%} of the range.",
+        f"{validation.thresholds.entropy / max(ceiling, 1e-9):.0%} of the range."
+        + _as_strict(assessed.layers[layer]),
         "A token seen once has consistency 1: compare consistency with that of a random router "
         "and with held-out documents, not with 0.",
         f"With {validation.tokens:,} tokens even a weak correlation has a small p: judge {RHO} "
@@ -101,6 +104,18 @@ def limits(assessed: AssessedRun, layer: int) -> list[str]:
         "The random router draws from each layer's own loads; co-activation and transition "
         "matrices show at most the 64 busiest experts.",
     ]
+
+
+def _as_strict(assessment: Assessment) -> str:
+    """Return what a threshold gives that follows the number of experts, as a sentence."""
+    scaled = assessment.evidence.scaled
+    if scaled is None or scaled.experts == SPECIFIED_EXPERTS:
+        return ""
+    return (
+        f" One as strict as that among {SPECIFIED_EXPERTS} experts, {scaled.threshold:.4g} nats, "
+        f"has {LOW_ENTROPY.text(scaled.low_entropy_share)} of tokens under it, and covers "
+        f"{COVERAGE.text(scaled.coverage)} of occurrences."
+    )
 
 
 def _were(number: int) -> str:

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from gatehouse.reports import statistics
 from gatehouse.reports.verdict.criteria import COVERAGE, LOW_ENTROPY, RHO
-from gatehouse.reports.verdict.evidence import Evidence
+from gatehouse.reports.verdict.evidence import SPECIFIED_EXPERTS, Evidence
 
 TAU = "\N{GREEK SMALL LETTER TAU}"
 LEAST_FIT = 0.1
@@ -79,9 +79,9 @@ def low_entropy(evidence: Evidence) -> list[str]:
     if scaled := evidence.scaled:
         ceiling = math.log(scaled.experts)
         lines.append(
-            f"   Entropy reaches ln {scaled.experts} = {ceiling:.2f} nats; a threshold of "
-            f"{scaled.threshold:.4g} is as strict here as the same one among 8 experts: "
-            f"{LOW_ENTROPY.text(scaled.low_entropy_share)} of tokens are under it"
+            f"   Entropy reaches ln {scaled.experts} = {ceiling:.2f} nats; scaled by "
+            f"ln {scaled.experts} / ln {SPECIFIED_EXPERTS} the threshold is {scaled.threshold:.4g}: "
+            f"{LOW_ENTROPY.text(scaled.low_entropy_share)} of tokens"
         )
     return lines
 
@@ -114,8 +114,8 @@ def fast_path(evidence: Evidence) -> list[str]:
         )
     if scaled := evidence.scaled:
         lines.append(
-            f"   With an entropy threshold of {scaled.threshold:.4g} nats (scaled by "
-            f"ln {scaled.experts} / ln 8): {COVERAGE.text(scaled.coverage)}"
+            f"   With the entropy threshold scaled to {scaled.threshold:.4g} nats: "
+            f"{COVERAGE.text(scaled.coverage)}"
         )
     if evidence.sample_sizes:
         sizes = ", ".join(

@@ -161,7 +161,10 @@ def test_both_shares_are_also_given_for_the_same_part_of_the_range(marts):
     covered = frame.loc[low & (frame["frequency"] > 5), "frequency"].sum()
     assert scaled.coverage == pytest.approx(covered / frame["frequency"].sum())
     text = report_text(found)
-    assert "Entropy reaches ln 64 = 4.16 nats" in text and "(scaled by ln 64 / ln 8)" in text
+    assert (
+        "Entropy reaches ln 64 = 4.16 nats" in text
+        and "scaled by ln 64 / ln 8 the threshold is 1:" in text
+    )
     eight = assessed_run(marts, Thresholds(5, 0.5), [1]).layers[0]
     assert eight.evidence.scaled.coverage == eight.validation.fast_path.coverage
 
