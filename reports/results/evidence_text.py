@@ -80,8 +80,8 @@ def low_entropy(evidence: Evidence) -> list[str]:
         ceiling = math.log(scaled.experts)
         lines.append(
             f"   Entropy reaches ln {scaled.experts} = {ceiling:.2f} nats; scaled by "
-            f"ln {scaled.experts} / ln {SPECIFIED_EXPERTS} the threshold is {scaled.threshold:.4g}: "
-            f"{LOW_ENTROPY.text(scaled.low_entropy_share)} of tokens"
+            f"ln {scaled.experts} / ln {SPECIFIED_EXPERTS} the threshold is "
+            f"{scaled.threshold:.4g}: {LOW_ENTROPY.text(scaled.low_entropy_share)} of tokens"
         )
     return lines
 
