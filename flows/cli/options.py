@@ -9,6 +9,7 @@ import typer
 
 from gatehouse.models.aliases import ALIASES
 from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.release import gatehouse_version
 
 OF_A_RUN: dict[str, Any] = {
     "model": typer.Option(
@@ -69,6 +70,17 @@ OF_A_RUN: dict[str, Any] = {
 }
 """The option of each field of `RunRequest`, which has its type and default."""
 
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        print(f"gatehouse {gatehouse_version()}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version."),
+]
 FrequencyThreshold = Annotated[int, OF_A_RUN["frequency_threshold"]]
 EntropyThreshold = Annotated[float, OF_A_RUN["entropy_threshold"]]
 TrustRemoteCode = Annotated[bool, OF_A_RUN["trust_remote_code"]]

@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Self
 
@@ -24,6 +23,7 @@ from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.plain_text import counted
 from gatehouse.warehouse.records import LAKE_VERSION, VOCABULARY
+from gatehouse.warehouse.release import gatehouse_version
 
 _read_ahead: dict[tuple[RunRequest, Path], Prepared] = {}
 
@@ -220,7 +220,7 @@ class CaptureSession:
             "skipped_broken": self.prepared.skipped_broken,
             "batch_size": self.request.batch_size,
             "device": self.plan.device_name,
-            "versions": f"gatehouse {version('gatehouse')}, {versions(self.plan.quantization)}",
+            "versions": f"gatehouse {gatehouse_version()}, {versions(self.plan.quantization)}",
             "started_at": datetime.now(UTC),
             "finished_at": None,
             "capture_seconds": 0.0,

@@ -4,10 +4,10 @@ import dataclasses
 import json
 import math
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Any
 
 from gatehouse.reports.verdict.assessment import Assessment
+from gatehouse.warehouse.release import gatehouse_version
 
 
 def document(
@@ -22,7 +22,7 @@ def document(
     """
     first = assessments[0]
     content = {
-        "gatehouse": version("gatehouse"),
+        "gatehouse": gatehouse_version(),
         "source": source,
         "thresholds": {
             "frequency": first.validation.thresholds.frequency,

@@ -18,11 +18,6 @@ def test_every_command_has_help_with_an_example(run, command):
     assert code == 0 and f"Example: gatehouse {command}" in " ".join(out.split())
 
 
-def test_alone_it_prints_the_help(run):
-    code, out, err = run()
-    assert (code, err) == (0, "") and "Example: gatehouse run" in out
-
-
 def test_options_may_be_spelled_with_underscores(run, texts, tmp_path):
     folder = tmp_path / "out"
     code, out, _ = run(
