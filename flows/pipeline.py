@@ -60,9 +60,10 @@ def build_task(paths: Paths) -> str:
 
 
 @task(name="validate", cache_policy=NO_CACHE)
-def validate_task(results: Results, paths: Paths) -> list[Path]:
+def validate_task(request: RunRequest, results: Results, paths: Paths) -> list[Path]:
     """Write the statistics tables, the summary and the validation report."""
-    return files.write_tables(results, paths) + files.write_validation(results)
+    tables = files.write_tables(results, paths, spreadsheet_safe=request.spreadsheet_safe)
+    return tables + files.write_validation(results)
 
 
 @task(name="draw figures", cache_policy=NO_CACHE)
@@ -105,6 +106,7 @@ def pipeline(**parameters: Any) -> str:
         frequency_threshold: fast path: a token occurs more often than this.
         entropy_threshold: fast path: its mean entropy is below this, in nats.
         output: folder of the results, or a .parquet path in it.
+        spreadsheet_safe: put a ' before tokens in CSV that a spreadsheet would run as a formula.
     """
     request = RunRequest(**parameters)
     paths = Paths.resolve()
@@ -116,7 +118,7 @@ def pipeline(**parameters: Any) -> str:
     say(build_task(paths))
     selection = Selection(None, summary.run_id, request.moe_index, request.thresholds)
     results = open_results(selection, paths, bar, request.output)
-    validate_task(results, paths)
+    validate_task(request, results, paths)
     page = report_task(results, figures_task(results), paths)
     return closing_text(results, page)
 

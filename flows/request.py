@@ -54,6 +54,7 @@ class RunRequest:
     frequency_threshold: int = 50
     entropy_threshold: float = 0.5
     output: Path | None = None
+    spreadsheet_safe: bool = False
 
     def __post_init__(self) -> None:
         for name in ("num_samples", "batch_size", "max_length"):

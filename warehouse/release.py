@@ -7,7 +7,7 @@ from gatehouse.warehouse.paths import PACKAGE
 
 
 def gatehouse_version() -> str:
-    """Return the version: of the installed package, else what the checkout's pyproject.toml says."""
+    """Return the version of the installed package, else that in the checkout's pyproject.toml."""
     try:
         return version("gatehouse")
     except PackageNotFoundError:

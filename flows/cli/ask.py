@@ -102,6 +102,7 @@ def sql(
     external_access: options.ExternalAccess = False,
     format: options.Format = None,
     output: options.ResultFile = None,
+    spreadsheet_safe: options.SpreadsheetSafe = False,
     home: options.Home = None,
 ) -> None:
     """Query the warehouse, read-only: one query, an interactive shell, or the examples."""
@@ -112,12 +113,19 @@ def sql(
     from gatehouse.flows.sql import answer
 
     if examples:
-        answer.sql_examples(words, paths, format, output)
+        answer.sql_examples(words, paths, format, output, spreadsheet_safe=spreadsheet_safe)
     elif len(words) > 1:
         raise GatehouseError('quote the query: gatehouse sql "select …"')
     else:
         text = words[0] if words else None
-        answer.sql(text, paths, format, output, external_access=external_access)
+        answer.sql(
+            text,
+            paths,
+            format,
+            output,
+            spreadsheet_safe=spreadsheet_safe,
+            external_access=external_access,
+        )
 
 
 def docs(home: options.Home = None) -> None:

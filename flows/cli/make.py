@@ -9,7 +9,7 @@ from gatehouse.flows.request import LOADING, RunRequest, takes_fields
 PREPARING = ("dataset", "num_samples", "first_sample", "create_splits", "skip_broken")
 """The fields of a run that `prepare` takes."""
 
-AFTER_CAPTURE = ("layer", "frequency_threshold", "entropy_threshold", "output")
+AFTER_CAPTURE = ("layer", "frequency_threshold", "entropy_threshold", "output", "spreadsheet_safe")
 """The fields of a run that only its results depend on."""
 
 CAPTURING = tuple(name for name in OF_A_RUN if name not in ("create_splits", *AFTER_CAPTURE))

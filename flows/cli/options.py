@@ -67,6 +67,11 @@ OF_A_RUN: dict[str, Any] = {
     "output": typer.Option(
         "--output", help="Folder of the results, or a .parquet path in it. Default: by run id."
     ),
+    "spreadsheet_safe": typer.Option(
+        "--spreadsheet-safe",
+        help="In CSV, put a ' before text that a spreadsheet would run as a formula. "
+        "By default CSV holds every text as it is.",
+    ),
 }
 """The option of each field of `RunRequest`, which has its type and default."""
 
@@ -83,6 +88,7 @@ Version = Annotated[
 ]
 FrequencyThreshold = Annotated[int, OF_A_RUN["frequency_threshold"]]
 EntropyThreshold = Annotated[float, OF_A_RUN["entropy_threshold"]]
+SpreadsheetSafe = Annotated[bool, OF_A_RUN["spreadsheet_safe"]]
 TrustRemoteCode = Annotated[bool, OF_A_RUN["trust_remote_code"]]
 Layer = Annotated[
     str | None,
