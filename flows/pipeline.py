@@ -106,6 +106,7 @@ def pipeline(**parameters: Any) -> str:
         frequency_threshold: fast path: a token occurs more often than this.
         entropy_threshold: fast path: its mean entropy is below this, in nats.
         output: folder of the results, or a .parquet path in it.
+        name: a name for the run, which stands for its id wherever a run is asked for.
         spreadsheet_safe: put a ' before tokens in CSV that a spreadsheet would run as a formula.
     """
     request = RunRequest(**parameters)

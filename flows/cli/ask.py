@@ -5,6 +5,7 @@ import typer
 from gatehouse.flows.cli import options
 from gatehouse.flows.cli.options import paths_of
 from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.run_names import find_run
 
 
 def validate(
@@ -20,6 +21,7 @@ def validate(
 ) -> None:
     """Test the VAR hypotheses on a run or a file and print the verdict."""
     paths = paths_of(home)
+    run = run and find_run(paths.lake, run)
     from gatehouse.flows.console import bar, short_path
     from gatehouse.reports.results.selection import Selection, parse_layer
 
@@ -55,6 +57,7 @@ def plot(
 ) -> None:
     """Draw the figures as 300-DPI PNG and as PDF: four for a layer or file, the rest for a run."""
     paths = paths_of(home)
+    run = run and find_run(paths.lake, run)
     from gatehouse.flows.console import bar
     from gatehouse.reports.results.selection import Selection
 
@@ -78,6 +81,7 @@ def report(
 ) -> None:
     """Write the self-contained HTML report of a run, or of two runs side by side."""
     paths = paths_of(home)
+    run = run and find_run(paths.lake, run)
     from gatehouse.flows.console import bar
     from gatehouse.reports.results.selection import Selection
 
@@ -93,7 +97,8 @@ def report(
         raise GatehouseError("--compare names its runs: leave --run and --layer out")
     from gatehouse.reports.results import comparison
 
-    print(comparison.compare(compare, selection.thresholds, paths, bar, output))
+    first, second = (find_run(paths.lake, each) for each in compare)
+    print(comparison.compare((first, second), selection.thresholds, paths, bar, output))
 
 
 def sql(

@@ -67,6 +67,9 @@ OF_A_RUN: dict[str, Any] = {
     "output": typer.Option(
         "--output", help="Folder of the results, or a .parquet path in it. Default: by run id."
     ),
+    "name": typer.Option(
+        help="A name for the run: shown beside its id, and good wherever a run is asked for."
+    ),
     "spreadsheet_safe": typer.Option(
         "--spreadsheet-safe",
         help="In CSV, put a ' before text that a spreadsheet would run as a formula. "
@@ -104,12 +107,18 @@ Home = Annotated[
     ),
 ]
 Run = Annotated[
-    str | None, typer.Option(help="Run id (`gatehouse status` lists them); default: the latest.")
+    str | None,
+    typer.Option(help="Run id or name (`gatehouse status` lists them); default: the latest."),
 ]
 NamedRun = Annotated[
-    str | None, typer.Argument(help="Run id (`gatehouse status` lists them); default: all runs.")
+    str | None,
+    typer.Argument(help="Run id or name (`gatehouse status` lists them); default: all runs."),
 ]
-RemovedRun = Annotated[str, typer.Argument(help="Run id (`gatehouse status` lists them).")]
+RemovedRun = Annotated[str, typer.Argument(help="Run id or name (`gatehouse status` lists them).")]
+Answer = Annotated[
+    Literal["text", "json"],
+    typer.Option("--format", help="text for people, or one JSON document for programs."),
+]
 Repair = Annotated[
     bool,
     typer.Option(

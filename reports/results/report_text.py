@@ -122,6 +122,7 @@ def _summary_lines(validation: Validation) -> list[str]:
             *(f"  - {each.name}: {each.found}; needs {each.demand}" for each in failed),
         ]
     rho, top_mean = validation.correlation.spearman, validation.consistency.top_mean
+    assert rho is not None, "no verdict is SUPPORTED without a correlation"
     return [
         "✓ VAR Hypothesis SUPPORTED",
         "  - Significant negative correlation between frequency and entropy "

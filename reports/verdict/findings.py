@@ -54,8 +54,9 @@ class Findings:
 class AssessedRun:
     """One run with all that was found of it, as figures, pages and texts take it.
 
-    `run` is the row of `dim_run`; `layers` are the assessments of the chosen MoE layers in their
-    order, `model` is that of the token values averaged over them.
+    `run` is the row of `dim_run` and the run's `name`, None if it has none; `layers` are the
+    assessments of the chosen MoE layers in their order, `model` is that of the token values
+    averaged over them.
     """
 
     run: dict[str, Any]

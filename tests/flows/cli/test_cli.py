@@ -59,6 +59,8 @@ BAD_INPUT = {
     "unknown attention": (["fetch", "--attn-implementation", "x"], "unknown attention impl"),
     "not a number": (["run", "--num-samples", "many"], "'--num-samples': Input should be"),
     "unknown option": (["run", "--no-such"], "No such option: --no-such"),
+    "a name of several lines": (["capture", "--name", "a\nb"], "--name must be one line"),
+    "an empty name": (["run", "--name", ""], "--name must be one line"),
     "unknown command": (["rum"], "No such command 'rum'"),
     "no warehouse to open a shell on": (["sql"], "run `gatehouse run`"),
     "query in several words": (["sql", "select", "1"], "quote the query"),
