@@ -119,9 +119,9 @@ def pipeline(**parameters: Any) -> str:
     say(build_task(paths))
     selection = Selection(None, summary.run_id, request.moe_index, request.thresholds)
     results = open_results(selection, paths, bar, request.output)
-    validate_task(request, results, paths)
+    *_, report, _ = validate_task(request, results, paths)
     page = report_task(results, figures_task(results), paths)
-    return closing_text(results, page)
+    return closing_text(results, report, page)
 
 
 def markdown(results: Results, page: Path) -> str:
@@ -134,9 +134,9 @@ def markdown(results: Results, page: Path) -> str:
     return "\n".join([*lines, f"Report: `{page}`"])
 
 
-def closing_text(results: Results, page: Path) -> str:
+def closing_text(results: Results, report: Path, page: Path) -> str:
     """Return what a run ends with on the terminal: the findings, and where the report is."""
-    return f"{results.report_text}\nReport: {short_path(page)}"
+    return f"{results.shown(short_path(report))}\nReport: {short_path(page)}"
 
 
 @flow(name="gatehouse-nightly", flow_run_name="nightly {model} on {dataset}")

@@ -39,8 +39,9 @@ def validate(
         from gatehouse.reports.results.results import open_results
 
         results = open_results(selection, paths, bar, every_layer=False)
-        files.write_validation(results, output)
-        text, supported = results.report_text, results.supported
+        written = files.write_validation(results, output)
+        text = results.shown(short_path(written[0]) if written else "")
+        supported = results.supported
     print(text, end="" if text.endswith("\n") else "\n")
     if strict and not supported:
         raise typer.Exit(1)

@@ -9,6 +9,7 @@ import duckdb
 
 from gatehouse.reports.marts import block_routing, check_layer, read_marts, resolve_run, run_summary
 from gatehouse.reports.marts.facts import run_title
+from gatehouse.reports.results.layer_table import layer_table_text
 from gatehouse.reports.results.report_text import report_text
 from gatehouse.reports.results.routing_stats import read_statistics
 from gatehouse.reports.results.selection import Selection
@@ -52,6 +53,17 @@ class Results:
         """The validation report; for several layers, one after another."""
         every = [*self.sections, *([self.model] if self.model else [])]
         return "\n".join(report_text(each, [self.title(each)]) for each in every)
+
+    def shown(self, full_report: str) -> str:
+        """Return what a terminal shows: the report, or one table of layers and the model's verdict.
+
+        Args:
+            full_report: the file that holds the report of each layer.
+        """
+        if self.model is None:
+            return self.report_text
+        table = layer_table_text(self.sections, self.model, self.title(self.model))
+        return f"{table}\nEvery layer in full: {full_report}\n"
 
     def title(self, section: Assessment) -> str:
         """Return what a section is about."""

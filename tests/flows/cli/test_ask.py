@@ -45,11 +45,22 @@ def test_the_text_and_the_json_say_the_same(run, captured):
 def test_all_layers_end_with_the_model(run, captured):
     code, out, _ = run("validate", "--home", captured, "--layer", "all")
     assert code == 0
-    assert [line for line in out.splitlines() if "MoE layer" in line and ", " in line][-1].endswith(
-        "average of all MoE layers"
-    )
     (path,) = (captured / "results").glob("*/validation.json")
     content = json.loads(path.read_text(encoding="utf-8"))
+    # on the terminal a row each; in the file the report of each, and of the model
+    rows = [line.split() for line in out.splitlines() if line.endswith("SUPPORTED")]
+    assert [row[0] for row in rows[:4]] == ["0", "1", "2", "model"]
+    for row, each in zip(rows, [*content["layers"], content["model"]]):
+        assert " ".join(row).endswith(each["verdict"])
+        assert row[1] == f"{each['statistics']['correlation']['spearman']:.3f}"
+        assert [mark for mark in row if mark in "✓✗"] == [
+            "✓" if criterion["met"] else "✗" for criterion in each["criteria"]
+        ]
+    assert len(out.splitlines()) < 40 and content["model"]["strength"] in out
+    report = path.with_name("validation_report.txt")
+    assert out.rstrip().endswith(f"Every layer in full: {report}")
+    full = report.read_text(encoding="utf-8").split("VAR Hypothesis Validation\n")
+    assert len(full) == 1 + 4 and "average of all MoE layers" in full[-1]
     assert [each["layer"] for each in content["layers"]] == [0, 1, 2]
     assert content["model"]["layer"] is None
 
