@@ -52,7 +52,6 @@ def application() -> typer.Typer:
     """Return the application with every command of the table."""
     made = typer.Typer(
         name="gatehouse",
-        add_completion=False,
         pretty_exceptions_enable=False,
         context_settings={
             "token_normalize_func": lambda name: name.replace("_", "-"),

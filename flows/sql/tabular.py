@@ -91,13 +91,13 @@ def checked_output(output: Path, paths: Paths) -> Path:
     """
     target = output.expanduser().resolve()
     if target == paths.database or target.is_relative_to(paths.lake):
-        raise GatehouseError(f"{output} belongs to the warehouse: name another file for --output")
+        raise GatehouseError(f"{output} belongs to the warehouse: name another file")
     if target.exists() and not target.is_file():
-        raise GatehouseError(f"{output} is not a file: name one for --output")
+        raise GatehouseError(f"{output} is not a file: name one")
     if not target.parent.is_dir():
         raise GatehouseError(f"there is no folder {target.parent}: make it, or name another file")
     if not os.access(target.parent, os.W_OK):
-        raise GatehouseError(f"{target.parent} is not writable: name another file for --output")
+        raise GatehouseError(f"{target.parent} is not writable: name another file")
     return target
 
 

@@ -62,6 +62,15 @@ def test_a_group_alone_names_its_help(run):
     assert code == 2 and "`gatehouse runs --help`" in err
 
 
+def test_a_shell_can_complete_its_commands(run, monkeypatch):
+    assert "--install-completion" in run("--help")[1]
+    monkeypatch.setenv("_GATEHOUSE_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "gatehouse sta")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    code, out, err = run("sta")
+    assert (code, out.split(), err) == (0, ["status"], "")
+
+
 def test_it_says_which_version_it_is(run):
     from importlib.metadata import version
 
