@@ -3,7 +3,7 @@
     import gatehouse
 
     print(gatehouse.run(dataset="./my-texts", layer="all"))     # text to report, as `gatehouse run`
-    gatehouse.connect().sql("select * from fct_layer_routing")  # the marts and every raw event
+    gatehouse.connect().sql("select * from fct_layer_routing")  # marts, events, your DataFrames
     with gatehouse.RoutingTap(model) as tap: ...                # a model's routing in your own loop
 
 `gatehouse.capture(model=..., dataset=...)` lands one run in the lake without building anything.
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from gatehouse.flows.prefect_run import run
     from gatehouse.flows.steps.capture import CaptureSummary
     from gatehouse.models.capture import RoutingTap
-    from gatehouse.warehouse.connect import connect
+    from gatehouse.warehouse.notebook import connect
 
 __all__ = ["RoutingTap", "capture", "connect", "run"]
 
 HOMES = {
     "RoutingTap": "gatehouse.models.capture",
-    "connect": "gatehouse.warehouse.connect",
+    "connect": "gatehouse.warehouse.notebook",
     "run": "gatehouse.flows.prefect_run",
 }
 """The module of each other public name, imported when it is asked for: torch takes seconds."""

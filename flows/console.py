@@ -1,9 +1,12 @@
 """What a person sees of long work: one console on standard error, one bar at a time."""
 
+import json
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -41,6 +44,11 @@ def listed(noun: str, numbers: Collection[int]) -> str:
     if len(names) > LISTED_NUMBERS:
         names[LISTED_NUMBERS:] = [f"{len(names) - LISTED_NUMBERS:,} more"]
     return f"{noun}s {', '.join(names[:-1])} and {names[-1]}"
+
+
+def document(content: Any) -> str:
+    """Return one JSON document for programs; times as ISO 8601."""
+    return json.dumps(content, indent=2, ensure_ascii=False, default=datetime.isoformat)
 
 
 @contextmanager

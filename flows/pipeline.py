@@ -58,9 +58,10 @@ def build_task(paths: Paths) -> str:
 
 
 @task(name="validate", cache_policy=NO_CACHE)
-def validate_task(results: Results, paths: Paths) -> list[Path]:
+def validate_task(request: RunRequest, results: Results, paths: Paths) -> list[Path]:
     """Write the statistics tables, the summary and the validation report."""
-    return files.write_tables(results, paths) + files.write_validation(results)
+    tables = files.write_tables(results, paths, spreadsheet_safe=request.spreadsheet_safe)
+    return tables + files.write_validation(results)
 
 
 @task(name="draw figures", cache_policy=NO_CACHE)
@@ -105,6 +106,8 @@ def pipeline(**parameters: Any) -> str:
         frequency_threshold: fast path: a token occurs more often than this.
         entropy_threshold: fast path: its mean entropy is below this, in nats.
         output: folder of the results, or a .parquet path in it.
+        name: a name for the run, which stands for its id wherever a run is asked for.
+        spreadsheet_safe: put a ' before tokens in CSV that a spreadsheet would run as a formula.
     """
     request = RunRequest(**parameters)
     paths = Paths.resolve()
@@ -116,9 +119,9 @@ def pipeline(**parameters: Any) -> str:
     say(build_task(paths))
     selection = Selection(None, summary.run_id, request.moe_index, request.thresholds)
     results = open_results(selection, paths, bar, request.output)
-    validate_task(results, paths)
+    *_, report, _ = validate_task(request, results, paths)
     page = report_task(results, figures_task(results), paths)
-    return closing_text(results, page)
+    return closing_text(results, report, page)
 
 
 def markdown(results: Results, page: Path) -> str:
@@ -131,9 +134,9 @@ def markdown(results: Results, page: Path) -> str:
     return "\n".join([*lines, f"Report: `{page}`"])
 
 
-def closing_text(results: Results, page: Path) -> str:
+def closing_text(results: Results, report: Path, page: Path) -> str:
     """Return what a run ends with on the terminal: the findings, and where the report is."""
-    return f"{results.verdict_text}\nReport: {short_path(page)}"
+    return f"{results.shown(short_path(report))}\nReport: {short_path(page)}"
 
 
 @flow(name="gatehouse-nightly", flow_run_name="nightly {model} on {dataset}")

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 from gatehouse.reports.results.selection import parse_layer
 from gatehouse.reports.verdict.thresholds import Thresholds
 from gatehouse.warehouse.errors import require
+from gatehouse.warehouse.run_names import LONGEST, is_name
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -56,11 +57,15 @@ class RunRequest:
     frequency_threshold: int = 50
     entropy_threshold: float = 0.5
     output: Path | None = None
+    spreadsheet_safe: bool = False
+    name: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("num_samples", "batch_size", "max_length"):
             require(getattr(self, name) >= 1, name, "1 or more")
         require(self.first_sample >= 0, "first_sample", "0 or more")
+        one_line = f"one line of 1 to {LONGEST} characters without control characters"
+        require(self.name is None or is_name(self.name), "name", one_line)
         # each refuses what it cannot be
         _ = self.thresholds, self.moe_index
 

@@ -1,8 +1,4 @@
-"""A read-only DuckDB session over the marts and the lake.
-
-from gatehouse.warehouse.connect import connect
-connect().sql("select * from fct_layer_routing")
-"""
+"""A read-only DuckDB session over the marts and the lake; `notebook.connect` is the users' own."""
 
 import re
 import signal
@@ -32,7 +28,8 @@ def connect(
     """Open the warehouse read-only: marts by name, the lake's `events` and `vocabulary`.
 
     Files outside the lake, other databases and extensions are out of reach; with
-    `external_access`, statements read and write files as this user can. The database's views find
+    `external_access`, statements read and write files as this user can, and find DataFrames in the
+    variables of whoever calls `sql` (DuckDB ties the two together). The database's views find
     the lake in the home that `paths` names, wherever it was when they were built.
 
     Raises:

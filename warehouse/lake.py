@@ -3,6 +3,7 @@
     lake/events/run_id=RUN/shard-00000.parquet      ordered by layer, sample, position
     lake/samples/run_id=RUN/shard-00000.parquet     the samples of that shard
     lake/{runs,layers,vocabulary,shards}/run_id=RUN/{table}.parquet
+    lake/names/RUN.txt                              a person's name for the run, if it has one
     lake/locks/RUN.lock                             the process that captures the run
 
 A shard's samples land, then its events, then its row in `shards`, so what a row names is complete.
@@ -40,6 +41,7 @@ from gatehouse.warehouse.records import (
     SHARDS,
     VOCABULARY,
 )
+from gatehouse.warehouse.run_names import forget_name
 
 TABLES = ("runs", "layers", "vocabulary", "shards", "samples", "events")
 """The lake's folders of runs, in the order in which a run is removed from them."""
@@ -136,6 +138,7 @@ class Lake:
                     shutil.rmtree(folder)
             except OSError as error:
                 raise cannot_write(folder, error) from error
+        forget_name(self.root, run_id)
 
     def shards(self, run_id: str) -> dict[int, dict[str, Any]]:
         """Return shard -> its row of `shards`, in the order of the shards.

@@ -193,6 +193,13 @@ class RunSpec:
         return f"{slug(self.model)}-{slug(self.dataset)}-{digest}"
 
 
+def precision(run: dict[str, Any]) -> str:
+    """Return how precisely a run's model computed, from its row: float32, or 4bit in bfloat16."""
+    if run["quantization"] == "none":
+        return str(run["dtype"])
+    return f"{run['quantization']} in {run['dtype']}"
+
+
 def sample_line(name: str, domain: str, document: str | None, text_sha256: str) -> bytes:
     """Return what one sample adds to the hash that is its dataset's fingerprint."""
     return json.dumps([name, domain, document, text_sha256]).encode() + b"\n"

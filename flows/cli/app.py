@@ -52,7 +52,6 @@ def application() -> typer.Typer:
     """Return the application with every command of the table."""
     made = typer.Typer(
         name="gatehouse",
-        add_completion=False,
         pretty_exceptions_enable=False,
         context_settings={
             "token_normalize_func": lambda name: name.replace("_", "-"),
@@ -62,6 +61,7 @@ def application() -> typer.Typer:
         "once, every number is a query.",
         epilog="Example: gatehouse run --num-samples 500",
     )
+    made.callback()(program)
     runs = typer.Typer(help="Look after single runs.", epilog="Example: gatehouse runs rm RUN")
     made.add_typer(runs, name="runs")
     for name, function, example in COMMANDS:
@@ -69,6 +69,10 @@ def application() -> typer.Typer:
         command = (runs if group else made).command(word, epilog=f"Example: {example}")
         command(function)
     return made
+
+
+def program(version: options.Version = False) -> None:
+    """Take the options that come before any command."""
 
 
 app = application()
@@ -144,6 +148,10 @@ def unusable_name(error: Exception) -> str:
 def usage(error: typer.TyperException) -> str:
     """Return what is wrong with the command line, and where its help is."""
     message = error.format_message() if hasattr(error, "format_message") else str(error)
-    commands = typer.main.get_group(app).commands
-    named = [f" {word}" for word in sys.argv[1:2] if word in commands]
-    return f"{printable(' '.join(message.split()))} (see `gatehouse{''.join(named)} --help`)"
+    named, commands = ["gatehouse"], typer.main.get_group(app).commands
+    for word in sys.argv[1:]:
+        if word not in commands:
+            break
+        named.append(word)
+        commands = getattr(commands[word], "commands", {})
+    return f"{printable(' '.join(message.split()))} (see `{' '.join(named)} --help`)"

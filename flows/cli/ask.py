@@ -5,6 +5,7 @@ import typer
 from gatehouse.flows.cli import options
 from gatehouse.flows.cli.options import paths_of
 from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.run_names import find_run
 
 
 def validate(
@@ -20,6 +21,7 @@ def validate(
 ) -> None:
     """Test the VAR hypotheses on a run or a file and print the verdict."""
     paths = paths_of(home)
+    run = run and find_run(paths.lake, run)
     from gatehouse.flows.console import bar, short_path
     from gatehouse.reports.results.selection import Selection, parse_layer
 
@@ -37,8 +39,9 @@ def validate(
         from gatehouse.reports.results.results import open_results
 
         results = open_results(selection, paths, bar, every_layer=False)
-        files.write_validation(results, output)
-        text, supported = results.verdict_text, results.supported
+        written = files.write_validation(results, output)
+        text = results.shown(short_path(written[0]) if written else "")
+        supported = results.supported
     print(text, end="" if text.endswith("\n") else "\n")
     if strict and not supported:
         raise typer.Exit(1)
@@ -55,6 +58,7 @@ def plot(
 ) -> None:
     """Draw the figures as 300-DPI PNG and as PDF: four for a layer or file, the rest for a run."""
     paths = paths_of(home)
+    run = run and find_run(paths.lake, run)
     from gatehouse.flows.console import bar
     from gatehouse.reports.results.selection import Selection
 
@@ -78,6 +82,7 @@ def report(
 ) -> None:
     """Write the self-contained HTML report of a run, or of two runs side by side."""
     paths = paths_of(home)
+    run = run and find_run(paths.lake, run)
     from gatehouse.flows.console import bar
     from gatehouse.reports.results.selection import Selection
 
@@ -93,7 +98,8 @@ def report(
         raise GatehouseError("--compare names its runs: leave --run and --layer out")
     from gatehouse.reports.results import comparison
 
-    print(comparison.compare(compare, selection.thresholds, paths, bar, output))
+    first, second = (find_run(paths.lake, each) for each in compare)
+    print(comparison.compare((first, second), selection.thresholds, paths, bar, output))
 
 
 def sql(
@@ -102,6 +108,7 @@ def sql(
     external_access: options.ExternalAccess = False,
     format: options.Format = None,
     output: options.ResultFile = None,
+    spreadsheet_safe: options.SpreadsheetSafe = False,
     home: options.Home = None,
 ) -> None:
     """Query the warehouse, read-only: one query, an interactive shell, or the examples."""
@@ -112,12 +119,19 @@ def sql(
     from gatehouse.flows.sql import answer
 
     if examples:
-        answer.sql_examples(words, paths, format, output)
+        answer.sql_examples(words, paths, format, output, spreadsheet_safe=spreadsheet_safe)
     elif len(words) > 1:
         raise GatehouseError('quote the query: gatehouse sql "select …"')
     else:
         text = words[0] if words else None
-        answer.sql(text, paths, format, output, external_access=external_access)
+        answer.sql(
+            text,
+            paths,
+            format,
+            output,
+            spreadsheet_safe=spreadsheet_safe,
+            external_access=external_access,
+        )
 
 
 def docs(home: options.Home = None) -> None:

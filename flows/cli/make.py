@@ -17,7 +17,7 @@ PREPARING = (
 )
 """The fields of a run that `prepare` takes."""
 
-AFTER_CAPTURE = ("layer", "frequency_threshold", "entropy_threshold", "output")
+AFTER_CAPTURE = ("layer", "frequency_threshold", "entropy_threshold", "output", "spreadsheet_safe")
 """The fields of a run that only its results depend on."""
 
 CAPTURING = tuple(name for name in OF_A_RUN if name not in ("create_splits", *AFTER_CAPTURE))

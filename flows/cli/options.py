@@ -9,6 +9,7 @@ import typer
 
 from gatehouse.models.aliases import ALIASES
 from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.release import gatehouse_version
 
 OF_A_RUN: dict[str, Any] = {
     "model": typer.Option(
@@ -76,11 +77,31 @@ OF_A_RUN: dict[str, Any] = {
     "output": typer.Option(
         "--output", help="Folder of the results, or a .parquet path in it. Default: by run id."
     ),
+    "name": typer.Option(
+        help="A name for the run: shown beside its id, and good wherever a run is asked for."
+    ),
+    "spreadsheet_safe": typer.Option(
+        "--spreadsheet-safe",
+        help="In CSV, put a ' before text that a spreadsheet would run as a formula. "
+        "By default CSV holds every text as it is.",
+    ),
 }
 """The option of each field of `RunRequest`, which has its type and default."""
 
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        print(f"gatehouse {gatehouse_version()}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version."),
+]
 FrequencyThreshold = Annotated[int, OF_A_RUN["frequency_threshold"]]
 EntropyThreshold = Annotated[float, OF_A_RUN["entropy_threshold"]]
+SpreadsheetSafe = Annotated[bool, OF_A_RUN["spreadsheet_safe"]]
 TrustRemoteCode = Annotated[bool, OF_A_RUN["trust_remote_code"]]
 Layer = Annotated[
     str | None,
@@ -96,12 +117,18 @@ Home = Annotated[
     ),
 ]
 Run = Annotated[
-    str | None, typer.Option(help="Run id (`gatehouse status` lists them); default: the latest.")
+    str | None,
+    typer.Option(help="Run id or name (`gatehouse status` lists them); default: the latest."),
 ]
 NamedRun = Annotated[
-    str | None, typer.Argument(help="Run id (`gatehouse status` lists them); default: all runs.")
+    str | None,
+    typer.Argument(help="Run id or name (`gatehouse status` lists them); default: all runs."),
 ]
-RemovedRun = Annotated[str, typer.Argument(help="Run id (`gatehouse status` lists them).")]
+RemovedRun = Annotated[str, typer.Argument(help="Run id or name (`gatehouse status` lists them).")]
+Answer = Annotated[
+    Literal["text", "json"],
+    typer.Option("--format", help="text for people, or one JSON document for programs."),
+]
 Repair = Annotated[
     bool,
     typer.Option(

@@ -7,20 +7,22 @@ import typer
 from gatehouse.flows.cli import options
 from gatehouse.flows.cli.options import paths_of
 from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.run_names import find_run
 
 
-def status(home: options.Home = None) -> None:
+def status(format: options.Answer = "text", home: options.Home = None) -> None:
     """List the runs: how far each has come, how fast, what is left, and whether it is whole."""
     paths = paths_of(home)
     from gatehouse.flows.upkeep.status import overview
 
-    print(overview(paths), end="")
+    print(overview(paths, format), end="")
 
 
 def verify(
     run: options.NamedRun = None,
     repair: options.Repair = False,
     trust_remote_code: options.TrustRemoteCode = False,
+    format: options.Answer = "text",
     home: options.Home = None,
 ) -> None:
     """Check every byte of the lake against its records, and the marts against the lake.
@@ -30,13 +32,24 @@ def verify(
     paths = paths_of(home)
     from gatehouse.flows.upkeep.verify import verify_runs
 
-    text, well = verify_runs(run, paths, repair=repair, trust_remote_code=trust_remote_code)
+    text, well = verify_runs(
+        run and find_run(paths.lake, run),
+        paths,
+        repair=repair,
+        trust_remote_code=trust_remote_code,
+        form=format,
+    )
     print(text)
     if not well:
         raise typer.Exit(1)
 
 
-def rm(run: options.RemovedRun, yes: options.Yes = False, home: options.Home = None) -> None:
+def rm(
+    run: options.RemovedRun,
+    yes: options.Yes = False,
+    format: options.Answer = "text",
+    home: options.Home = None,
+) -> None:
     """Remove one run from the lake, the marts and the results."""
     paths = paths_of(home)
     from gatehouse.flows.upkeep.remove import remove_run
@@ -46,6 +59,6 @@ def rm(run: options.RemovedRun, yes: options.Yes = False, home: options.Home = N
             return True
         if not sys.stdin.isatty():
             raise GatehouseError(f"{question} Add --yes to agree")
-        return typer.confirm(question)
+        return typer.confirm(question, err=True)
 
-    print(remove_run(run, paths, confirmed))
+    print(remove_run(find_run(paths.lake, run), paths, confirmed, form=format))

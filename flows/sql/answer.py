@@ -15,6 +15,7 @@ def sql(
     form: str | None = None,
     output: Path | None = None,
     *,
+    spreadsheet_safe: bool = False,
     external_access: bool = False,
 ) -> None:
     """Print one query's result, or write it to a file; without a query, open the shell.
@@ -26,12 +27,13 @@ def sql(
         paths: the warehouse.
         form: table, csv, json, parquet or markdown; default: by the suffix of `output`.
         output: the file to write.
+        spreadsheet_safe: write CSV in which no text is a formula (`warehouse.spreadsheets`).
         external_access: statements may read and write files other than the lake's.
 
     Raises:
         GatehouseError: no such format or file, or a query that is not valid or fails.
     """
-    form = tabular.chosen_format(form, output)
+    form = tabular.chosen_format(form, output, spreadsheet_safe=spreadsheet_safe)
     target = tabular.checked_output(output, paths) if output else None
     if text is None and sys.stdin.isatty():
         if target:
@@ -52,7 +54,12 @@ def sql(
 
 
 def sql_examples(
-    names: list[str], paths: Paths, form: str | None = None, output: Path | None = None
+    names: list[str],
+    paths: Paths,
+    form: str | None = None,
+    output: Path | None = None,
+    *,
+    spreadsheet_safe: bool = False,
 ) -> None:
     """List the library of example queries, or print the results of those named, or of `all`.
 
@@ -61,11 +68,12 @@ def sql_examples(
         paths: the warehouse.
         form: as for `sql`.
         output: the file for one example's result.
+        spreadsheet_safe: as for `sql`.
 
     Raises:
         GatehouseError: no such example, format or file, or several examples for one file.
     """
-    form = tabular.chosen_format(form, output)
+    form = tabular.chosen_format(form, output, spreadsheet_safe=spreadsheet_safe)
     if not names:
         print(examples.listing())
         return

@@ -21,11 +21,15 @@ KEYWORDS = """
 COMMANDS = {
     ".tables": "the tables and views, and what a row of each is",
     ".columns": "the columns of a table, their types and meaning: .columns TABLE",
+    ".schema": "the statements that make a table, or all: .schema [TABLE]",
     ".examples": "the library of example queries",
     ".example": "run one of them: .example NAME",
+    ".mode": "how results are printed: .mode table, csv, json or markdown",
+    ".output": "write results to a file, in the format of its suffix: .output FILE; alone: here",
     ".help": "these lines",
-    ".quit": "leave (or Ctrl-D)",
+    ".exit": "leave (or .quit, exit, quit, Ctrl-D)",
 }
+MODES = ("table", "csv", "json", "markdown")
 WORD = re.compile(r"[A-Za-z0-9_]*$")
 QUALIFIED = re.compile(r"([A-Za-z0-9_]+)\.[A-Za-z0-9_]*$")
 TABLE_EXPECTED = re.compile(r"\b(from|join|describe|summarize)\s+[A-Za-z0-9_]*$", re.IGNORECASE)
@@ -84,6 +88,8 @@ class SqlCompleter(Completer):
             return command, COMMANDS
         return argument.lstrip(), {
             ".columns": [*self.catalog.tables],
+            ".schema": [*self.catalog.tables],
+            ".mode": MODES,
             ".example": self.catalog.examples,
         }.get(command, [])
 

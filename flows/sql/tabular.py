@@ -5,8 +5,9 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stdout
+from functools import partial
 from io import StringIO
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.plain_text import printable
 
 SUFFIXES = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".md": "markdown"}
+CSV_FOR_SPREADSHEETS = "csv for spreadsheets"
 TABLE_ROWS = 1_000
 TEXT_ROWS = 10_000
 ROW_GROUP_ROWS = 122_880
@@ -46,12 +48,27 @@ NOT_IN_PARQUET = {"interval", "bit", "bignum", "union", "variant"}
 MARKDOWN_ESCAPED = re.compile(r"[\\`*|<~&$]|(?<![^\W_])_|_(?![^\W_])|](?=\()")
 
 
-def chosen_format(name: str | None, output: Path | None) -> str:
+def chosen_format(name: str | None, output: Path | None, *, spreadsheet_safe: bool = False) -> str:
     """Return the format that is named, or that the file's suffix names; with neither, table.
 
+    Args:
+        name: one of the formats.
+        output: the file to write.
+        spreadsheet_safe: the format is CSV, and the result of this is CSV for a spreadsheet.
+
     Raises:
-        GatehouseError: no format for a file is named, or Parquet without a file.
+        GatehouseError: no format for a file is named, Parquet without a file, or another format
+            than CSV for a spreadsheet.
     """
+    found = _format(name, output)
+    if not spreadsheet_safe:
+        return found
+    if found != "csv":
+        raise GatehouseError("--spreadsheet-safe is for CSV: add --format csv")
+    return CSV_FOR_SPREADSHEETS
+
+
+def _format(name: str | None, output: Path | None) -> str:
     if output is None:
         if name == "parquet":
             raise GatehouseError("--format parquet needs a file: add --output FILE.parquet")
@@ -74,13 +91,13 @@ def checked_output(output: Path, paths: Paths) -> Path:
     """
     target = output.expanduser().resolve()
     if target == paths.database or target.is_relative_to(paths.lake):
-        raise GatehouseError(f"{output} belongs to the warehouse: name another file for --output")
+        raise GatehouseError(f"{output} belongs to the warehouse: name another file")
     if target.exists() and not target.is_file():
-        raise GatehouseError(f"{output} is not a file: name one for --output")
+        raise GatehouseError(f"{output} is not a file: name one")
     if not target.parent.is_dir():
         raise GatehouseError(f"there is no folder {target.parent}: make it, or name another file")
     if not os.access(target.parent, os.W_OK):
-        raise GatehouseError(f"{target.parent} is not writable: name another file for --output")
+        raise GatehouseError(f"{target.parent} is not writable: name another file")
     return target
 
 
@@ -147,10 +164,12 @@ def _write_parquet(relation: duckdb.DuckDBPyRelation, temporary: Path) -> None:
             writer.write_batch(batch)
 
 
-def _csv(relation: duckdb.DuckDBPyRelation) -> Iterator[str]:
+def _csv(
+    relation: duckdb.DuckDBPyRelation, safe: Callable[[pa.Array], pa.Array] = lambda texts: texts
+) -> Iterator[str]:
     """Yield CSV: strings in quotes, null as nothing, floats in the fewest digits that are exact.
 
-    Text and names that a spreadsheet would take for a formula begin with a single quote.
+    Text and names are written as `safe` returns them.
     """
     columns, texts = [], []
     for number, kind in enumerate(relation.types):
@@ -158,12 +177,12 @@ def _csv(relation: duckdb.DuckDBPyRelation) -> Iterator[str]:
         columns.append(f"#{number + 1}" if as_it_is else f"cast(#{number + 1} as varchar)")
         if not as_it_is and kind.id not in NEVER_A_FORMULA:
             texts.append(number)
-    names = spreadsheets.guarded(pa.array(relation.columns, pa.string())).to_pylist()
+    names = safe(pa.array(relation.columns, pa.string())).to_pylist()
     options = pa_csv.WriteOptions(include_header=True)
     for batch in _batches(_projected(relation, columns), TEXT_ROWS):
         cells = list(batch.columns)
         for number in texts:
-            cells[number] = spreadsheets.guarded(cells[number])
+            cells[number] = safe(cells[number])
         stream = pa.BufferOutputStream()
         pa_csv.write_csv(pa.RecordBatch.from_arrays(cells, names=names), stream, options)
         yield stream.getvalue().to_pybytes().decode()
@@ -244,4 +263,9 @@ def _batches(relation: duckdb.DuckDBPyRelation, rows: int) -> Iterator[pa.Record
         reader.close()
 
 
-TEXTS = {"csv": _csv, "json": _json, "markdown": _markdown}
+TEXTS: dict[str, Callable[[duckdb.DuckDBPyRelation], Iterator[str]]] = {
+    "csv": _csv,
+    CSV_FOR_SPREADSHEETS: partial(_csv, safe=spreadsheets.guarded),
+    "json": _json,
+    "markdown": _markdown,
+}

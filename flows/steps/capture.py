@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Self
 
@@ -24,6 +23,8 @@ from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.plain_text import counted, repeated
 from gatehouse.warehouse.records import LAKE_VERSION, VOCABULARY
+from gatehouse.warehouse.release import gatehouse_version
+from gatehouse.warehouse.run_names import name_run
 
 _read_ahead: dict[tuple[RunRequest, Path], Prepared] = {}
 
@@ -127,6 +128,7 @@ class CaptureSession:
             opening.enter_context(self.lake.writing(self.run_id))
             self.lake.remove_leftovers(self.run_id)
             self.pending = self._find_pending()
+            self._keep_name()
             if self.pending:
                 self._loaded = self.plan.load()
                 say(weights_line(self._loaded))
@@ -181,6 +183,7 @@ class CaptureSession:
         if not self._described:
             self._land_run()
             self._described = True
+            self._keep_name()
         self.lake.land_shard(
             self.run_id, shard, samples, events, seconds=time.monotonic() - started
         )
@@ -191,6 +194,11 @@ class CaptureSession:
         if fits != self._fits:
             say(f"out of memory: going on with at most {fits:,} token positions a batch")
             self._fits = fits
+
+    def _keep_name(self) -> None:
+        # a run that has not landed yet has no place for a name
+        if self.request.name and self._described:
+            name_run(self.lake.root, self.run_id, self.request.name)
 
     def finish(self) -> CaptureSummary:
         """Close the run once every shard has landed; a finished run stays as it is."""
@@ -227,7 +235,7 @@ class CaptureSession:
             "document_field": self.request.document_field,
             "batch_size": self.request.batch_size,
             "device": self.plan.device_name,
-            "versions": f"gatehouse {version('gatehouse')}, {versions(self.plan.quantization)}",
+            "versions": f"gatehouse {gatehouse_version()}, {versions(self.plan.quantization)}",
             "started_at": datetime.now(UTC),
             "finished_at": None,
             "capture_seconds": 0.0,

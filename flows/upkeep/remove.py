@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 
+from gatehouse.flows.console import document
 from gatehouse.flows.steps.build import rebuild
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import cannot_write
@@ -11,7 +12,9 @@ from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.plain_text import counted
 
 
-def remove_run(run_id: str, paths: Paths, confirmed: Callable[[str], bool]) -> str:
+def remove_run(
+    run_id: str, paths: Paths, confirmed: Callable[[str], bool], *, form: str = "text"
+) -> str:
     """Remove a run from the lake, then from the marts, and its results; say what was done.
 
     The prepared text stays: other runs may read it.
@@ -20,6 +23,7 @@ def remove_run(run_id: str, paths: Paths, confirmed: Callable[[str], bool]) -> s
         run_id: a run, or the remnant of one.
         paths: the warehouse.
         confirmed: given a question that names what would go; nothing is touched unless it agrees.
+        form: text, or json: run_id, removed (true or false), and marts, a line on what was built.
 
     Raises:
         GatehouseError: no such run, it is being captured, or a folder cannot be written.
@@ -30,15 +34,23 @@ def remove_run(run_id: str, paths: Paths, confirmed: Callable[[str], bool]) -> s
     results = paths.results(run_id)
     with lake.writing(run_id):
         if not confirmed(f"remove {run_id} with its {_contents(lake, run_id)} and {results}?"):
-            return f"{run_id} stays"
+            return _said(form, run_id, removed=False)
         lake.remove_run(run_id)
         try:
             if results.exists():
                 shutil.rmtree(results)
         except OSError as error:
             raise cannot_write(results, error) from error
-    built = f"; {rebuild(paths)}" if paths.database.exists() else ""
-    return f"removed {run_id}{built}"
+    built = rebuild(paths) if paths.database.exists() else None
+    return _said(form, run_id, removed=True, marts=built)
+
+
+def _said(form: str, run_id: str, *, removed: bool, marts: str | None = None) -> str:
+    if form == "json":
+        return document({"run_id": run_id, "removed": removed, "marts": marts})
+    if not removed:
+        return f"{run_id} stays"
+    return f"removed {run_id}; {marts}" if marts else f"removed {run_id}"
 
 
 def _contents(lake: Lake, run_id: str) -> str:

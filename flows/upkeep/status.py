@@ -7,27 +7,52 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from gatehouse.flows.console import document
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.plain_text import printable
+from gatehouse.warehouse.records import precision
+from gatehouse.warehouse.run_names import name_of
 from gatehouse.warehouse.verification import REMOVE, Health, check_all_quickly
 
-COLUMNS = ("run", "model", "dataset", "shards", "tokens", "dropped", "tokens/s", "left", "state")
+FINISHED, UNFINISHED, WRITING, DAMAGED = "finished", "unfinished", "being written", "damaged"
+COLUMNS = (
+    "run",
+    "name",
+    "model",
+    "precision",
+    "dataset",
+    "shards",
+    "tokens",
+    "dropped",
+    "tokens/s",
+    "left",
+    "state",
+)
 
 
-def overview(paths: Paths) -> str:
-    """Return the lake's runs as a table, the latest last.
+def overview(paths: Paths, form: str = "text") -> str:
+    """Return the lake's runs, the latest last.
 
-    `dropped` counts tokens beyond --max-length, `left` is the time that the pending shards will
-    take at the rate of those that have landed.
+    Args:
+        paths: the warehouse.
+        form: text, a table: `dropped` counts tokens beyond --max-length, `left` is the time that
+            the pending shards will take at the rate of those that have landed. Or json: home, and
+            of each of runs what `_seen` returns.
     """
     lake = Lake(paths.lake)
-    rows = [_row(lake, run_id, seen) for run_id, seen in check_all_quickly(lake).items()]
-    if not rows:
+    every = [_seen(lake, run_id, health) for run_id, health in check_all_quickly(lake).items()]
+    beginning = datetime.min.replace(tzinfo=UTC)
+    every.sort(key=lambda run: run["started_at"] or beginning)
+    if form == "json":
+        return document({"home": str(paths.root), "runs": every}) + "\n"
+    if not every:
         return f"no runs in {paths.lake}: `gatehouse run` makes the first\n"
-    table = Table(*COLUMNS, box=None)
-    for _, row in sorted(rows, key=lambda row: row[0]):
-        table.add_row(*row)
+    rows = [_cells(run) for run in every]
+    shown = [name for name in COLUMNS if name != "name" or any(row[name] for row in rows)]
+    table = Table(*shown, box=None)
+    for row in rows:
+        table.add_row(*(row[name] for name in shown))
     console = Console(
         width=None if os.isatty(1) else 240, highlight=False, markup=False, emoji=False
     )
@@ -36,35 +61,69 @@ def overview(paths: Paths) -> str:
     return captured.get()
 
 
-def _row(lake: Lake, run_id: str, seen: Health) -> tuple[datetime, list[str]]:
-    """Return (start, cells) of a run; the cells of a damaged one say so."""
-    problems = [problem for problem in seen.problems if problem.cure != REMOVE]
-    record = seen.record
-    if record is None:
-        state = f"damaged: {problems[0].what}"
-        return datetime.min.replace(tzinfo=UTC), [run_id, *[""] * 7, state]
-    landed = [seen.recorded[shard] for shard in seen.intact]
+def _seen(lake: Lake, run_id: str, health: Health) -> dict[str, Any]:
+    """Return what is seen of a run: of a damaged record, null for what it would say.
+
+    tokens, dropped_tokens and tokens_per_second are of the landed shards; seconds_left is null if
+    nothing is pending or nothing has landed; state is finished, unfinished, being written or
+    damaged; writer is the process that writes it; problems says in sentences what is wrong.
+    """
+    record = health.record or {}
+    landed = [health.recorded[shard] for shard in health.intact]
     tokens, seconds = (sum(row[name] for row in landed) for name in ("tokens", "seconds"))
-    pending = record["shards"] - len(landed)
-    left = seconds / len(landed) * pending if landed and pending else 0
-    cells = [
-        run_id,
-        printable(record["model"]),
-        printable(record["dataset"]),
-        f"{len(landed)}/{record['shards']}",
-        f"{tokens:,}",
-        f"{sum(row['dropped_tokens'] for row in landed):,}",
-        f"{tokens / seconds:,.0f}" if seconds else "",
-        str(timedelta(seconds=round(left))) if left else "",
-        _state(record, problems, lake.writer(run_id)),
-    ]
-    return record["started_at"], cells
+    pending = record.get("shards", 0) - len(landed)
+    problems = [problem.what for problem in health.problems if problem.cure != REMOVE]
+    writer = lake.writer(run_id) if record else None
+    named = ("model", "dataset", "dtype", "quantization", "shards", "started_at", "finished_at")
+    return {
+        "run_id": run_id,
+        "name": name_of(lake.root, run_id),
+        **{name: record.get(name) for name in named},
+        "landed_shards": len(landed),
+        "tokens": tokens,
+        "dropped_tokens": sum(row["dropped_tokens"] for row in landed),
+        "tokens_per_second": tokens / seconds if seconds else None,
+        "seconds_left": seconds / len(landed) * pending if landed and pending else None,
+        "state": _state(record, problems, writer),
+        "writer": writer,
+        "problems": problems,
+    }
 
 
-def _state(record: dict[str, Any], problems: list[Any], writer: str | None) -> str:
+def _state(record: dict[str, Any], problems: list[str], writer: str | None) -> str:
     if writer:
-        return f"being written by {writer}"
+        return WRITING
     if problems:
-        more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
-        return f"damaged: {problems[0].what}{more}: `gatehouse verify --repair`"
-    return "finished" if record["finished_at"] else "unfinished: run it again to resume"
+        return DAMAGED
+    return FINISHED if record["finished_at"] else UNFINISHED
+
+
+def _cells(run: dict[str, Any]) -> dict[str, str]:
+    """Return a run's cells by COLUMNS; those of a damaged record are empty."""
+    cells = dict.fromkeys(COLUMNS, "") | {"run": run["run_id"], "name": run["name"] or ""}
+    cells["state"] = _state_words(run)
+    if run["model"] is None:
+        return cells
+    rate, left = run["tokens_per_second"], run["seconds_left"]
+    return cells | {
+        "model": printable(run["model"]),
+        "precision": precision(run),
+        "dataset": printable(run["dataset"]),
+        "shards": f"{run['landed_shards']}/{run['shards']}",
+        "tokens": f"{run['tokens']:,}",
+        "dropped": f"{run['dropped_tokens']:,}",
+        "tokens/s": f"{rate:,.0f}" if rate else "",
+        "left": str(timedelta(seconds=round(left))) if left else "",
+    }
+
+
+def _state_words(run: dict[str, Any]) -> str:
+    if run["state"] == WRITING:
+        return f"being written by {run['writer']}"
+    if run["state"] == DAMAGED:
+        first, *others = run["problems"]
+        more = f" and {len(others)} more" if others else ""
+        # what a damaged record needs is in the problem itself
+        way_out = ": `gatehouse verify --repair`" if run["model"] else ""
+        return f"damaged: {first}{more}{way_out}"
+    return "finished" if run["state"] == FINISHED else "unfinished: run it again to resume"

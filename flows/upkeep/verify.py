@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gatehouse.flows.console import bar, say, short_path
+from gatehouse.flows.console import bar, document, say, short_path
 from gatehouse.flows.request import RunRequest
 from gatehouse.flows.steps.build import finished_runs, rebuild
 from gatehouse.warehouse.agreement import disagreements, runs_in_marts
@@ -16,6 +16,7 @@ from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.plain_text import counted
 from gatehouse.warehouse.records import RunSpec
+from gatehouse.warehouse.run_names import name_of
 from gatehouse.warehouse.verification import (
     BUILD,
     CAPTURE,
@@ -37,9 +38,14 @@ MENDING = {
 
 
 def verify_runs(
-    run_id: str | None, paths: Paths, *, repair: bool = False, trust_remote_code: bool = False
+    run_id: str | None,
+    paths: Paths,
+    *,
+    repair: bool = False,
+    trust_remote_code: bool = False,
+    form: str = "text",
 ) -> tuple[str, bool]:
-    """Check one run, or all; return a line for each and for each problem, and whether all is well.
+    """Check one run, or all; return what was found, and whether all is well.
 
     Args:
         run_id: None for all runs of the lake and of the marts.
@@ -47,6 +53,8 @@ def verify_runs(
         repair: mend what can be mended: capture bad shards again, set strange files aside,
             rebuild the marts.
         trust_remote_code: run the code in the model's repository when capturing again.
+        form: text, a line for each run and each problem; or json: home, well, and for each of
+            runs its run_id, name, shards, events and problems (what, shard, cure).
 
     Raises:
         GatehouseError: no such run, or one that cannot be captured again, and why.
@@ -63,8 +71,12 @@ def verify_runs(
                 _mend(lake, name, problems, paths, trust_remote_code)
         _mend_marts(found, paths)
         found = _problems(lake, [name for name in found if name in lake.run_ids()], paths)
+    well = not any(found.values())
+    if form == "json":
+        runs = [_entry(lake, name, problems) for name, problems in found.items()]
+        return document({"home": str(paths.root), "well": well, "runs": runs}), well
     lines = [line for name, problems in found.items() for line in _lines(lake, name, problems)]
-    return "\n".join(lines or [f"no runs in {paths.lake}"]), not any(found.values())
+    return "\n".join(lines or [f"no runs in {paths.lake}"]), well
 
 
 def _problems(lake: Lake, run_ids: list[str], paths: Paths) -> dict[str, list[Problem]]:
@@ -180,6 +192,22 @@ def _mend_marts(found: dict[str, list[Problem]], paths: Paths) -> None:
         return
     afresh = any(problem.cure == BUILD for problems in found.values() for problem in problems)
     say(rebuild(paths, afresh=afresh))
+
+
+def _entry(lake: Lake, run_id: str, problems: list[Problem]) -> dict[str, Any]:
+    try:
+        rows = lake.shards(run_id).values()
+    except GatehouseError:  # its table of shards is damaged, as the problems say
+        rows = None
+    return {
+        "run_id": run_id,
+        "name": name_of(lake.root, run_id),
+        "shards": None if rows is None else len(rows),
+        "events": None if rows is None else sum(row["events"] for row in rows),
+        "problems": [
+            {"what": each.what, "shard": each.shard, "cure": each.cure} for each in problems
+        ],
+    }
 
 
 def _lines(lake: Lake, run_id: str, problems: list[Problem]) -> list[str]:

@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator, NullL
 from numpy.typing import NDArray
 
 from gatehouse.reports.figures import style
+from gatehouse.reports.marts.facts import run_title
 from gatehouse.reports.verdict.findings import AssessedRun
 
 MOST_PANELS = 6
@@ -39,7 +40,7 @@ def caption(assessed: AssessedRun, note: str = "") -> str:
         f"n = {len(frequency):,} distinct tokens, {frequency.sum():,} occurrences, "
         f"{layers} MoE layer{'s' if layers > 1 else ''}"
     )
-    return f"{run['run_id']} ({run['model']}): {sizes}. {note}".rstrip()
+    return f"{run_title(run)} of {run['model']}: {sizes}. {note}".rstrip()
 
 
 def numbers(frame: pd.DataFrame, name: str) -> NDArray:

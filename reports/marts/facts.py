@@ -5,18 +5,20 @@ from typing import Any
 import pandas as pd
 
 from gatehouse.warehouse.plain_text import repeated
+from gatehouse.warehouse.records import precision
 
 
 def run_facts(run: dict[str, Any], layers: pd.DataFrame) -> dict[str, str]:
     """Return the facts of the run by name, as text for a reader.
 
     Args:
-        run: the row of `dim_run`.
+        run: the row of `dim_run`, and the run's name.
         layers: one row per MoE layer, with num_experts, top_k and scoring.
     """
     tokens, dropped = run["tokens"], run["dropped_tokens"]
     share = dropped / (tokens + dropped) if tokens + dropped else 0.0
-    return {
+    named = {"Name": run["name"]} if run.get("name") else {}
+    return named | {
         "Run": run["run_id"],
         "Model": run["model"],
         "Dataset": run["dataset"],
@@ -38,6 +40,12 @@ def run_facts(run: dict[str, Any], layers: pd.DataFrame) -> dict[str, str]:
         f"captured in {run['capture_seconds']:,.0f} s",
         "Versions": run["versions"],
     }
+
+
+def run_title(run: dict[str, Any]) -> str:
+    """Return what the run is called: its name if it has one, its id, and its precision."""
+    named = f"{run['name']}: " if run.get("name") else ""
+    return f"{named}{run['run_id']} ({precision(run)})"
 
 
 def token_literal(token_str: str) -> str:

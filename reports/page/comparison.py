@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from gatehouse.reports.marts.facts import run_facts
+from gatehouse.reports.marts.facts import run_facts, run_title
 from gatehouse.reports.page.charts import Chart
 from gatehouse.reports.page.html import rendered
 from gatehouse.reports.page.packing import columns, plain, script_json
@@ -12,6 +12,7 @@ from gatehouse.reports.page.report import CORE, model_view, scripts
 from gatehouse.reports.verdict.criteria import LIMITS, RHO
 from gatehouse.reports.verdict.findings import MEASURE_COLUMNS, AssessedRun
 from gatehouse.reports.verdict.validation import Validation
+from gatehouse.warehouse.records import precision
 
 SCRIPTS = (*CORE, "charts/comparison.js")
 LABELS = ("A", "B")
@@ -71,7 +72,7 @@ def render_comparison(left: AssessedRun, right: AssessedRun, overlap: pd.DataFra
         "compare.html.j2",
         scripts=scripts(SCRIPTS),
         data=script_json(_payload(sides, indices, shared)),
-        title=f"{left.run['run_id']} and {right.run['run_id']}",
+        title=f"{run_title(left.run)} and {run_title(right.run)}",
         sides=[_side(label, side) for label, side in zip(LABELS, sides, strict=True)],
         averages=_numbers(
             *(side.average.validation if side.average else None for side in (left, right))
@@ -113,6 +114,7 @@ def _side(label: str, side: AssessedRun) -> dict[str, Any]:
     return {
         "label": label,
         "run": side.run,
+        "precision": precision(side.run),
         "model": model_view(side),
     }
 
@@ -164,9 +166,11 @@ def _change(value: float | None, share: bool) -> str:
 def _facts(left: AssessedRun, right: AssessedRun) -> list[dict[str, Any]]:
     """Return the facts of both runs side by side, and whether they differ."""
     first, second = (run_facts(side.run, side.marts.layers) for side in (left, right))
+    # a run without a name has no such fact
+    pairs = {name: (first.get(name, NONE), second.get(name, NONE)) for name in first | second}
     return [
-        {"name": name, "left": value, "right": second[name], "differs": value != second[name]}
-        for name, value in first.items()
+        {"name": name, "left": left, "right": right, "differs": left != right}
+        for name, (left, right) in pairs.items()
     ]
 
 

@@ -4,13 +4,14 @@ from typing import Any
 
 import pandas as pd
 
-from gatehouse.reports.marts.facts import run_facts
+from gatehouse.reports.marts.facts import run_facts, run_title
 from gatehouse.reports.page import text
 from gatehouse.reports.page.charts import GROUPS
 from gatehouse.reports.page.html import Script, rendered, script
 from gatehouse.reports.page.packing import script_json
 from gatehouse.reports.page.payload import Links, payload
 from gatehouse.reports.verdict.findings import AssessedRun
+from gatehouse.warehouse.records import precision
 
 CORE = tuple(f"core/{name}.js" for name in ("data", "format", "state", "look", "marks", "figure"))
 """What every page's own scripts are made of."""
@@ -47,9 +48,10 @@ def render(assessed: AssessedRun, links: Links) -> str:
     return rendered(
         "report.html.j2",
         scripts=scripts(SCRIPTS),
-        title=f"{run['run_id']}: {assessed.layers[first].validation.verdict}",
+        title=f"{run_title(run)}: {assessed.layers[first].validation.verdict}",
         data=script_json(payload(assessed, links)),
         run=run,
+        precision=precision(run),
         layers=layer_views(assessed),
         layer=first,
         model=model_view(assessed),

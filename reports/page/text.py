@@ -2,7 +2,6 @@
 
 import math
 import re
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import pandas as pd
@@ -13,6 +12,7 @@ from gatehouse.reports.verdict.evidence import SPECIFIED_EXPERTS
 from gatehouse.reports.verdict.findings import AssessedRun
 from gatehouse.reports.verdict.validation import Validation
 from gatehouse.warehouse.plain_text import counted
+from gatehouse.warehouse.release import gatehouse_version
 
 INTERVALS = ("spearman", "low_entropy_share", "coverage")
 """The findings of the three criteria, in their order."""
@@ -142,11 +142,3 @@ def citation(run: dict[str, Any]) -> str:
 def _braced(text: Any) -> str:
     """Return text that cannot end its BibTeX field."""
     return re.sub(r"[{}\\]", "", str(text)).replace("_", r"\_")
-
-
-def gatehouse_version() -> str:
-    """Return the installed version, or "of a checkout" where the code is not installed."""
-    try:
-        return version("gatehouse")
-    except PackageNotFoundError:
-        return "of a checkout"

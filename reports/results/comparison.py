@@ -28,7 +28,7 @@ def compare(
         first, second = (resolve_run(connection, run_id) for run_id in run_ids)
         if first == second:
             raise GatehouseError(f"--compare takes two different runs, not {first} twice")
-        left = assess(connection, first, thresholds, bar)
-        right = assess(connection, second, thresholds, bar)
+        left = assess(connection, first, paths, thresholds, bar)
+        right = assess(connection, second, paths, thresholds, bar)
         overlap = run_overlap(connection, first, second)
     return write_comparison(left, right, overlap, output or paths.comparison(first, second))

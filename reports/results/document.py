@@ -4,11 +4,11 @@ import dataclasses
 import json
 import math
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Any
 
 from gatehouse.reports.verdict.assessment import Assessment
 from gatehouse.reports.verdict.findings import AssessedRun
+from gatehouse.warehouse.release import gatehouse_version
 
 
 def document(
@@ -23,7 +23,7 @@ def document(
     """
     first = assessments[0]
     content = {
-        "gatehouse": version("gatehouse"),
+        "gatehouse": gatehouse_version(),
         "source": source,
         "thresholds": {
             "frequency": first.validation.thresholds.frequency,

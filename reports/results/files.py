@@ -30,8 +30,14 @@ from gatehouse.warehouse.files import write_atomically
 from gatehouse.warehouse.paths import Paths
 
 
-def write_tables(results: Results, paths: Paths) -> list[Path]:
-    """Write routing_stats .parquet and .csv, and analysis_summary.txt, of a run."""
+def write_tables(results: Results, paths: Paths, *, spreadsheet_safe: bool = False) -> list[Path]:
+    """Write routing_stats .parquet and .csv, and analysis_summary.txt, of a run.
+
+    Args:
+        results: what was assessed.
+        paths: the warehouse.
+        spreadsheet_safe: write the CSV for a spreadsheet (`write_statistics`).
+    """
     assert results.of_run is not None, "a file has its table already"
     run, first = results.of_run.run, results.sections[0]
     layer = first.layer if len(results.sections) == 1 else None
@@ -39,7 +45,8 @@ def write_tables(results: Results, paths: Paths) -> list[Path]:
         statistics = routing_statistics(connection, run["run_id"], layer)
     text = summary_text(run, results.of_run.marts.layers, first.frame, first.layer or 0)
     summary = _write_text(results.folder / "analysis_summary.txt", text)
-    return [*write_statistics(statistics, results.table), summary]
+    written = write_statistics(statistics, results.table, spreadsheet_safe=spreadsheet_safe)
+    return [*written, summary]
 
 
 def write_validation(results: Results, output: Path | None = None) -> list[Path]:

@@ -3,10 +3,28 @@
 from gatehouse.reports.results.report_text import heading
 from gatehouse.reports.statistics import Interval, p_text
 from gatehouse.reports.verdict.assessment import Assessment
-from gatehouse.reports.verdict.criteria import CORRELATION, COVERAGE, DEMANDS, LOW_ENTROPY, RHO
+from gatehouse.reports.verdict.criteria import (
+    CORRELATION,
+    COVERAGE,
+    DEMANDS,
+    LARGEST_P,
+    LARGEST_RHO,
+    LEAST_COVERAGE,
+    LEAST_LOW_ENTROPY_SHARE,
+    LOW_ENTROPY,
+    RHO,
+)
 from gatehouse.reports.verdict.findings import AssessedRun
 
 COLUMNS = ("Layer", RHO, "p (Holm)", "Low entropy", "Coverage", "All three")
+NEEDED = (
+    "needs",
+    f"< {LARGEST_RHO:g}",
+    f"< {LARGEST_P:g}",
+    f"≥ {LEAST_LOW_ENTROPY_SHARE:.0%}",
+    f"> {LEAST_COVERAGE:.0%}",
+    "",
+)
 
 
 def model_text(assessed: AssessedRun, name: str) -> str:
@@ -16,20 +34,21 @@ def model_text(assessed: AssessedRun, name: str) -> str:
         assessed: the run and its layers.
         name: of what was tested.
     """
-    verdict = assessed.verdict
+    verdict, thresholds = assessed.verdict, assessed.layers[0].validation.thresholds
     rows = [
         _row(each, supports)
         for each, supports in zip(assessed.layers, verdict.supporting, strict=True)
     ]
-    widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
+    widths = [max(map(len, column)) for column in zip(COLUMNS, NEEDED, *rows, strict=True)]
     table = [
-        "  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        for row in (COLUMNS, *rows)
+        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (COLUMNS, NEEDED, *rows)
     ]
     mark = "✓" if verdict.supported else "✗"
     lines = [
         *heading("All MoE layers"),
         name,
+        f"Thresholds: frequency > {thresholds.frequency:,}, entropy < {thresholds.entropy:g} nats",
         "",
         *table,
         "",

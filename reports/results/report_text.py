@@ -37,13 +37,21 @@ def report_text(assessment: Assessment, title: Sequence[str] = ()) -> str:
         [*_entropy_lines(validation.entropy), *evidence_text.low_entropy(evidence)],
         [*_consistency_lines(validation.consistency), *evidence_text.consistency(evidence)],
         [*_fast_path_lines(validation.fast_path), *evidence_text.fast_path(evidence)],
-        [*heading("Validation Summary"), *_summary_lines(validation)],
-        _grade_lines(validation),
+        *conclusion(assessment),
+    ]
+    return "\n\n".join("\n".join(block) for block in blocks) + "\n"
+
+
+def conclusion(assessment: Assessment) -> list[list[str]]:
+    """Return the end of the report, block by block: verdict, grades, evidence, what to try."""
+    blocks = [
+        [*heading("Validation Summary"), *_summary_lines(assessment.validation)],
+        _grade_lines(assessment.validation),
         ["Evidence", f"  {assessment.strength}"],
     ]
     if assessment.advice:
         blocks.append(["What to try", *(f"  - {line}" for line in assessment.advice)])
-    return "\n\n".join("\n".join(block) for block in blocks) + "\n"
+    return blocks
 
 
 def heading(text: str) -> list[str]:

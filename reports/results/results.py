@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 
 from gatehouse.reports.marts import block_routing, check_layer, read_marts, resolve_run, run_summary
+from gatehouse.reports.marts.facts import run_title
 from gatehouse.reports.results.model_text import model_text
 from gatehouse.reports.results.report_text import report_text
 from gatehouse.reports.results.routing_stats import read_statistics
@@ -18,6 +19,7 @@ from gatehouse.reports.verdict.findings import AssessedRun
 from gatehouse.reports.verdict.thresholds import Thresholds
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.run_names import name_of
 
 Bar = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
 """`with bar(what, total) as moved: moved(done)` shows progress, wherever that is."""
@@ -52,14 +54,19 @@ class Results:
     def report_text(self) -> str:
         """The validation report; for several layers, one after another, and the model's verdict."""
         texts = [report_text(each, [self.title(each)]) for each in self.sections]
-        return "\n".join([*texts, *([self.verdict_text] if self.of_model else [])])
-
-    @property
-    def verdict_text(self) -> str:
-        """What a terminal shows: one layer's report, or a row for each of several."""
         if self.of_model:
-            return model_text(self.of_model, self.name)
-        return self.report_text
+            texts.append(model_text(self.of_model, self.name))
+        return "\n".join(texts)
+
+    def shown(self, full_report: str) -> str:
+        """Return what a terminal shows: the report, or a row for each layer and the verdict.
+
+        Args:
+            full_report: the file that holds the report of each layer.
+        """
+        if self.of_model is None:
+            return self.report_text
+        return f"{model_text(self.of_model, self.name)}\nEvery layer in full: {full_report}\n"
 
     def title(self, section: Assessment) -> str:
         """Return what a section is about."""
@@ -96,18 +103,19 @@ def open_results(
         run_id = resolve_run(connection, selection.run_id)
         check_layer(connection, run_id, selection.layer)
         alone = None if every_layer or selection.layer is None else [selection.layer]
-        of_run = assess(connection, run_id, selection.thresholds, bar, alone)
+        of_run = assess(connection, run_id, paths, selection.thresholds, bar, alone)
     sections = [each for each in of_run.layers if selection.layer in (None, each.layer)]
     target = output or paths.results(run_id)
     if target.suffix == ".parquet":
-        return Results(target.parent, target, sections, run_id, of_run)
+        return Results(target.parent, target, sections, run_title(of_run.run), of_run)
     table = target / "routing_stats.parquet"
-    return Results(target, table, sections, run_id, of_run)
+    return Results(target, table, sections, run_title(of_run.run), of_run)
 
 
 def assess(
     connection: duckdb.DuckDBPyConnection,
     run_id: str,
+    paths: Paths,
     thresholds: Thresholds,
     bar: Bar,
     chosen: list[int] | None = None,
@@ -126,7 +134,8 @@ def assess(
             return Blocks.of_rows(*(rows[name] for name in rows.columns))
 
         layers, average = assess_run(marts, blocks_of, thresholds, chosen)
-    return AssessedRun(run_summary(connection, run_id), marts, layers, average)
+    run = run_summary(connection, run_id) | {"name": name_of(paths.lake, run_id)}
+    return AssessedRun(run, marts, layers, average)
 
 
 def _of_file(path: Path, layer: int | None, thresholds: Thresholds) -> Results:

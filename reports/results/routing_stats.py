@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from gatehouse.reports.verdict.usable import NEEDED, Excluded, usable_rows
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import write_atomically
-from gatehouse.warehouse.spreadsheets import guarded, unguarded
+from gatehouse.warehouse.spreadsheets import guarded
 
 STATISTICS = pa.schema(
     [
@@ -49,14 +49,16 @@ class Table:
     layer: int | None
 
 
-def write_statistics(frame: pd.DataFrame, target: Path) -> tuple[Path, Path]:
+def write_statistics(
+    frame: pd.DataFrame, target: Path, *, spreadsheet_safe: bool = False
+) -> tuple[Path, Path]:
     """Write the table as Parquet and CSV, each whole or not at all; return both paths.
-
-    Tokens that a spreadsheet would take for a formula are quoted in CSV (`warehouse.spreadsheets`).
 
     Args:
         frame: the columns of STATISTICS, with or without a leading `layer`.
         target: a folder, or the file's own name ending in .parquet or .csv (both are written).
+        spreadsheet_safe: in the CSV, put a `'` before tokens that a spreadsheet would take for a
+            formula (`warehouse.spreadsheets`).
 
     Raises:
         GatehouseError: the folder is not writable.
@@ -68,9 +70,10 @@ def write_statistics(frame: pd.DataFrame, target: Path) -> tuple[Path, Path]:
     table = table.replace_schema_metadata(None)
     text = parquet.with_suffix(".csv")
     write_atomically(parquet, lambda path: pq.write_table(table, path, compression="zstd"))
-    place = table.column_names.index("token_str")
-    harmless = table.set_column(place, "token_str", guarded(table["token_str"]))
-    write_atomically(text, lambda path: pa_csv.write_csv(harmless, path))
+    if spreadsheet_safe:
+        place = table.column_names.index("token_str")
+        table = table.set_column(place, "token_str", guarded(table["token_str"]))
+    write_atomically(text, lambda path: pa_csv.write_csv(table, path))
     return parquet, text
 
 
@@ -155,7 +158,7 @@ def _column(table: pa.Table, name: str, path: Path) -> pd.Series:
             # nothing has checked the bytes so far
             column.validate(full=True)
             text = pc.fill_null(column, "")
-            return (unguarded(text) if path.suffix == ".csv" else text).to_pandas()
+            return text.to_pandas()
         if textual and path.suffix == ".csv":
             trimmed = pc.utf8_trim_whitespace(column)
             missing = pc.is_in(trimmed, pa.array(MISSING_IN_CSV))

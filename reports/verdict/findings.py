@@ -56,9 +56,10 @@ class Findings:
 class AssessedRun:
     """One run with all that was found of it, as figures, pages and texts take it.
 
-    `run` is the row of `dim_run`; `layers` are the assessments of the chosen MoE layers in their
-    order, `average` is that of the token values averaged over them: None where the layers score
-    in different ways, since their entropies are not of one kind.
+    `run` is the row of `dim_run` and the run's `name`, None if it has none; `layers` are the
+    assessments of the chosen MoE layers in their order, `average` is that of the token values
+    averaged over them: None where the layers score in different ways, since their entropies are
+    not of one kind.
     """
 
     run: dict[str, Any]

@@ -89,7 +89,10 @@ def test_the_same_run_with_all_layers_gives_a_layer_column_and_figures_each(
     assert f"{run_id} is finished: nothing to capture" in said
     assert "nothing new in 1 finished run" in said
     of_one_layer = first_night.found.rpartition("Report: ")[0].strip()
-    assert of_one_layer in found and found.endswith(f"Report: {tmp_path / 'all'}/report.html")
+    full = (tmp_path / "all" / "validation_report.txt").read_text(encoding="utf-8")
+    assert of_one_layer in full and of_one_layer not in found
+    assert "Every layer in full: " in found
+    assert found.endswith(f"Report: {tmp_path / 'all'}/report.html")
     statistics = pd.read_parquet(tmp_path / "all" / "routing_stats.parquet")
     assert list(statistics.columns)[:2] == ["layer", "token_id"]
     assert sorted(statistics["layer"].unique()) == [0, 1, 2]

@@ -77,6 +77,7 @@ def _run(tokens: int, layers: int) -> dict:
         "run_id": "made_up-{web}-0123456789",
         "model": "mistralai/Mixtral-8x7B-v0.1",
         "dataset": "<b>web</b>",
+        "name": None,
         "max_length": 512,
         "dtype": "bfloat16",
         "quantization": "none",

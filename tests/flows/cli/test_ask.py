@@ -21,6 +21,7 @@ from gatehouse.reports.verdict.thresholds import Thresholds
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.run_names import forget_name, name_run
 
 
 @pytest.fixture
@@ -44,12 +45,20 @@ def test_the_text_and_the_json_say_the_same(run, captured):
 def test_all_layers_end_with_the_model(run, captured):
     code, out, _ = run("validate", "--home", captured, "--layer", "all")
     assert code == 0
-    assert "VAR Hypothesis NOT SUPPORTED for the model" in out
-    assert "of 3 MoE layers meet all three criteria" in out and len(out.splitlines()) < 30
     (path,) = (captured / "results").glob("*/validation.json")
-    written = path.with_name("validation_report.txt").read_text(encoding="utf-8")
-    assert written.endswith(out) and written.count("VAR Hypothesis Validation") == 3
     content = json.loads(path.read_text(encoding="utf-8"))
+    # on the terminal a row each, in the file the report of each
+    rows = [line.split() for line in out.splitlines() if line.endswith((" yes", " no"))]
+    assert [row[0] for row in rows] == ["0", "1", "2"]
+    for row, each in zip(rows, content["layers"]):
+        assert row[1] == f"{each['statistics']['correlation']['spearman']:.3f}"
+        assert row[-1] == ("yes" if each["supported"] else "no")
+    assert f"VAR Hypothesis {content['model']['verdict']} for the model" in out
+    assert content["model"]["statement"] in out and len(out.splitlines()) < 30
+    report = path.with_name("validation_report.txt")
+    assert out.rstrip().endswith(f"Every layer in full: {report}")
+    full = report.read_text(encoding="utf-8")
+    assert full.count("VAR Hypothesis Validation\n") == 3 and "All MoE layers" in full
     assert [each["layer"] for each in content["layers"]] == [0, 1, 2]
     assert content["model"]["layers"] == 3
 
@@ -96,7 +105,7 @@ def test_the_sweep_covers_every_layer_and_pair(run, captured, tmp_path):
     assert code == 1
     assert set(pd.read_csv(captured / "results" / "sweep.csv")["layer"]) == {2}
     with closing(connect(Paths(captured))) as connection:
-        of_run = assess(connection, table["run_id"][0], Thresholds(20, 1.0), bar)
+        of_run = assess(connection, table["run_id"][0], Paths(captured), Thresholds(20, 1.0), bar)
     for each in of_run.layers:
         row = table.query(
             f"layer == {each.layer} and frequency_threshold == 20 and entropy_threshold == 1"
@@ -128,7 +137,11 @@ def two_runs(captured, tmp_path_factory) -> tuple[Path, list[str]]:
     (record,) = Lake(paths.lake).runs().values()
     capture.capture(
         RunRequest(
-            model=record["model"], dataset=record["dataset"], max_length=128, dtype="bfloat16"
+            model=record["model"],
+            dataset=record["dataset"],
+            max_length=128,
+            dtype="bfloat16",
+            name="half as precise",
         ),
         paths,
     )
@@ -144,7 +157,7 @@ def test_two_runs_stand_side_by_side(run, two_runs):
     assert code == 0 and page == home / "results" / f"{runs[0]}-and-{runs[1]}.html"
     html = page.read_text(encoding="utf-8")
     assert all(run_id in html for run_id in runs)
-    assert "bfloat16" in html and "Same experts" in html
+    assert "bfloat16" in html and "Same experts" in html and "half as precise" in html
     code, _, err = run("report", "--home", home, "--compare", runs[0], runs[0])
     assert code == 2 and "two different runs" in err
     with closing(connect(Paths(home))) as connection:
@@ -156,6 +169,36 @@ def test_two_runs_stand_side_by_side(run, two_runs):
     assert there.drop(columns="mean_entropy_change").equals(
         back.drop(columns="mean_entropy_change")
     )
+
+
+def test_a_name_stands_for_its_run_and_precision_tells_two_apart(run, two_runs):
+    home, (plain, half) = two_runs
+    status = json.loads(run("status", "--format", "json", "--home", home)[1])
+    assert status["home"] == str(home)
+    assert [each["run_id"] for each in status["runs"]] == [plain, half]
+    assert [each["name"] for each in status["runs"]] == [None, "half as precise"]
+    assert [each["dtype"] for each in status["runs"]] == ["float32", "bfloat16"]
+    assert {each["state"] for each in status["runs"]} == {"finished"}
+    assert all(each["landed_shards"] == each["shards"] == 1 for each in status["runs"])
+    table = run("status", "--home", home)[1].splitlines()
+    assert ["float32" in line for line in table] == [False, True, False]
+    assert ["half as precise" in line for line in table] == [False, False, True]
+    code, out, _ = run("validate", "--run", "half as precise", "--home", home)
+    assert code == 0 and f"half as precise: {half} (bfloat16), MoE layer 0" in out
+    assert f"{plain} (float32), MoE layer 0" in run("validate", "--run", plain, "--home", home)[1]
+    verified = json.loads(run("verify", "half as precise", "--format", "json", "--home", home)[1])
+    assert verified["well"] and [each["run_id"] for each in verified["runs"]] == [half]
+    assert verified["runs"][0]["events"] > 0 and verified["runs"][0]["problems"] == []
+
+
+def test_a_name_of_two_runs_is_refused_with_their_ids(run, two_runs):
+    home, (plain, half) = two_runs
+    name_run(Paths(home).lake, plain, "half as precise")
+    try:
+        code, out, err = run("verify", "half as precise", "--home", home)
+        assert (code, out) == (2, "") and plain in err and half in err
+    finally:
+        forget_name(Paths(home).lake, plain)
 
 
 BAD = {

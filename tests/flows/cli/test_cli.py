@@ -18,11 +18,6 @@ def test_every_command_has_help_with_an_example(run, command):
     assert code == 0 and f"Example: gatehouse {command}" in " ".join(out.split())
 
 
-def test_alone_it_prints_the_help(run):
-    code, out, err = run()
-    assert (code, err) == (0, "") and "Example: gatehouse run" in out
-
-
 def test_options_may_be_spelled_with_underscores(run, texts, tmp_path):
     folder = tmp_path / "out"
     code, out, _ = run(
@@ -64,6 +59,8 @@ BAD_INPUT = {
     "unknown attention": (["fetch", "--attn-implementation", "x"], "unknown attention impl"),
     "not a number": (["run", "--num-samples", "many"], "'--num-samples': Input should be"),
     "unknown option": (["run", "--no-such"], "No such option: --no-such"),
+    "a name of several lines": (["capture", "--name", "a\nb"], "--name must be one line"),
+    "an empty name": (["run", "--name", ""], "--name must be one line"),
     "unknown command": (["rum"], "No such command 'rum'"),
     "no warehouse to open a shell on": (["sql"], "run `gatehouse run`"),
     "query in several words": (["sql", "select", "1"], "quote the query"),

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from gatehouse.flows.sql import tabular
+from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.plain_text import printable
 
-FORMULAS = ("=1+1", "+1", "-x", "@sum", "-", "\t=1", "\r=1", "'=1")
-FORMULA_MARKS = set("=+-@\t\r\n")
+FORMULAS = ("=1+1", "+1", "-x", "@sum", "-", "\t=1", "\r=1", "'=1", "\n", "\r", "\n\n")
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=12)
 VALUES = st.lists(
     st.tuples(
@@ -87,13 +87,22 @@ def test_csv_gives_back_every_value(written, rows):
     parse = pa_csv.ParseOptions(newlines_in_values=True)
     found = pa_csv.read_csv(path, convert_options=options, parse_options=parse).to_pylist()
     for row, (text, double, whole, numbers) in zip(found, rows, strict=True):
-        formula = text is not None and text.lstrip("'")[:1] in FORMULA_MARKS and text != "-5"
-        assert row["text"] == (f"'{text}" if formula else text)
+        assert row["text"] == text
         assert same((row["double"], row["whole"]), (double, whole))
         assert (row["list"] is None) == (numbers is None)
         if numbers is not None:
             parts = [each.strip() for each in row["list"][1:-1].split(",") if each.strip()]
             assert same([None if p == "NULL" else as_float32(float(p)) for p in parts], numbers)
+
+
+def test_csv_for_a_spreadsheet_is_asked_for(folder):
+    with closing(duckdb.connect()) as session:
+        relation = session.from_arrow(pa.table({"@name": ["=1+1", "-5", "a"]}))
+        form = tabular.chosen_format("csv", None, spreadsheet_safe=True)
+        tabular.write(relation, form, folder / "safe.csv")
+    assert (folder / "safe.csv").read_text().split() == ['"\'@name"', '"\'=1+1"', '"-5"', '"a"']
+    with pytest.raises(GatehouseError, match="--format csv"):
+        tabular.chosen_format("json", None, spreadsheet_safe=True)
 
 
 def as_float32(value: float) -> float:

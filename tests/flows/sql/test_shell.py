@@ -13,7 +13,7 @@ from prompt_toolkit.application import create_app_session
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
-from gatehouse.flows.sql import examples, shell, tabular
+from gatehouse.flows.sql import examples, session, shell, tabular
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.paths import Paths
 
@@ -117,10 +117,10 @@ def test_ctrl_c_stops_a_query_that_runs(typed, monkeypatch):
                 signal.raise_signal(signal.SIGINT)
             yield batch
 
-    with closing(duckdb.connect()) as session:
+    with closing(duckdb.connect()) as opened:
         reader = pa.RecordBatchReader.from_batches(batch.schema, batches())
-        session.register("endless", reader)
-        monkeypatch.setattr(shell, "connect", lambda paths, **_: session)
+        opened.register("endless", reader)
+        monkeypatch.setattr(session, "connect", lambda paths, **_: opened)
         before = signal.getsignal(signal.SIGINT)
         said, err = typed("from endless select sum(n);" + ENTER, "select 6 as n;" + ENTER)
     assert said.endswith('"n"\n6\n') and err == "interrupted\n"
@@ -139,9 +139,55 @@ def test_a_home_that_cannot_be_written_has_no_history(typed, paths):
     assert typed("select 8 as n;" + ENTER)[0] == '"n"\n8\n'
 
 
-def test_quit_leaves_at_once(typed):
-    said, err = typed(".quit" + ENTER, "select 9;" + ENTER)
+@pytest.mark.parametrize("word", [".quit", ".exit", "exit", "quit;", "EXIT", " .exit ;"])
+def test_quit_leaves_at_once(typed, word):
+    said, err = typed(word + ENTER, "select 9;" + ENTER)
     assert (said, err) == ("", "")
+
+
+def test_the_mode_is_how_results_are_printed(typed):
+    said, err = typed(
+        ".mode json" + ENTER,
+        "select 1 as n;" + ENTER,
+        ".mode" + ENTER,
+        ".mode xml" + ENTER,
+        ".mode markdown;" + ENTER,
+        "select 2 as n;" + ENTER,
+    )
+    assert said == '[\n{"n":1}\n]\njson\n| n |\n| ---: |\n| 2 |\n'
+    assert err == "no mode xml: choose one of table, csv, json, markdown\n"
+
+
+def test_results_go_to_a_file_and_back_to_the_screen(typed, tmp_path):
+    target = tmp_path / "two words.json"
+    said, err = typed(
+        f".output {target}" + ENTER,
+        "select 1 as n;" + ENTER,
+        ".output" + ENTER,
+        ".mode csv" + ENTER,
+        "select 2 as n;" + ENTER,
+    )
+    assert (said, err) == ('"n"\n2\n', "")
+    assert target.read_text() == '[\n{"n":1}\n]\n'
+
+
+def test_results_never_go_into_the_warehouse(typed, paths, tmp_path):
+    before = paths.database.read_bytes()
+    (tmp_path / "link.csv").symlink_to(paths.database)
+    for name in (paths.database, paths.lake / "x.csv", tmp_path / "link.csv"):
+        said, err = typed(f".output {name}" + ENTER, "select 1 as n;" + ENTER)
+        assert said == '"n"\n1\n' and "belongs to the warehouse" in err
+    _, err = typed(f".output {tmp_path}/no/such.csv" + ENTER, ".output x.parquet" + ENTER)
+    assert "there is no folder" in err and "--output FILE.parquet" in err
+    assert paths.database.read_bytes() == before
+
+
+def test_the_schema_is_what_makes_a_table(typed):
+    said, err = typed(".schema dim_layer" + ENTER, ".schema dim_laye" + ENTER)
+    assert said.startswith("CREATE TABLE dim_layer(") and said.endswith(");\n")
+    assert "did you mean dim_layer?" in err
+    every, _ = typed(".schema" + ENTER)
+    assert said in every and "CREATE VIEW events" in every and "stg_events" not in every.split()
 
 
 def test_tables_and_columns_come_with_what_they_mean(typed):
@@ -161,10 +207,13 @@ def test_help_names_every_command(typed):
     assert [line.split()[0] for line in said.splitlines()] == [
         ".tables",
         ".columns",
+        ".schema",
         ".examples",
         ".example",
+        ".mode",
+        ".output",
         ".help",
-        ".quit",
+        ".exit",
     ]
     assert ".columns needs a name" in typed(".columns" + ENTER)[1]
 
@@ -198,20 +247,20 @@ def test_a_build_meanwhile_is_seen_and_said(typed, paths, monkeypatch):
 
 
 def test_a_session_outlives_a_database_that_is_gone_for_a_while(paths):
-    with closing(shell.Session(paths)) as session:
-        assert not session.follow()
+    with closing(session.Session(paths)) as opened:
+        assert not opened.follow()
         os.rename(paths.database, paths.root / "away")
         for _ in range(2):
             with pytest.raises(GatehouseError, match=r"there is no .* yet"):
-                session.follow()
+                opened.follow()
         os.rename(paths.root / "away", paths.database)
-        assert session.follow() and not session.follow()
-        assert session.connection.sql("select count(*) from dim_run").fetchall() == [(2,)]
+        assert opened.follow() and not opened.follow()
+        assert opened.connection.sql("select count(*) from dim_run").fetchall() == [(2,)]
 
 
 def test_the_catalog_is_the_warehouse_s_own(paths):
-    with closing(shell.Session(paths)) as session:
-        catalog = session.completer.catalog
+    with closing(session.Session(paths)) as opened:
+        catalog = opened.completer.catalog
     assert catalog.runs == [LATEST, "old-run"]
     assert catalog.tables["dim_layer"] == ["run_id", "layer", "num_experts"]
     assert set(catalog.examples) == set(examples.library())

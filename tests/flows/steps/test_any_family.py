@@ -145,8 +145,9 @@ def test_every_family_is_assessed_drawn_and_shown(built, family):
     from gatehouse.reports.verdict.thresholds import Thresholds
     from gatehouse.warehouse.connect import connect
 
-    with connect(Paths(built[1].parent)) as connection:
-        of_run = assess(connection, built[0][family], Thresholds(3, 1.0), bar)
+    paths = Paths(built[1].parent)
+    with connect(paths) as connection:
+        of_run = assess(connection, built[0][family], paths, Thresholds(3, 1.0), bar)
     for each in (*of_run.layers, of_run.model):
         text = report_text(each)
         assert "nan" not in text.lower() and "None" not in text

@@ -12,7 +12,12 @@ from gatehouse.reports.verdict.findings import AssessedRun, Findings
 from tests.reports.made_up import made_up_marts
 from tests.reports.made_up_findings import made_up_findings, with_findings
 
-RUN = {"run_id": "run $x^2$", "model": "mistralai/Mixtral-8x7B-v0.1"}
+RUN = {
+    "run_id": "run $x^2$",
+    "model": "mistralai/Mixtral-8x7B-v0.1",
+    "dtype": "float32",
+    "quantization": "none",
+}
 
 
 def made_up(**options):

@@ -29,7 +29,7 @@ def square(frame, row, column, value) -> np.ndarray:
 def test_every_figure_names_run_model_and_n_and_leaves_settings_alone(stem, marts_and_findings):
     before = dict(matplotlib.rcParams)
     written = texts(draw(stem, *marts_and_findings))
-    assert "run $x^2$ (mistralai/Mixtral-8x7B-v0.1): n = 300 distinct tokens" in written
+    assert "run $x^2$ (float32) of mistralai/Mixtral-8x7B-v0.1: n = 300 distinct tokens" in written
     assert dict(matplotlib.rcParams) == before
 
 

@@ -83,7 +83,13 @@ def test_downloads_hold_the_data(tab, run_page):
     rows = downloaded(tab, tab.locator("#tokens-csv"))
     assert len(rows) == 400
     literals = [repr(text) for text in run_page.marts.frequency_rank["token_str"]]
+    assert {row["literal"] for row in rows} == set(literals)
+    box = tab.locator(".pages .spreadsheet-safe")
+    assert not box.is_checked()
+    box.check()
+    rows = downloaded(tab, tab.locator("#tokens-csv"))
     assert {row["literal"] for row in rows} == set(guarded(pa.array(literals)).to_pylist())
+    box.uncheck()
     rows = downloaded(tab, tab.locator("#domains .csv"))
     domains = run_page.marts.domain_expert
     expected = domains[domains["moe_index"] == 1].set_index(["domain", "expert"])["specialisation"]
@@ -93,15 +99,18 @@ def test_downloads_hold_the_data(tab, run_page):
         assert float(row["share"]) == pytest.approx(share, abs=0.00006)
 
 
-def test_the_downloads_have_the_rule_of_all_csv(tab):
+def test_the_downloads_have_the_rules_of_all_csv(tab):
     cases = ["=1", "+1", "@a", "-x", "-1", "-1.5e-3", "-", "-1+1", "-1\n", "\t=1", "\r=1", "\n=1"]
     cases += ["'=1", "'-1", "''@a", "a", " =1", "'", ""]
     source = (ASSETS / "scripts" / "core" / "format.js").read_text(encoding="utf-8")
-    text = tab.evaluate(
-        f"rows => {{ {source}; return csv({{columns: ['=a'], rows}}) }}", [[case] for case in cases]
-    )
-    cells = [row[0] if row else "" for row in csv.reader(io.StringIO(text, newline=""))]
-    assert cells == guarded(pa.array(["=a", *cases])).to_pylist()
+    safe = guarded(pa.array(["=a", *cases])).to_pylist()
+    for how, expected in (("undefined", ["=a", *cases]), ("guarded", safe)):
+        text = tab.evaluate(
+            f"rows => {{ {source}; return csv({{columns: ['=a'], rows}}, {how}) }}",
+            [[case] for case in cases],
+        )
+        cells = [row[0] if row else "" for row in csv.reader(io.StringIO(text, newline=""))]
+        assert cells == expected
 
 
 def test_the_table_alternative_is_the_chart(tab, run_page):

@@ -82,11 +82,15 @@ def test_any_text_survives_as_token(tmp_path):
     )
     for path in write_statistics(frame, tmp_path):
         assert read_statistics(path).frame["token_str"].to_list() == texts
+    # and another program reads the same
+    text = tmp_path / "routing_stats.csv"
+    plain = {"dtype": {"token_str": str}, "keep_default_na": False, "encoding": "utf-8"}
+    assert pd.read_csv(text, **plain)["token_str"].to_list() == texts
 
 
-def test_no_cell_is_a_formula(frame, tmp_path):
+def test_no_cell_is_a_formula_if_a_spreadsheet_is_to_read_it(frame, tmp_path):
     frame["token_str"] = [*FORMULAS, *frame["token_str"][len(FORMULAS) :]]
-    text = write_statistics(frame, tmp_path)[1]
+    text = write_statistics(frame, tmp_path, spreadsheet_safe=True)[1]
     with open(text, encoding="utf-8", newline="") as file:
         cells = [row["token_str"] for row in csv.DictReader(file)]
     assert cells[: len(FORMULAS)] == [f"'{each}" for each in FORMULAS]

@@ -59,9 +59,10 @@ function startTokenTable() {
   document
     .getElementById("next-page")
     .addEventListener("click", () => showTokens({ page: tokenView.page + 1 }));
-  document
-    .getElementById("tokens-csv")
-    .addEventListener("click", () => download(`tokens-layer-${data.indices[state.place]}.csv`, tokenCsv()));
+  offerCsv(document.getElementById("tokens-csv"), () => [
+    `tokens-layer-${data.indices[state.place]}.csv`,
+    tokenCsv(),
+  ]);
   document.querySelector("#token-table tbody").addEventListener("click", ({ target }) => {
     const row = target.closest("tr");
     if (row) openDetail(Number(row.dataset.token), row.querySelector("button"));

@@ -11,9 +11,7 @@ const figures = [];
 function figure(stem, { draw, table, follows = [] }) {
   const element = document.getElementById(stem);
   const registered = { stem, element, draw, table, follows, charts: [], stale: true, visible: false };
-  element
-    .querySelector(".csv")
-    .addEventListener("click", () => download(fileName(stem, follows), table(state.place)));
+  offerCsv(element.querySelector(".csv"), () => [fileName(stem, follows), table(state.place)]);
   element.querySelector(".alternative").addEventListener("toggle", () => fillTable(registered));
   figures.push(registered);
 }

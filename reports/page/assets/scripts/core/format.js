@@ -48,25 +48,39 @@ function escaped(text) {
   return String(text).replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 }
 
-/** Return a table, {columns, rows}, as CSV (RFC 4180). */
-function csv({ columns, rows }) {
-  return [columns, ...rows].map((row) => row.map(csvCell).join(",")).join("\r\n") + "\r\n";
+/** Return a table, {columns, rows}, as CSV (RFC 4180); each text as `safe` returns it. */
+function csv({ columns, rows }, safe = (text) => text) {
+  const line = (row) => row.map((value) => csvCell(value, safe)).join(",");
+  return [columns, ...rows].map(line).join("\r\n") + "\r\n";
 }
 
 const NEGATIVE = /^'*-([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$/;
 
-function csvCell(value) {
-  if (isMissing(value)) return "";
-  if (typeof value !== "string") return String(value);
-  // a spreadsheet would run text that starts like a formula: the rule of warehouse/spreadsheets.py
-  const formula = /^'*[=+@\t\r\n-]/.test(value) && !NEGATIVE.test(value);
-  const harmless = formula ? `'${value}` : value;
-  return /[",\r\n]/.test(harmless) ? `"${harmless.replaceAll('"', '""')}"` : harmless;
+/** Return text that no spreadsheet runs as a formula: the rule of warehouse/spreadsheets.py. */
+function guarded(text) {
+  const formula = /^'*[=+@\t\r\n-]/.test(text) && !NEGATIVE.test(text);
+  return formula ? `'${text}` : text;
 }
 
-function download(name, table) {
+function csvCell(value, safe) {
+  if (isMissing(value)) return "";
+  if (typeof value !== "string") return String(value);
+  const text = safe(value);
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+/** Download a table as CSV when the button is pressed; for a spreadsheet if the box beside it is ticked. */
+function offerCsv(button, named) {
+  const box = button.parentElement.querySelector(".spreadsheet-safe");
+  button.addEventListener("click", () => {
+    const [name, table] = named();
+    download(name, csv(table, box.checked ? guarded : undefined));
+  });
+}
+
+function download(name, text) {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([csv(table)], { type: "text/csv;charset=utf-8" }));
+  link.href = URL.createObjectURL(new Blob([text], { type: "text/csv;charset=utf-8" }));
   link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
