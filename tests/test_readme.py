@@ -70,6 +70,17 @@ def test_the_deployment_that_is_run_is_deployed():
         assert set(given) <= set(flow.parameters.properties)
 
 
+def test_a_worker_takes_one_run_at_a_time_and_no_limit_outlives_it():
+    """The server counts a run that died with its machine as running, and never ends it."""
+    import yaml
+
+    (worker,) = [line for line in LINES if "prefect worker start" in line]
+    assert "--limit 1" in worker
+    assert not any("set-concurrency-limit" in line for line in LINES)
+    deployments = yaml.safe_load((CHECKOUT / "prefect.yaml").read_text())["deployments"]
+    assert not any("concurrency_limit" in str(each) for each in deployments)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(CHECKOUT)))
 def test_every_linked_file_exists(page):
     text = page.read_text(encoding="utf-8")
