@@ -1,4 +1,4 @@
-# make demo | test | test-quick | check | chaos | soak | audit | licences | bench | bench-capture | bench-evidence | bench-warehouse | bench-load | docs | clean
+# make demo | test | test-quick | check | old-clients | chaos | soak | audit | licences | bench | bench-capture | bench-evidence | bench-warehouse | bench-load | docs | clean
 # (Python 3.11+, GNU make)
 PYTHON ?= python3
 BIN := .venv/bin
@@ -12,7 +12,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
 export DO_NOT_TRACK := 1
 
-.PHONY: install demo test test-quick chaos check audit licences bench bench-capture bench-evidence bench-warehouse bench-load soak docs constraints clean
+.PHONY: install demo test test-quick old-clients chaos check audit licences bench bench-capture bench-evidence bench-warehouse bench-load soak docs constraints clean
 
 install: $(INSTALLED)
 
@@ -35,6 +35,15 @@ test: $(DEVELOPERS)
 # without the tests that share a built warehouse, a server or a browser, or that take as long
 test-quick: $(DEVELOPERS)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not xdist_group" $(SLOW:%=--ignore=tests/%)
+
+# clients that read a built database in tests/flows/steps/test_other_clients.py, if they are there
+old-clients: build/duckdb-1.2.2 build/duckdb-1.5.6
+
+build/duckdb-%: | $(INSTALLED)
+	rm -rf build/.$(@F)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+		--target build/.$(@F) duckdb==$*
+	mv build/.$(@F) $@
 
 chaos: $(DEVELOPERS)
 	$(BIN)/python -m tests.chaos

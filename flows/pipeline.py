@@ -11,13 +11,14 @@ from typing import Any
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.states import Completed, State
 
 from gatehouse.flows.console import bar, say, short_path
 from gatehouse.flows.request import RunRequest, takes_fields
 from gatehouse.flows.steps.build import build
 from gatehouse.flows.steps.capture import CaptureSession, capture_run, prepare_samples, read_ahead
 from gatehouse.flows.steps.identity import plan_model
-from gatehouse.ingest.prepare import Prepared
+from gatehouse.ingest.prepare import AtTheEnd, Prepared
 from gatehouse.reports.results import files
 from gatehouse.reports.results.results import Results, open_results
 from gatehouse.reports.results.selection import Selection
@@ -142,37 +143,58 @@ def closing_text(results: Results, report: Path, page: Path) -> str:
 @flow(name="gatehouse-nightly", flow_run_name="nightly {model} on {dataset}")
 def nightly(
     model: str = "demo", dataset: str = "pydoc", num_samples: int = 1_000, batch_size: int = 4
-) -> str:
+) -> str | State[str]:
     """Capture the next samples of a dataset, where the last finished run of the model ended.
+
+    A run of such samples that broke off is finished first, and is then the night's work. Without
+    new samples the night builds what is left to build, and says so.
 
     Args:
         model: as in the flow `gatehouse`.
         dataset: as in the flow `gatehouse`.
-        num_samples: how many new samples a night.
+        num_samples: how many new samples a night; as many as there are where they are fewer.
         batch_size: as in the flow `gatehouse`.
     """
-    first_sample = next_sample(Lake(Paths.resolve().lake), model, dataset)
-    say(f"{model} on {dataset}: samples from {first_sample:,}")
-    return pipeline(
-        model=model,
-        dataset=dataset,
-        num_samples=num_samples,
-        first_sample=first_sample,
-        batch_size=batch_size,
-    )
+    paths = Paths.resolve()
+    first_sample, number = next_samples(Lake(paths.lake), model, dataset, num_samples)
+    say(f"{model} on {dataset}: {counted(number, 'sample')} from {first_sample:,}")
+    parameters: dict[str, Any] = {
+        "model": model,
+        "dataset": dataset,
+        "num_samples": number,
+        "first_sample": first_sample,
+        "batch_size": batch_size,
+    }
+    try:
+        # the flow finds it done
+        read_ahead(RunRequest(**parameters), paths.prepared)
+    except AtTheEnd as end:
+        # the last night may have broken off after its capture
+        say(build_task(paths))
+        nothing = f"no new samples: {end.held}, and finished runs of {model} reach its end"
+        say(nothing)
+        return Completed(message=nothing, data=nothing)
+    return pipeline(**parameters)
 
 
-def next_sample(lake: Lake, model: str, dataset: str) -> int:
-    """Return the index after the last sample that finished runs of model and dataset hold.
+def next_samples(lake: Lake, model: str, dataset: str, num_samples: int) -> tuple[int, int]:
+    """Return the first sample and the number of samples that a night is to capture.
 
-    Folders are known to the lake by their full path.
+    They follow the last sample that finished runs of model and dataset hold. If a run of the
+    nights' settings began there and broke off, its number of samples is returned: to ask for
+    the same samples resumes it. Folders are known to the lake by their full path.
     """
     models, datasets = ({name, str(Path(name).resolve())} for name in (model, dataset))
-    return max(
-        (
-            record["first_sample"] + record["num_samples"]
-            for record in lake.runs().values()
-            if record["model"] in models and record["dataset"] in datasets and record["finished_at"]
-        ),
-        default=0,
-    )
+    runs = [
+        run for run in lake.runs().values() if run["model"] in models and run["dataset"] in datasets
+    ]
+    ends = [run["first_sample"] + run["num_samples"] for run in runs if run["finished_at"]]
+    first_sample = max(ends, default=0)
+    begun = {
+        "first_sample": first_sample,
+        "max_length": RunRequest.max_length,
+        "windows": RunRequest.windows,
+        "finished_at": None,
+    }
+    broken_off = [run["num_samples"] for run in runs if begun.items() <= run.items()]
+    return first_sample, broken_off[-1] if broken_off else num_samples

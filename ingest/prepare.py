@@ -34,7 +34,23 @@ from gatehouse.warehouse.files import write_atomically
 from gatehouse.warehouse.plain_text import counted, repeated
 from gatehouse.warehouse.records import slug
 
-__all__ = ["SHARD_SAMPLES", "Prepared", "prepare", "read_shard", "shard_count"]
+__all__ = ["SHARD_SAMPLES", "AtTheEnd", "Prepared", "prepare", "read_shard", "shard_count"]
+
+
+class AtTheEnd(GatehouseError):
+    """A corpus holds samples, but none from the first one on that was asked for.
+
+    Args:
+        dataset: as the user named it, or the resolved path.
+        met: how many samples it holds.
+        first_sample: the first one that was asked for.
+    """
+
+    def __init__(self, dataset: str, met: int, first_sample: int) -> None:
+        self.held = f"{dataset} holds {counted(met, 'sample')}"
+        super().__init__(
+            f"{self.held}, none from {first_sample:,} on: choose a first sample below {met:,}"
+        )
 
 
 @dataclass(frozen=True)
@@ -109,9 +125,9 @@ def prepare(
         say: called with a sentence if another process has to finish first.
 
     Raises:
-        GatehouseError: a number is out of range, the corpus cannot be read or holds no such
-            samples, a text is broken, or the folder cannot be written; no file is left
-            half-written.
+        AtTheEnd: the corpus ends before `first_sample`.
+        GatehouseError: a number is out of range, the corpus cannot be read or holds no text, a
+            text is broken, or the folder cannot be written; no file is left half-written.
     """
     if num_samples < 1:
         raise GatehouseError(f"num_samples is {num_samples}: ask for at least 1")
@@ -194,10 +210,7 @@ def _no_samples(dataset: str, numbering: Numbering, first_sample: int) -> Gateho
         )
     if met == 0:
         return GatehouseError(f"{dataset} holds no text: name another dataset")
-    return GatehouseError(
-        f"{dataset} holds {counted(met, 'sample')}, none from {first_sample:,} on: "
-        f"choose a first sample below {met:,}"
-    )
+    return AtTheEnd(dataset, met, first_sample)
 
 
 def _remember(

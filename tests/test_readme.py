@@ -27,7 +27,8 @@ def parameters_of(command: str) -> set[str]:
 
 
 def test_the_blocks_are_found():
-    assert {line.split()[0] for line in LINES} == {"make", "gatehouse", "export", "prefect"}
+    commands = {next(word for word in line.split() if "=" not in word) for line in LINES}
+    assert commands == {"make", "gatehouse", "export", "prefect"}
 
 
 @pytest.mark.parametrize("line", [line for line in LINES if line.startswith("gatehouse ")])
@@ -68,6 +69,35 @@ def test_the_deployment_that_is_run_is_deployed():
             d["parameters"] for d in deployments if d["entrypoint"].endswith(flow.fn.__name__)
         )
         assert set(given) <= set(flow.parameters.properties)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(CHECKOUT)))
+def test_a_server_that_a_page_starts_sends_nothing_to_its_makers(page):
+    found = re.findall(r"^.*prefect server start.*$", page.read_text(encoding="utf-8"), flags=re.M)
+    assert [line for line in found if "PREFECT_SERVER_ANALYTICS_ENABLED=false" not in line] == []
+    assert found or page.name != "README.md"
+
+
+def test_prefect_reads_that_setting(monkeypatch):
+    """As its server does when it starts: without it, analytics are on."""
+    from prefect.settings import Settings
+
+    monkeypatch.delenv("PREFECT_SERVER_ANALYTICS_ENABLED", raising=False)
+    assert Settings().server.analytics_enabled
+    (start,) = [line for line in LINES if line.endswith("prefect server start")]
+    monkeypatch.setenv(*start.split()[0].split("="))
+    assert not Settings().server.analytics_enabled
+
+
+def test_a_worker_takes_one_run_at_a_time_and_no_limit_outlives_it():
+    """The server counts a run that died with its machine as running, and never ends it."""
+    import yaml
+
+    (worker,) = [line for line in LINES if "prefect worker start" in line]
+    assert "--limit 1" in worker
+    assert not any("set-concurrency-limit" in line for line in LINES)
+    deployments = yaml.safe_load((CHECKOUT / "prefect.yaml").read_text())["deployments"]
+    assert not any("concurrency_limit" in str(each) for each in deployments)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(CHECKOUT)))

@@ -1,6 +1,7 @@
 """The flow: from text to report, against a real Prefect server, one night after the other."""
 
 import asyncio
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,12 @@ class Night:
             "num_samples": 15,
             "batch_size": 4,
         }
+
+    def comes_again(self, num_samples: int) -> str:
+        """Return what the deployment's next night returns."""
+        from gatehouse.flows.pipeline import nightly
+
+        return nightly(str(self.model), self.corpus.name, num_samples=num_samples)
 
 
 @pytest.fixture(scope="module")
@@ -109,10 +116,8 @@ def test_the_same_run_with_all_layers_gives_a_layer_column_and_figures_each(
 
 
 def test_the_next_night_lands_the_next_samples(first_night):
-    """The last of these tests: the home has two runs from now on."""
-    from gatehouse.flows.pipeline import nightly
-
-    nightly(str(first_night.model), first_night.corpus.name, num_samples=15)
+    """From here on the tests are the nights of one deployment, in their order."""
+    first_night.comes_again(num_samples=15)
     with connect(Paths(first_night.home)) as connection:
         rows = connection.sql(
             "select first_sample, num_samples from dim_run order by first_sample"
@@ -120,6 +125,68 @@ def test_the_next_night_lands_the_next_samples(first_night):
         samples = connection.sql("select sample_id from dim_sample order by sample_id").fetchall()
     assert rows == [(0, 15), (15, 15)]
     assert [sample for (sample,) in samples] == list(range(30))
+
+
+def test_a_night_that_broke_off_is_finished_by_the_next_whatever_that_one_asks(
+    first_night, monkeypatch
+):
+    """The last ten texts: fewer than the night asks for."""
+
+    def full(*_: object, **__: object) -> None:
+        raise GatehouseError("no room")
+
+    with monkeypatch.context() as patched, pytest.raises(GatehouseError, match="no room"):
+        patched.setattr(Lake, "land_shard", full)
+        first_night.comes_again(num_samples=15)
+    lake = Lake(Paths(first_night.home).lake)
+    *_, broken_off = lake.runs()
+    assert not lake.runs()[broken_off]["finished_at"]
+    assert "Report: " in first_night.comes_again(num_samples=5)
+    assert list(lake.runs())[2:] == [broken_off]
+    with connect(Paths(first_night.home)) as connection:
+        runs = connection.sql("select run_id, first_sample, num_samples from dim_run").fetchall()
+    assert (broken_off, 30, 10) in runs and len(runs) == 3
+
+
+def test_nights_after_the_last_sample_end_well_and_say_so(first_night):
+    nothing = "no new samples: .* holds 40 samples, and finished runs of .* reach its end"
+    for _ in range(4):
+        assert re.match(nothing, first_night.comes_again(num_samples=15))
+    states = asyncio.run(states_of("gatehouse-nightly"))
+    assert [state.name for state in states] == [*2 * ["Completed"], "Failed", *5 * ["Completed"]]
+    assert all(re.match(nothing, state.message) for state in states[4:])
+    # no flow inside a night has failed either
+    assert [state.name for state in asyncio.run(states_of("gatehouse"))].count("Failed") == 1
+
+
+def test_a_run_of_other_settings_that_broke_off_is_left_to_whoever_began_it(tmp_path, monkeypatch):
+    """A night takes what it asks for, not the ten thousand windows of somebody's experiment."""
+    from gatehouse.flows.pipeline import next_samples
+
+    begun = {"model": "demo", "dataset": "pydoc", "first_sample": 0, "num_samples": 10_000}
+    begun |= {"max_length": 512, "windows": True, "finished_at": None}
+    monkeypatch.setattr(Lake, "runs", lambda _: {"begun": begun})
+    lake = Lake(tmp_path)
+    assert next_samples(lake, "demo", "pydoc", 1_000) == (0, 1_000)
+    begun["windows"] = False
+    assert next_samples(lake, "demo", "pydoc", 1_000) == (0, 10_000)
+    begun["finished_at"] = "then"
+    assert next_samples(lake, "demo", "pydoc", 1_000) == (10_000, 1_000)
+    assert next_samples(lake, "demo", "c4", 1_000) == (0, 1_000)
+
+
+async def states_of(flow: str) -> list[Any]:
+    """The final states of a flow's runs on the server, the first run's first."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowFilter, FlowFilterName
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    async with get_client() as client:
+        of_this_flow = FlowFilter(name=FlowFilterName(any_=[flow]))
+        runs = await client.read_flow_runs(
+            flow_filter=of_this_flow, sort=FlowRunSort.START_TIME_ASC
+        )
+        return [run.state for run in runs]
 
 
 async def recorded() -> tuple[set[str], list]:
