@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 
 from gatehouse.flows.console import short_path
-from gatehouse.flows.steps.dbt_runs import parse_ahead, run_dbt
+from gatehouse.flows.steps.dbt_runs import parse_ahead, project_files, run_dbt
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import cannot_write, make_folder
 from gatehouse.warehouse.lake import Lake
@@ -184,7 +184,7 @@ def _builder(database: Path) -> str | None:
 def _fingerprint() -> str:
     """Return a hash of everything that the numbers depend on, except the lake."""
     digest = hashlib.sha256(f"{duckdb.__version__} {LAKE_VERSION}".encode())
-    for path in sorted(DBT_PROJECT.rglob("*")):
+    for path in project_files():
         if path.suffix in (".sql", ".yml"):
             digest.update(path.relative_to(DBT_PROJECT).as_posix().encode())
             digest.update(path.read_bytes())

@@ -18,6 +18,9 @@ from gatehouse.warehouse import cache
 from gatehouse.warehouse.paths import DBT_PROJECT
 
 PARSED_FILES = (".md", ".sql", ".yml")
+WRITTEN_BY_DBT = ("target", "logs", "dbt_packages")
+"""Folders that dbt makes in its project when a person runs it there."""
+
 PARSERS = ("dbt-core", "dbt-adapters", "dbt-common", "dbt-duckdb")
 KIND = "dbt"
 """What the user's cache calls a parse."""
@@ -54,7 +57,7 @@ def run_dbt(command: Sequence[str], target: Path, project: Path = DBT_PROJECT) -
     options = [str(part) for pair in places.items() for part in pair]
     while _ahead:
         _ahead.pop().wait()
-    name = _version(project, target)
+    name = _version(project)
     content = _parsed.get(name) or cache.read(KIND, name)
     if content is None:
         # a partial parse might keep what an older version left
@@ -75,11 +78,22 @@ def parse_ahead(target: Path, project: Path = DBT_PROJECT) -> None:
         target: as for `run_dbt`, as is the project.
         project: folder of the dbt project.
     """
-    if cache.read(KIND, _version(project, target)) is None:
+    if cache.read(KIND, _version(project)) is None:
         words = [sys.executable, "-P", "-c", AHEAD, str(target), str(project)]
         silent = subprocess.DEVNULL
         parser = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=silent, stderr=silent)
         _ahead.append(parser)
+
+
+def project_files(project: Path = DBT_PROJECT) -> list[Path]:
+    """Return the files that dbt parses, in order, without what dbt itself has written there."""
+    return [
+        path
+        for path in sorted(project.rglob("*"))
+        if path.suffix in PARSED_FILES
+        and path.relative_to(project).parts[0] not in WRITTEN_BY_DBT
+        and path.is_file()
+    ]
 
 
 def _invoke(arguments: list[str], manifest: Any = None) -> Any:
@@ -109,7 +123,7 @@ def _deserialized(content: bytes) -> Any:
     return Manifest.from_msgpack(content, decoder=extended_mashumuro_decoder)
 
 
-def _version(project: Path, target: Path) -> str:
+def _version(project: Path) -> str:
     """Return a hash of everything that the result of parsing depends on."""
     settings = sorted((key, value) for key, value in os.environ.items() if key.startswith("DBT_"))
     # dbt names the database after its file
@@ -118,9 +132,7 @@ def _version(project: Path, target: Path) -> str:
     digest = hashlib.sha256(
         repr((parsers, sys.version, sys.prefix, str(project), database, settings)).encode()
     )
-    files = [path for path in sorted(project.rglob("*")) if path.suffix in PARSED_FILES]
-    for path in [DBT_PROJECT / "profiles.yml", *files]:
-        if not path.is_relative_to(target):
-            content = path.read_bytes()
-            digest.update(f"\n{path} {len(content)}\n".encode() + content)
+    for path in [DBT_PROJECT / "profiles.yml", *project_files(project)]:
+        content = path.read_bytes()
+        digest.update(f"\n{path} {len(content)}\n".encode() + content)
     return digest.hexdigest()
