@@ -24,6 +24,7 @@ from gatehouse.reports.results.results import Results, open_results
 from gatehouse.reports.results.selection import Selection
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.plain_text import counted
 
 
 def work_ahead(request: RunRequest, paths: Paths) -> None:

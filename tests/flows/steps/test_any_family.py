@@ -148,11 +148,11 @@ def test_every_family_is_assessed_drawn_and_shown(built, family):
     paths = Paths(built[1].parent)
     with connect(paths) as connection:
         of_run = assess(connection, built[0][family], paths, Thresholds(3, 1.0), bar)
-    for each in (*of_run.layers, of_run.model):
+    for each in (*of_run.layers, *([of_run.average] if of_run.average else [])):
         text = report_text(each)
         assert "nan" not in text.lower() and "None" not in text
         assert each.evidence.bootstrap is not None
-    assert "NaN" not in document(of_run.layers, of_run.model, of_run.run)
+    assert "NaN" not in document(of_run.layers, of_run, of_run.run)
     for draw in RUN_FIGURES.values():
         assert draw(of_run).axes
     assert built[0][family] in render(of_run, Links())
