@@ -1,10 +1,11 @@
 """What a person sees of long work: one console on standard error, one bar at a time."""
 
 import json
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,17 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
+from rich.text import Text
 
 from gatehouse.warehouse.plain_text import printable
 
+SECONDS_OF_SILENCE = 5
 SECONDS_BETWEEN_LINES = 30
 LISTED_NUMBERS = 8
 console = Console(stderr=True, highlight=False)
@@ -51,14 +55,26 @@ def document(content: Any) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False, default=datetime.isoformat)
 
 
+class Remaining(ProgressColumn):
+    """The time that what is left will take at the rate so far, known from the first unit on."""
+
+    def render(self, task: Task) -> Text:
+        """Return the time as h:mm:ss; nothing before the first unit."""
+        left = _seconds_left(task.elapsed or 0.0, task.completed, task.total)
+        words = "" if left is None else f"{_clock(left)} left"
+        return Text(words, style="progress.remaining")
+
+
 @contextmanager
 def bar(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """Show a bar while the block runs; the function that it yields moves it to `done` of `total`.
 
-    Without a terminal (a worker's log, a file), it prints a line at most every half minute.
+    Without a terminal (a worker's log, a file), a line says how far it is after five seconds, and
+    then every half minute.
     """
     if not console.is_terminal:
-        yield _lines(description, total)
+        with _lines(description, total) as moved:
+            yield moved
         return
     columns = (
         SpinnerColumn(),
@@ -66,20 +82,60 @@ def bar(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        Remaining(),
     )
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(description, total=total)
         yield lambda done: progress.update(task, completed=done)
 
 
-def _lines(description: str, total: int | None) -> Callable[[int], None]:
-    said = time.monotonic()
+@contextmanager
+def working(description: str) -> Iterator[None]:
+    """Show that the block is at work, where it has no steps to count; lines as `bar` has them."""
+    if not console.is_terminal:
+        with _lines(description, None):
+            yield
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        progress.add_task(description, total=None)
+        yield
+
+
+@contextmanager
+def _lines(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    started, reached, over = time.monotonic(), [0], threading.Event()
+
+    def speak() -> None:
+        silence: float = SECONDS_OF_SILENCE
+        while not over.wait(silence):
+            say(_line(description, reached[0], total, time.monotonic() - started))
+            silence = SECONDS_BETWEEN_LINES
 
     def moved(done: int) -> None:
-        nonlocal said
-        if time.monotonic() - said >= SECONDS_BETWEEN_LINES:
-            said = time.monotonic()
-            say(f"{description}: {done:,}" + (f" of {total:,}" if total else ""))
+        reached[0] = done
 
-    return moved
+    speaker = threading.Thread(target=speak, daemon=True)
+    speaker.start()
+    try:
+        yield moved
+    finally:
+        over.set()
+        speaker.join()
+
+
+def _line(description: str, done: int, total: int | None, elapsed: float) -> str:
+    """Return how far work is: what is known of its steps, and the time it took or has left."""
+    if not done:
+        return f"{description}, {_clock(elapsed)} so far"
+    left = _seconds_left(elapsed, done, total)
+    of = f" of {total:,}" if total else ""
+    return f"{description}: {done:,}{of}" + ("" if left is None else f", {_clock(left)} left")
+
+
+def _seconds_left(elapsed: float, done: float, total: float | None) -> float | None:
+    return elapsed / done * (total - done) if done and total else None
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))

@@ -13,7 +13,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, State
 
-from gatehouse.flows.console import bar, say, short_path
+from gatehouse.flows.console import bar, say, short_path, working
 from gatehouse.flows.request import RunRequest, takes_fields
 from gatehouse.flows.steps.build import build
 from gatehouse.flows.steps.capture import CaptureSession, capture_run, prepare_samples, read_ahead
@@ -35,8 +35,9 @@ def work_ahead(request: RunRequest, paths: Paths) -> None:
     """
     plan_model(request)
     read_ahead(request, paths.prepared)
-    importlib.import_module("dbt.cli.main")
-    importlib.import_module("gatehouse.reports.figures.gallery")
+    with working("starting"):
+        importlib.import_module("dbt.cli.main")
+        importlib.import_module("gatehouse.reports.figures.gallery")
 
 
 @task(name="prepare samples", cache_policy=NO_CACHE)
@@ -69,7 +70,8 @@ def validate_task(request: RunRequest, results: Results, paths: Paths) -> list[P
 @task(name="draw figures", cache_policy=NO_CACHE)
 def figures_task(results: Results) -> dict[str, Path]:
     """Draw the figures."""
-    return files.write_figures(results)
+    with working("drawing figures"):
+        return files.write_figures(results)
 
 
 @task(name="write report", cache_policy=NO_CACHE)

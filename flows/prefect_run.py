@@ -4,6 +4,7 @@ import os
 import traceback
 from typing import Any
 
+from gatehouse.flows.console import working
 from gatehouse.flows.request import RunRequest
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import make_folder
@@ -27,18 +28,20 @@ def run(**parameters: Any) -> str:
     _settle(paths, serves_itself)
     from gatehouse.flows.steps.build import begin_to_parse
 
-    begin_to_parse(paths)
-    # Prefect reads its settings once, when it is imported
-    from gatehouse.flows import prefect_server
+    with working("starting"):
+        begin_to_parse(paths)
+        # Prefect reads its settings once, when it is imported
+        from gatehouse.flows import prefect_server
 
-    # a new server takes longer to be ready than torch takes to import
-    server = prefect_server.begin() if serves_itself else None
-    from gatehouse.flows.pipeline import pipeline, work_ahead
+        # a new server takes longer to be ready than torch takes to import
+        server = prefect_server.begin() if serves_itself else None
+        from gatehouse.flows.pipeline import pipeline, work_ahead
 
     if server:
         # the flow finds it done
         work_ahead(request, paths)
-        server.wait()
+        with working("starting Prefect"):
+            server.wait()
     try:
         return pipeline(**parameters)
     except Exception as error:

@@ -39,7 +39,7 @@ ROOMS = {
         "steps": {"console", "process", "request"},
         "upkeep": {"console", "request", "steps"},
         "pipeline": {"console", "request", "steps"},
-        "prefect_run": {"pipeline", "prefect_server", "request", "steps"},
+        "prefect_run": {"console", "pipeline", "prefect_server", "request", "steps"},
         "cli": {"console", "prefect_run", "process", "request", "sql", "steps", "upkeep"},
     },
 }

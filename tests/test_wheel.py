@@ -140,7 +140,9 @@ def test_the_demo_ends_as_the_readme_shows(demo):
 def test_the_demo_prints_its_own_lines_only(demo):
     first, *_, last = demo.out.strip().splitlines()
     assert first == "=" * 60 and last.startswith("Report: ") and last.endswith("report.html")
-    said = [line.split(":")[0].split(" ")[0] for line in demo.said.strip().splitlines()]
+    # a slow machine also gives signs of life
+    lines = [each for each in demo.said.splitlines() if not re.search(r"\d (so far|left)$", each)]
+    said = [line.split(":")[0].split(" ")[0] for line in lines]
     (run_id,) = Lake(Paths(demo.home).lake).runs()
     assert said == ["prepared", "weights", run_id, "built"], demo.said
 

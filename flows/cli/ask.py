@@ -59,7 +59,7 @@ def plot(
     """Draw the figures as 300-DPI PNG and as PDF: four for a layer or file, the rest for a run."""
     paths = paths_of(home)
     run = run and find_run(paths.lake, run)
-    from gatehouse.flows.console import bar
+    from gatehouse.flows.console import bar, working
     from gatehouse.reports.results.selection import Selection
 
     selection = Selection.of(input, run, layer, frequency_threshold, entropy_threshold)
@@ -67,7 +67,9 @@ def plot(
     from gatehouse.reports.results.results import open_results
 
     results = open_results(selection, paths, bar)
-    for path in files.write_figures(results, output_dir).values():
+    with working("drawing figures"):
+        drawn = files.write_figures(results, output_dir)
+    for path in drawn.values():
         print(path)
 
 
@@ -83,7 +85,7 @@ def report(
     """Write the self-contained HTML report of a run, or of two runs side by side."""
     paths = paths_of(home)
     run = run and find_run(paths.lake, run)
-    from gatehouse.flows.console import bar
+    from gatehouse.flows.console import bar, working
     from gatehouse.reports.results.selection import Selection
 
     selection = Selection.of(None, run, layer, frequency_threshold, entropy_threshold)
@@ -92,7 +94,9 @@ def report(
         from gatehouse.reports.results.results import open_results
 
         results = open_results(selection, paths, bar)
-        print(files.write_page(results, files.write_figures(results), paths, output))
+        with working("drawing figures"):
+            drawn = files.write_figures(results)
+        print(files.write_page(results, drawn, paths, output))
         return
     if run or layer:
         raise GatehouseError("--compare names its runs: leave --run and --layer out")

@@ -13,7 +13,7 @@ from typing import Any
 
 import duckdb
 
-from gatehouse.flows.console import short_path
+from gatehouse.flows.console import short_path, working
 from gatehouse.flows.steps.dbt_runs import parse_ahead, project_files, run_dbt
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import cannot_write, make_folder
@@ -194,7 +194,9 @@ def _fingerprint() -> str:
 def _dbt(paths: Paths, database: Path, *command: str) -> Any:
     """Run one dbt command quietly in this process and return its result."""
     _name_home(paths, database)
-    outcome = run_dbt(command, paths.dbt_target)
+    doing = "building and testing marts" if command[0] == "build" else "writing the lineage page"
+    with working(doing):
+        outcome = run_dbt(command, paths.dbt_target)
     # dbt writes its graph as a pickle and never reads it
     (paths.dbt_target / "graph.gpickle").unlink(missing_ok=True)
     if not outcome.success:

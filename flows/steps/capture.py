@@ -10,7 +10,7 @@ from typing import Self
 
 import pyarrow as pa
 
-from gatehouse.flows.console import bar, listed, say
+from gatehouse.flows.console import bar, listed, say, working
 from gatehouse.flows.request import RunRequest
 from gatehouse.flows.steps.identity import plan_model, run_spec, what_changed
 from gatehouse.ingest.prepare import Prepared, prepare, read_shard, shard_count
@@ -130,7 +130,8 @@ class CaptureSession:
             self.pending = self._find_pending()
             self._keep_name()
             if self.pending:
-                self._loaded = self.plan.load()
+                with working(f"loading {self.plan.name}"):
+                    self._loaded = self.plan.load()
                 say(weights_line(self._loaded))
                 self._tap = opening.enter_context(RoutingTap(self._loaded.model))
             self._open = opening.pop_all()
@@ -249,10 +250,11 @@ def capture_run(
     capture_shard: Callable[[CaptureSession, int], int] = CaptureSession.capture,
 ) -> CaptureSummary:
     """Capture every pending shard with `capture_shard(session, shard)` and finish the run."""
-    with session, bar("capturing shards", session.shards) as moved:
-        for shard in session.pending:
+    # the time that is left follows from the shards captured here
+    with session, bar("capturing shards", len(session.pending)) as moved:
+        for done, shard in enumerate(session.pending, start=1):
             capture_shard(session, shard)
-            moved(shard + 1)
+            moved(done)
         return session.finish()
 
 

@@ -1,5 +1,6 @@
 """`gatehouse fetch`: a model's files, its MoE structure, and one routed sentence."""
 
+from gatehouse.flows.console import working
 from gatehouse.flows.request import RunRequest
 from gatehouse.models.structure import analyze, download, route, weights_line
 from gatehouse.models.zoo import resolve
@@ -19,16 +20,19 @@ def fetch(request: RunRequest, *, analyze_structure: bool = False, test: bool = 
     Raises:
         GatehouseError: there is no such model, it cannot be read, or it cannot be loaded as asked.
     """
-    plan = resolve(request.model, **request.loading)
+    with working(f"looking at {request.model}"):
+        plan = resolve(request.model, **request.loading)
     runs_in = plan.dtype if plan.quantization == "none" else f"{plan.quantization} and {plan.dtype}"
     lines = [f"{plan.name}  ({plan.config.model_type}, runs in {runs_in})"]
     if analyze_structure:
         lines.append(str(analyze(plan.skeleton)))
     else:
+        # the hub shows the progress of each file itself
         lines.append(f"files          {download(plan)}")
     if test:
-        loaded = plan.load()
-        routed = route(loaded, SENTENCE)
+        with working(f"loading {plan.name}"):
+            loaded = plan.load()
+            routed = route(loaded, SENTENCE)
         lines += [weights_line(loaded), "", f"{'token':<14}experts of MoE layers 0, 1, …"]
         lines += [f"{token!r:<14}{'  '.join(map(str, layers))}" for token, layers in routed]
     return "\n".join(lines)

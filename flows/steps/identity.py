@@ -3,6 +3,7 @@
 from contextlib import suppress
 from dataclasses import asdict
 
+from gatehouse.flows.console import working
 from gatehouse.flows.request import RunRequest
 from gatehouse.ingest.prepare import Prepared
 from gatehouse.models.zoo import ModelPlan, resolve, tokenizer_fingerprint
@@ -25,7 +26,8 @@ def plan_model(request: RunRequest) -> ModelPlan:
     Raises:
         GatehouseError: no such model, no MoE layers, or not what the request expects of it.
     """
-    plan = resolve(request.model, **request.loading)
+    with working(f"looking at {request.model}"):
+        plan = resolve(request.model, **request.loading)
     found = {site.num_experts for site in plan.sites}
     if request.num_experts is not None and found != {request.num_experts}:
         counts = ", ".join(map(str, sorted(found)))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gatehouse.flows.console import bar, document, say, short_path
+from gatehouse.flows.console import bar, document, say, short_path, working
 from gatehouse.flows.request import RunRequest
 from gatehouse.flows.steps.build import finished_runs, rebuild
 from gatehouse.warehouse.agreement import disagreements, runs_in_marts
@@ -85,7 +85,9 @@ def _problems(lake: Lake, run_ids: list[str], paths: Paths) -> dict[str, list[Pr
         with bar(f"verifying {run_id}", None) as moved:
             found[run_id] = verify(lake, run_id, moved)
     if paths.database.exists():
-        for problem in _problems_of_marts(lake, run_ids, found, paths):
+        with working("comparing the marts with the lake"):
+            wrong = _problems_of_marts(lake, run_ids, found, paths)
+        for problem in wrong:
             found.setdefault(problem.run_id, []).append(problem)
     return found
 
