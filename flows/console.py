@@ -1,9 +1,9 @@
 """What a person sees of long work: one console on standard error, one bar at a time."""
 
-import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 
 from rich.console import Console
 from rich.progress import (
@@ -22,10 +22,24 @@ SECONDS_BETWEEN_LINES = 30
 LISTED_NUMBERS = 8
 console = Console(stderr=True, highlight=False)
 
+_logs: list[Callable[[str], bool]] = []
+
+
+def also_to(log: Callable[[str], bool]) -> None:
+    """Give each later line to `log` too, which returns whether it has shown it on this console."""
+    _logs.append(log)
+
 
 def say(message: str) -> None:
     """Print one line of plain text; long lines are not folded, so paths stay whole."""
-    console.print(printable(message), markup=False, emoji=False, soft_wrap=True)
+    line = printable(message)
+    if not _logged(line):
+        console.print(line, markup=False, emoji=False, soft_wrap=True)
+
+
+def _logged(line: str) -> bool:
+    """Give a line to every log; return whether one of them has shown it on this console."""
+    return any([log(line) for log in _logs])
 
 
 def short_path(path: Path) -> str:
@@ -47,10 +61,10 @@ def listed(noun: str, numbers: Collection[int]) -> str:
 def bar(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """Show a bar while the block runs; the function that it yields moves it to `done` of `total`.
 
-    Without a terminal (a worker's log, a file), it prints a line at most every half minute.
+    Without a terminal (a worker's log, a file), it says a line at most every half minute.
     """
     if not console.is_terminal:
-        yield _lines(description, total)
+        yield _lines(description, total, say)
         return
     columns = (
         SpinnerColumn(),
@@ -62,16 +76,24 @@ def bar(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
     )
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(description, total=total)
-        yield lambda done: progress.update(task, completed=done)
+        log = _lines(description, total, _logged)
+
+        def moved(done: int) -> None:
+            progress.update(task, completed=done)
+            log(done)
+
+        yield moved
 
 
-def _lines(description: str, total: int | None) -> Callable[[int], None]:
-    said = time.monotonic()
+def _lines(
+    description: str, total: int | None, say: Callable[[str], object]
+) -> Callable[[int], None]:
+    said = monotonic()
 
     def moved(done: int) -> None:
         nonlocal said
-        if time.monotonic() - said >= SECONDS_BETWEEN_LINES:
-            said = time.monotonic()
+        if monotonic() - said >= SECONDS_BETWEEN_LINES:
+            said = monotonic()
             say(f"{description}: {done:,}" + (f" of {total:,}" if total else ""))
 
     return moved
