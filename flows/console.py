@@ -1,5 +1,6 @@
 """What a person sees of long work: one console on standard error, one bar at a time."""
 
+import contextvars
 import json
 import threading
 import time
@@ -30,9 +31,24 @@ LISTED_NUMBERS = 8
 console = Console(stderr=True, highlight=False)
 
 
+_logs: list[Callable[[str], bool]] = []
+
+
+def also_to(log: Callable[[str], bool]) -> None:
+    """Give each later line to `log` too, which returns whether it has shown it on this console."""
+    _logs.append(log)
+
+
 def say(message: str) -> None:
     """Print one line of plain text; long lines are not folded, so paths stay whole."""
-    console.print(printable(message), markup=False, emoji=False, soft_wrap=True)
+    line = printable(message)
+    if not _logged(line):
+        console.print(line, markup=False, emoji=False, soft_wrap=True)
+
+
+def _logged(line: str) -> bool:
+    """Give a line to every log; return whether one of them has shown it on this console."""
+    return any([log(line) for log in _logs])
 
 
 def short_path(path: Path) -> str:
@@ -70,10 +86,10 @@ def bar(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """Show a bar while the block runs; the function that it yields moves it to `done` of `total`.
 
     Without a terminal (a worker's log, a file), a line says how far it is after five seconds, and
-    then every half minute.
+    then every half minute; a log of lines gets these beside a terminal's bar, too.
     """
     if not console.is_terminal:
-        with _lines(description, total) as moved:
+        with _lines(description, total, say) as moved:
             yield moved
         return
     columns = (
@@ -84,26 +100,39 @@ def bar(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
         TimeElapsedColumn(),
         Remaining(),
     )
-    with Progress(*columns, console=console, transient=True) as progress:
+    with (
+        Progress(*columns, console=console, transient=True) as progress,
+        _lines(description, total, _logged) as logged,
+    ):
         task = progress.add_task(description, total=total)
-        yield lambda done: progress.update(task, completed=done)
+
+        def moved(done: int) -> None:
+            progress.update(task, completed=done)
+            logged(done)
+
+        yield moved
 
 
 @contextmanager
 def working(description: str) -> Iterator[None]:
     """Show that the block is at work, where it has no steps to count; lines as `bar` has them."""
     if not console.is_terminal:
-        with _lines(description, None):
+        with _lines(description, None, say):
             yield
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with (
+        Progress(*columns, console=console, transient=True) as progress,
+        _lines(description, None, _logged),
+    ):
         progress.add_task(description, total=None)
         yield
 
 
 @contextmanager
-def _lines(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
+def _lines(
+    description: str, total: int | None, say: Callable[[str], object]
+) -> Iterator[Callable[[int], None]]:
     started, reached, over = time.monotonic(), [0], threading.Event()
 
     def speak() -> None:
@@ -115,7 +144,8 @@ def _lines(description: str, total: int | None) -> Iterator[Callable[[int], None
     def moved(done: int) -> None:
         reached[0] = done
 
-    speaker = threading.Thread(target=speak, daemon=True)
+    # a run's log is known by the context of the thread that works
+    speaker = threading.Thread(target=contextvars.copy_context().run, args=(speak,), daemon=True)
     speaker.start()
     try:
         yield moved

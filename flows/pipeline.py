@@ -5,15 +5,19 @@ whether a shard has landed is read from the lake, never from a task's state.
 """
 
 import importlib
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, task
+from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.exceptions import MissingContextError
+from prefect.logging.handlers import PrefectConsoleHandler
 from prefect.states import Completed, State
 
-from gatehouse.flows.console import bar, say, short_path, working
+from gatehouse.flows.console import also_to, bar, say, short_path, working
 from gatehouse.flows.request import RunRequest, takes_fields
 from gatehouse.flows.steps.build import build
 from gatehouse.flows.steps.capture import CaptureSession, capture_run, prepare_samples, read_ahead
@@ -25,6 +29,30 @@ from gatehouse.reports.results.selection import Selection
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.plain_text import counted
+
+
+def _log(line: str) -> bool:
+    """Log a line with the current flow or task run; return whether Prefect's console shows it."""
+    try:
+        log = get_run_logger()
+    except MissingContextError:
+        return False
+    log.info(line)
+    consoles = [
+        each
+        for each in _handlers(logging.getLogger(log.name))
+        if isinstance(each, PrefectConsoleHandler)
+    ]
+    return log.isEnabledFor(logging.INFO) and any(each.level <= logging.INFO for each in consoles)
+
+
+def _handlers(logger: logging.Logger | None) -> Iterator[logging.Handler]:
+    while logger:
+        yield from logger.handlers
+        logger = logger.parent if logger.propagate else None
+
+
+also_to(_log)
 
 
 def work_ahead(request: RunRequest, paths: Paths) -> None:

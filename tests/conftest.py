@@ -1,5 +1,6 @@
 """Tiny real models and a home of its own for every test."""
 
+import asyncio
 import atexit
 import os
 import shutil
@@ -189,6 +190,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
         from prefect.context import refresh_global_settings_context
+        from prefect.logging.handlers import APILogHandler
 
         from gatehouse.flows import prefect_server
 
@@ -197,5 +199,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         assert server
         server.wait()
         yield
+        # Prefect tries for a minute to send what it has logged to a server that has ended
+        asyncio.run(APILogHandler.aflush())
         server.stop()
     refresh_global_settings_context()

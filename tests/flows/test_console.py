@@ -1,6 +1,8 @@
-"""Signs of life: the time left is known from the first unit on, and no silence is long."""
+"""What is said is seen once, no silence is long, and the time left is known from the start."""
 
 import io
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -57,3 +59,37 @@ def test_the_bar_knows_what_is_left_from_the_first_unit_on():
         now[0] = at
         progress.update(task.id, completed=done)
         assert column.render(task).plain == expected
+
+
+@pytest.mark.parametrize("shows", [True, False])
+def test_a_line_goes_to_the_log_and_is_printed_unless_the_log_shows_it(monkeypatch, capfd, shows):
+    heard = []
+    monkeypatch.setattr(console, "_logs", [lambda line: heard.append(line) or shows])
+    console.say("built\n53 models")
+    assert heard == [r"built\n53 models"]
+    assert capfd.readouterr().err == ("" if shows else "built\\n53 models\n")
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_bar_is_a_few_lines_in_the_log(monkeypatch, is_terminal):
+    heard, spoken = [], threading.Event()
+
+    def log(line: str) -> bool:
+        heard.append(line)
+        spoken.set()
+        return True
+
+    monkeypatch.setattr(console, "_logs", [log])
+    monkeypatch.setattr(console, "SECONDS_OF_SILENCE", 0)
+    terminal = Console(file=io.StringIO(), force_terminal=is_terminal)
+    monkeypatch.setattr(console, "console", terminal)
+    with console.bar("capturing shards", 4) as moved:
+        assert spoken.wait(60)
+        for shard in range(4):
+            moved(shard + 1)
+    assert heard == ["capturing shards, 0:00:00 so far"]
+
+
+def test_a_command_that_says_something_waits_for_no_prefect():
+    program = "import sys, gatehouse.flows.console; sys.exit('prefect' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0

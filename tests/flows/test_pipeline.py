@@ -83,8 +83,21 @@ def test_text_becomes_a_report_by_tasks_that_a_server_sees(first_night):
     assert any("SUPPORTED" in str(each.data) for each in artifacts)
 
 
+def test_what_a_run_says_is_in_its_log_on_the_server(first_night):
+    """The flow's and its tasks' lines, in the flow run's log."""
+    lines = asyncio.run(logged())
+    for said in (
+        r".* on texts\.jsonl: 15 samples from 0",
+        r"prepared 15 samples of .*: .*samples\.parquet",
+        "weights: .* on cpu: .*",
+        r".*: 15 samples, .* tokens x 3 MoE layers = .* events; .*",
+        r"built \d+ models over 1 finished run, .*",
+    ):
+        assert len([line for line in lines if re.fullmatch(said, line)]) == 1, said
+
+
 def test_the_same_run_with_all_layers_gives_a_layer_column_and_figures_each(
-    first_night, tmp_path, capfd
+    first_night, tmp_path, caplog
 ):
     import pandas as pd
 
@@ -92,9 +105,8 @@ def test_the_same_run_with_all_layers_gives_a_layer_column_and_figures_each(
 
     found = pipeline(**first_night.again, layer="all", output=tmp_path / "all")
     (run_id,) = Lake(Paths(first_night.home).lake).runs()
-    said = capfd.readouterr().err
-    assert f"{run_id} is finished: nothing to capture" in said
-    assert "nothing new in 1 finished run" in said
+    assert f"{run_id} is finished: nothing to capture" in caplog.messages
+    assert any(line.startswith("nothing new in 1 finished run") for line in caplog.messages)
     of_one_layer = first_night.found.rpartition("Report: ")[0].strip()
     full = (tmp_path / "all" / "validation_report.txt").read_text(encoding="utf-8")
     assert of_one_layer in full and of_one_layer not in found
@@ -173,6 +185,36 @@ def test_a_run_of_other_settings_that_broke_off_is_left_to_whoever_began_it(tmp_
     begun["finished_at"] = "then"
     assert next_samples(lake, "demo", "pydoc", 1_000) == (10_000, 1_000)
     assert next_samples(lake, "demo", "c4", 1_000) == (0, 1_000)
+
+
+@pytest.mark.parametrize("level", ["INFO", "CRITICAL"])
+def test_a_line_is_on_the_console_once_whether_or_not_prefect_shows_its_log_there(
+    prefect_server, monkeypatch, capfd, level
+):
+    """A worker's console shows the log; that of `gatehouse run` does not."""
+    import logging
+    import sys
+
+    from prefect import flow
+    from prefect.logging.handlers import PrefectConsoleHandler
+
+    import gatehouse.flows.pipeline  # noqa: F401 - what is said goes to the log from here on
+    from gatehouse.flows.console import say
+
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [PrefectConsoleHandler(sys.stderr, level=level)])
+    flow(lambda: say("a line"), name="says")()
+    assert capfd.readouterr().err.count("a line") == 1
+
+
+async def logged() -> list[str]:
+    """Every line of the server's logs, with those on their way there."""
+    from prefect.client.orchestration import get_client
+    from prefect.logging.handlers import APILogHandler
+
+    await APILogHandler.aflush()
+    async with get_client() as client:
+        return [log.message for log in await client.read_logs(limit=200)]
 
 
 async def states_of(flow: str) -> list[Any]:
