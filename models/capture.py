@@ -135,7 +135,7 @@ class RoutingTap:
     def _read(
         self, site: RouterSite, positions: int, real: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return (ids, weights, entropy, confidence) of all rows, pads included."""
+        """Return (ids, marked weights, entropy, confidence) of all rows, pads included."""
         routing = self._routing(site)
         rows = {len(field) for field in (routing.logits, routing.ids, routing.weights)}
         if rows != {positions}:
@@ -143,15 +143,15 @@ class RoutingTap:
                 f"{site.router_path} routed {' or '.join(map(str, sorted(rows)))} rows for "
                 f"{positions} token positions: Gatehouse does not read this family yet"
             )
+        weights = routing.marked_weights()
         if site.moe_index not in self._scoring:
-            fields = (routing.logits, routing.ids, routing.weights)
-            first = [field.index_select(0, real.to(field.device)) for field in fields]
+            first = routing.that_ran(real)
             if not (first[0].amax(dim=1).isfinite().all() and first[2].isfinite().all()):
                 # nothing to learn from; `check_finite` names the sample, and the run ends
-                return routing.ids, routing.weights, *distribution(routing.logits, "softmax")
+                return routing.ids, weights, *distribution(routing.logits, "softmax")
             self._scoring[site.moe_index] = _identify(site, *first)
         kind, _ = self._scoring[site.moe_index]
-        return routing.ids, routing.weights, *distribution(routing.logits, kind)
+        return routing.ids, weights, *distribution(routing.logits, kind)
 
     def _routing(self, site: RouterSite) -> Routing:
         assert self._seen is not None

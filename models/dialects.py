@@ -20,20 +20,25 @@ class SkipClass(Reader):
     """Zaya: the last class skips the experts; it is emitted as expert 0 with weight 0."""
 
     def read(self, *seen: Any) -> Routing:
-        """Return the routing with the skip class under its own id."""
+        """Return the routing with the skip class under its own id, dropped."""
         routing = super().read(*seen)
-        skipped = (routing.weights == 0) & (routing.ids == 0)
-        skip_class = routing.logits.shape[1] - 1
-        return Routing(
-            routing.logits, routing.ids.masked_fill(skipped, skip_class), routing.weights
-        )
+        logits, ids, weights = routing.logits, routing.ids, routing.weights
+        skip_class = logits.shape[1] - 1
+        # expert 0 may run with weight 0 as well: the biases choose it, and its softmax underflows
+        biased = torch.softmax(logits, dim=-1).float() + self._balancing_biases()
+        chosen = biased.topk(ids.shape[1], dim=1).indices
+        skipped = (weights == 0) & (ids == 0) & (chosen == skip_class)
+        return Routing(logits, ids.masked_fill(skipped, skip_class), weights, skipped)
+
+    def _balancing_biases(self) -> torch.Tensor:
+        return self.router.get_buffer("balancing_biases")
 
 
 class Capacity(Reader):
     """Switch: one-hot dispatch, limited by each expert's capacity per sequence, top-1.
 
     A token beyond the capacity goes to no expert: its event keeps the expert it was meant for,
-    with weight 0. Pads would take up capacity, so batches hold none.
+    and is dropped. Pads would take up capacity, so batches hold none.
     """
 
     batching = "equal"
@@ -60,7 +65,7 @@ class Capacity(Reader):
         mask = mask.reshape(len(logits), -1)
         kept = mask.amax(dim=1, keepdim=True)
         ids = torch.where(kept > 0, mask.argmax(1, keepdim=True), logits.argmax(1, keepdim=True))
-        return Routing(logits, ids, probability.reshape(-1, 1) * kept)
+        return Routing(logits, ids, probability.reshape(-1, 1), kept == 0)
 
 
 class Loop(Reader):
@@ -88,8 +93,9 @@ class DenseScores(RouterAlone):
     def read(self, *seen: Any) -> Routing:
         """Return the routing from (scores, logits)."""
         ((scores, logits),) = seen
-        weights, ids = scores.topk(self.router.top_k, dim=1)
-        return Routing(logits, ids, weights)
+        # as the router chooses: sigmoid makes equals of very small and of very large logits
+        ids = logits.topk(self.router.top_k, dim=1).indices
+        return Routing(logits, ids, scores.gather(1, ids))
 
 
 class SortedSlots(RouterAlone):

@@ -13,7 +13,7 @@ from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.records import EVENTS, TokenWindow
 
 SMALLEST_WEIGHT = 2.0**-24
-"""The smallest float16 above 0."""
+"""The smallest float16 above 0, 6e-8: what lands for an expert that ran with less."""
 
 Fields = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
@@ -51,7 +51,8 @@ def to_host(layers: list[Fields], rows: list[torch.Tensor]) -> list[LayerRouting
     many there are.
 
     Args:
-        layers: (ids [N, k], weights [N, k], entropy [N], confidence [N]) of each layer.
+        layers: (ids [N, k], weights [N, k], entropy [N], confidence [N]) of each layer; a weight
+            is 0 where the block dropped the selection, and only there.
         rows: [T] integers below N for each layer, the same for layers of one shape.
     """
     found = []
@@ -78,9 +79,11 @@ def _alike_to_host(layers: Sequence[Fields], rows: torch.Tensor) -> list[LayerRo
 
 
 def _half(weights: torch.Tensor) -> torch.Tensor:
-    """Return float16 weights; 0 means that a token was dropped, so no other weight becomes 0."""
+    """Return float16 weights; 0 means that the block dropped it, so no other weight becomes 0."""
     half = weights.to(torch.float16)
-    return torch.where((half == 0) & (weights > 0), SMALLEST_WEIGHT, half)
+    # below 0 it stays below 0, and the shard is refused
+    least = torch.where(weights < 0, -SMALLEST_WEIGHT, SMALLEST_WEIGHT).to(torch.float16)
+    return torch.where((half == 0) & (weights != 0), least, half)
 
 
 def keys_of(windows: list[TokenWindow]) -> np.ndarray:

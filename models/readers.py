@@ -53,12 +53,33 @@ class Routing:
     """What one router decided for N rows.
 
     logits [N, E]: one per class of the router, in the router's precision; ids [N, k] integers in
-    [0, E), distinct in a row; weights [N, k] as the experts apply them, 0 for a dropped token.
+    [0, E), distinct in a row; weights [N, k] that the block hands to the experts; dropped [N, k]
+    booleans, True where the block did not run the expert, None if it ran all of them.
     """
 
     logits: torch.Tensor
     ids: torch.Tensor
     weights: torch.Tensor
+    dropped: torch.Tensor | None = None
+
+    def marked_weights(self) -> torch.Tensor:
+        """Return weights [N, k] fp32 that are 0 for every dropped selection and for no other.
+
+        An expert that ran with a weight of 0, because a softmax underflowed, gets the smallest
+        normal number of fp32, about 1.2e-38.
+        """
+        weights = self.weights.float()
+        least = torch.finfo(torch.float32).tiny
+        weights = torch.where((weights >= 0) & (weights < least), least, weights)
+        return weights if self.dropped is None else weights.masked_fill(self.dropped, 0)
+
+    def that_ran(self, rows: torch.Tensor) -> list[torch.Tensor]:
+        """Return [logits, ids, weights] of those rows, given as integers, that had no drop."""
+        if self.dropped is not None:
+            ran = ~self.dropped.any(dim=1)
+            rows = rows[ran.to(rows.device)[rows]]
+        fields = (self.logits, self.ids, self.weights)
+        return [field.index_select(0, rows.to(field.device)) for field in fields]
 
 
 class Reader:

@@ -64,8 +64,8 @@ def fitting_kinds(logits: torch.Tensor, ids: torch.Tensor, weights: torch.Tensor
     Args:
         logits: [N, E] fp32.
         ids: [N, k].
-        weights: [N, k] as the experts receive them; their dtype sets the tolerance. Rows of
-            weight 0 (dropped or skipped tokens) are left out.
+        weights: [N, k] as the experts receive them; their dtype sets the tolerance. Rows whose
+            weights are all 0 have no shares and are left out.
     """
     tolerance = TOLERANCE.get(weights.dtype, 2e-2)
     used = weights.float().sum(dim=1) > 0
@@ -92,7 +92,6 @@ def _error(scores: torch.Tensor, applied: torch.Tensor) -> float:
 
 
 def sums_to_one(weights: torch.Tensor) -> bool:
-    """Return whether each row of weights [N, k] sums to 1, leaving out rows of weight 0."""
-    sums = weights.float().sum(dim=1)
-    kept = sums[sums > 0]
-    return bool(len(kept)) and bool(((kept - 1).abs() <= TOLERANCE.get(weights.dtype, 2e-2)).all())
+    """Return whether each row of weights [N, k] sums to 1; False if there is no row."""
+    apart = (weights.float().sum(dim=1) - 1).abs()
+    return bool(len(apart)) and bool((apart <= TOLERANCE.get(weights.dtype, 2e-2)).all())

@@ -54,7 +54,7 @@ def test_kinds_that_cannot_be_told_apart_are_both_named():
     assert set(fitting_kinds(logits, ids, torch.full((50, 2), 0.5))) == set(INFERRED)
 
 
-def test_dropped_tokens_are_left_out():
+def test_rows_without_weight_show_nothing():
     logits, ids, weights = decision("softmax", 1, normalised=False)
     weights[::3] = 0
     assert fitting_kinds(logits, ids, weights) == ["softmax"]
@@ -101,3 +101,4 @@ def test_weights_sum_to_one_or_not():
     assert sums_to_one(decision("softmax", 4, normalised=True)[2].bfloat16())
     assert not sums_to_one(decision("softmax", 4, normalised=False)[2])
     assert not sums_to_one(decision("sigmoid", 4, normalised=True, scale=2.5)[2])
+    assert not sums_to_one(torch.empty(0, 4))
