@@ -179,7 +179,8 @@ ModelName = Annotated[str | None, typer.Argument(metavar="[MODEL]", help="The sa
 AnalyzeStructure = Annotated[
     bool,
     typer.Option(
-        "--analyze-structure", help="Print the MoE structure from the config; no download."
+        "--analyze-structure",
+        help="Print the MoE structure from the config; no weights are downloaded.",
     ),
 ]
 Test = Annotated[bool, typer.Option("--test", help="Load the model and route one sentence.")]
