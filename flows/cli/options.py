@@ -180,7 +180,7 @@ AnalyzeStructure = Annotated[
     bool,
     typer.Option(
         "--analyze-structure",
-        help="Print the MoE structure from the config; no weights are downloaded.",
+        help="Print the MoE structure from the config, without weights.",
     ),
 ]
 Test = Annotated[bool, typer.Option("--test", help="Load the model and route one sentence.")]
