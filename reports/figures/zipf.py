@@ -122,6 +122,6 @@ def _note(fit: ZipfFit) -> str:
     if fit.p_value is None:
         return ""
     return (
-        f"A goodness-of-fit p under 0.1 rejects the power law ({fit.replicates} replicates); it "
-        f"begins at the best of up to {statistics.CANDIDATES} cut-offs."
+        f"A goodness-of-fit p under 0.1 rejects the power law ({fit.replicates} replicates); its "
+        f"tail begins at the best of up to {statistics.CANDIDATES} cut-offs."
     )
