@@ -28,7 +28,8 @@ EVENTS = pa.schema(
     ]
 )
 """One row per (sample, position, layer): experts and weights in descending weight, entropy in
-nats of the full normalised router distribution, confidence its largest probability."""
+nats of the full normalised router distribution, confidence its largest probability. A weight is 0
+where the block did not run the expert, and only there: an expert that ran has at least 2^-24."""
 
 SAMPLES = pa.schema(
     [

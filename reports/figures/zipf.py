@@ -83,7 +83,7 @@ def _likeliest(axes: Axes, frequency: NDArray, fit: ZipfFit) -> None:
 
 def _power_law_label(fit: ZipfFit) -> str:
     error = "" if fit.alpha_error is None else f" ± {fit.alpha_error:.2g}"
-    fitness = "" if fit.p_value is None else f",\ngoodness-of-fit p = {fit.p_value:.2f}"
+    fitness = f",\ngoodness-of-fit {fit.p_text}" if fit.p_text else ""
     return (
         f"power-law tail by maximum likelihood, p(f) ~ f^-a:\na = {fit.alpha:.3f}{error} from f ≥ "
         f"{fit.x_min:,}\n({fit.tail_tokens:,} tokens; ranks: exponent {fit.rank_exponent:.2f}),\n"
@@ -121,4 +121,7 @@ def _spaced(first: float, last: float) -> NDArray:
 def _note(fit: ZipfFit) -> str:
     if fit.p_value is None:
         return ""
-    return f"A goodness-of-fit p under 0.1 rejects the power law ({fit.replicates} replicates)."
+    return (
+        f"A goodness-of-fit p under 0.1 rejects the power law ({fit.replicates} replicates); its "
+        f"tail begins at the best of up to {statistics.CANDIDATES} cut-offs."
+    )

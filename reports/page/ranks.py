@@ -81,6 +81,7 @@ def _note(fit: ZipfFit) -> str:
         f"Frequencies from {fit.x_min:,} on ({fit.tail_tokens:,} tokens): power law with exponent "
         f"{fit.alpha:.2f}{error}"
     ]
-    if fit.p_value is not None:
-        sentences.append(f"goodness of fit p = {fit.p_value:.2f} (under 0.1 it is not a power law)")
+    if fit.p_text:
+        sentences.append(f"goodness of fit {fit.p_text} (under 0.1 it is not a power law)")
+    sentences.append(f"{fit.x_min:,} is the best of up to {statistics.CANDIDATES} cut-offs tried")
     return "; ".join(sentences) + "."

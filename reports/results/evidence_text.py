@@ -23,8 +23,8 @@ def frequencies(zipf: statistics.ZipfFit) -> list[str]:
     fits = "fits" if zipf.p_value is not None and zipf.p_value >= LEAST_FIT else "does not fit"
     lines = [
         f"   Power law by maximum likelihood: {fits} the {zipf.tail_tokens:,} tokens seen at least "
-        f"{zipf.x_min:,} times (goodness of fit p={zipf.p_value:.2f}, distance "
-        f"{zipf.distance:.4f})",
+        f"{zipf.x_min:,} times, the best of up to {statistics.CANDIDATES} cut-offs "
+        f"(goodness of fit {zipf.p_text}, distance {zipf.distance:.4f})",
         f"   Its exponent: {zipf.alpha:.3f} ± {zipf.alpha_error:.3f} of frequencies, "
         f"{zipf.rank_exponent:.3f} of ranks",
     ]

@@ -58,8 +58,10 @@ from gatehouse.reports.statistics.resampling import (
     draws,
     rarefaction,
 )
+from gatehouse.reports.statistics.tail import CANDIDATES
 
 __all__ = [
+    "CANDIDATES",
     "CONSISTENCY_RANKS",
     "COVERAGE_RANKS",
     "ENTROPY_THRESHOLDS",

@@ -104,11 +104,14 @@ def _log10_p(rho: float, p_value: float, frequency: Array) -> float:
 def _log10_p_of_perfect_order(frequency: Array) -> float:
     """Return log10 of the exact permutation p at |rho| = 1, where the t approximation gives 0.
 
-    Two of the n! / (product of ties!) distinct orders are perfect: one rising, one falling.
+    Both variables then have the same ties, and one of the n! / (product of ties!) distinct orders
+    is rising, one falling. The other one of these is perfect too if the ties are the same from
+    either end: of entropies (1, 1, 2) none falls as perfectly as frequencies (1, 1, 2) rise.
     """
     ties = np.unique(frequency, return_counts=True)[1]
     orders = special.gammaln(frequency.size + 1) - special.gammaln(ties + 1).sum()
-    return float(min(0.0, (np.log(2) - orders) / np.log(10)))
+    perfect = 2 if (ties == ties[::-1]).all() else 1
+    return float(min(0.0, (np.log(perfect) - orders) / np.log(10)))
 
 
 def kendall(frequency: Array, mean_entropy: Array) -> float | None:

@@ -4,6 +4,7 @@ The power law of frequencies (how many tokens occur x times) and that of ranks (
 most frequent token occurs) are two views of one law: exponents alpha and 1 / (alpha - 1).
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,15 +62,26 @@ class ZipfFit:
     mandelbrot: Mandelbrot | None
     undefined: str | None = None
 
+    @property
+    def p_text(self) -> str | None:
+        """Return the goodness of fit as `p = 0.40`, or `p < 0.01` where 0 of 100 are as far."""
+        if self.p_value is None:
+            return None
+        if not self.p_value:
+            return f"p < {1 / self.replicates:.2g}"
+        # 1 of 1,000 needs a third digit
+        digits = max(2, math.ceil(math.log10(max(self.replicates, 1))))
+        return f"p = {self.p_value:.{digits}f}"
+
 
 def fit_zipf(frequency: Array, replicates: int = 100, seed: int = 0) -> ZipfFit:
     """Fit the discrete power law p(x) = x^-alpha / zeta(alpha, x_min) to the frequencies' tail.
 
-    alpha has the largest likelihood; x_min is the one of 36 candidates with the smallest distance
-    between data and fit. The goodness of fit is the share of replicates at least as far from their
-    own fit as the data: values under x_min are drawn from the data, those from x_min on from the
-    fitted law. It tests the tail alone, so read it with `tail_tokens`: x_min can move so far out
-    that the few tokens left look like any law.
+    alpha has the largest likelihood; x_min is the one of up to 36 candidates with the smallest
+    distance between data and fit. The goodness of fit is the share of replicates at least as far
+    from their own fit as the data: values under x_min are drawn from the data, those from x_min on
+    from the fitted law. It tests the tail alone, so read it with `tail_tokens`: x_min can move so
+    far out that the few tokens left look like any law.
 
     Args:
         frequency: (tokens,) occurrences, integers of at least 1, in any order.

@@ -15,7 +15,7 @@ LEAST_TAIL = 50
 """Tokens: fewer say little about a tail (CSN, section 3)."""
 
 CANDIDATES = 36
-"""Values tried as x_min, about evenly spaced in their logarithm."""
+"""Values tried as x_min at most, about evenly spaced in their logarithm."""
 
 SMALLEST_ALPHA, LARGEST_ALPHA = 1.01, 20.0
 TABLE = 10_000

@@ -275,6 +275,9 @@ def random_events(run: RandomRun, index: int, sample: int, tokens: np.ndarray) -
     experts = np.where(generator.uniform(size=(count, 1)) < 0.5, shuffled, experts)
     weights = -np.sort(-generator.dirichlet(np.ones(run.top_k), size=count), axis=1)
     weights[generator.uniform(size=count) < run.dropped, -1] = 0
+    if run.dropped:
+        # an expert that ran with the smallest weight is not dropped
+        weights[(weights[:, -1] > 0) & (tokens % 5 == 0), -1] = 2.0**-24
     entropy = generator.beta(1 + tokens % 5, 2, size=count) * limit
     confidence = generator.uniform(1 / run.num_experts, 1, size=count)
     if run.flat:

@@ -65,6 +65,8 @@ ROUTING = {
     "num_shared_experts": 1,
     "moe_num_shared_experts": 1,
     "routed_scaling_factor": 1.5,
+    "moe_routed_scaling_factor": 1.5,
+    "moe_router_scaling_factor": 1.5,
 }
 TOKENS = {
     "vocab_size": 128,

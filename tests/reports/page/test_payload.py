@@ -143,10 +143,11 @@ def test_fitted_laws_are_drawn_where_they_are_defined():
     law = Mandelbrot(shift=4.0, exponent=1.2, zipf_exponent=1.0, ratio=1.0, p_value=0.5)
     fit = replace(
         UNFITTED, alpha=1.83, alpha_error=0.02, rank_exponent=1.2, x_min=20, tail_tokens=900,
-        p_value=0.4, mandelbrot=law, undefined=None,
+        p_value=0.4, replicates=100, mandelbrot=law, undefined=None,
     )  # fmt: skip
     drawn = ranks(table, fit)
     assert "power law with exponent 1.83 ± 0.02; goodness of fit p = 0.40" in drawn["note"]
+    assert "goodness of fit p < 0.01 (" in ranks(table, replace(fit, p_value=0.0))["note"]
     _, mandelbrot, tail = (line["frequency"] for line in drawn["lines"])
     np.testing.assert_allclose(mandelbrot[:50], drawn["frequency"][:50], rtol=0.15)
     assert tail[-1] is None

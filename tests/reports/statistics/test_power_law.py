@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import optimize, special, stats
 
-from gatehouse.reports.statistics import fit_mandelbrot, fit_zipf
+from gatehouse.reports.statistics import CANDIDATES, fit_mandelbrot, fit_zipf
+from gatehouse.reports.statistics.tail import candidates_of
 
 LARGEST = 10**9
 
@@ -120,6 +122,28 @@ def test_what_cannot_be_fitted_is_undefined_with_a_reason(frequency, reason):
     assert fit.alpha is fit.x_min is fit.p_value is fit.lognormal is fit.mandelbrot is None
 
 
+@pytest.mark.parametrize(
+    ("p_value", "replicates", "text"),
+    [
+        (0.0, 100, "p < 0.01"),
+        (0.01, 100, "p = 0.01"),
+        (1.0, 100, "p = 1.00"),
+        (0.0, 20, "p < 0.05"),
+        (0.001, 1000, "p = 0.001"),
+        (None, 0, None),
+    ],
+)
+def test_p_is_never_printed_as_0(p_value, replicates, text):
+    fit = replace(fit_zipf(np.ones(2)), p_value=p_value, replicates=replicates)
+    assert fit.p_text == text
+
+
+@pytest.mark.parametrize("frequency", [np.arange(1, 5_000), power_law(1.8, 4_000)])
+def test_no_more_cut_offs_are_tried_than_the_report_says(frequency):
+    values, counts = np.unique(frequency, return_counts=True)
+    assert 1 < candidates_of(values, counts).size <= CANDIDATES
+
+
 @pytest.mark.parametrize("frequency", [[1] * 49 + [2], [1] * 60 + [10**6], list(range(1, 51))])
 def test_hardly_enough_tokens_never_give_nan(frequency):
     fit = fit_zipf(np.array(frequency), replicates=10)
@@ -175,6 +199,7 @@ def test_data_without_a_shift_have_none():
 
 LAZY = """
 import sys
+from dataclasses import replace
 from gatehouse.reports import statistics
 assert not {"matplotlib", "powerlaw"} & set(sys.modules)
 """
