@@ -38,6 +38,7 @@ from gatehouse.reports.statistics.fast_path import (
     fast_path,
     pareto_front,
 )
+from gatehouse.reports.statistics.intervals import Interval
 from gatehouse.reports.statistics.mandelbrot import Mandelbrot, fit_mandelbrot
 from gatehouse.reports.statistics.permutation import PermutationNull, permutation_nulls
 from gatehouse.reports.statistics.power_law import Lognormal, ZipfFit, fit_zipf
@@ -50,10 +51,9 @@ from gatehouse.reports.statistics.random_router import (
 from gatehouse.reports.statistics.resampling import (
     Bootstrapped,
     BootstrappedRun,
-    Interval,
     SampleSize,
     bootstrap,
-    draws,
+    halves,
     rarefaction,
 )
 
@@ -84,13 +84,13 @@ __all__ = [
     "bootstrap",
     "consistency",
     "coverage_grid",
-    "draws",
     "eligible",
     "entropy_distribution",
     "fast_path",
     "fit_mandelbrot",
     "fit_zipf",
     "frequency_entropy",
+    "halves",
     "holm",
     "kendall",
     "p_text",
