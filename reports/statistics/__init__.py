@@ -40,6 +40,7 @@ from gatehouse.reports.statistics.fast_path import (
     fast_path,
     pareto_front,
 )
+from gatehouse.reports.statistics.intervals import Interval
 from gatehouse.reports.statistics.mandelbrot import Mandelbrot, fit_mandelbrot
 from gatehouse.reports.statistics.permutation import PermutationNull, permutation_nulls
 from gatehouse.reports.statistics.power_law import Lognormal, ZipfFit, fit_zipf
@@ -52,10 +53,9 @@ from gatehouse.reports.statistics.random_router import (
 from gatehouse.reports.statistics.resampling import (
     Bootstrapped,
     BootstrappedRun,
-    Interval,
     SampleSize,
     bootstrap,
-    draws,
+    halves,
     rarefaction,
 )
 from gatehouse.reports.statistics.tail import CANDIDATES
@@ -89,7 +89,6 @@ __all__ = [
     "bootstrap",
     "consistency",
     "coverage_grid",
-    "draws",
     "eligible",
     "entropy_distribution",
     "entropy_thresholds",
@@ -97,6 +96,7 @@ __all__ = [
     "fit_mandelbrot",
     "fit_zipf",
     "frequency_entropy",
+    "halves",
     "holm",
     "kendall",
     "p_text",

@@ -1,40 +1,21 @@
 """How far the three criteria would move with other documents: a bootstrap over blocks of them.
 
 Tokens of a document share its topic and its context, so occurrences are not an independent
-sample; documents are. Blocks of documents are drawn with repetition, and every layer sees the same
-draws.
+sample; documents are. Each replicate is a random half of the blocks of documents, and every layer
+sees the same halves.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from gatehouse.reports.statistics.arrays import Array
 from gatehouse.reports.statistics.blocks import Blocks, Resampled
+from gatehouse.reports.statistics.intervals import Basis, Interval, rho_interval, share_interval
 
 LEAST_BLOCKS = 8
 """With fewer, the spread between blocks is too poorly known for an interval."""
-
-LEVEL = 0.95
-LARGEST_RHO = 1 - 1e-12
-"""Fisher's z of a perfect order is infinite."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A measure of all documents, its 95 % interval, and the bootstrap's standard error.
-
-    The interval has no width where no replicate differs: no token is near the threshold, say.
-    """
-
-    estimate: float
-    low: float
-    high: float
-    standard_error: float
-    blocks: int
-    replicates: int
 
 
 @dataclass(frozen=True)
@@ -75,14 +56,19 @@ class SampleSize:
     coverage_deviation: float | None = None
 
 
-def draws(blocks: int, replicates: int, seed: int = 0) -> Array:
-    """Return (replicates, blocks): how often each replicate draws each block, `blocks` in all.
+def halves(blocks: int, replicates: int, seed: int = 0) -> Array:
+    """Return (replicates, blocks): 2 for each block of a random half, 0 for each other.
 
-    Source: Efron (1979), Bootstrap methods; blocks of documents as units: Davison & Hinkley
-    (1997), section 3.8.
+    Of an odd number of blocks, one more counts once. Unlike drawing with repetition, which keeps
+    a token of one block in 63 % of the replicates, halves let rare tokens come and go as often as
+    they do between samples of documents, so they do not understate the spread of a share of tokens.
+
+    Source: McCarthy (1969), Pseudo-replication: half samples; Shao & Wu (1989), A general theory
+    for jackknife variance estimation; as a bootstrap: Praestgaard & Wellner (1993).
     """
     random = np.random.default_rng(seed)
-    return random.multinomial(blocks, np.full(blocks, 1 / blocks), replicates).astype(np.float64)
+    once = np.repeat([2.0, 1.0, 0.0], [blocks // 2, blocks % 2, blocks // 2])
+    return random.permuted(np.tile(once, (replicates, 1)), axis=1)
 
 
 def bootstrap(
@@ -95,35 +81,34 @@ def bootstrap(
 ) -> BootstrappedRun:
     """Return 95 % intervals of rho, of the share of low-entropy tokens, and of coverage.
 
-    Drawing with repetition leaves out rare tokens, which shifts the replicates but not their
-    spread. So intervals are centred on the estimate: Student's t with blocks - 1 degrees of freedom
-    times the replicates' standard deviation, on Fisher's z for rho, cut to [0, 1] for shares.
-    `python -m tests.tools.calibration` shows how often these and other forms hold the truth.
+    What they hold is the mean over samples of as many documents. `rho_interval` and
+    `share_interval` say what their form is, and `python -m tests.tools.calibration` how often they
+    and other forms hold the truth.
 
     Args:
         layers: blocks of each layer of one run, read one at a time, with the same occurrences.
         frequency_threshold: occurrences, exclusive; `entropy_threshold`, nats, exclusive.
-        replicates: how many draws of the blocks.
+        replicates: how many halves of the blocks.
 
     Raises:
         ValueError: there is no layer, or layers differ in their occurrences.
-
-    Source: Efron & Tibshirani (1993), An Introduction to the Bootstrap, chapter 12; Fisher (1915).
     """
     found: list[Bootstrapped] = []
     first, resampled, summed = None, None, np.zeros(0)
     for layer in layers:
         if first is None:
             first, summed = layer, np.zeros_like(layer.entropy_sum)
+            basis = Basis.of_occurrences(layer.occurrences)
             resampled = _resampled(layer.occurrences, frequency_threshold, replicates, seed)
         elif not np.array_equal(layer.occurrences, first.occurrences):
             raise ValueError("the layers of a run must have the same occurrences")
         summed += layer.entropy_sum
-        found.append(_bootstrapped(layer.entropy_sum, resampled, entropy_threshold))
+        found.append(_bootstrapped(layer.entropy_sum, resampled, basis, entropy_threshold))
     if not found:
         raise ValueError("there is no layer to resample")
     summed /= len(found)
-    return BootstrappedRun(tuple(found), _bootstrapped(summed, resampled, entropy_threshold))
+    model = _bootstrapped(summed, resampled, basis, entropy_threshold)
+    return BootstrappedRun(tuple(found), model)
 
 
 def _resampled(
@@ -132,43 +117,20 @@ def _resampled(
     blocks = len(occurrences)
     if blocks < LEAST_BLOCKS:
         return None
-    weights = np.vstack([np.ones(blocks), draws(blocks, replicates, seed)])
+    weights = np.vstack([np.ones(blocks), halves(blocks, replicates, seed)])
     return Resampled(occurrences, weights, frequency_threshold)
 
 
 def _bootstrapped(
-    entropy_sum: Array, resampled: Resampled | None, entropy_threshold: float
+    entropy_sum: Array, resampled: Resampled | None, basis: Basis, entropy_threshold: float
 ) -> Bootstrapped:
     if resampled is None:
         return Bootstrapped(None, None, None, f"fewer than {LEAST_BLOCKS} blocks of documents")
-    blocks = len(entropy_sum)
     spearman, low_entropy_share, coverage = resampled.criteria(entropy_sum, entropy_threshold).T
-    shares = _of_share(low_entropy_share, blocks), _of_share(coverage, blocks)
+    shares = share_interval(low_entropy_share, basis), share_interval(coverage, basis)
     if np.isfinite(spearman).all():
-        return Bootstrapped(_of_rho(spearman, blocks), shares[0], shares[1])
+        return Bootstrapped(rho_interval(spearman, basis), *shares)
     return Bootstrapped(None, *shares, "rho is undefined in at least one replicate")
-
-
-def _of_rho(values: Array, blocks: int) -> Interval:
-    on_z = np.arctanh(np.clip(values, -LARGEST_RHO, LARGEST_RHO))
-    low, high = np.tanh(_around(on_z, blocks))
-    return _interval(values, low, high, blocks)
-
-
-def _of_share(values: Array, blocks: int) -> Interval:
-    low, high = np.clip(_around(values, blocks), 0, 1)
-    return _interval(values, low, high, blocks)
-
-
-def _around(values: Array, blocks: int) -> Array:
-    """Return the estimate (the first value) minus and plus what the others' spread gives."""
-    reach = stats.t.ppf((1 + LEVEL) / 2, blocks - 1) * values[1:].std(ddof=1)
-    return np.array([values[0] - reach, values[0] + reach])
-
-
-def _interval(values: Array, low: float, high: float, blocks: int) -> Interval:
-    error = float(values[1:].std(ddof=1))
-    return Interval(float(values[0]), float(low), float(high), error, blocks, values.size - 1)
 
 
 def rarefaction(

@@ -1,11 +1,10 @@
 """How often intervals hold the truth, by simulation: `python -m tests.tools.calibration`.
 
-Documents have a topic that chooses their tokens; both topics and single documents shift entropies.
-The truth is the mean over samples of as many documents from the same world.
+The truth is the mean over samples of as many documents from the same world, with the same
+thresholds. `tests.tools.worlds` has the worlds.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import dataclasses
 
 import numpy as np
 from rich.console import Console
@@ -13,156 +12,113 @@ from rich.table import Table
 from scipy import stats
 
 from gatehouse.reports.statistics.blocks import MEASURES, Blocks, Resampled
-from gatehouse.reports.statistics.resampling import bootstrap, draws
+from gatehouse.reports.statistics.resampling import bootstrap
+from tests.tools.worlds import Setting, corpora
 
 FREQUENCY_THRESHOLD, ENTROPY_THRESHOLD = 10, 0.75
-TOPICS = 10
-LARGEST_ENTROPY = np.log(8)
+REPLICATES = 200
 
-OURS = "normal, t (Gatehouse's)"
-OCCURRENCES = "the same over occurrences"
+OURS = "halves, Wilson (Gatehouse's)"
+REPETITION = "draws with repetition, t"
+OCCURRENCES = "Gatehouse's over occurrences"
 INDEPENDENT = "independent tokens"
 
 
-@dataclass(frozen=True)
-class Setting:
-    """A world, how much of it a corpus holds, and how often that is tried.
-
-    `topic` and `document` are how strongly topics choose tokens (standard deviation of the log of
-    a token's share) and topics and documents shift entropies (standard deviation, nats).
-    """
-
-    topic: float = 1.0
-    document: float = 0.2
-    blocks: int = 64
-    documents: int = 256
-    length: int = 60
-    tokens: int = 400
-    corpora: int = 300
-    replicates: int = 200
-
-
-def corpora(setting: Setting, *, dealt: str = "documents", seed: int = 0) -> Iterator[Blocks]:
-    """Yield the blocks of simulated corpora; `dealt` names what is dealt to blocks."""
-    world = np.random.default_rng(seed)
-    share = 1 / np.arange(1, setting.tokens + 1)
-    expected = setting.documents * setting.length * share / share.sum()
-    base = 1.5 - 0.2 * np.log(expected) + world.normal(0, 0.3, setting.tokens)
-    of_topic = share * np.exp(setting.topic * world.normal(size=(TOPICS, setting.tokens)))
-    of_topic = np.cumsum(of_topic / of_topic.sum(axis=1, keepdims=True), axis=1)
-    of_topic[:, -1] = 1
-    ladder = (of_topic + np.arange(TOPICS)[:, None]).ravel()
-    shift = setting.document * world.normal(size=(TOPICS, setting.tokens))
-    random = np.random.default_rng(seed + 1)
-    for _ in range(setting.corpora):
-        lengths = random.integers(setting.length // 3, setting.length * 5 // 3, setting.documents)
-        document = np.repeat(np.arange(setting.documents), lengths)
-        topic = random.integers(0, TOPICS, setting.documents)[document]
-        step = np.searchsorted(ladder, topic + random.random(topic.size), side="right")
-        token = step - topic * setting.tokens
-        entropy = base[token] + shift[topic, token] + 0.3 * random.normal(size=token.size)
-        entropy += setting.document * random.normal(size=setting.documents)[document]
-        units = setting.documents if dealt == "documents" else token.size
-        block = random.integers(0, setting.blocks, units)
-        block = block[document] if dealt == "documents" else block
-        yield _summed(block, token, np.clip(entropy, 0, LARGEST_ENTROPY))
-
-
-def _summed(block: np.ndarray, token: np.ndarray, entropy: np.ndarray) -> Blocks:
-    width = token.max() + 1
-    cells, cell = np.unique(block * width + token, return_inverse=True)
-    sums = (np.bincount(cell), np.bincount(cell, entropy))
-    return Blocks.of_rows(cells // width, cells % width, *sums)
-
-
-def intervals(blocks: Blocks, setting: Setting) -> np.ndarray:
-    """Return (3, 3): estimate, low, high of each of the criteria, by `bootstrap`."""
+def intervals(blocks: Blocks) -> np.ndarray:
+    """Return (3, 3): estimate, low, high of each criterion, nan where there is no interval."""
     thresholds = (FREQUENCY_THRESHOLD, ENTROPY_THRESHOLD)
-    found = bootstrap([blocks], *thresholds, replicates=setting.replicates).layers[0]
+    found = bootstrap([blocks], *thresholds, replicates=REPLICATES).layers[0]
     each = [getattr(found, measure) for measure in MEASURES]
-    return np.array([(one.estimate, one.low, one.high) for one in each])
+    return np.array([(one.estimate, one.low, one.high) if one else [np.nan] * 3 for one in each])
 
 
-def others(blocks: Blocks, setting: Setting) -> dict[str, np.ndarray]:
+def others(blocks: Blocks) -> dict[str, np.ndarray]:
     """Return the same for other forms of interval, with rho as Fisher's z."""
     count = len(blocks.occurrences)
-    weights = [np.ones((1, count)), draws(count, setting.replicates), 1 - np.eye(count)]
-    resampled = Resampled(blocks.occurrences, np.vstack(weights), FREQUENCY_THRESHOLD)
+    random = np.random.default_rng(0)
+    drawn = random.multinomial(count, np.full(count, 1 / count), REPLICATES)
+    weights = np.vstack([np.ones((1, count)), drawn, 1 - np.eye(count)])
+    resampled = Resampled(blocks.occurrences, weights, FREQUENCY_THRESHOLD)
     values = resampled.criteria(blocks.entropy_sum, ENTROPY_THRESHOLD)
     values[:, 0] = np.arctanh(values[:, 0])
-    estimate, replicates, without = np.split(values, [1, setting.replicates + 1])
+    estimate, replicates, without = np.split(values, [1, REPLICATES + 1])
     estimate = estimate[0]
-    low, high = np.quantile(replicates, [0.025, 0.975], axis=0)
-    error = np.sqrt((count - 1) * without.var(axis=0)) * stats.t.ppf(0.975, count - 1)
-    tokens = blocks.token_id.size
-    p = estimate[1:]
+    t = stats.t.ppf(0.975, count - 1)
+    drawn = t * replicates.std(axis=0, ddof=1)
+    left_out = t * np.sqrt((count - 1) * without.var(axis=0))
+    tokens, p = blocks.token_id.size, estimate[1:]
     apart = np.sqrt([1 / (tokens - 3), *(p * (1 - p) / tokens)]) * stats.norm.ppf(0.975)
     ends = {
-        "percentile": (low, high),
-        "basic": (2 * estimate - high, 2 * estimate - low),
-        "BCa": _corrected(estimate, replicates, without),
-        "delete-one jackknife, t": (estimate - error, estimate + error),
+        REPETITION: (estimate - drawn, estimate + drawn),
+        "percentile": tuple(np.quantile(replicates, [0.025, 0.975], axis=0)),
+        "delete-one jackknife, t": (estimate - left_out, estimate + left_out),
         INDEPENDENT: (estimate - apart, estimate + apart),
     }
     return {name: np.stack([estimate, *both], axis=1) for name, both in ends.items()}
 
 
-def _corrected(
-    estimate: np.ndarray, replicates: np.ndarray, without: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ends of Efron's (1987) bias-corrected and accelerated interval."""
-    count = len(replicates)
-    under = np.clip((replicates < estimate).mean(axis=0), 1 / (count + 1), count / (count + 1))
-    bias = stats.norm.ppf(under)
-    apart = without.mean(axis=0) - without
-    acceleration = (apart**3).sum(axis=0) / (6 * (apart**2).sum(axis=0) ** 1.5)
-    ends = []
-    for level in (0.025, 0.975):
-        moved = bias + stats.norm.ppf(level)
-        levels = stats.norm.cdf(bias + moved / (1 - acceleration * moved))
-        ends.append(np.array([np.quantile(*each) for each in zip(replicates.T, levels)]))
-    return ends[0], ends[1]
-
-
 def held(found: np.ndarray) -> np.ndarray:
     """Return (3,): the share of (corpora, 3, 3) intervals that hold the mean of the estimates."""
-    truth = found[:, :, 0].mean(axis=0)
-    return ((found[:, :, 1] <= truth) & (truth <= found[:, :, 2])).mean(axis=0)
+    truth = np.nanmean(found[:, :, 0], axis=0)
+    holds = (found[:, :, 1] <= truth) & (truth <= found[:, :, 2])
+    return holds.mean(axis=0, where=np.isfinite(found[:, :, 0]))
 
 
 def coverage(setting: Setting, *, dealt: str = "documents") -> np.ndarray:
     """Return (3,): how often Gatehouse's intervals hold the truth."""
-    made = corpora(setting, dealt=dealt)
-    return held(np.array([intervals(blocks, setting) for blocks in made]))
+    return held(np.array([intervals(blocks) for blocks in corpora(setting, dealt=dealt)]))
 
 
 def table_of(setting: Setting) -> dict[str, np.ndarray]:
-    """Return (3,) for every form."""
-    found = [others(blocks, setting) for blocks in corpora(setting)]
-    table = {OURS: coverage(setting), OCCURRENCES: coverage(setting, dealt="occurrences")}
-    return table | {name: held(np.array([each[name] for each in found])) for name in found[0]}
+    """Return (3,) for every form; that over occurrences only where lengths are equal."""
+    found = [{OURS: intervals(blocks)} | others(blocks) for blocks in corpora(setting)]
+    table = {name: held(np.array([each[name] for each in found])) for name in found[0]}
+    if np.isinf(setting.tail):
+        table[OCCURRENCES] = coverage(setting, dealt="occurrences")
+    return table
 
 
-SETTINGS = {
-    "64 blocks": Setting(),
-    "16 blocks": Setting(blocks=16),
-    "8 blocks": Setting(blocks=8),
-    "no document effect": Setting(topic=0.0, document=0.0),
-    "strong document effect": Setting(topic=1.5, document=0.5),
-    "3,000 token types": Setting(tokens=3000),
-    "1,024 documents": Setting(documents=1024),
+TOPICS = [
+    Setting(tail=tail, topic=topic, document=document, burst=burst, seed=seed)
+    for seed, tail in enumerate((1.2, 1.5, 2.0))
+    for topic, document, burst in ((1.0, 0.2, 2.0), (1.5, 0.5, 3.0))
+]
+DRIFTS = [
+    Setting("drifts", tail, topic=topic, document=document, burst=2.0, level=level, seed=seed)
+    for seed, tail in enumerate((1.0, 1.5), start=1_000)
+    for topic, document, level in ((0.7, 0.2, 1.1), (1.2, 0.4, 0.9), (1.2, 0.4, 1.6))
+]
+SIZES = {"8 documents": (8, 8)} | {f"64 blocks of {each}": (64 * each, 64) for each in (1, 4, 16)}
+EASY = {
+    "equal lengths": [Setting()],
+    "equal lengths, 16 blocks": [Setting(blocks=16)],
+    "equal lengths, 3,000 token types": [Setting(tokens=3_000)],
 }
 
 
+def groups() -> dict[str, list[Setting]]:
+    """Return what each row of the table is about."""
+    found = {}
+    for family, worlds in {"topics": TOPICS, "drifts": DRIFTS}.items():
+        for name, (documents, blocks) in SIZES.items():
+            found[f"{family}, {name}"] = [
+                dataclasses.replace(world, documents=documents, blocks=blocks) for world in worlds
+            ]
+    return found | EASY
+
+
 def main() -> None:
-    """Print how often each form of interval holds the truth; the target is 95 %."""
-    table = Table("setting", "interval", *MEASURES)
-    for name, setting in SETTINGS.items():
-        for form, shares in table_of(setting).items():
-            table.add_row(name, form, *(f"{share:.1%}" for share in shares))
-            name = ""
-        table.add_section()
-    Console(width=110).print(table)
+    """Print how often each form of interval holds the truth: mean and least of the settings."""
+    console = Console(width=120)
+    for name, settings in groups().items():
+        tables = [table_of(setting) for setting in settings]
+        size = f"{name}: {len(settings)} settings, {settings[0].corpora} corpora each"
+        table = Table(size, *MEASURES, min_width=110)
+        for form in tables[0]:
+            shares = 100 * np.array([each[form] for each in tables])
+            cells = zip(shares.mean(axis=0), shares.min(axis=0))
+            table.add_row(form, *(f"{mean:.1f} ({least:.0f})" for mean, least in cells))
+        console.print(table)
 
 
 if __name__ == "__main__":
