@@ -78,7 +78,7 @@ def test_the_sweep_has_every_pair_of_thresholds_of_every_run(connection, run_ids
     table = rows.pivot(index="frequency_threshold", columns="entropy_threshold", values="coverage")
     frame = make_frame(60, 2)
     assert table.to_numpy() == pytest.approx(
-        statistics.coverage_grid(frame["frequency"], frame["mean_entropy"])
+        statistics.coverage_grid(frame["frequency"], frame["mean_entropy"], table.columns)
     )
     for most, share in zip(rows["entropy_threshold"], rows["low_entropy_share"]):
         assert share == pytest.approx((frame["mean_entropy"] < most).mean())
