@@ -33,7 +33,7 @@ COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("docs", ask.docs, "gatehouse docs"),
     ("status", upkeep.status, "gatehouse status"),
     ("verify", upkeep.verify, "gatehouse verify --repair"),
-    ("runs rm", upkeep.rm, "gatehouse runs rm demo-pydoc-7c12bab551 --yes"),
+    ("runs rm", upkeep.rm, "gatehouse runs rm demo-pydoc-e2e45ea4ca --yes"),
 )
 """Every command in the order of the help: its name, its function, and the example in its help."""
 

@@ -1,8 +1,8 @@
 """Two families of made-up corpora, whose documents are few, bursty and of very unequal length.
 
 In `topics` a document has one topic, a length of a Pareto law, and tokens that repeat at once. The
-form of the intervals was chosen on it. `drifts` has other laws: lognormal lengths, topics that drift
-through a document as AR(1), and negative binomial counts of tokens.
+form of the intervals was chosen on it. `drifts` has other laws: lognormal lengths, topics that move
+within a document as AR(1), and negative binomial counts of tokens.
 """
 
 from collections.abc import Iterator
