@@ -70,10 +70,10 @@ def coverage(setting: Setting, *, dealt: str = "documents") -> np.ndarray:
 
 
 def table_of(setting: Setting) -> dict[str, np.ndarray]:
-    """Return (3,) for every form; that over occurrences only where lengths are equal."""
+    """Return (3,) for every form; that over occurrences only at the usual number of documents."""
     found = [{OURS: intervals(blocks)} | others(blocks) for blocks in corpora(setting)]
     table = {name: held(np.array([each[name] for each in found])) for name in found[0]}
-    if np.isinf(setting.tail):
+    if setting.documents == Setting.documents:
         table[OCCURRENCES] = coverage(setting, dealt="occurrences")
     return table
 
@@ -92,6 +92,7 @@ SIZES = {"8 documents": (8, 8)} | {f"64 blocks of {each}": (64 * each, 64) for e
 EASY = {
     "equal lengths": [Setting()],
     "equal lengths, 16 blocks": [Setting(blocks=16)],
+    "equal lengths, strong topics": [Setting(topic=1.5, document=0.5, burst=3.0, documents=1024)],
     "equal lengths, 3,000 token types": [Setting(tokens=3_000)],
 }
 
