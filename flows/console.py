@@ -77,7 +77,7 @@ class Remaining(ProgressColumn):
     def render(self, task: Task) -> Text:
         """Return the time as h:mm:ss; nothing before the first unit."""
         left = _seconds_left(task.elapsed or 0.0, task.completed, task.total)
-        words = "" if left is None else f"{_clock(left)} left"
+        words = "" if left is None else f"{clock(left)} left"
         return Text(words, style="progress.remaining")
 
 
@@ -157,15 +157,16 @@ def _lines(
 def _line(description: str, done: int, total: int | None, elapsed: float) -> str:
     """Return how far work is: what is known of its steps, and the time it took or has left."""
     if not done:
-        return f"{description}, {_clock(elapsed)} so far"
+        return f"{description}, {clock(elapsed)} so far"
     left = _seconds_left(elapsed, done, total)
     of = f" of {total:,}" if total else ""
-    return f"{description}: {done:,}{of}" + ("" if left is None else f", {_clock(left)} left")
+    return f"{description}: {done:,}{of}" + ("" if left is None else f", {clock(left)} left")
 
 
 def _seconds_left(elapsed: float, done: float, total: float | None) -> float | None:
     return elapsed / done * (total - done) if done and total else None
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Return a time as h:mm:ss."""
     return str(timedelta(seconds=round(seconds)))

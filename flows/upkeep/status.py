@@ -1,13 +1,13 @@
 """`gatehouse status`: every run of the lake, how far it is, how fast, and whether it is whole."""
 
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from gatehouse.flows.console import document
+from gatehouse.flows.console import clock, document
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.plain_text import printable
@@ -113,7 +113,7 @@ def _cells(run: dict[str, Any]) -> dict[str, str]:
         "tokens": f"{run['tokens']:,}",
         "dropped": f"{run['dropped_tokens']:,}",
         "tokens/s": f"{rate:,.0f}" if rate else "",
-        "left": str(timedelta(seconds=round(left))) if left else "",
+        "left": clock(left) if left else "",
     }
 
 

@@ -132,8 +132,7 @@ def fastpath_coverage(
     bars.set_title("b  Coverage")
     fast_path_panels.share_bars(bars, *fast_path_panels.coverage_bars(validation))
     thresholds = statistics.entropy_thresholds(float(entropy.max()))
-    tested = validation.occurrences / validation.all_occurrences
-    coverage = statistics.coverage_grid(frequency, entropy, thresholds) * tested
+    coverage = statistics.coverage_grid(frequency, entropy, thresholds) * validation.tested_share
     grid.set_title("c  Coverage of occurrences by thresholds")
     fast_path_panels.sensitivity(grid, coverage, thresholds)
     fast_path_panels.mark_thresholds(grid, validation, thresholds)

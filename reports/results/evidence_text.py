@@ -4,7 +4,7 @@ import math
 from fractions import Fraction
 
 from gatehouse.reports import statistics
-from gatehouse.reports.verdict.criteria import COVERAGE, LOW_ENTROPY, RHO
+from gatehouse.reports.verdict.criteria import COVERAGE, LOW_ENTROPY, RHO, p_text
 from gatehouse.reports.verdict.evidence import SPECIFIED_EXPERTS, Evidence
 
 TAU = "\N{GREEK SMALL LETTER TAU}"
@@ -58,9 +58,7 @@ def correlation(evidence: Evidence) -> list[str]:
             f"p={null.p_value:.3g} of {null.permutations:,} permutations"
         )
     if evidence.holm_log10_p is not None:
-        lines.append(
-            f"   P-value, Holm over all layers: {statistics.p_text(evidence.holm_log10_p)}"
-        )
+        lines.append(f"   P-value, Holm over all layers: {p_text(evidence.holm_log10_p)}")
     if evidence.kendall is not None:
         lines.append(f"   Kendall {TAU}: {evidence.kendall:.4f}")
     if evidence.partial_spearman is not None:

@@ -1,20 +1,20 @@
 """The verdict on a model as text: its MoE layers in a table, what follows, and their average."""
 
 from gatehouse.reports.results.report_text import heading
-from gatehouse.reports.statistics import Interval, p_text
 from gatehouse.reports.verdict.assessment import Assessment
 from gatehouse.reports.verdict.criteria import (
     CORRELATION,
     COVERAGE,
-    DEMANDS,
     LARGEST_P,
     LARGEST_RHO,
     LEAST_COVERAGE,
     LEAST_LOW_ENTROPY_SHARE,
     LOW_ENTROPY,
     RHO,
+    p_text,
 )
 from gatehouse.reports.verdict.findings import AssessedRun
+from gatehouse.reports.verdict.strength import margins
 
 COLUMNS = ("Layer", RHO, "p (Holm)", "Low entropy", "Coverage", "All three")
 NEEDED = (
@@ -61,12 +61,12 @@ def model_text(assessed: AssessedRun, name: str) -> str:
 
 
 def _row(assessment: Assessment, supports: bool) -> tuple[str, ...]:
-    validation, corrected = assessment.validation, assessment.evidence.holm_log10_p
+    validation = assessment.validation
     rho = validation.correlation.spearman
     return (
         str(assessment.layer),
         "undefined" if rho is None else CORRELATION.text(rho),
-        "undefined" if corrected is None else p_text(corrected),
+        p_text(assessment.evidence.holm_log10_p),
         LOW_ENTROPY.text(validation.entropy.low_entropy_share),
         COVERAGE.text(validation.fast_path.coverage),
         "yes" if supports else "no",
@@ -76,22 +76,9 @@ def _row(assessment: Assessment, supports: bool) -> tuple[str, ...]:
 def _average_lines(assessed: AssessedRun) -> list[str]:
     if assessed.average is None:
         return [f"Average of the layers: none, {assessed.no_average}."]
-    validation, found = assessed.average.validation, assessed.average.evidence.bootstrap
-    values = (
-        validation.correlation.spearman,
-        validation.entropy.low_entropy_share,
-        validation.fast_path.coverage,
-    )
-    intervals: tuple[Interval | None, ...] = (
-        (found.spearman, found.low_entropy_share, found.coverage) if found else (None, None, None)
-    )
     lines = ["Each token's values averaged over the layers (a description: no layer routes so):"]
-    for demand, value, interval in zip(DEMANDS, values, intervals, strict=True):
-        text = "undefined" if value is None else demand.text(value)
-        between = (
-            f", 95% interval {demand.text(interval.low)} to {demand.text(interval.high)}"
-            if interval
-            else ""
-        )
-        lines.append(f"  {demand.measure}: {text}{between}")
+    for each in margins(assessed.average.validation, assessed.average.evidence):
+        value = "undefined" if each.value is None else each.demand.text(each.value)
+        between = f", 95% interval {each.text}" if each.interval else ""
+        lines.append(f"  {each.demand.measure}: {value}{between}")
     return lines

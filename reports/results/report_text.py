@@ -37,21 +37,13 @@ def report_text(assessment: Assessment, title: Sequence[str] = ()) -> str:
         [*_entropy_lines(validation.entropy), *evidence_text.low_entropy(evidence)],
         [*_consistency_lines(validation.consistency), *evidence_text.consistency(evidence)],
         [*_fast_path_lines(validation.fast_path), *evidence_text.fast_path(evidence)],
-        *conclusion(assessment),
-    ]
-    return "\n\n".join("\n".join(block) for block in blocks) + "\n"
-
-
-def conclusion(assessment: Assessment) -> list[list[str]]:
-    """Return the end of the report, block by block: verdict, grades, evidence, what to try."""
-    blocks = [
-        [*heading("Validation Summary"), *_summary_lines(assessment.validation)],
-        _grade_lines(assessment.validation),
+        [*heading("Validation Summary"), *_summary_lines(validation)],
+        _grade_lines(validation),
         ["Evidence", f"  {assessment.strength}"],
     ]
     if assessment.advice:
         blocks.append(["What to try", *(f"  - {line}" for line in assessment.advice)])
-    return blocks
+    return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 
 def heading(text: str) -> list[str]:
@@ -93,7 +85,7 @@ def _correlation_lines(correlation: statistics.Correlation) -> list[str]:
     return [
         "2. Testing frequency-entropy correlation...",
         f"   Spearman {RHO}: {_number(rho, correlation.undefined)}",
-        f"   P-value: {p_text(correlation)}",
+        f"   P-value: {p_text(log10_p) if log10_p is not None else correlation.p_text}",
         f"   Significant: {log10_p is not None and bool(is_significant(log10_p))}",
         f"   Negative correlation: {rho is not None and rho < 0}",
         f"   Pearson r of ln(frequency + 1): {_number(correlation.pearson, no_pearson)}",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from gatehouse.reports import statistics
-from gatehouse.reports.verdict.criteria import RHO, p_text, shares_met
+from gatehouse.reports.verdict.criteria import COVERAGE, LOW_ENTROPY, RHO, p_text, shares_met
 from gatehouse.reports.verdict.evidence import Evidence
 from gatehouse.reports.verdict.strength import Lies, margins, only_p_fails
 from gatehouse.reports.verdict.validation import Validation
@@ -68,7 +68,9 @@ def _more_text(validation: Validation, evidence: Evidence) -> list[str]:
         if not each.is_met and each.lies is Lies.ACROSS
     ]
     if only_p_fails(validation):
-        reasons.append(f"{validation.tokens:,} tokens give p={p_text(validation.correlation)}")
+        reasons.append(
+            f"{validation.tokens:,} tokens give p={p_text(validation.correlation.log10_p)}"
+        )
     if len(evidence.sample_sizes) >= FEWEST_SIZES:
         half, whole = evidence.sample_sizes[-2:]
         if not validation.criteria[2].met and whole.coverage - half.coverage > LEAST_GAIN:
@@ -122,15 +124,18 @@ def _other_thresholds(validation: Validation, frame: pd.DataFrame, highest: floa
         return []
     frequency = frame["frequency"].to_numpy()
     entropy = frame["mean_entropy"].to_numpy()
-    tested = validation.occurrences / validation.all_occurrences
     for most in [each for each in statistics.entropy_thresholds(highest) if each <= highest]:
         share = statistics.entropy_distribution(entropy, most).low_entropy_share
         for least in reversed(statistics.FREQUENCY_THRESHOLDS):
-            covered = statistics.fast_path(frequency, entropy, least, most).coverage * tested
+            covered = (
+                statistics.fast_path(frequency, entropy, least, most).coverage
+                * validation.tested_share
+            )
             if all(shares_met(share, covered)):
                 return [
                     f"Adjust the thresholds: --frequency-threshold {least} --entropy-threshold "
-                    f"{most:g} would give {share:.1%} of tokens and {covered:.1%} of occurrences."
+                    f"{most:g} would give {LOW_ENTROPY.text(share)} of tokens and "
+                    f"{COVERAGE.text(covered)} of occurrences."
                 ]
     return [
         "Other thresholds would not help: no pair of the grid up to an entropy of "

@@ -122,14 +122,14 @@ def criteria(
     )
 
 
-def p_text(correlation: Correlation) -> str:
+def p_text(log10_p: float | None) -> str:
     """Return p as `1.23e-145`, with as many digits as show whether it is small enough."""
-    if correlation.log10_p is None:
-        return correlation.p_text
+    if log10_p is None:
+        return "undefined"
     for digits in range(2, 17):
-        text = statistics.p_text(correlation.log10_p, digits)
+        text = statistics.p_text(log10_p, digits)
         # a p that no float can hold is read as 0, which is small enough as it is
-        if (float(text) < LARGEST_P * (1 - ROUNDING)) is bool(is_significant(correlation.log10_p)):
+        if (float(text) < LARGEST_P * (1 - ROUNDING)) is bool(is_significant(log10_p)):
             break
     return text
 
@@ -149,7 +149,7 @@ def _correlation(correlation: Correlation, is_met: bool) -> Criterion:
     return Criterion(
         name,
         demand,
-        found=f"{RHO}={CORRELATION.text(rho)}, p={p_text(correlation)}",
+        found=f"{RHO}={CORRELATION.text(rho)}, p={p_text(correlation.log10_p)}",
         met=is_met,
         grade=grades[0] if grades else INSUFFICIENT,
     )

@@ -225,8 +225,8 @@ def _scaled(frame: pd.DataFrame, validation: Validation, experts: int) -> Scaled
         frame["frequency"].to_numpy(), entropy, validation.thresholds.frequency, threshold
     )
     share = statistics.entropy_distribution(entropy, threshold).low_entropy_share
-    tested = validation.occurrences / validation.all_occurrences
-    return ScaledThreshold(experts, threshold, share, found.coverage * tested)
+    coverage = found.coverage * validation.tested_share
+    return ScaledThreshold(experts, threshold, share, coverage)
 
 
 def _table(thresholds: pd.DataFrame, layer: int, validation: Validation) -> TableScore | None:

@@ -132,7 +132,7 @@ def _p_alone(validation: Validation, correlation: Margin) -> str:
     assert rho is not None, "an undefined rho meets nothing"
     return (
         f"{RHO} ({CORRELATION.text(rho)}) meets its demand, but {validation.tokens:,} tokens "
-        f"give p={p_text(validation.correlation)}, not under {LARGEST_P:g}"
+        f"give p={p_text(validation.correlation.log10_p)}, not under {LARGEST_P:g}"
         + ("" if correlation.is_sure else f", and {correlation.doubt}")
     )
 

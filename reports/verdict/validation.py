@@ -49,6 +49,11 @@ class Validation:
         return self.occurrences + self.excluded_occurrences
 
     @property
+    def tested_share(self) -> float:
+        """What a share of the tested occurrences is to be multiplied by to be one of all."""
+        return self.occurrences / self.all_occurrences
+
+    @property
     def criteria(self) -> tuple[Criterion, Criterion, Criterion]:
         """Correlation, low-entropy share, coverage."""
         return criteria(self.correlation, self.entropy, self.fast_path)

@@ -100,6 +100,9 @@ def check_advice(lines: list[str], validation: Validation) -> None:
             ((_, low, high),) = re.findall(rf"interval of {MEASURE} \({NUMBER} to {NUMBER}\)", line)
             assert not met(RHO, low) and not met(RHO, high), line
             assert validation.correlation.spearman > -0.4 - 1e-11, line
+        if "would give" in line:
+            share, covered = re.search(rf"give {NUMBER} of tokens and {NUMBER} of", line).groups()
+            assert met("the share of low-entropy tokens", share) and met("coverage", covered), line
         if "tokens give p=" in line:
             assert read(re.search(rf"give p={NUMBER}", line)[1]) >= 0.01 * (1 - 1e-9)
 
