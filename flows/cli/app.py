@@ -4,6 +4,7 @@ It imports nothing heavy until a command runs.
 """
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -89,6 +90,7 @@ def main() -> None:
 
     for number in ENDED_BY:
         signal.signal(number, interrupt)
+    print_any_text()
     try:
         words = options.spelled_out(sys.argv[1:]) or ["--help"]
         code, line = app(words, prog_name="gatehouse", standalone_mode=False), ""
@@ -102,6 +104,13 @@ def main() -> None:
     if line:
         print(f"gatehouse: {line}", file=sys.stderr)
     sys.exit(code)
+
+
+def print_any_text() -> None:
+    """Let a terminal or file that is not in UTF-8 show what it lacks as escapes, as in Python."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def said_of(error: Exception) -> str:

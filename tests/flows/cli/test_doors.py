@@ -1,5 +1,9 @@
 """Every door of the command line: alone, with help, and with words that it does not know."""
 
+import io
+import sys
+
+import pandas as pd
 import pytest
 import typer
 
@@ -75,3 +79,17 @@ def test_it_says_which_version_it_is(run):
     from importlib.metadata import version
 
     assert run("--version") == (0, f"gatehouse {version('gatehouse')}\n", "")
+
+
+def test_a_terminal_that_lacks_a_letter_shows_its_escape(run, monkeypatch, tmp_path):
+    """The report has a rho, which a terminal in ASCII or Latin-1 does not."""
+    rows = pd.DataFrame({"token_id": [1, 2, 3], "frequency": [9, 5, 2]})
+    shares = {"mean_confidence": 0.9, "routing_consistency": 0.9}
+    table = tmp_path / "table.parquet"
+    rows.assign(token_str="a", mean_entropy=[0.1, 0.2, 0.3], **shares).to_parquet(table)
+    printed = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding="ascii"))
+    code, _, err = run("validate", "--input", table)
+    sys.stdout.flush()
+    assert (code, err) == (0, "")
+    assert b"Spearman \\u03c1: -1.0000" in printed.getvalue()
