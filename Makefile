@@ -20,6 +20,7 @@ $(INSTALLED): constraints.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Gatehouse needs Python 3.11 or newer: make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
 	$(PIP) -e .
+	-$(BIN)/python -m gatehouse.flows.fill_cache
 	touch $@
 
 $(DEVELOPERS): $(INSTALLED)

@@ -25,7 +25,7 @@ def run(**parameters: Any) -> str:
     request = RunRequest(**parameters)  # a wrong parameter fails before a server starts
     paths = Paths.resolve()
     serves_itself = "PREFECT_API_URL" not in os.environ
-    _settle(paths, serves_itself)
+    settle(paths, serves_itself)
     from gatehouse.flows.steps.build import begin_to_parse
 
     with working("starting"):
@@ -55,8 +55,13 @@ def run(**parameters: Any) -> str:
         raise
 
 
-def _settle(paths: Paths, serves_itself: bool) -> None:
-    """Set those of Prefect's settings that the environment leaves open."""
+def settle(paths: Paths, serves_itself: bool) -> None:
+    """Set those of Prefect's settings that the environment leaves open.
+
+    Args:
+        paths: the warehouse.
+        serves_itself: whether Prefect's server will be one of Gatehouse's own.
+    """
     settings = {
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

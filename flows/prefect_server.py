@@ -124,12 +124,12 @@ def serve(listening: int) -> None:
     import uvicorn
     from prefect.server.api.server import create_app
 
-    _make_database()
+    make_database()
     config = uvicorn.Config(create_app, factory=True, log_level="error", lifespan="on")
     uvicorn.Server(config).run([socket.socket(fileno=listening)])
 
 
-def _make_database() -> None:
+def make_database() -> None:
     """Give a new home Prefect's database as this user's last one was when it was new.
 
     More than a hundred migrations make it otherwise, which take longer than a small run.

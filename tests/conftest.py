@@ -39,19 +39,12 @@ settings.register_profile("suite", derandomize=True, deadline=None, database=Non
 settings.load_profile("suite")
 
 WARM_UP = """
-import os, sys
-os.environ.update(GATEHOUSE_HOME=sys.argv[1], PREFECT_HOME=sys.argv[1])
-from pathlib import Path
-from gatehouse.flows import prefect_server, process
+from gatehouse.flows import process
 process.end_with_parent()
 process.collect_rarely()
-server = prefect_server.begin()
-from gatehouse.flows.steps.dbt_runs import run_dbt
-os.environ["GATEHOUSE_DATABASE"] = sys.argv[1] + "/gatehouse.duckdb"
-run_dbt(["parse", "--no-write-json"], Path(sys.argv[1]))
-server.wait()
+from gatehouse.flows.fill_cache import fill_cache
+fill_cache()
 """
-"""Fills the cache: dbt parses the project while Prefect's server makes its first database."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -59,9 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
     whole = config.args_source == pytest.Config.ArgsSource.TESTPATHS and not config.option.markexpr
     if not whole or hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
         return
-    home = tempfile.mkdtemp(prefix="gatehouse-warm-up-")
-    atexit.register(shutil.rmtree, home, ignore_errors=True)
-    words = [sys.executable, "-c", WARM_UP, home]
+    words = [sys.executable, "-c", WARM_UP]
     config.stash[WARMING] = subprocess.Popen(
         words, stdin=subprocess.PIPE, env=without_prefect(), cwd=CHECKOUT
     )
@@ -81,6 +72,7 @@ SHARED = (
     "grown",
     "installed",
     "prefect_server",
+    "steps",
 )
 """Fixtures that take as long as many tests: a warehouse that dbt has built, a server."""
 

@@ -40,6 +40,7 @@ ROOMS = {
         "upkeep": {"console", "request", "steps"},
         "pipeline": {"console", "request", "steps"},
         "prefect_run": {"console", "pipeline", "prefect_server", "request", "steps"},
+        "fill_cache": {"prefect_run", "prefect_server", "steps"},
         "cli": {"console", "prefect_run", "process", "request", "sql", "steps", "upkeep"},
     },
 }

@@ -55,8 +55,7 @@ def run_dbt(command: Sequence[str], target: Path, project: Path = DBT_PROJECT) -
         "--log-path": target / "logs",
     }
     options = [str(part) for pair in places.items() for part in pair]
-    while _ahead:
-        _ahead.pop().wait()
+    finish_parsing()
     name = _version(project)
     content = _parsed.get(name) or cache.read(KIND, name)
     if content is None:
@@ -83,6 +82,12 @@ def parse_ahead(target: Path, project: Path = DBT_PROJECT) -> None:
         silent = subprocess.DEVNULL
         parser = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=silent, stderr=silent)
         _ahead.append(parser)
+
+
+def finish_parsing() -> None:
+    """Return when no process parses ahead any more."""
+    while _ahead:
+        _ahead.pop().wait()
 
 
 def project_files(project: Path = DBT_PROJECT) -> list[Path]:

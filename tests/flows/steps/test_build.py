@@ -4,7 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import duckdb
@@ -63,30 +64,6 @@ def test_a_failing_build_keeps_the_previous_marts(run, copy):
     assert os.listdir(home / "lake" / "events")
 
 
-def test_a_second_build_waits_its_turn_and_a_leftover_does_not_matter(run, copy):
-    home = copy
-    building = home / "building" / "gatehouse.duckdb"
-    building.parent.mkdir()
-    building.write_bytes(b"half a database")
-    hold = (
-        "import pathlib; from gatehouse.flows.steps.build import lock\n"
-        "from gatehouse.warehouse.paths import Paths\n"
-        f"with lock(Paths(pathlib.Path({str(home)!r}))):\n"
-        "    print()\n"
-        "    input()\n"
-    )
-    other = subprocess.Popen(
-        [sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    other.stdout.readline()
-    code, _, err = run("build", "--home", home)
-    assert code == 2 and "another build is writing" in err and building.exists()
-    other.kill()
-    other.wait()
-    code, out, _ = run("build", "--home", home)
-    assert code == 0 and out.startswith("built ") and not building.parent.exists()
-
-
 def test_a_warehouse_that_has_moved_reads_its_own_lake(captured, copy):
     """Views, too: the lake that they were built over may be gone."""
     shutil.rmtree(copy / "lake" / "events")
@@ -116,19 +93,51 @@ def test_a_home_of_any_name_has_the_same_marts_and_can_move(run, captured, tmp_p
 
 
 def test_a_build_that_is_killed_leaves_what_was_there(run, copy):
-    """Killed by SIGKILL between the last test and the swap, while somebody reads."""
+    """Killed by SIGKILL between the last test and the swap, while somebody reads.
+
+    The next build waits its turn, takes no notice of what is left, and leaves nothing to build.
+    """
     before = (copy / "gatehouse.duckdb").read_bytes()
+    left = copy / "building" / "gatehouse.duckdb"
     command = [sys.executable, str(PACKAGE / "tests" / "flows" / "kill_at.py")]
     command += ["gatehouse.flows.steps.build._dbt:after", "1", "build", "--home", str(copy)]
     with closing(connect(Paths(copy))) as reader:
         ended = subprocess.run(command, cwd=PACKAGE, capture_output=True)
         assert ended.returncode == -9, ended.stderr
-        assert (copy / "building" / "gatehouse.duckdb").exists()
-        assert (copy / "gatehouse.duckdb").read_bytes() == before
-        assert run("build", "--home", copy)[0] == 0
+        assert left.exists() and (copy / "gatehouse.duckdb").read_bytes() == before
+        with another_builder(copy):
+            code, _, err = run("build", "--home", copy)
+            assert code == 2 and "another build is writing" in err and left.exists()
+        left.write_bytes(b"half a database")
+        code, out, _ = run("build", "--home", copy)
+        assert code == 0 and out.startswith("built ") and not left.parent.exists()
         # a reader keeps the file that it opened; the next reader gets the new one
         assert reader.execute(LAYERS).fetchall() == rows(copy, LAYERS) == [(3,)]
-    assert os.listdir(copy / "lake" / "events") and not (copy / "building").exists()
+    assert os.listdir(copy / "lake" / "events")
+    # not even dbt starts
+    before = (copy / "gatehouse.duckdb").read_bytes()
+    code, out, _ = run("build", "--home", copy)
+    assert code == 0 and out.startswith("nothing new in 1 finished run: ")
+    assert (copy / "gatehouse.duckdb").read_bytes() == before
+
+
+@contextmanager
+def another_builder(home: Path) -> Iterator[None]:
+    """Let a process hold the lock of building, and end it."""
+    hold = (
+        "import pathlib; from gatehouse.flows.steps.build import lock\n"
+        "from gatehouse.warehouse.paths import Paths\n"
+        f"with lock(Paths(pathlib.Path({str(home)!r}))):\n"
+        "    print()\n"
+        "    input()\n"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    other.stdout.readline()
+    yield
+    other.kill()
+    other.wait()
 
 
 def test_a_database_that_duckdb_could_not_finish_is_not_put_in_place(run, copy, monkeypatch):
@@ -164,15 +173,17 @@ def test_a_damaged_database_is_not_added_to(tmp_path, content):
     assert not (tmp_path / "started.duckdb").exists()
 
 
-def test_a_build_of_a_lake_that_is_as_before_says_so(run, copy):
-    """Not even dbt starts; a changed file or a different folder is reason enough to build."""
-    assert run("build", "--home", copy)[1].startswith("built ")
-    before = (copy / "gatehouse.duckdb").read_bytes()
-    code, out, _ = run("build", "--home", copy)
-    assert code == 0 and out.startswith("nothing new in 1 finished run: ")
-    assert (copy / "gatehouse.duckdb").read_bytes() == before
-    os.utime(next((copy / "lake" / "events").rglob("shard-*.parquet")))
-    assert run("build", "--home", copy)[1].startswith("built ")
+def test_a_changed_file_or_another_folder_is_reason_enough_to_build(captured, copy):
+    def holds(home: Path) -> bool:
+        return build._holds(Paths(home), build._checked(Lake(home / "lake")))
+
+    assert holds(captured) and not holds(copy)
+    shard = next((captured / "lake" / "events").rglob("shard-*.parquet"))
+    before = shard.stat()
+    os.utime(shard)
+    assert not holds(captured)
+    os.utime(shard, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert holds(captured)
 
 
 def test_a_lake_that_has_lost_its_events_is_not_as_before(tmp_path):

@@ -7,13 +7,16 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from importlib.metadata import version
 from pathlib import Path
 
 import duckdb
 import pytest
 
 from gatehouse.flows.steps import dbt_runs
+from gatehouse.warehouse import cache
 from gatehouse.warehouse.paths import PACKAGE, Paths
+from tests.conftest import without_prefect
 
 SETTINGS = "{name: small, profile: gatehouse, flags: {send_anonymous_usage_stats: false}}"
 # whatever parses, fails
@@ -74,8 +77,9 @@ def as_in_a_new_process(monkeypatch) -> Callable[[], None]:
 
 
 def test_a_second_home_in_another_process_does_not_parse(tmp_path, monkeypatch):
-    live_in(tmp_path / "first", monkeypatch)
-    assert dbt_runs.run_dbt(["ls", "--select", "stg_events"], tmp_path / "target").success
+    filled = [sys.executable, "-m", "gatehouse.flows.fill_cache"]
+    subprocess.run(filled, env=without_prefect(), cwd=PACKAGE, check=True)
+    assert cache.read("prefect", version("prefect"))
     second = tmp_path / "it's [another] $home é"
     live_in(second, monkeypatch)
     ended = subprocess.run(
@@ -85,7 +89,6 @@ def test_a_second_home_in_another_process_does_not_parse(tmp_path, monkeypatch):
         text=True,
     )
     assert str(second / "lake").replace("'", "''") in ended.stdout, ended.stderr
-    assert str(tmp_path / "first") not in ended.stdout
 
 
 def test_another_process_parses_ahead_and_a_command_waits_for_it(run, parses, small, tmp_path):
@@ -125,21 +128,19 @@ def test_a_changed_project_is_parsed_anew(run, parses, small):
     assert len(parses) == 3
 
 
-@pytest.mark.parametrize(
-    "damage", [lambda whole: b"", lambda whole: whole[:-1], lambda whole: b"x" * 99]
-)
-def test_a_damaged_cache_is_as_good_as_none(run, parses, tmp_path, as_in_a_new_process, damage):
+def test_a_damaged_cache_is_as_good_as_none(run, parses, tmp_path, as_in_a_new_process):
     assert run("ls").success
     as_in_a_new_process()
     assert run("ls").success and parses == ["parse"]
     (kept,) = (tmp_path / "cache" / "dbt").iterdir()
     whole = kept.read_bytes()
-    kept.write_bytes(damage(whole))
-    as_in_a_new_process()
-    assert run("ls").result == ["small.one"] and len(parses) == 2
-    # the next process finds it mended
-    as_in_a_new_process()
-    assert run("ls").success and len(parses) == 2
+    for number, damaged in enumerate((b"", whole[:-1], b"x" * 99), 2):
+        kept.write_bytes(damaged)
+        as_in_a_new_process()
+        assert run("ls").result == ["small.one"] and len(parses) == number
+        # the next process finds it mended
+        as_in_a_new_process()
+        assert run("ls").success and len(parses) == number
 
 
 @pytest.mark.parametrize("kind", ["a file", "read-only"])

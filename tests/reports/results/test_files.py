@@ -94,7 +94,7 @@ def test_figures_are_for_screen_and_print(section, tmp_path):
     assert len(list((tmp_path / "first").iterdir())) == 2 * len(FIGURES)
 
 
-def test_figures_of_a_run(tmp_path):
+def test_figures_of_a_run(quick_figures, tmp_path):
     marts, findings = made_up(layers=1, tokens=60)
     paths = files._draw_run(assessed(marts, findings), tmp_path)
     assert paths == {stem: tmp_path / f"{stem}.png" for stem in RUN_FIGURES}
