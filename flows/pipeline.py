@@ -148,8 +148,13 @@ def pipeline(**parameters: Any) -> str:
     session = CaptureSession(request, plan, prepared, paths)
     summary = capture_run(session, capture_shard_task)
     say(summary.line)
+    return _reported(summary.run_id, request, paths)
+
+
+def _reported(run_id: str, request: RunRequest, paths: Paths) -> str:
+    """Build the marts and write the results of a finished run; return what was found."""
     say(build_task(paths))
-    selection = Selection(None, summary.run_id, request.moe_index, request.thresholds)
+    selection = Selection(None, run_id, request.moe_index, request.thresholds)
     results = open_results(selection, paths, bar, request.output)
     *_, report, _ = validate_task(request, results, paths)
     page = report_task(results, figures_task(results), paths)
@@ -177,8 +182,9 @@ def nightly(
 ) -> str | State[str]:
     """Capture the next samples of a dataset, where the last finished run of the model ended.
 
-    A run of such samples that broke off is finished first, and is then the night's work. Without
-    new samples the night builds what is left to build, and says so.
+    A run of such samples that broke off is finished first, and is then the night's work; one that
+    broke off after its capture gets its results before new samples are taken. Without new samples
+    the night builds what is left to build, and says so.
 
     Args:
         model: as in the flow `gatehouse`.
@@ -187,6 +193,9 @@ def nightly(
         batch_size: as in the flow `gatehouse`.
     """
     paths = Paths.resolve()
+    if left := last_without_results(paths, model, dataset):
+        say(f"{left} has no report yet")
+        say(_reported(left, RunRequest(), paths))
     first_sample, number = next_samples(Lake(paths.lake), model, dataset, num_samples)
     say(f"{model} on {dataset}: {counted(number, 'sample')} from {first_sample:,}")
     parameters: dict[str, Any] = {
@@ -215,10 +224,7 @@ def next_samples(lake: Lake, model: str, dataset: str, num_samples: int) -> tupl
     nights' settings began there and broke off, its number of samples is returned: to ask for
     the same samples resumes it. Folders are known to the lake by their full path.
     """
-    models, datasets = ({name, str(Path(name).resolve())} for name in (model, dataset))
-    runs = [
-        run for run in lake.runs().values() if run["model"] in models and run["dataset"] in datasets
-    ]
+    runs = _runs_of(lake, model, dataset).values()
     ends = [run["first_sample"] + run["num_samples"] for run in runs if run["finished_at"]]
     first_sample = max(ends, default=0)
     begun = {
@@ -229,3 +235,23 @@ def next_samples(lake: Lake, model: str, dataset: str, num_samples: int) -> tupl
     }
     broken_off = [run["num_samples"] for run in runs if begun.items() <= run.items()]
     return first_sample, broken_off[-1] if broken_off else num_samples
+
+
+def last_without_results(paths: Paths, model: str, dataset: str) -> str | None:
+    """Return the run that a night finished last, if it has no page; None if it has one."""
+    finished = {
+        run["finished_at"]: run_id
+        for run_id, run in _runs_of(Lake(paths.lake), model, dataset).items()
+        if run["finished_at"]
+    }
+    last = finished[max(finished)] if finished else None
+    return last if last and not (paths.results(last) / files.PAGE).exists() else None
+
+
+def _runs_of(lake: Lake, model: str, dataset: str) -> dict[str, dict[str, Any]]:
+    models, datasets = ({name, str(Path(name).resolve())} for name in (model, dataset))
+    return {
+        run_id: run
+        for run_id, run in lake.runs().items()
+        if run["model"] in models and run["dataset"] in datasets
+    }

@@ -63,7 +63,8 @@ def application() -> typer.Typer:
         epilog="Example: gatehouse run --num-samples 500",
     )
     made.callback()(program)
-    runs = typer.Typer(help="Look after single runs.", epilog="Example: gatehouse runs rm RUN")
+    runs = typer.Typer(epilog="Example: gatehouse runs --format json")
+    runs.callback(invoke_without_command=True)(upkeep.runs)
     made.add_typer(runs, name="runs")
     for name, function, example in COMMANDS:
         *group, word = name.split()

@@ -1,4 +1,4 @@
-"""Commands that look after what has landed: status, verify, runs rm."""
+"""Commands that look after what has landed: status, verify, runs, runs rm."""
 
 import sys
 
@@ -16,6 +16,14 @@ def status(format: options.Answer = "text", home: options.Home = None) -> None:
     from gatehouse.flows.upkeep.status import overview
 
     print(overview(paths, format), end="")
+
+
+def runs(
+    context: typer.Context, format: options.Answer = "text", home: options.Home = None
+) -> None:
+    """List the runs, as `status` does, or remove one."""
+    if context.invoked_subcommand is None:
+        status(format, home)
 
 
 def verify(

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from gatehouse.flows.console import working
 from gatehouse.warehouse import spreadsheets
 from gatehouse.warehouse.connect import errors_in_one_line, interruptible, query, statements
 from gatehouse.warehouse.errors import GatehouseError
@@ -46,6 +47,10 @@ ISO_8601 = r"regexp_replace(replace(cast(#{0} as varchar), ' ', 'T'), '([+-]\d\d
 
 NOT_IN_PARQUET = {"interval", "bit", "bignum", "union", "variant"}
 MARKDOWN_ESCAPED = re.compile(r"[\\`*|<~&$]|(?<![^\W_])_|_(?![^\W_])|](?=\()")
+
+
+running = partial(working, "running the query")
+"""A sign of life until a result begins to come."""
 
 
 def chosen_format(name: str | None, output: Path | None, *, spreadsheet_safe: bool = False) -> str:
@@ -111,7 +116,7 @@ def show(relation: duckdb.DuckDBPyRelation, form: str) -> None:
         if form == "table":
             # as wide as the terminal, or in a file as wide as it needs
             wide = shutil.get_terminal_size().columns if os.isatty(1) else 100_000
-            with errors_in_one_line(), redirect_stdout(StringIO()) as table:
+            with running(), errors_in_one_line(), redirect_stdout(StringIO()) as table:
                 relation.show(max_rows=TABLE_ROWS, max_width=wide)
             print("\n".join(map(printable, table.getvalue().split("\n"))), end="")
         else:
@@ -248,16 +253,15 @@ def _quoted(name: str, mark: str) -> str:
 
 def _batches(relation: duckdb.DuckDBPyRelation, rows: int) -> Iterator[pa.RecordBatch]:
     """Yield a result in batches as DuckDB makes them, at least one; never all of it in memory."""
-    with errors_in_one_line():
+    with running(), errors_in_one_line():
         reader = relation.to_arrow_reader(rows)
+        batch = next(reader, None)
     try:
         yield pa.RecordBatch.from_pylist([], schema=reader.schema)
-        while True:
+        while batch is not None:
+            yield batch
             with errors_in_one_line():
                 batch = next(reader, None)
-            if batch is None:
-                return
-            yield batch
     finally:
         # until then the connection takes no other query
         reader.close()

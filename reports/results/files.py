@@ -29,6 +29,8 @@ from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.files import write_atomically
 from gatehouse.warehouse.paths import Paths
 
+PAGE = "report.html"
+
 
 def write_tables(results: Results, paths: Paths, *, spreadsheet_safe: bool = False) -> list[Path]:
     """Write routing_stats .parquet and .csv, and analysis_summary.txt, of a run.
@@ -93,7 +95,7 @@ def write_page(
     from gatehouse.reports.page.report import render
 
     assert results.of_run is not None, "a page needs a run"
-    target = _named(output or results.folder, "report.html")
+    target = _named(output or results.folder, PAGE)
     lineage = paths.lineage_page
     links = Links(
         lineage=_link(lineage, target) if lineage.exists() else None,

@@ -61,9 +61,13 @@ def test_alone_the_program_prints_its_help(run):
     assert (code, err) == (0, "") and "Example: gatehouse run" in out
 
 
-def test_a_group_alone_names_its_help(run):
-    code, _, err = run("runs")
-    assert code == 2 and "`gatehouse runs --help`" in err
+def test_a_group_alone_does_what_its_name_says(run, home):
+    assert (
+        run("runs")
+        == run("status")
+        == (0, f"no runs in {home}/lake: `gatehouse run` makes the first\n", "")
+    )
+    assert run("runs", "--format", "json", "--home", home) == run("status", "--format", "json")
 
 
 def test_a_shell_can_complete_its_commands(run, monkeypatch):

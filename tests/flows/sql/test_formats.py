@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from gatehouse.flows import console
 from gatehouse.flows.sql import tabular
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.plain_text import printable
@@ -202,3 +203,17 @@ def test_types_that_a_format_has_not_are_written_as_text(folder):
     assert (row["span"], row["exact"], row["map"]) == ("-1 day", "1.50", "{1=x}")
     (row,) = pq.read_table(folder / "types.parquet").to_pylist()
     assert row["span"] == "-1 day" and row["day"].isoformat() == "2025-01-02"
+
+
+@pytest.mark.parametrize("form", ["table", *tabular.SUFFIXES.values()])
+def test_a_long_query_gives_a_sign_of_life(form, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(console, "SECONDS_OF_SILENCE", 0)
+    with closing(duckdb.connect()) as session:
+        relation = session.sql(
+            "select sum(sqrt(a.range * b.range)) from range(3000) a, range(3000) b"
+        )
+        if form == "parquet":
+            tabular.write(relation, form, tmp_path / "result.parquet")
+        else:
+            tabular.show(relation, form)
+    assert "running the query, 0:00:00 so far" in capsys.readouterr().err
