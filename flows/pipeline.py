@@ -20,8 +20,9 @@ from prefect.states import Completed, State
 from gatehouse.flows.console import also_to, bar, say, short_path, working
 from gatehouse.flows.request import RunRequest, takes_fields
 from gatehouse.flows.steps.build import build
-from gatehouse.flows.steps.capture import CaptureSession, capture_run, prepare_samples, read_ahead
+from gatehouse.flows.steps.capture import CaptureSession, capture_run
 from gatehouse.flows.steps.identity import plan_model
+from gatehouse.flows.steps.prepare import prepare_samples, read_ahead
 from gatehouse.ingest.prepare import AtTheEnd, Prepared
 from gatehouse.reports.results import files
 from gatehouse.reports.results.results import Results, open_results

@@ -22,6 +22,7 @@ from gatehouse.ingest.numbering import Numbering
 from gatehouse.ingest.one_writer import one_writer
 from gatehouse.ingest.samples_file import (
     SHARD_SAMPLES,
+    describe_shard,
     distinct_texts,
     is_whole,
     read_shard,
@@ -34,7 +35,15 @@ from gatehouse.warehouse.files import write_atomically
 from gatehouse.warehouse.plain_text import counted, repeated
 from gatehouse.warehouse.records import slug
 
-__all__ = ["SHARD_SAMPLES", "AtTheEnd", "Prepared", "prepare", "read_shard", "shard_count"]
+__all__ = [
+    "SHARD_SAMPLES",
+    "AtTheEnd",
+    "Prepared",
+    "describe_shard",
+    "prepare",
+    "read_shard",
+    "shard_count",
+]
 
 
 class AtTheEnd(GatehouseError):

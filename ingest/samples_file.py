@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import write_atomically
 from gatehouse.warehouse.plain_text import counted
-from gatehouse.warehouse.records import SPLITS, Sample
+from gatehouse.warehouse.records import SAMPLE_COLUMNS, SPLITS, Sample
 
 SHARD_SAMPLES = 512
 """The most samples in a row group of the samples file, and so in a shard of the lake."""
@@ -94,6 +94,16 @@ def read_shard(path: Path, shard: int) -> list[Sample]:
     return [Sample(**row) for table in _tables(path, [shard]) for row in table.to_pylist()]
 
 
+def describe_shard(path: Path, shard: int) -> pa.Table:
+    """Return what is known of the samples of one shard but their texts: SAMPLE_COLUMNS.
+
+    Raises:
+        GatehouseError: the file is missing or damaged.
+    """
+    (table,) = _tables(path, [shard], SAMPLE_COLUMNS)
+    return table
+
+
 def write_splits(path: Path) -> None:
     """Write one file per split beside a samples file; a file that exists already is kept.
 
@@ -140,11 +150,13 @@ def _metadata(path: Path) -> pq.FileMetaData:
         raise _damaged(path) from error
 
 
-def _tables(path: Path, shards: Iterable[int]) -> Iterator[pa.Table]:
+def _tables(
+    path: Path, shards: Iterable[int], columns: list[str] | None = None
+) -> Iterator[pa.Table]:
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             for shard in shards:
-                yield file.read_row_group(shard)
+                yield file.read_row_group(shard, columns)
     except (OSError, pa.ArrowException) as error:
         raise _damaged(path) from error
 

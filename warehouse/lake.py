@@ -204,12 +204,15 @@ class Lake:
             "dropped_tokens": pc.sum(samples["dropped_tokens"]).as_py() or 0,
             "events": events,
             "seconds": seconds,
-            "landed_at": datetime.now(UTC),
         }
         for table in ("samples", "events"):
             path = self.shard_file(table, run_id, shard)
             row |= {f"{table}_bytes": _size(path), f"{table}_sha256": sha256_of(path)}
-        rows = self.shards(run_id) | {shard: row}
+        self.add_shard(run_id, row)
+
+    def add_shard(self, run_id: str, row: dict[str, Any]) -> None:
+        """Add a row to the run's table of shards, as landed now; the shard's files are there."""
+        rows = self.shards(run_id) | {row["shard"]: row | {"landed_at": datetime.now(UTC)}}
         table = pa.Table.from_pylist([rows[number] for number in sorted(rows)], schema=SHARDS)
         write_table(self.file("shards", run_id), table)
 

@@ -47,6 +47,9 @@ SAMPLES = pa.schema(
 """One row per sample: `tokens` landed, `dropped_tokens` cut off by the maximum length; `document`
 is null where the sample is its own document, and `document_sha256` what `document_hash` gives."""
 
+SAMPLE_COLUMNS = [name for name in SAMPLES.names if name not in ("tokens", "dropped_tokens")]
+"""What is known of a sample before it is tokenised."""
+
 SHARDS = pa.schema(
     [
         ("shard", pa.int32()),

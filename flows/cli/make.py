@@ -39,7 +39,7 @@ def prepare(
 ) -> None:
     """Read a corpus and write it as numbered samples, each in its split."""
     request = RunRequest(**parameters)
-    from gatehouse.flows.steps.capture import prepare_samples
+    from gatehouse.flows.steps.prepare import prepare_samples
     from gatehouse.warehouse.plain_text import counted
 
     prepared = prepare_samples(request, output_dir or paths_of(home).prepared)

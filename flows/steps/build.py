@@ -230,4 +230,6 @@ def _reason(outcome: Any) -> str:
     for node in getattr(outcome.result, "results", []):
         if node.status in ("error", "fail", "runtime error"):
             return f"{node.node.name}: {' '.join(str(node.message).split())[:200]}"
-    return " ".join(str(outcome.exception).split())[:300]
+    # some exceptions, as that of Ctrl-C, have no words
+    words = str(outcome.exception) or type(outcome.exception).__name__
+    return " ".join(words.split())[:300]

@@ -5,15 +5,17 @@ from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Self
+from functools import partial
+from typing import Any, Self
 
 import pyarrow as pa
 
 from gatehouse.flows.console import bar, listed, say, working
 from gatehouse.flows.request import RunRequest
 from gatehouse.flows.steps.identity import plan_model, run_spec, what_changed
-from gatehouse.ingest.prepare import Prepared, prepare, read_shard, shard_count
+from gatehouse.flows.steps.prepare import prepare_samples
+from gatehouse.flows.steps.reuse import take_over
+from gatehouse.ingest.prepare import Prepared, describe_shard, read_shard, shard_count
 from gatehouse.ingest.windows import batches, tokenize
 from gatehouse.models.capture import RoutingTap
 from gatehouse.models.capture import capture as capture_events
@@ -25,8 +27,6 @@ from gatehouse.warehouse.plain_text import counted, repeated
 from gatehouse.warehouse.records import LAKE_VERSION, VOCABULARY
 from gatehouse.warehouse.release import gatehouse_version
 from gatehouse.warehouse.run_names import name_run
-
-_read_ahead: dict[tuple[RunRequest, Path], Prepared] = {}
 
 
 @dataclass(frozen=True)
@@ -50,35 +50,6 @@ class CaptureSummary:
             f"{counted(self.moe_layers, 'MoE layer')} = "
             f"{counted(self.tokens * self.moe_layers, 'event')}; "
             f"{counted(self.dropped_tokens, 'token')} beyond --max-length dropped"
-        )
-
-
-def prepare_samples(request: RunRequest, folder: Path) -> Prepared:
-    """Prepare the request's dataset under `folder`, showing progress and what is left out."""
-    prepared = _read_ahead.pop((request, folder), None) or _read(request, folder)
-    for line in prepared.left_out:
-        say(line)
-    return prepared
-
-
-def read_ahead(request: RunRequest, folder: Path) -> None:
-    """Prepare the request's dataset now; `prepare_samples` for the same request finds it done."""
-    _read_ahead[request, folder] = _read(request, folder)
-
-
-def _read(request: RunRequest, folder: Path) -> Prepared:
-    with bar("preparing samples", request.num_samples) as moved:
-        return prepare(
-            request.dataset,
-            num_samples=request.num_samples,
-            first_sample=request.first_sample,
-            folder=folder,
-            create_splits=request.create_splits,
-            skip_broken=request.skip_broken,
-            lines=request.lines,
-            document_field=request.document_field,
-            progress=moved,
-            say=say,
         )
 
 
@@ -128,6 +99,7 @@ class CaptureSession:
             opening.enter_context(self.lake.writing(self.run_id))
             self.lake.remove_leftovers(self.run_id)
             self.pending = self._find_pending()
+            self._take_over()
             self._keep_name()
             if self.pending:
                 with working(f"loading {self.plan.name}"):
@@ -162,6 +134,18 @@ class CaptureSession:
         else:
             say(f"{self.run_id} is finished: nothing to capture")
         return pending
+
+    def _take_over(self) -> None:
+        """Land those pending shards whose samples other runs of the same model have landed."""
+        takable = [shard for shard in self.pending if shard not in self._distrusted]
+        samples_of = partial(describe_shard, self.prepared.path)
+        taken = take_over(self.lake, self.run_id, self._record(), takable, samples_of)
+        if not taken:
+            return
+        self._described = True
+        self.pending = [shard for shard in self.pending if shard not in taken]
+        runs = " and ".join(sorted(set().union(*taken.values())))
+        say(f"{listed('shard', taken)} of {self.run_id}: landed by {runs}, not captured again")
 
     def capture(self, shard: int) -> int:
         """Capture one shard and land it; return its number of tokens.
@@ -225,9 +209,9 @@ class CaptureSession:
             seconds=record["capture_seconds"],
         )
 
-    def _land_run(self) -> None:
-        assert self._tap is not None
-        record = asdict(self.spec) | {
+    def _record(self) -> dict[str, Any]:
+        """Return the run's row of `runs`, as it is before its first shard has landed."""
+        return asdict(self.spec) | {
             "lake_version": LAKE_VERSION,
             "shards": self.shards,
             "skipped_empty": self.prepared.skipped_empty,
@@ -241,8 +225,11 @@ class CaptureSession:
             "finished_at": None,
             "capture_seconds": 0.0,
         }
+
+    def _land_run(self) -> None:
+        assert self._tap is not None
         table = pa.Table.from_pylist(vocabulary(self.plan.tokenizer), schema=VOCABULARY)
-        self.lake.land_run(self.run_id, record, self._tap.layers(), table)
+        self.lake.land_run(self.run_id, self._record(), self._tap.layers(), table)
 
 
 def capture_run(

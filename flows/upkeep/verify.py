@@ -142,8 +142,9 @@ def _mend(
 def _capture_again(
     lake: Lake, run_id: str, shards: set[int], paths: Paths, trust_remote_code: bool
 ) -> None:
-    from gatehouse.flows.steps.capture import CaptureSession, capture_run, prepare_samples
+    from gatehouse.flows.steps.capture import CaptureSession, capture_run
     from gatehouse.flows.steps.identity import plan_model, run_spec, what_differs
+    from gatehouse.flows.steps.prepare import prepare_samples
 
     record = lake.run_record(run_id)
     assert record is not None

@@ -17,6 +17,7 @@ def heard(monkeypatch) -> list[str]:
     """What lines say off a terminal, where no silence is allowed."""
     lines: list[str] = []
     monkeypatch.setattr(console, "console", Console(file=io.StringIO()))
+    assert console.SECONDS_OF_SILENCE <= 5
     monkeypatch.setattr(console, "SECONDS_OF_SILENCE", 0)
     monkeypatch.setattr(console, "say", lines.append)
     return lines

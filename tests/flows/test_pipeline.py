@@ -48,6 +48,8 @@ def first_night(prefect_server, tiny_mixtral, tmp_path_factory) -> Iterator[Nigh
     from gatehouse.flows.pipeline import nightly
 
     corpus = write_texts(tmp_path_factory.mktemp("texts") / "texts.jsonl")
+    # a token that a spreadsheet would take for a formula
+    corpus.write_text(corpus.read_text().replace('"text": "', '"text": "= ', 1))
     home = tmp_path_factory.mktemp("nights")
     with pytest.MonkeyPatch.context() as patched:
         draw_quickly(patched)
@@ -103,7 +105,9 @@ def test_the_same_run_with_all_layers_gives_a_layer_column_and_figures_each(
 
     from gatehouse.flows.pipeline import pipeline
 
-    found = pipeline(**first_night.again, layer="all", output=tmp_path / "all")
+    found = pipeline(
+        **first_night.again, layer="all", output=tmp_path / "all", spreadsheet_safe=True
+    )
     (run_id,) = Lake(Paths(first_night.home).lake).runs()
     assert f"{run_id} is finished: nothing to capture" in caplog.messages
     assert any(line.startswith("nothing new in 1 finished run") for line in caplog.messages)
@@ -114,6 +118,7 @@ def test_the_same_run_with_all_layers_gives_a_layer_column_and_figures_each(
     assert found.endswith(f"Report: {tmp_path / 'all'}/report.html")
     statistics = pd.read_parquet(tmp_path / "all" / "routing_stats.parquet")
     assert list(statistics.columns)[:2] == ["layer", "token_id"]
+    assert '"\'="' in (tmp_path / "all" / "routing_stats.csv").read_text(encoding="utf-8")
     assert sorted(statistics["layer"].unique()) == [0, 1, 2]
     for layer in range(3):
         figures = tmp_path / "all" / f"layer-{layer}" / "figures"
@@ -170,6 +175,9 @@ def test_nights_after_the_last_sample_end_well_and_say_so(first_night):
     for _ in range(4):
         assert re.match(nothing, first_night.comes_again(num_samples=15))
         assert page.exists()
+    # whatever else has finished meanwhile is built
+    built = [line for line in asyncio.run(logged()) if line.startswith("nothing new in 3 finished")]
+    assert len(built) == 5
     states = asyncio.run(states_of("gatehouse-nightly"))
     assert [state.name for state in states] == [*2 * ["Completed"], "Failed", *5 * ["Completed"]]
     assert all(re.match(nothing, state.message) for state in states[4:])

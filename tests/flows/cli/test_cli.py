@@ -245,3 +245,27 @@ def test_a_name_that_no_file_has_is_one_line(run, home, texts, tmp_path, monkeyp
     assert (code, out, len(err.splitlines())) == (2, "", 1), err
     assert "\x1b" not in err
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == before
+
+
+def test_a_published_table_keeps_the_occurrences_of_tokens_without_an_entropy(run, tmp_path):
+    rows = ["token_id,token_str,frequency,mean_entropy,mean_confidence,routing_consistency"]
+    rows += ["1,a,600,nan,0.5,0.5", "2,b,300,0.1,0.9,1", "3,c,60,1.0,0.9,1", "4,d,40,1.1,0.9,1"]
+    (tmp_path / "table.csv").write_text("\n".join(rows) + "\n")
+    code, out, _ = run("validate", "--input", tmp_path / "table.csv")
+    assert code == 0 and "they hold 600 occurrences, 60.0% of all" in out
+    assert "(30.0% of token occurrences)" in out and "75.0%" not in out
+
+
+def test_lines_of_a_text_file_are_documents_where_asked_for(run, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("one\ntwo\nthree\n")
+    words = ["prepare", "--dataset", text, "--output-dir", tmp_path / "prepared"]
+    assert "1 sample of" in run(*words)[2] + run(*words)[1]
+    code, out, err = run(*words, "--lines")
+    assert code == 0 and "3 samples of" in out + err
+
+
+def test_csv_for_a_spreadsheet_is_asked_for(run, captured):
+    words = ["sql", "select '=1' as a", "--format", "csv", "--home", captured]
+    assert run(*words)[1] == '"a"\n"=1"\n'
+    assert run(*words, "--spreadsheet-safe")[1] == '"a"\n"\'=1"\n'

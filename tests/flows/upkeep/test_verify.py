@@ -227,8 +227,8 @@ def test_a_run_is_removed_once_agreed(run, captured, tmp_path):
     code, _, err = run("runs", "rm", run_id, "--home", home)
     assert code == 2 and f"remove {run_id} with its 1 shard (" in err and "--yes" in err
     assert list(Lake(home / "lake").runs()) == [run_id]
-    code, out, _ = run("runs", "rm", run_id, "--yes", "--home", home)
-    assert code == 0 and out.startswith(f"removed {run_id}")
+    code, out, _ = run("runs", "rm", run_id, "--yes", "--format", "json", "--home", home)
+    assert code == 0 and json.loads(out) == {"run_id": run_id, "removed": True, "marts": None}
     assert not [path for path in home.rglob(f"*{run_id}*") if "dbt" not in path.parts]
     assert not (home / "gatehouse.duckdb").exists()
     assert run("runs", "rm", run_id, "--yes", "--home", home)[0] == 2

@@ -17,6 +17,7 @@ from gatehouse.reports.figures.tokens import (
 from gatehouse.reports.statistics import ENTROPY_THRESHOLDS, FREQUENCY_THRESHOLDS
 from gatehouse.reports.verdict.criteria import RHO
 from gatehouse.reports.verdict.thresholds import Thresholds
+from gatehouse.reports.verdict.usable import usable_rows
 from gatehouse.reports.verdict.validation import validate
 
 RUN = "demo-pydoc-0123456789, MoE layer 0"
@@ -208,6 +209,17 @@ def test_fastpath_panels_hold_the_validations_numbers(frame, validation):
     assert everything.get_ydata()[-1] == pytest.approx(1)
     assert everything.get_ydata()[9] == pytest.approx(validation.zipf.coverage[10])
     assert table.get_ydata()[-1] == pytest.approx(coverage)
+
+
+def test_the_grid_of_coverage_counts_all_occurrences(frame):
+    frame.loc[frame["frequency"].idxmax(), "mean_entropy"] = np.nan
+    usable, excluded = usable_rows(frame)
+    validation = validate(usable, excluded=excluded)
+    grid = panels(fastpath_coverage(usable, validation, RUN))[2]
+    place = FREQUENCY_THRESHOLDS.index(50), ENTROPY_THRESHOLDS.index(0.5)
+    drawn = np.asarray(grid.images[0].get_array())[place]
+    assert drawn == pytest.approx(validation.fast_path.coverage)
+    assert drawn < validate(usable).fast_path.coverage - 0.01
 
 
 def test_thresholds_outside_the_grid_are_not_outlined(frame):

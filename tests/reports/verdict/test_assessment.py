@@ -169,6 +169,23 @@ def test_both_shares_are_also_given_for_the_same_part_of_the_range(marts):
     assert eight.evidence.scaled.coverage == eight.validation.fast_path.coverage
 
 
+def test_a_token_without_an_entropy_still_occurs_in_a_run(marts):
+    """Among 8 experts the threshold that follows their number is the specified one."""
+    (most, *_), (occurrences, *_) = (
+        marts.frequency_rank[each] for each in ("token_id", "frequency")
+    )
+    tokens = marts.tokens.copy()
+    tokens.loc[(tokens["token_id"] == most) & (tokens["moe_index"] == 1), "mean_entropy"] = np.nan
+    (found,) = assessed_run(replace(marts, tokens=tokens), chosen=[1]).layers
+    whole = marts.frequency_rank["frequency"].sum()
+    assert found.validation.excluded_occurrences == occurrences
+    assert found.validation.all_occurrences == whole
+    frame = found.frame
+    eligible = frame[(frame["frequency"] > 50) & (frame["mean_entropy"] < 0.5)]
+    assert found.validation.fast_path.coverage == eligible["frequency"].sum() / whole
+    assert found.evidence.scaled.coverage == pytest.approx(found.validation.fast_path.coverage)
+
+
 def test_layers_of_different_tokens_are_refused(marts):
     tokens = marts.tokens.copy()
     last = tokens.index[tokens["moe_index"] == 2]

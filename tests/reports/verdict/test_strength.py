@@ -1,5 +1,6 @@
 """Whether the evidence is strong, and what to try: one sentence for each way in which it fails."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from gatehouse.reports.verdict.advice import advice
 from gatehouse.reports.verdict.evidence import ScaledThreshold, of_table
 from gatehouse.reports.verdict.strength import margins, strength
 from gatehouse.reports.verdict.thresholds import Thresholds
+from gatehouse.reports.verdict.usable import usable_rows
 from gatehouse.reports.verdict.validation import validate
 
 
@@ -138,6 +140,20 @@ def test_advised_thresholds_really_meet_both_shares(failed, evidence, make_frame
     most = float(words[words.index("--entropy-threshold") + 1])
     again = validate(frame, Thresholds(least, most))
     assert again.criteria[1].met and again.criteria[2].met
+
+
+def test_what_is_advised_counts_all_occurrences(evidence, make_frame):
+    frame = make_frame(low_entropy=False)
+    frame.loc[frame["frequency"].idxmax(), "mean_entropy"] = np.nan
+    usable, excluded = usable_rows(frame)
+    validation = validate(usable, excluded=excluded)
+    (line,) = [each for each in advice(validation, evidence, usable, {}) if "Adjust" in each]
+    least, most, covered = re.findall(
+        r"threshold (\d+) .*threshold ([\d.]+) .* and ([\d.]+)%", line
+    )[0]
+    again = validate(usable, Thresholds(int(least), float(most)), excluded=excluded)
+    assert float(covered) / 100 == pytest.approx(again.fast_path.coverage, abs=5e-4)
+    assert again.tested_share < 0.95
 
 
 def test_thresholds_that_cannot_help_are_not_advised(evidence, frame):

@@ -1,0 +1,166 @@
+"""Samples that other runs of the same model have landed: taken over instead of captured again."""
+
+import os
+import shutil
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.files import read_table, sha256_of, write_atomically
+from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.records import EVENTS, SAMPLE_COLUMNS, SAMPLES, VOCABULARY, RunSpec
+
+OF_THE_TEXT = {"dataset", "dataset_fingerprint", "first_sample", "num_samples"}
+"""Fields of a run's identity that may differ: which samples are the same is seen one by one."""
+
+AS_CAPTURED = {"versions", "device"}
+"""Besides the identity, what must be the same: rounding may follow from it."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A landed shard of another run, and its row of `shards`."""
+
+    run_id: str
+    shard: int
+    row: dict[str, Any]
+
+    def holds(self, first: int, last: int) -> bool:
+        """Return whether it can have samples from `first` to `last`."""
+        begin = self.row["first_sample"]
+        return bool(begin <= last and first < begin + self.row["samples"])
+
+    def is_whole(self, lake: Lake) -> bool:
+        """Return whether its files are, byte for byte, as they were recorded."""
+        files = {each: lake.shard_file(each, self.run_id, self.shard) for each in FILES}
+        return all(sha256_of(path) == self.row[f"{each}_sha256"] for each, path in files.items())
+
+
+FILES = ("samples", "events")
+
+
+def take_over(
+    lake: Lake,
+    run_id: str,
+    record: dict[str, Any],
+    pending: Collection[int],
+    samples_of: Callable[[int], pa.Table],
+) -> dict[int, set[str]]:
+    """Land the pending shards whose samples other runs have all landed; return shard -> those runs.
+
+    A shard that another run has is linked (or copied, between disks): its bytes are the same. One
+    whose samples are spread over several shards is put together: its events are those that its own
+    capture would give to within the rounding of other batches (docs/exactness.md).
+
+    Args:
+        lake: where the runs are; the caller holds the run's lock.
+        run_id: the run to land shards of; it is described like the others if it is not yet.
+        record: its row of `runs`.
+        pending: its shards that have not landed.
+        samples_of: shard -> its samples, columns SAMPLE_COLUMNS.
+
+    Raises:
+        GatehouseError: the lake cannot be written.
+    """
+    taken: dict[int, set[str]] = {}
+    sources = _sources(lake, run_id, record)
+    for shard in pending if sources else ():
+        wanted = samples_of(shard)
+        ids = wanted["sample_id"]
+        first, last = ids[0].as_py(), ids[-1].as_py()
+        near = [source for source in sources if source.holds(first, last)]
+        # another run can be removed meanwhile: then its samples are captured
+        with suppress(FileNotFoundError):
+            if givers := _given(lake, run_id, record, shard, wanted, near):
+                taken[shard] = givers
+    return taken
+
+
+def _sources(lake: Lake, run_id: str, record: dict[str, Any]) -> list[Source]:
+    """Return the shards of runs that differ in their text only, the latest run's first."""
+    same = ({field.name for field in fields(RunSpec)} - OF_THE_TEXT) | AS_CAPTURED
+    found = []
+    # a damaged table of another run is not this run's affair
+    with suppress(GatehouseError):
+        for other, row in reversed(lake.runs().items()):
+            if other != run_id and all(row[name] == record[name] for name in same):
+                shards = lake.shards(other)
+                found += [
+                    Source(other, shard, shards[shard]) for shard in lake.intact(other, shards)
+                ]
+    return found
+
+
+def _given(
+    lake: Lake,
+    run_id: str,
+    record: dict[str, Any],
+    shard: int,
+    wanted: pa.Table,
+    near: list[Source],
+) -> set[str]:
+    """Land one shard; return the runs that had its samples, none if some are lacking."""
+    rows = {row["sample_id"]: row for row in wanted.to_pylist()}
+    parts: list[tuple[Source, list[int]]] = []
+    for source in near:
+        there = read_table(lake.shard_file("samples", source.run_id, source.shard), SAMPLES)
+        found = {row["sample_id"]: row for row in there.select(SAMPLE_COLUMNS).to_pylist()}
+        kept = [number for number in rows if rows[number] == found.get(number)]
+        if kept and source.is_whole(lake):
+            parts.append((source, kept))
+            rows = {number: row for number, row in rows.items() if number not in set(kept)}
+    if rows or not parts:
+        return set()
+    giver = parts[0][0]
+    if not lake.is_described(run_id):
+        vocabulary = read_table(lake.file("vocabulary", giver.run_id), VOCABULARY)
+        lake.land_run(run_id, record, lake.layers(giver.run_id), vocabulary)
+    if len(parts) == 1 and giver.row["samples"] == wanted.num_rows:
+        _link(lake, run_id, shard, giver)
+    else:
+        _put_together(lake, run_id, shard, parts)
+    return {source.run_id for source, _ in parts}
+
+
+def _link(lake: Lake, run_id: str, shard: int, giver: Source) -> None:
+    for table in FILES:
+        there = lake.shard_file(table, giver.run_id, giver.shard)
+        write_atomically(lake.shard_file(table, run_id, shard), partial(_link_or_copy, there))
+    lake.add_shard(run_id, giver.row | {"shard": shard})
+
+
+def _link_or_copy(there: Path, here: Path) -> None:
+    try:
+        os.link(there, here)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        # another disk, or one without links
+        shutil.copyfile(there, here)
+
+
+def _put_together(
+    lake: Lake, run_id: str, shard: int, parts: list[tuple[Source, list[int]]]
+) -> None:
+    samples, events, seconds = [], [], 0.0
+    for source, kept in parts:
+        of_part = pc.field("sample_id").isin(kept)
+        paths = {table: lake.shard_file(table, source.run_id, source.shard) for table in FILES}
+        samples.append(read_table(paths["samples"], SAMPLES).filter(of_part))
+        events.append(read_table(paths["events"], EVENTS, sealed=False).filter(of_part))
+        seconds += source.row["seconds"] * events[-1].num_rows / max(1, source.row["events"])
+    ordered = [(name, "ascending") for name in ("layer", "sample_id", "position")]
+    lake.land_shard(
+        run_id,
+        shard,
+        pa.concat_tables(samples).sort_by("sample_id"),
+        pa.concat_tables(events).sort_by(ordered).combine_chunks(),
+        seconds=seconds,
+    )
