@@ -1,13 +1,14 @@
 """Models by name: which folder, or which commit of the hub, a name stands for."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
-from gatehouse.models.adapters import refuse_adapter
 from gatehouse.models.aliases import ALIASES
+from gatehouse.models.checkpoint.adapters import refuse_adapter
 from gatehouse.models.source import Source, cannot_load
 from gatehouse.warehouse.errors import GatehouseError
 
@@ -23,13 +24,9 @@ def find_source(name: str, revision: str | None = None, trust_remote_code: bool 
         GatehouseError: the name is none of these, the hub does not know it, or there is an adapter.
     """
     location = ALIASES.get(name, name)
-    folder = Path(location)
-    if location and folder.is_dir():
+    if location and Path(location).exists():
         known = name if name in ALIASES else str(Path(name).resolve())
-        files = [path.name for path in folder.iterdir()]
-        refuse_adapter(known, files, folder / ADAPTER)
-        has_weights = any(file.endswith(".safetensors") for file in files)
-        return Source(known, location, None, False, trust_remote_code, has_weights)
+        return _of_folder(Source(known, location, None, False, trust_remote_code))
     if not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", location):
         raise GatehouseError(
             f"unknown model {name!r}: name one of {', '.join(ALIASES)}, a hub id such as "
@@ -58,6 +55,20 @@ def find_source(name: str, revision: str | None = None, trust_remote_code: bool 
     source = Source(name, location, found.sha, False, trust_remote_code, has_weights)
     refuse_adapter(name, files, source.file(ADAPTER) if ADAPTER in files else None)
     return source
+
+
+def _of_folder(source: Source) -> Source:
+    folder = Path(source.location)
+    if not folder.is_dir():
+        raise GatehouseError(
+            f"{folder} is a file: name the folder that holds config.json and safetensors (GGUF is "
+            "not read)"
+        )
+    with source.errors():
+        files = [path.name for path in folder.iterdir()]
+    refuse_adapter(source.name, files, folder / ADAPTER)
+    has_weights = any(file.endswith(".safetensors") for file in files)
+    return replace(source, has_weights=has_weights)
 
 
 def _cached_files(location: str, commit: str | None) -> list[Path]:

@@ -14,8 +14,8 @@ from transformers import (
 )
 from transformers.utils.quantization_config import Mxfp4Config
 
+from gatehouse.models.checkpoint.stored import stored_format
 from gatehouse.models.quantization import BLOCK
-from gatehouse.models.stored import stored_format
 from gatehouse.warehouse.errors import GatehouseError
 
 SPREAD = ("auto", "balanced", "balanced_low_0", "sequential")

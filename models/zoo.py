@@ -13,8 +13,14 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
+from gatehouse.models.checkpoint.fp8 import check_scales, restoring
+from gatehouse.models.checkpoint.stored import (
+    check_loaded,
+    check_precision,
+    check_stated,
+    stored_tensors,
+)
 from gatehouse.models.finding import find_source
-from gatehouse.models.fp8 import check_scales, restoring
 from gatehouse.models.loading import (
     auto_class,
     backbone,
@@ -31,12 +37,6 @@ from gatehouse.models.quantization import BLOCK
 from gatehouse.models.quantizer import BlockwiseConfig
 from gatehouse.models.routers import RouterSite, find_sites
 from gatehouse.models.source import Source, quiet
-from gatehouse.models.stored import (
-    check_loaded,
-    check_precision,
-    check_stated,
-    stored_tensors,
-)
 from gatehouse.warehouse.errors import GatehouseError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from gatehouse.models.batches import pad
 from gatehouse.models.capture import RoutingTap
-from gatehouse.models.fp8 import restore
+from gatehouse.models.checkpoint.fp8 import restore
 from gatehouse.models.zoo import resolve
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.records import TokenWindow

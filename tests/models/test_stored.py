@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-from gatehouse.models.stored import check_precision
+from gatehouse.models.checkpoint.stored import check_precision
 from gatehouse.models.structure import analyze
 from gatehouse.models.zoo import resolve, versions
 from gatehouse.warehouse.errors import GatehouseError

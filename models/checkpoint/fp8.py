@@ -19,7 +19,7 @@ from transformers.quantizers import register_quantization_config, register_quant
 from transformers.quantizers.quantizer_finegrained_fp8 import FineGrainedFP8HfQuantizer
 from transformers.utils.quantization_config import FineGrainedFP8Config
 
-from gatehouse.models.stored import StoredTensor, stated
+from gatehouse.models.checkpoint.stored import StoredTensor, stated
 from gatehouse.warehouse.errors import GatehouseError
 
 SCALES = (
