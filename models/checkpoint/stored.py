@@ -19,7 +19,7 @@ NARROW = re.compile(r"F[468]\w*|[IU]8")
 PACKED = re.compile(r"(qweight|weight_packed|qdata)$")
 
 BESIDE = re.compile(
-    r"^(lm_head|embed_out|output_projection|score|classifier|qa_outputs|value_head|v_head)\."
+    r"(^|\.)(lm_head|embed_out)\.|^(output_projection|score|classifier|qa_outputs|v(alue)?_head)\."
     # layers that guess a token further ahead
     r"|(^|[._])(mtp|nextn)[._]"
     r"|(^|\.)(multi_modal|mm)_projector\."

@@ -91,7 +91,13 @@ def test_weights_that_the_model_does_not_take_are_refused_by_name(folder, name):
 
 def test_what_is_beside_the_layers_that_are_read_may_be_left_over(folder):
     names = [
-        *("lm_head.bias", "score.weight", "vision_tower.patch.weight", "mtp.layers.0.fc.weight"),
+        *(
+            "lm_head.bias",
+            "language_model.lm_head.weight",
+            "score.weight",
+            "vision_tower.patch.weight",
+            "mtp.layers.0.fc.weight",
+        ),
         *(f"{ATTENTION}.rotary_emb.inv_freq", f"{ATTENTION}.k_scale", f"{ATTENTION}.bias"),
         f"{ATTENTION}.q_proj.input_scale",
         # a layer that guesses the next token but one, as DeepSeek-V3 has
