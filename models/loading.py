@@ -130,6 +130,28 @@ def dequantizing(config: Any) -> Any:
     return Mxfp4Config(dequantize=True) if stored_format(config) == "mxfp4" else None
 
 
+def restore_linear(model: Any, dtype: torch.dtype) -> Any:
+    """Return a model whose linear layers bitsandbytes holds in 4 or 8 bits, with plain ones.
+
+    Its kernels compute in another type than the model's, and not every shape on a CPU.
+
+    Args:
+        model: loaded from a checkpoint that bitsandbytes stored.
+        dtype: of the restored weights.
+    """
+    narrow = (torch.uint8, torch.int8)
+    linear = (each for each in model.modules() if isinstance(each, nn.Linear))
+    if any(each.weight.dtype in narrow for each in linear):
+        model = model.dequantize(dtype)
+    names = ("_keep_in_fp32_modules", "_keep_in_fp32_modules_strict")
+    full = {part for name in names for part in getattr(model, name, None) or ()}
+    for path, weight in model.named_parameters():
+        # what stands beside the linear layers comes in the type that it was stored in
+        if weight.is_floating_point() and not any(part in path for part in full):
+            weight.data = weight.data.to(dtype)
+    return model
+
+
 def auto_class(config: Any) -> Any:
     """Return the class that loads a model: for remote code, the one its repository offers."""
     offered = getattr(config, "auto_map", None) or {}

@@ -32,6 +32,7 @@ from gatehouse.models.loading import (
     device_name,
     gpu_bytes,
     loaded_config,
+    restore_linear,
 )
 from gatehouse.models.quantization import BLOCK
 from gatehouse.models.quantizer import BlockwiseConfig
@@ -129,6 +130,9 @@ class ModelPlan:
             **({"quantization_config": quantization} if quantization else {}),
         )
         check_loaded(self.name, config, found)
+        if self.quantization.startswith("bitsandbytes"):
+            with self.source.errors(), quiet():
+                model = restore_linear(model, DTYPES[self.dtype])
         check_precision(self.name, model, DTYPES[self.dtype])
         check_finite_weights(self.name, model)
         return LoadedModel(backbone(model, self.config).eval(), self.tokenizer)

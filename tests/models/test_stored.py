@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from gatehouse.models.checkpoint.stored import check_precision
-from gatehouse.models.structure import analyze
+from gatehouse.models.structure import analyze, route
 from gatehouse.models.zoo import resolve, versions
 from gatehouse.warehouse.errors import GatehouseError
 
@@ -168,17 +168,26 @@ def test_a_format_that_transformers_does_not_know_is_one_line(folder):
         )
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("bits", ["4bit", "8bit"])
-def test_a_checkpoint_stored_by_bitsandbytes_is_recorded_as_such(tiny_mixtral, tmp_path, bits):
+def test_a_checkpoint_stored_by_bitsandbytes_is_restored_and_recorded(
+    tiny_mixtral, tmp_path, bits, dtype
+):
     config = BitsAndBytesConfig(**{f"load_in_{bits}": True})
     model = AutoModelForCausalLM.from_pretrained(tiny_mixtral, quantization_config=config)
     folder = shutil.copytree(tiny_mixtral, tmp_path / "copy")
     (folder / "model.safetensors").unlink()
     model.save_pretrained(folder)
-    plan = resolve(str(folder))
-    assert plan.quantization == f"bitsandbytes {bits}"
+    plan = resolve(str(folder), dtype=dtype, device_map="cpu")
+    assert (plan.quantization, plan.dtype) == (f"bitsandbytes {bits}", dtype)
     assert "bitsandbytes" in versions(plan.quantization) and "bits" not in versions("fp8")
-    assert plan.load()
+    loaded = plan.load()
+    assert {weight.dtype for weight in loaded.model.parameters()} == {getattr(torch, dtype)}
+    assert route(loaded, "Return")
+    full = load_file(tiny_mixtral / "model.safetensors")[f"{ATTENTION}.q_proj.weight"]
+    restored = loaded.model.get_parameter("layers.1.self_attn.q_proj.weight").float()
+    assert not torch.equal(restored, full)
+    assert (restored - full).abs().max() < full.abs().max() / {"4bit": 2, "8bit": 100}[bits]
 
 
 def test_weights_in_another_type_than_is_recorded_are_refused():
