@@ -23,8 +23,8 @@ def fetch(request: RunRequest, *, analyze_structure: bool = False, test: bool = 
     """
     with working(f"looking at {request.model}"):
         plan = resolve(request.model, **request.loading)
-    runs_in = precision({"dtype": plan.dtype, "quantization": plan.quantization})
-    lines = [f"{plan.name}  ({plan.config.model_type}, runs in {runs_in})"]
+    computes = precision({"dtype": plan.dtype, "quantization": plan.quantization})
+    lines = [f"{plan.name}  ({plan.config.model_type}, {computes})"]
     if analyze_structure:
         lines.append(str(analyze(plan.skeleton)))
     else:
