@@ -12,10 +12,10 @@ from transformers import (
     AutoModel,
     AutoModelForCausalLM,
 )
-from transformers.utils.quantization_config import FineGrainedFP8Config, Mxfp4Config
+from transformers.utils.quantization_config import Mxfp4Config
 
+from gatehouse.models.checkpoint.stored import stored_format
 from gatehouse.models.quantization import BLOCK
-from gatehouse.models.routers import OTHER_MODALITY
 from gatehouse.warehouse.errors import GatehouseError
 
 SPREAD = ("auto", "balanced", "balanced_low_0", "sequential")
@@ -23,9 +23,6 @@ SPREAD = ("auto", "balanced", "balanced_low_0", "sequential")
 
 ROOM = 0.9
 """Share of a GPU's memory that weights may take; the rest is for activations."""
-
-DEQUANTIZING = {"mxfp4": Mxfp4Config, "fp8": FineGrainedFP8Config}
-"""Stored formats whose kernels would replace hooked modules; their weights are restored first."""
 
 
 def check_device(device_map: str | None) -> str:
@@ -92,11 +89,12 @@ def check_attention(name: str | None, dtype: str) -> None:
 
 
 def choose_quantization(quantize: str, config: Any, weight_bytes: int, capacity: int | None) -> str:
-    """Return the quantisation to load with: 4bit, 8bit or none.
+    """Return how the weights are quantised: 4bit or 8bit as they load, as they are stored, or none.
 
     Args:
-        quantize: one of these, or auto, which is 4bit if the weights do not fit the GPUs.
-        config: states how the checkpoint is stored; a quantised one stays as it is.
+        quantize: 4bit, 8bit, none, the format the checkpoint is stored in, or auto, which is 4bit
+            if the weights do not fit the GPUs.
+        config: states how the checkpoint is stored; a quantised one keeps its numbers.
         weight_bytes: of the full model.
         capacity: bytes of the GPUs' memory, None on a CPU. All of it, not only what is free,
             so that the same command has the same run id tomorrow.
@@ -104,12 +102,14 @@ def choose_quantization(quantize: str, config: Any, weight_bytes: int, capacity:
     Raises:
         GatehouseError: no such quantisation, no bitsandbytes, or a quantised checkpoint.
     """
+    stored = stored_format(config)
+    if stored and quantize in ("auto", "none", stored):
+        return stored
     if quantize not in ("auto", "none", *BLOCK):
         raise GatehouseError(f"unknown quantization {quantize!r}: {', '.join(BLOCK)} or none")
-    stored = stored_format(config)
     if quantize == "auto":
         too_large = capacity is not None and weight_bytes > ROOM * capacity
-        quantize = "4bit" if too_large and not stored else "none"
+        quantize = "4bit" if too_large else "none"
     if quantize == "none":
         return quantize
     if stored:
@@ -125,21 +125,31 @@ def choose_quantization(quantize: str, config: Any, weight_bytes: int, capacity:
     return quantize
 
 
-def stored_format(config: Any) -> str | None:
-    """Return how a checkpoint is quantised (mxfp4, fp8, gptq, ...), None where it is not."""
-    stored = getattr(config, "quantization_config", None) or getattr(
-        config.get_text_config(), "quantization_config", None
-    )
-    if not stored:
-        return None
-    method = stored["quant_method"] if isinstance(stored, dict) else stored.quant_method
-    return str(getattr(method, "value", method))
-
-
 def dequantizing(config: Any) -> Any:
     """Return the option that makes transformers restore the stored format, None without one."""
-    known = DEQUANTIZING.get(stored_format(config) or "")
-    return known(dequantize=True) if known else None
+    return Mxfp4Config(dequantize=True) if stored_format(config) == "mxfp4" else None
+
+
+def restore_linear(model: Any, dtype: torch.dtype) -> Any:
+    """Return a model whose linear layers bitsandbytes holds in 4 or 8 bits, with plain ones.
+
+    Its kernels compute in another type than the model's, and not every shape on a CPU.
+
+    Args:
+        model: loaded from a checkpoint that bitsandbytes stored.
+        dtype: of the restored weights.
+    """
+    narrow = (torch.uint8, torch.int8)
+    linear = (each for each in model.modules() if isinstance(each, nn.Linear))
+    if any(each.weight.dtype in narrow for each in linear):
+        model = model.dequantize(dtype)
+    names = ("_keep_in_fp32_modules", "_keep_in_fp32_modules_strict")
+    full = {part for name in names for part in getattr(model, name, None) or ()}
+    for path, weight in model.named_parameters():
+        # what stands beside the linear layers comes in the type that it was stored in
+        if weight.is_floating_point() and not any(part in path for part in full):
+            weight.data = weight.data.to(dtype)
+    return model
 
 
 def auto_class(config: Any) -> Any:
@@ -160,24 +170,6 @@ def loaded_config(config: Any) -> Any:
 def backbone(model: Any, config: Any) -> Any:
     """Return the model without its head, if `auto_class` loads it with one."""
     return model.base_model if auto_class(config) is AutoModelForCausalLM else model
-
-
-def check_weights(name: str, found: dict[str, Any]) -> None:
-    """Refuse a checkpoint that lacks weights: transformers would draw them at random.
-
-    Args:
-        name: of the model.
-        found: transformers' loading information.
-
-    Raises:
-        GatehouseError: weights of the text model are missing.
-    """
-    missing = sorted(key for key in found["missing_keys"] if not OTHER_MODALITY.search(key))
-    if missing:
-        raise GatehouseError(
-            f"{name!r} lacks {len(missing)} of its weights ({missing[0]}, ...): the checkpoint is "
-            "incomplete or belongs to another model"
-        )
 
 
 def check_finite_weights(name: str, model: Any) -> None:

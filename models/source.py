@@ -1,32 +1,25 @@
-"""Where a model's files come from: a local folder, or the hub at one commit."""
+"""A model's files, in a folder or of the hub at one commit, and the errors of reading them."""
 
 import hashlib
-import os
-import re
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# the hub's client reads this when it is imported: nobody asked for usage counts to be sent
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-# so does transformers: the hub's kernels are downloaded code, and replace hooked modules
-os.environ["USE_HUB_KERNELS"] = "0"
-
-import huggingface_hub
 import safetensors
 import torch
 import transformers
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 from transformers import AutoTokenizer
+from transformers.utils import cached_file
 
-from gatehouse.models.aliases import ALIASES
 from gatehouse.models.batches import out_of_memory
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.plain_text import without_secrets
 
-CONNECT_SECONDS = 10.0
+WHOLE = "model.safetensors"
+"""The file that transformers loads where there is one; else those that its index names."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +27,7 @@ class Source:
     """A model's files: a folder, or the hub's at `commit` (None for a folder).
 
     If the hub cannot be reached, only what its cache holds can be read. Code among the files runs
-    only if `trust_remote_code`.
+    only if `trust_remote_code`. `has_weights` is False where there are no safetensors.
     """
 
     name: str
@@ -42,6 +35,7 @@ class Source:
     commit: str | None
     cached_only: bool
     trust_remote_code: bool = False
+    has_weights: bool = True
 
     def read(self, loader: Any, **options: Any) -> Any:
         """Return `loader.from_pretrained(...)` of these files, without transformers' own output.
@@ -64,23 +58,69 @@ class Source:
         If a folder's code is trusted, that code counts too.
 
         Raises:
-            GatehouseError: a folder without safetensors.
+            GatehouseError: there are no safetensors.
         """
+        self.check_weights()
         if commit := self.commit or getattr(config, "_commit_hash", None):
             return commit
         folder = Path(self.location)
         weights = sorted(folder.glob("*.safetensors"))
-        if not weights:
-            raise GatehouseError(
-                f"{folder} has no .safetensors file: convert the checkpoint with "
-                "save_pretrained(safe_serialization=True); pickled weights are not read"
-            )
         digest = hashlib.sha256()
         code = sorted(folder.glob("*.py")) if self.trust_remote_code else []
         for path in [folder / "config.json", *weights, *code]:
             with open(path, "rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         return digest.hexdigest()[:16]
+
+    def check_weights(self) -> None:
+        """Refuse a model without safetensors, of which only the structure can be read.
+
+        Raises:
+            GatehouseError: says how to get some.
+        """
+        if self.has_weights:
+            return
+        if Path(self.location).is_dir():
+            raise GatehouseError(
+                f"{self.location} has no .safetensors file: convert the checkpoint with "
+                "save_pretrained(safe_serialization=True); pickled weights are not read"
+            )
+        raise GatehouseError(
+            f"{self.name!r} has no .safetensors file on the hub: name a --revision that has one "
+            "(the hub keeps conversions as refs/pr/NUMBER); pickled weights are not read"
+        )
+
+    def weight_files(self) -> list[Path]:
+        """Return the files whose weights `read` loads, fetched if they are the hub's.
+
+        Raises:
+            GatehouseError: there are none, or a folder holds two models.
+        """
+        self.check_weights()
+        with self.errors(), quiet():
+            whole, index = self.file(WHOLE), self.file(f"{WHOLE}.index.json")
+            if index is None:
+                return [whole] if whole else []
+            parts = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+            if whole and Path(self.location).is_dir() and parts != [WHOLE]:
+                raise GatehouseError(
+                    f"{self.name!r} holds two models, {WHOLE} and the {len(parts)} files of "
+                    f"{index.name}: move one of them away"
+                )
+            if whole:
+                return [whole]
+            return [path for part in parts if (path := self.file(part))]
+
+    def file(self, name: str) -> Path | None:
+        """Return one file, fetched if it is the hub's; None if there is none of that name."""
+        path = cached_file(
+            self.location,
+            name,
+            revision=self.commit,
+            local_files_only=self.cached_only,
+            _raise_exceptions_for_missing_entries=False,
+        )
+        return Path(path) if path else None
 
     @contextmanager
     def errors(self, part: str = "model") -> Iterator[None]:
@@ -111,7 +151,7 @@ class Source:
                 raise _does_not_fit(self.name) from error
             if isinstance(error, safetensors.SafetensorError):
                 raise self._damaged(error) from error
-            raise _cannot_load(self.name, error, part) from error
+            raise cannot_load(self.name, error, part) from error
 
     def _damaged(self, error: Exception) -> GatehouseError:
         """Return the error that says which file of a folder is not safetensors, or is cut off."""
@@ -128,59 +168,6 @@ class Source:
         )
 
 
-def find_source(name: str, revision: str | None = None, trust_remote_code: bool = False) -> Source:
-    """Return the source of an alias, a hub id or a folder; the hub is asked once, for the commit.
-
-    Raises:
-        GatehouseError: the name is none of these, the hub does not know it, or its repository has
-            no safetensors.
-    """
-    location = ALIASES.get(name, name)
-    if location and Path(location).is_dir():
-        known = name if name in ALIASES else str(Path(name).resolve())
-        return Source(known, location, None, False, trust_remote_code)
-    if not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", location):
-        raise GatehouseError(
-            f"unknown model {name!r}: name one of {', '.join(ALIASES)}, a hub id such as "
-            "owner/name, or a folder with config.json and safetensors"
-        )
-    try:
-        api = huggingface_hub.HfApi()
-        found = api.model_info(location, revision=revision, timeout=CONNECT_SECONDS)
-    except GatedRepoError as error:  # a RepositoryNotFoundError too, so it comes first
-        raise GatehouseError(
-            f"the hub asks for consent to {name!r}: accept its terms there and set HF_TOKEN"
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise GatehouseError(
-            f"the hub has no model {name!r}: check the name, or set HF_TOKEN if it is private"
-        ) from error
-    except HfHubHTTPError as error:
-        raise _cannot_load(name, error) from error
-    except Exception:  # the HTTP library below the hub's client changes, and its errors with it
-        commit = revision or _latest_cached(location)
-        return Source(name, location, commit, True, trust_remote_code)
-    files = [each.rfilename for each in found.siblings or []]
-    if files and not any(file.endswith(".safetensors") for file in files):
-        raise GatehouseError(
-            f"{name!r} has no .safetensors file on the hub: name a --revision that has one (the "
-            "hub keeps conversions as refs/pr/NUMBER); pickled weights are not read"
-        )
-    return Source(name, location, found.sha, False, trust_remote_code)
-
-
-def _latest_cached(location: str) -> str | None:
-    """Return the most recently fetched commit of a hub model, None if there is none."""
-    try:
-        repositories = huggingface_hub.scan_cache_dir().repos
-    except huggingface_hub.CacheNotFound:
-        return None
-    revisions = [
-        each for repo in repositories if repo.repo_id == location for each in repo.revisions
-    ]
-    return max(revisions, key=lambda each: each.last_modified).commit_hash if revisions else None
-
-
 def _does_not_fit(name: str) -> GatehouseError:
     return GatehouseError(
         f"{name!r} does not fit this machine's memory: add --quantize 4bit or --dtype bfloat16, or "
@@ -188,7 +175,8 @@ def _does_not_fit(name: str) -> GatehouseError:
     )
 
 
-def _cannot_load(name: str, error: Exception, part: str = "model") -> GatehouseError:
+def cannot_load(name: str, error: Exception, part: str = "model") -> GatehouseError:
+    """Return the line about an error of transformers or the hub, without the secrets in it."""
     # before it is cut: half a secret would not be recognised
     text = without_secrets(" ".join(str(error).split()))
     if part == "tokenizer":

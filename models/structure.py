@@ -107,9 +107,10 @@ def download(plan: ModelPlan) -> Path:
     """Fetch config, tokenizer and safetensors of a hub model; return their local folder.
 
     Raises:
-        GatehouseError: no network, or no such model.
+        GatehouseError: no network, no such model, or no safetensors.
     """
     source = plan.source
+    source.check_weights()
     if Path(source.location).is_dir():
         return Path(source.location)
     from huggingface_hub import snapshot_download

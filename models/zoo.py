@@ -4,7 +4,6 @@ plan = resolve("mixtral")            # config only: MoE layers, precision, finge
 loaded = plan.load()                 # weights, tokenizer, device
 """
 
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -14,22 +13,31 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
+from gatehouse.models.checkpoint.fp8 import check_scales, restoring
+from gatehouse.models.checkpoint.stored import (
+    check_loaded,
+    check_precision,
+    check_stated,
+    stored_tensors,
+)
+from gatehouse.models.finding import find_source
 from gatehouse.models.loading import (
     auto_class,
     backbone,
     check_attention,
     check_device,
     check_finite_weights,
-    check_weights,
     choose_quantization,
     dequantizing,
     device_name,
     gpu_bytes,
     loaded_config,
+    restore_linear,
 )
+from gatehouse.models.quantization import BLOCK
 from gatehouse.models.quantizer import BlockwiseConfig
 from gatehouse.models.routers import RouterSite, find_sites
-from gatehouse.models.source import Source, find_source, quiet
+from gatehouse.models.source import Source, quiet
 from gatehouse.warehouse.errors import GatehouseError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -61,7 +69,6 @@ class ModelPlan:
     device_map: str
     attention_implementation: str
     experts_implementation: str
-    fingerprint: str
     sites: list[RouterSite]
     skeleton: nn.Module
 
@@ -74,6 +81,15 @@ class ModelPlan:
     def device_name(self) -> str:
         """What a run's record calls the devices."""
         return device_name(self.device_map)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What changes with the model's weights, config and trusted code: a commit or a hash.
+
+        Raises:
+            GatehouseError: there are no safetensors.
+        """
+        return self.source.fingerprint(self.config)
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -95,24 +111,42 @@ class ModelPlan:
 
         Raises:
             GatehouseError: no network and not in the cache, no safetensors, a damaged or
-                incomplete checkpoint, weights that are not finite, or not enough memory.
+                incomplete checkpoint, one that is not what its config says, weights that are not
+                finite, or not enough memory.
         """
-        quantization = dequantizing(self.config)
-        if self.quantization != "none":
+        config = self._checked_config()
+        quantization = dequantizing(config)
+        if self.quantization in BLOCK:
             quantization = BlockwiseConfig(self.quantization)
         model, found = self.source.read(
-            auto_class(self.config),
-            config=self.config,
+            auto_class(config),
+            config=config,
             dtype=DTYPES[self.dtype],
             use_safetensors=True,
             attn_implementation=self.attention_implementation,
             device_map=self.device_map,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # `check_loaded` refuses them by name
             **({"quantization_config": quantization} if quantization else {}),
         )
-        check_weights(self.name, found)
+        check_loaded(self.name, config, found)
+        if self.quantization.startswith("bitsandbytes"):
+            with self.source.errors(), quiet():
+                model = restore_linear(model, DTYPES[self.dtype])
+        check_precision(self.name, model, DTYPES[self.dtype])
         check_finite_weights(self.name, model)
         return LoadedModel(backbone(model, self.config).eval(), self.tokenizer)
+
+    def _checked_config(self) -> Any:
+        """Return the config to load with, once the stored tensors have been held against it."""
+        files = self.source.weight_files()
+        with self.source.errors():
+            tensors = stored_tensors(files)
+        check_stated(self.name, self.config, tensors)
+        if self.quantization != "fp8":
+            return self.config
+        check_scales(self.name, self.config, tensors)
+        return restoring(self.config)
 
 
 def resolve(
@@ -162,39 +196,15 @@ def resolve(
         device_map=device_map,
         attention_implementation=skeleton.config._attn_implementation,
         experts_implementation=str(getattr(skeleton.config, "_experts_implementation", "none")),
-        fingerprint=source.fingerprint(config),
         sites=find_sites(skeleton),
         skeleton=skeleton,
     )
 
 
-def vocabulary(tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:
-    """Return every token as {token_id, token_str, is_special}, schema VOCABULARY.
-
-    A token of incomplete UTF-8 bytes has no text of its own: it keeps the tokenizer's spelling.
-    """
-    special = set(tokenizer.all_special_ids)
-    spellings = sorted((index, token) for token, index in tokenizer.get_vocab().items())
-    return [
-        {
-            "token_id": index,
-            "token_str": token if "\ufffd" in (text := tokenizer.decode([index])) else text,
-            "is_special": index in special,
-        }
-        for index, token in spellings
-    ]
-
-
-def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Return 16 hexadecimal digits that change when the tokenization can change."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    described = backend.to_str() if backend else repr(sorted(tokenizer.get_vocab().items()))
-    return hashlib.sha256(described.encode()).hexdigest()[:16]
-
-
 def versions(quantization: str = "none") -> str:
     """Return the versions that a run's record names."""
-    names = ["torch", "transformers", *(["bitsandbytes"] if quantization != "none" else [])]
+    needed = quantization in BLOCK or quantization.startswith("bitsandbytes")
+    names = ["torch", "transformers", *(["bitsandbytes"] if needed else [])]
     return ", ".join(f"{name} {version(name)}" for name in names)
 
 

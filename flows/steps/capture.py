@@ -20,7 +20,8 @@ from gatehouse.ingest.windows import batches, tokenize
 from gatehouse.models.capture import RoutingTap
 from gatehouse.models.capture import capture as capture_events
 from gatehouse.models.structure import weights_line
-from gatehouse.models.zoo import LoadedModel, ModelPlan, versions, vocabulary
+from gatehouse.models.vocabulary import vocabulary
+from gatehouse.models.zoo import LoadedModel, ModelPlan, versions
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.plain_text import counted, repeated

@@ -4,6 +4,7 @@ from gatehouse.flows.console import working
 from gatehouse.flows.request import RunRequest
 from gatehouse.models.structure import analyze, download, route, weights_line
 from gatehouse.models.zoo import resolve
+from gatehouse.warehouse.records import precision
 
 SENTENCE = "Return the router that sends each token to its experts."
 """What `gatehouse fetch --test` routes."""
@@ -22,8 +23,8 @@ def fetch(request: RunRequest, *, analyze_structure: bool = False, test: bool = 
     """
     with working(f"looking at {request.model}"):
         plan = resolve(request.model, **request.loading)
-    runs_in = plan.dtype if plan.quantization == "none" else f"{plan.quantization} and {plan.dtype}"
-    lines = [f"{plan.name}  ({plan.config.model_type}, runs in {runs_in})"]
+    computes = precision({"dtype": plan.dtype, "quantization": plan.quantization})
+    lines = [f"{plan.name}  ({plan.config.model_type}, {computes})"]
     if analyze_structure:
         lines.append(str(analyze(plan.skeleton)))
     else:

@@ -6,7 +6,8 @@ from dataclasses import asdict
 from gatehouse.flows.console import working
 from gatehouse.flows.request import RunRequest
 from gatehouse.ingest.prepare import Prepared
-from gatehouse.models.zoo import ModelPlan, resolve, tokenizer_fingerprint
+from gatehouse.models.vocabulary import tokenizer_fingerprint
+from gatehouse.models.zoo import ModelPlan, resolve
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.plain_text import counted
@@ -24,10 +25,11 @@ def plan_model(request: RunRequest) -> ModelPlan:
     """Resolve the request's model from its config, before text or weights are touched.
 
     Raises:
-        GatehouseError: no such model, no MoE layers, or not what the request expects of it.
+        GatehouseError: no such model, no MoE layers, no safetensors, or not as requested.
     """
     with working(f"looking at {request.model}"):
         plan = resolve(request.model, **request.loading)
+        plan.source.check_weights()
     found = {site.num_experts for site in plan.sites}
     if request.num_experts is not None and found != {request.num_experts}:
         counts = ", ".join(map(str, sorted(found)))

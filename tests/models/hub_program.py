@@ -37,12 +37,14 @@ if __name__ == "__main__":
     os.environ["HF_ENDPOINT"] = f"http://127.0.0.1:{server.server_port}"
     os.environ["HF_HOME"] = cache
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    names = ["tiny", "unknown", "gated", "pickled", *(f"answers-{code}" for code in REFUSALS)]
+    names = ["tiny", "unknown", "gated", "pickled", "adapted"]
+    names += [f"answers-{code}" for code in REFUSALS]
     found = {name: attempt(f"owner/{name}") for name in names}
     server.shutdown()
     server.server_close()
     found["tiny without the hub"] = attempt("owner/tiny")
     found["other without the hub"] = attempt("owner/other")
+    found["adapted without the hub"] = attempt("owner/adapted")
 
     from transformers.integrations import hub_kernels
 

@@ -15,9 +15,11 @@ from tests.ingest.fake_hub import COMMIT, REFUSALS, TOKEN, write_refusals
 @pytest.fixture(scope="module")
 def found(tiny_mixtral, tmp_path_factory) -> dict:
     folder = tmp_path_factory.mktemp("hub")
-    for name in ("tiny", "gated", "pickled"):
+    for name in ("tiny", "gated", "pickled", "adapted"):
         shutil.copytree(tiny_mixtral, folder / "owner" / name)
     (folder / "owner" / "gated" / "GATED").touch()
+    adapter = {"peft_type": "LORA", "base_model_name_or_path": "owner/tiny"}
+    (folder / "owner" / "adapted" / "adapter_config.json").write_text(json.dumps(adapter))
     (folder / "owner" / "tiny" / "consolidated.safetensors").write_bytes(b"the same once more")
     weights = folder / "owner" / "pickled" / "model.safetensors"
     weights.rename(weights.with_name("pytorch_model.bin"))
@@ -53,6 +55,8 @@ def test_without_the_hub_the_cache_serves_the_same_model(found):
         ("unknown", "the hub has no model 'owner/unknown'"),
         ("gated", "the hub asks for consent to 'owner/gated'"),
         ("pickled", "'owner/pickled' has no .safetensors file on the hub"),
+        ("adapted", "merge it into owner/tiny with peft"),
+        ("adapted without the hub", "merge it into owner/tiny with peft"),
         ("other without the hub", "there is no network and the model is not in the hub's cache"),
     ],
 )

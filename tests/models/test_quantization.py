@@ -232,9 +232,11 @@ def test_the_default_is_4bit_only_where_the_model_does_not_fit(full, asked, capa
 
 
 def test_a_quantised_checkpoint_stays_as_it_is(full):
+    """What is recorded says so; a damaged shard is captured again by what is recorded."""
     config = copy.deepcopy(full.config)
     config.quantization_config = {"quant_method": "mxfp4"}
-    assert choose_quantization("auto", config, 240_000_000_000, 80e9) == "none"
+    for asked in ("auto", "none", "mxfp4"):
+        assert choose_quantization(asked, config, 240_000_000_000, 80e9) == "mxfp4"
     with pytest.raises(GatehouseError, match="stored in mxfp4 already: leave --quantize out"):
         choose_quantization("4bit", config, 1, None)
 

@@ -8,7 +8,8 @@ import torch
 from transformers import LlamaConfig, LlamaModel
 
 from gatehouse.models.structure import download, route
-from gatehouse.models.zoo import resolve, tokenizer_fingerprint, vocabulary
+from gatehouse.models.vocabulary import tokenizer_fingerprint, vocabulary
+from gatehouse.models.zoo import resolve
 from gatehouse.warehouse.errors import GatehouseError
 
 
@@ -51,8 +52,10 @@ def test_weights_load_in_the_precision_asked_for(folder, dtype):
 
 def test_a_pickled_checkpoint_is_refused(folder):
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    with pytest.raises(GatehouseError, match="pickled weights are not read"):
-        resolve(str(folder))
+    plan = resolve(str(folder))
+    for use in (plan.load, lambda: plan.fingerprint, lambda: download(plan)):
+        with pytest.raises(GatehouseError, match="pickled weights are not read"):
+            use()
 
 
 def test_a_damaged_checkpoint_is_one_line(folder):
@@ -113,6 +116,25 @@ def test_the_vocabulary_is_whole_and_knows_its_special_tokens():
     assert [row["token_str"] for row in rows if row["is_special"]] == ["<s>", "</s>", "<pad>"]
     assert " the" in {row["token_str"] for row in rows}
     assert not any("\ufffd" in row["token_str"] for row in rows)
+
+
+def test_added_tokens_are_special_where_they_are_marked_so(folder):
+    """Chat templates add `<|im_start|>` so; no role such as the end of a text names it."""
+    described = json.loads((folder / "tokenizer.json").read_text())
+    marked = {"<|im_start|>": True, "<|im_end|>": True, "<think>": False}
+    described["added_tokens"] += [
+        dict.fromkeys(["single_word", "lstrip", "rstrip", "normalized"], False)
+        | {"id": 4096 + index, "content": token, "special": special}
+        for index, (token, special) in enumerate(marked.items())
+    ]
+    (folder / "tokenizer.json").write_text(json.dumps(described))
+    rows = vocabulary(resolve(str(folder)).tokenizer)
+    found = {row["token_str"]: row["is_special"] for row in rows}
+    assert found.items() >= marked.items()
+    assert {token for token, special in found.items() if special} == {
+        *("<s>", "</s>", "<pad>"),
+        *(token for token, special in marked.items() if special),
+    }
 
 
 def test_the_tokenizer_fingerprint_follows_its_vocabulary(folder):
