@@ -68,7 +68,8 @@ def own(folder: Path, api_url: str) -> Iterator[None]:
     environment.ask_this_machine_directly()
     with environment.chosen(environment.PREFECT, of_a_home(folder) | _certificates()):
         os.environ["PREFECT_API_URL"] = api_url
-        with away_from_files(folder):
+        # some of Prefect's modules open certificates when they are imported
+        with away_from_files(folder), environment.chosen(environment.CERTIFICATES):
             import prefect.context
 
             if before:

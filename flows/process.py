@@ -22,12 +22,29 @@ def collect_rarely() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
+def open_what_is_closed() -> None:
+    """Let standard streams that the caller has closed (`>&-`) lead nowhere.
+
+    Otherwise the next file that is opened takes the number of one, and what is printed lands in it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")  # noqa: SIM115
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+
+
 def run(main: Callable[[], object]) -> None:
     """Call `main` and end this process with the exit code that it asks for.
 
     Whatever was to happen at exit happens; only the interpreter and its objects are not taken down.
     """
     collect_rarely()
+    open_what_is_closed()
     # a bug's traceback is followed by Python's own code for it
     code = 1
     # what registers first is called last

@@ -41,7 +41,7 @@ LET_IN = (
     ),
     Variables(("XDG_CACHE_HOME", "XDG_DATA_HOME"), "where Gatehouse's cache and home are"),
     Variables(("TMPDIR", "TEMP", "TMP"), "where temporary files may be written"),
-    Variables(("LANG", "LC_*"), "how names of files are encoded"),
+    Variables(("LANG", "LC_*", "PYTHONUTF8"), "how names of files are encoded"),
     Variables(("DO_NOT_TRACK",), "no telemetry"),
 )
 """What Prefect's own server and the process that parses the dbt project begin with."""
@@ -61,10 +61,18 @@ MATPLOTLIB = Variables(
     "while matplotlib is imported: figures are files and need no backend; they begin from "
     "matplotlib's defaults, whatever a `matplotlibrc` says",
 )
-SET_ASIDE = (PREFECT, DBT, MATPLOTLIB)
+CERTIFICATES = Variables(
+    ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+    "while Prefect is imported, and for its client: it speaks plain HTTP with a server on this "
+    "machine; downloads from the hub heed them",
+)
+PROXIES = Variables(
+    ("*_PROXY", "*_proxy"),
+    "for Prefect's client: it asks 127.0.0.1 directly; downloads from the hub heed them",
+)
+SET_ASIDE = (PREFECT, CERTIFICATES, PROXIES, DBT, MATPLOTLIB)
 """What does not reach a library that runs in the user's own process; it is put back afterwards."""
 
-CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 LOOPBACK = "127.0.0.1"
 
 
@@ -121,7 +129,7 @@ def ask_this_machine_directly() -> None:
 
 def missing_certificates() -> str:
     """Return what names certificates that are not there; nothing where none does."""
-    for name in CERTIFICATES:
+    for name in CERTIFICATES.names:
         place = os.environ.get(name)
         if place and not Path(place).exists():
             return f"{name} names {place}, which is not there: unset it, or name what is there"
