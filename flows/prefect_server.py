@@ -6,6 +6,7 @@ This module is both sides: `OwnServer` in the run's process, `serve` in the serv
 import asyncio
 import atexit
 import os
+import re
 import socket
 import sqlite3
 import subprocess
@@ -30,6 +31,9 @@ SETTINGS = {
 
 _started: list["OwnServer"] = []
 """In a notebook, the next run of a home finds its server running."""
+
+ERROR = re.compile(r"[\w.]+(Error|Exception|Interrupt)\b")
+"""How the last line of a traceback begins."""
 
 SQLITE = "sqlite+aiosqlite:///"
 
@@ -83,14 +87,13 @@ class OwnServer:
         return self._process.poll() is None
 
     def last_words(self) -> str:
-        """Return the last line of the log and where the log is, to end a sentence with."""
+        """Return the last error in the log and where the log is, to end a sentence with."""
         lines = self.log.read_text("utf-8", errors="replace").split("\n")
         said = [line.strip() for line in lines if line.strip()]
-        return (
-            f" ({said[-1][:200]}; more in {self.log})"
-            if said
-            else f" and says nothing in {self.log}"
-        )
+        errors = [line for line in said if ERROR.match(line)]
+        if not said:
+            return f" (its log is {self.log})"
+        return f" ({(errors or said)[-1][:200]}; more in {self.log})"
 
     def stop(self) -> None:
         """End the server, if it has not ended."""

@@ -11,10 +11,18 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 
 SECONDS_TO_END = 4
+NOT_FOR_USERS = (
+    DeprecationWarning,
+    PendingDeprecationWarning,
+    ImportWarning,
+    ResourceWarning,
+)
+"""Warnings that Python itself does not show."""
 
 
 def collect_rarely() -> None:
@@ -38,6 +46,14 @@ def open_what_is_closed() -> None:
     sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
+def warn_as_usual() -> None:
+    """Let no warning of a library end a command: PYTHONWARNINGS=error is for the user's own."""
+    if os.environ.get("PYTHONWARNINGS"):
+        warnings.resetwarnings()
+        for category in NOT_FOR_USERS:
+            warnings.simplefilter("ignore", category)
+
+
 def run(main: Callable[[], object]) -> None:
     """Call `main` and end this process with the exit code that it asks for.
 
@@ -45,6 +61,7 @@ def run(main: Callable[[], object]) -> None:
     """
     collect_rarely()
     open_what_is_closed()
+    warn_as_usual()
     # a bug's traceback is followed by Python's own code for it
     code = 1
     # what registers first is called last

@@ -70,7 +70,11 @@ PROXIES = Variables(
     ("*_PROXY", "*_proxy"),
     "for Prefect's client: it asks 127.0.0.1 directly; downloads from the hub heed them",
 )
-SET_ASIDE = (PREFECT, CERTIFICATES, PROXIES, DBT, MATPLOTLIB)
+WARNINGS = Variables(
+    ("PYTHONWARNINGS",),
+    "in a command's process: a warning of a library's is no reason to end it",
+)
+SET_ASIDE = (PREFECT, CERTIFICATES, PROXIES, DBT, MATPLOTLIB, WARNINGS)
 """What does not reach a library that runs in the user's own process; it is put back afterwards."""
 
 LOOPBACK = "127.0.0.1"

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import sys
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -202,3 +203,15 @@ def test_types_that_a_format_has_not_are_written_as_text(folder):
     assert (row["span"], row["exact"], row["map"]) == ("-1 day", "1.50", "{1=x}")
     (row,) = pq.read_table(folder / "types.parquet").to_pylist()
     assert row["span"] == "-1 day" and row["day"].isoformat() == "2025-01-02"
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_a_stream_that_is_not_in_utf_8_gives_back_every_character(monkeypatch, form):
+    text = "é€😀\n"
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="latin-1", errors="backslashreplace")
+    monkeypatch.setattr(sys, "stdout", stream)
+    with closing(duckdb.connect()) as session:
+        tabular.show(session.from_arrow(pa.table({"é": [text]})), form)
+    written = stream.buffer.getvalue().decode()
+    read = json.loads(written) if form == "json" else list(csv.DictReader(io.StringIO(written)))
+    assert read == [{"é": text}]
