@@ -77,6 +77,7 @@ WARNINGS = Variables(
 SET_ASIDE = (PREFECT, CERTIFICATES, PROXIES, DBT, MATPLOTLIB, WARNINGS)
 """What does not reach a library that runs in the user's own process; it is put back afterwards."""
 
+PROXIED = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 LOOPBACK = "127.0.0.1"
 
 
@@ -136,5 +137,15 @@ def missing_certificates() -> str:
     for name in CERTIFICATES.names:
         place = os.environ.get(name)
         if place and not Path(place).exists():
-            return f"{name} names {place}, which is not there: unset it, or name what is there"
+            return f"{name} names {place}, which is not there (unset it, or name what is there)"
     return ""
+
+
+def way_to_the_hub() -> str:
+    """Return what the environment puts between here and the hub, as a clause; nothing if nothing.
+
+    For a message after a download has failed: it names what was set, not what the proxy holds.
+    """
+    proxies = [name for name in PROXIED if os.environ.get(name)]
+    asked = f"the hub does not answer through the proxy that {proxies[0]} names" if proxies else ""
+    return missing_certificates() or asked

@@ -63,3 +63,14 @@ def test_certificates_that_are_gone_are_named(monkeypatch, tmp_path):
     assert environment.missing_certificates() == ""
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "gone.pem"))
     assert environment.missing_certificates().startswith(f"SSL_CERT_FILE names {tmp_path}/gone.pem")
+
+
+def test_what_stands_between_here_and_the_hub_is_named_without_its_value(monkeypatch):
+    for name in (*environment.CERTIFICATES.names, *environment.PROXIED):
+        monkeypatch.delenv(name, raising=False)
+    assert environment.way_to_the_hub() == ""
+    monkeypatch.setenv("ALL_PROXY", "socks5://name:word@proxy.corp:1080")
+    assert "ALL_PROXY" in environment.way_to_the_hub()
+    assert "corp" not in environment.way_to_the_hub()
+    monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent/ca.pem")
+    assert "SSL_CERT_FILE names /nonexistent/ca.pem" in environment.way_to_the_hub()
