@@ -1,7 +1,11 @@
 """What a person sees of long work: one console on standard error, one bar at a time."""
 
+import codecs
 import contextvars
+import io
 import json
+import re
+import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -28,6 +32,7 @@ from gatehouse.warehouse.plain_text import printable
 SECONDS_OF_SILENCE = 5
 SECONDS_BETWEEN_LINES = 30
 LISTED_NUMBERS = 8
+BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
 console = Console(stderr=True, highlight=False)
 
 
@@ -68,7 +73,27 @@ def listed(noun: str, numbers: Collection[int]) -> str:
 
 def document(content: Any) -> str:
     """Return one JSON document for programs; times as ISO 8601."""
-    return json.dumps(content, indent=2, ensure_ascii=False, default=datetime.isoformat)
+    text = json.dumps(content, indent=2, ensure_ascii=False, default=datetime.isoformat)
+    return json_that_can_be_printed(text)
+
+
+def prints_utf_8() -> bool:
+    """Return whether standard output takes every character."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return codecs.lookup(encoding).name == "utf-8"
+
+
+def json_that_can_be_printed(text: str) -> str:
+    """Return JSON that means the same, in ASCII where standard output is not in UTF-8."""
+    if prints_utf_8():
+        return text
+    return BEYOND_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], text)
+
+
+def print_every_character() -> None:
+    """Put standard output into UTF-8 unless a person reads it: CSV has no escapes."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and not (prints_utf_8() or sys.stdout.isatty()):
+        sys.stdout.reconfigure(encoding="utf-8")
 
 
 class Remaining(ProgressColumn):

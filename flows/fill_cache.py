@@ -1,10 +1,12 @@
 """What a first run would leave in the user's cache, made while Gatehouse is installed."""
 
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from gatehouse.flows import prefect_run
+from gatehouse.flows import prefect_server, prefect_settings
 from gatehouse.flows.steps import build, dbt_runs
+from gatehouse.warehouse import environment
 from gatehouse.warehouse.paths import Paths
 
 
@@ -15,11 +17,12 @@ def fill_cache() -> None:
     """
     with TemporaryDirectory(prefix="gatehouse-") as folder:
         paths = Paths(Path(folder))
-        prefect_run.settle(paths, serves_itself=True)
         build.begin_to_parse(paths)
-        from gatehouse.flows import prefect_server
-
-        prefect_server.make_database()
+        settings = prefect_settings.of_a_home(paths.prefect)
+        with environment.chosen(environment.PREFECT, settings):
+            with prefect_settings.away_from_files(paths.prefect):
+                import_module("prefect.context")
+            prefect_server.make_database()
         dbt_runs.finish_parsing()
 
 

@@ -27,6 +27,7 @@ from gatehouse.ingest.prepare import AtTheEnd, Prepared
 from gatehouse.reports.results import files
 from gatehouse.reports.results.results import Results, open_results
 from gatehouse.reports.results.selection import Selection
+from gatehouse.warehouse import environment
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.plain_text import counted
@@ -64,7 +65,7 @@ def work_ahead(request: RunRequest, paths: Paths) -> None:
     """
     plan_model(request)
     read_ahead(request, paths.prepared)
-    with working("starting"):
+    with working("starting"), environment.chosen(environment.DBT):
         importlib.import_module("dbt.cli.main")
         importlib.import_module("gatehouse.reports.figures.gallery")
 

@@ -1,20 +1,37 @@
 """The pipeline through Prefect, which is silent, offline and at home unless told otherwise."""
 
+import errno
 import os
+import re
 import traceback
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from gatehouse.flows import prefect_server, prefect_settings
 from gatehouse.flows.console import working
+from gatehouse.flows.prefect_server import OwnServer
 from gatehouse.flows.request import RunRequest
+from gatehouse.flows.steps.build import begin_to_parse
 from gatehouse.warehouse.errors import GatehouseError
-from gatehouse.warehouse.files import make_folder
 from gatehouse.warehouse.paths import Paths
+
+WITHOUT_PREFECT = (
+    "what has landed stays, and `gatehouse capture` and `gatehouse build` do without Prefect"
+)
+FULL = re.compile(r"disk is full|no space left|quota exceeded", re.IGNORECASE)
+CLOSED = re.compile(
+    r"readonly database|read-only file system|unable to open database file|permission denied",
+    re.IGNORECASE,
+)
+"""How SQLite and the system say that the disk is full, and that a file cannot be written."""
 
 
 def run(**parameters: Any) -> str:
     """Run the whole pipeline as a Prefect flow and return what was found.
 
-    Without PREFECT_API_URL Prefect runs its own server: offline, silent, in the warehouse's home.
+    Without PREFECT_API_URL Prefect runs its own server: offline, silent, in the warehouse's home,
+    with settings of Gatehouse's own. The user's settings hold again afterwards.
 
     Args:
         parameters: those of `flows.pipeline.pipeline`.
@@ -24,66 +41,59 @@ def run(**parameters: Any) -> str:
     """
     request = RunRequest(**parameters)  # a wrong parameter fails before a server starts
     paths = Paths.resolve()
-    serves_itself = "PREFECT_API_URL" not in os.environ
-    settle(paths, serves_itself)
-    from gatehouse.flows.steps.build import begin_to_parse
-
+    if prefect_settings.name_a_server():
+        prefect_settings.fill_in()
+        with working("starting"):
+            begin_to_parse(paths)
+            from gatehouse.flows.pipeline import pipeline
+        return _carried_out(pipeline, parameters, None)
     with working("starting"):
-        begin_to_parse(paths)
-        # Prefect reads its settings once, when it is imported
-        from gatehouse.flows import prefect_server
-
         # a new server takes longer to be ready than torch takes to import
-        server = prefect_server.begin() if serves_itself else None
-        from gatehouse.flows.pipeline import pipeline, work_ahead
-
-    if server:
+        server = prefect_server.begin(paths.prefect)
+        begin_to_parse(paths)
+    with prefect_settings.own(paths.prefect, server.api_url):
+        with working("starting"):
+            from gatehouse.flows.pipeline import pipeline, work_ahead
         # the flow finds it done
         work_ahead(request, paths)
         with working("starting Prefect"):
             server.wait()
+        return _carried_out(pipeline, parameters, server)
+
+
+def _carried_out(
+    pipeline: Callable[..., str], parameters: dict[str, Any], server: OwnServer | None
+) -> str:
     try:
         return pipeline(**parameters)
     except Exception as error:
         if not isinstance(error, GatehouseError) and _raised_by_prefect(error):
-            first = str(error).strip().splitlines()[:1] or [type(error).__name__]
-            raise GatehouseError(
-                f"Prefect cannot go on ({first[0]}): see whether {paths.prefect} has room and can "
-                "be written; what has landed stays, and `gatehouse capture` and `gatehouse build` "
-                "do without Prefect"
-            ) from error
+            raise GatehouseError(_what_stopped(error, server)) from error
         raise
 
 
-def settle(paths: Paths, serves_itself: bool) -> None:
-    """Set those of Prefect's settings that the environment leaves open.
+def _what_stopped(error: Exception, server: OwnServer | None) -> str:
+    """Return what was seen of an error of Prefect's, and the way out that fits it."""
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if server is None:
+        return (
+            f"Prefect cannot go on ({first}): see what {os.environ['PREFECT_API_URL']} says, or "
+            f"unset PREFECT_API_URL to run without it; {WITHOUT_PREFECT}"
+        )
+    seen = f"Prefect cannot go on ({first})"
+    said = f"{error} {server.log.read_text('utf-8', errors='replace')}"
+    number = error.errno if isinstance(error, OSError) else None
+    if number in (errno.ENOSPC, errno.EDQUOT) or FULL.search(said):
+        return f"{seen}: the disk of {server.folder} is full: make room; {WITHOUT_PREFECT}"
+    if number in (errno.EROFS, errno.EACCES) or CLOSED.search(said):
+        return f"{seen}: {_what_is_closed(server.folder)} cannot be written; {WITHOUT_PREFECT}"
+    alive = "" if server.runs() else "; its own server has ended"
+    return f"{seen}{alive}{server.last_words()}; {WITHOUT_PREFECT}"
 
-    Args:
-        paths: the warehouse.
-        serves_itself: whether Prefect's server will be one of Gatehouse's own.
-    """
-    settings = {
-        "DO_NOT_TRACK": "1",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-        "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
-        # results pass from task to task in memory: Prefect would keep them as pickles
-        "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
-        # the console is ours; a server still gets the flow's log
-        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
-    }
-    if serves_itself:
-        settings |= {
-            "PREFECT_HOME": str(paths.prefect),
-            # a server of one run keeps no log
-            "PREFECT_LOGGING_TO_API_ENABLED": "false",
-            # it is on this machine: more tries only keep Ctrl-C waiting for a server that ended
-            "PREFECT_CLIENT_MAX_RETRIES": "1",
-            "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
-        }
-        make_folder(paths.prefect)
-    for name, value in settings.items():
-        os.environ.setdefault(name, value)
+
+def _what_is_closed(folder: Path) -> Path:
+    closed = [path for path in folder.glob("prefect.db*") if not os.access(path, os.W_OK)]
+    return closed[0] if closed else folder
 
 
 def _raised_by_prefect(error: Exception) -> bool:

@@ -6,6 +6,7 @@ This module is both sides: `OwnServer` in the run's process, `serve` in the serv
 import asyncio
 import atexit
 import os
+import re
 import socket
 import sqlite3
 import subprocess
@@ -14,9 +15,10 @@ import urllib.request
 from contextlib import closing, suppress
 from pathlib import Path
 
-from gatehouse.flows import process
-from gatehouse.warehouse import cache
+from gatehouse.flows import prefect_settings, process
+from gatehouse.warehouse import cache, environment
 from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.files import make_folder
 
 SECONDS_TO_START = 90
 SETTINGS = {
@@ -26,6 +28,12 @@ SETTINGS = {
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "ERROR",
 }
 """As Prefect starts a server for one process: no pages, few services. Its console is the log."""
+
+_started: list["OwnServer"] = []
+"""In a notebook, the next run of a home finds its server running."""
+
+ERROR = re.compile(r"[\w.]+(Error|Exception|Interrupt)\b")
+"""How the last line of a traceback begins."""
 
 SQLITE = "sqlite+aiosqlite:///"
 
@@ -39,7 +47,8 @@ class OwnServer:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Start the process with its log in `folder`; requests wait until it is ready."""
+        """Start the process with Prefect's home in `folder`; requests wait until it is ready."""
+        self.folder = folder
         self.log = folder / "server.log"
         with socket.create_server(("127.0.0.1", 0)) as listening, open(self.log, "wb") as log:
             self.api_url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
@@ -49,7 +58,7 @@ class OwnServer:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
-                env=os.environ | SETTINGS,
+                env=environment.of_a_process() | prefect_settings.of_a_home(folder) | SETTINGS,
                 pass_fds=[listening.fileno()],
                 # Ctrl-C in a terminal goes to all of its group
                 start_new_session=True,
@@ -68,11 +77,23 @@ class OwnServer:
         except OSError as error:
             # it may be about to say why
             self.stop()
-            _forget(self)
             raise GatehouseError(
-                f"Prefect's own server does not answer: {self.log} says why; `gatehouse capture` "
+                f"Prefect's own server does not answer{self.last_words()}; `gatehouse capture` "
                 "and `gatehouse build` do without Prefect"
             ) from error
+
+    def runs(self) -> bool:
+        """Return whether the process has not ended."""
+        return self._process.poll() is None
+
+    def last_words(self) -> str:
+        """Return the last error in the log and where the log is, to end a sentence with."""
+        lines = self.log.read_text("utf-8", errors="replace").split("\n")
+        said = [line.strip() for line in lines if line.strip()]
+        errors = [line for line in said if ERROR.match(line)]
+        if not said:
+            return f" (its log is {self.log})"
+        return f" ({(errors or said)[-1][:200]}; more in {self.log})"
 
     def stop(self) -> None:
         """End the server, if it has not ended."""
@@ -83,34 +104,18 @@ class OwnServer:
             self._process.wait()
 
 
-def begin() -> OwnServer | None:
-    """Start a server that Prefect will use, unless Prefect's settings name one; do not wait.
+def begin(folder: Path) -> OwnServer:
+    """Start a server with Prefect's home in `folder`, or return the one that runs; do not wait.
 
-    From then on this process reaches 127.0.0.1 without a proxy.
+    Raises:
+        GatehouseError: the folder cannot be made.
     """
-    from prefect.context import refresh_global_settings_context
-    from prefect.settings import get_current_settings
-
-    settings = get_current_settings()
-    if settings.api.url:
-        return None
-    server = OwnServer(settings.home)
-    os.environ["PREFECT_API_URL"] = server.api_url
-    refresh_global_settings_context()
-    # a process that this one starts may outlive the server
-    del os.environ["PREFECT_API_URL"]
-    for name in ("NO_PROXY", "no_proxy"):
-        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1"]))
-    return server
-
-
-def _forget(server: OwnServer) -> None:
-    """Let Prefect no longer use a server that has ended."""
-    from prefect.context import refresh_global_settings_context
-    from prefect.settings import get_current_settings
-
-    if get_current_settings().api.url == server.api_url:
-        refresh_global_settings_context()
+    running = [server for server in _started if server.folder == folder and server.runs()]
+    if not running:
+        make_folder(folder)
+        running = [OwnServer(folder)]
+        _started.extend(running)
+    return running[0]
 
 
 def serve(listening: int) -> None:
@@ -121,8 +126,9 @@ def serve(listening: int) -> None:
     """
     process.end_with_parent()
     process.collect_rarely()
-    import uvicorn
-    from prefect.server.api.server import create_app
+    with prefect_settings.away_from_files(Path(os.environ["PREFECT_HOME"])):
+        import uvicorn
+        from prefect.server.api.server import create_app
 
     make_database()
     config = uvicorn.Config(create_app, factory=True, log_level="error", lifespan="on")

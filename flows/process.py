@@ -11,15 +11,47 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 
 SECONDS_TO_END = 4
+NOT_FOR_USERS = (
+    DeprecationWarning,
+    PendingDeprecationWarning,
+    ImportWarning,
+    ResourceWarning,
+)
+"""Warnings that Python itself does not show."""
 
 
 def collect_rarely() -> None:
     """Look for garbage after 50,000 new objects instead of some 700, and for old one rarely."""
     gc.set_threshold(50_000, 20, 50)
+
+
+def open_what_is_closed() -> None:
+    """Let standard streams that the caller has closed (`>&-`) lead nowhere.
+
+    Otherwise the next file that is opened takes the number of one, and what is printed lands in it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")  # noqa: SIM115
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+
+
+def warn_as_usual() -> None:
+    """Let no warning of a library end a command: PYTHONWARNINGS=error is for the user's own."""
+    if os.environ.get("PYTHONWARNINGS"):
+        warnings.resetwarnings()
+        for category in NOT_FOR_USERS:
+            warnings.simplefilter("ignore", category)
 
 
 def run(main: Callable[[], object]) -> None:
@@ -28,6 +60,8 @@ def run(main: Callable[[], object]) -> None:
     Whatever was to happen at exit happens; only the interpreter and its objects are not taken down.
     """
     collect_rarely()
+    open_what_is_closed()
+    warn_as_usual()
     # a bug's traceback is followed by Python's own code for it
     code = 1
     # what registers first is called last

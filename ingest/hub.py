@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from gatehouse.ingest.rows import Broken, Document, document_of, known_columns
+from gatehouse.warehouse.environment import way_to_the_hub
 from gatehouse.warehouse.errors import GatehouseError
 
 SPLIT = "train"
@@ -112,6 +113,8 @@ def _explain(name: str, error: Exception) -> NoReturn:
             f"{name} is neither a file or folder here nor a dataset on the hub: check the name, "
             "or set HF_TOKEN if it is private"
         )
+    elif (kinds & NO_NETWORK or "FileNotFoundError" in kinds) and (why := way_to_the_hub()):
+        message = f"cannot read {name}: {why}; put that right, or name a local file or folder"
     elif kinds & NO_NETWORK:
         elsewhere = "" if name in HUB_DATASETS else ", which is not a file or folder here"
         message = (

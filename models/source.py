@@ -15,6 +15,7 @@ from transformers import AutoTokenizer
 from transformers.utils import cached_file
 
 from gatehouse.models.batches import out_of_memory
+from gatehouse.warehouse.environment import way_to_the_hub
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.plain_text import without_secrets
 
@@ -143,9 +144,10 @@ class Source:
                     "repository, so read that first"
                 ) from error
             if self.cached_only:
+                why = way_to_the_hub() or "there is no network"
                 raise GatehouseError(
-                    f"cannot load model {self.name!r}: there is no network and the model is not in "
-                    "the hub's cache; use the bundled model `demo` or a local folder"
+                    f"cannot load model {self.name!r}: {why} and the model is not in the hub's "
+                    "cache; use the bundled model `demo` or a local folder"
                 ) from error
             if out_of_memory(error):
                 raise _does_not_fit(self.name) from error

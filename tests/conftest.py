@@ -180,15 +180,16 @@ def without_prefect() -> dict[str, str]:
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A Prefect server for the flows that the test session runs, with its own database."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
+        folder = tmp_path_factory.mktemp("prefect")
+        from gatehouse.flows import prefect_server
+
+        server = prefect_server.begin(folder)
+        patched.setenv("PREFECT_HOME", str(folder))
+        patched.setenv("PREFECT_API_URL", server.api_url)
         from prefect.context import refresh_global_settings_context
         from prefect.logging.handlers import APILogHandler
 
-        from gatehouse.flows import prefect_server
-
         refresh_global_settings_context()
-        server = prefect_server.begin()
-        assert server
         server.wait()
         yield
         # Prefect tries for a minute to send what it has logged to a server that has ended

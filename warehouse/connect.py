@@ -1,5 +1,6 @@
 """A read-only DuckDB session over the marts and the lake; `notebook.connect` is the users' own."""
 
+import os
 import re
 import signal
 import socket
@@ -18,6 +19,9 @@ from gatehouse.warehouse.paths import Paths
 
 READ_ONLY = "the warehouse is read-only: give one `select` statement"
 HINT = re.compile(r"^(Did you mean .*|Candidate bindings: .*)$", re.MULTILINE)
+HOLDER = re.compile(r"Conflicting lock is held in (.*?) \(PID (\d+)\)")
+"""How DuckDB names the program and the process that has a database open."""
+
 LINE = re.compile(r"^LINE (\d+):", re.MULTILINE)
 SECONDS_BETWEEN_INTERRUPTS = 0.1
 
@@ -51,11 +55,32 @@ def connect(
         if not external_access:
             close_to_all_but(paths.lake, connection)
     except duckdb.Error as error:
-        raise GatehouseError(
-            f"cannot open {paths.database}: {str(error).splitlines()[0]}; delete the file and run "
-            "`gatehouse build` (the lake has everything)"
-        ) from error
+        raise GatehouseError(_why_not_opened(paths.database, error)) from error
     return connection
+
+
+def _why_not_opened(database: Path, error: duckdb.Error) -> str:
+    """Return why a database cannot be opened, and the way out that fits the cause."""
+    said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if "lock on file" in said:
+        holder = HOLDER.search(said)
+        by = f"by process {holder[2]} ({holder[1]})" if holder else "in another program"
+        return f"{database} is open for writing {by}: close it there, or open it read-only there"
+    if "different configuration" in said or "already attached" in said:
+        return f"{database} is open in this Python already ({said}): close that connection first"
+    if "storage version" in said or "newer version" in said:
+        return (
+            f"{database} was written by a newer DuckDB than {duckdb.__version__} ({said}): use the "
+            "environment that built it"
+        )
+    if "not a valid DuckDB" in said or "Corrupt" in said or "read enough bytes" in said:
+        return (
+            f"cannot open {database}: {said}; delete the file and run `gatehouse build` (the lake "
+            "has everything)"
+        )
+    if not os.access(database, os.R_OK):
+        return f"cannot open {database}: you may not read it: ask its owner to let you"
+    return f"cannot open {database}: {said}; put that right and run the same command again"
 
 
 def attach_statement(database: Path) -> str:

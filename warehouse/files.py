@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, and errors that name a file that cannot be read."""
 
+import errno
 import hashlib
 import json
 import os
@@ -121,11 +122,21 @@ def make_folder(path: Path) -> None:
 
 
 def cannot_write(path: Path, error: OSError) -> GatehouseError:
-    """Return the error that says what could not be written and what to do."""
+    """Return the error that says what could not be written, and what to do about that cause."""
     return GatehouseError(
-        f"cannot write {path}: {error.strerror or error}; make room or name another folder with "
-        "GATEHOUSE_HOME, then run the same command again"
+        f"cannot write {path}: {error.strerror or error}; {_way_out(error)} or name another folder "
+        "with GATEHOUSE_HOME, then run the same command again"
     )
+
+
+def _way_out(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "make room"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "make it writable"
+    if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
+        return "move away what is in its place"
+    return "put that right"
 
 
 def read_table(path: Path, schema: pa.Schema, *, sealed: bool = True) -> pa.Table:

@@ -3,6 +3,7 @@
 It imports nothing heavy until a command runs.
 """
 
+import codecs
 import errno
 import io
 import os
@@ -14,6 +15,7 @@ from collections.abc import Callable
 import typer
 
 from gatehouse.flows.cli import ask, make, options, upkeep
+from gatehouse.warehouse.environment import missing_certificates
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.plain_text import printable
 
@@ -110,7 +112,7 @@ def main() -> None:
 def print_any_text() -> None:
     """Let a terminal or file that is not in UTF-8 show what it lacks as escapes, as in Python."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
+        if isinstance(stream, io.TextIOWrapper) and codecs.lookup(stream.encoding).name != "utf-8":
             stream.reconfigure(errors="backslashreplace")
 
 
@@ -124,6 +126,10 @@ def said_of(error: Exception) -> str:
         return f"memory ran out: try a smaller --batch-size or free some; {GO_ON}"
     if line := unusable_name(error):
         return line
+    # Python's TLS does not say which file it did not find
+    unnamed = isinstance(error, FileNotFoundError) and not error.filename
+    if unnamed and (line := missing_certificates()):
+        return printable(line)
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
         return printable(f"{place}{error.strerror or error}; put that right; {GO_ON}")

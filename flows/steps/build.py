@@ -4,6 +4,7 @@ A build adds what is new to a copy of the previous database. Readers keep the pr
 the new ones are whole; a build that fails or is killed changes nothing.
 """
 
+import errno
 import hashlib
 import os
 import shutil
@@ -23,6 +24,9 @@ from gatehouse.warehouse.paths import DBT_PROJECT, Paths
 from gatehouse.warehouse.plain_text import counted
 from gatehouse.warehouse.records import LAKE_VERSION
 from gatehouse.warehouse.verification import REMOVE, Health, check_all_quickly
+
+SMALLEST_ROOM = 1 << 20
+"""Bytes: DuckDB writes blocks of 256 KiB, so on a disk with less left it has run out of room."""
 
 
 def build(paths: Paths, *, afresh: bool = False) -> str:
@@ -222,7 +226,9 @@ def _is_whole(database: Path) -> None:
     """
     log = database.with_name(f"{database.name}.wal")
     if log.exists():
-        raise cannot_write(database, OSError(f"{log.name} is left"))
+        is_full = shutil.disk_usage(log.parent).free < max(log.stat().st_size, SMALLEST_ROOM)
+        number = errno.ENOSPC if is_full else errno.EIO
+        raise cannot_write(database, OSError(number, f"{log.name} is left"))
 
 
 def _reason(outcome: Any) -> str:

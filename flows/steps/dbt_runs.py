@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from gatehouse.warehouse import cache
+from gatehouse.warehouse import cache, environment
 from gatehouse.warehouse.paths import DBT_PROJECT
 
 PARSED_FILES = (".md", ".sql", ".yml")
@@ -80,7 +80,13 @@ def parse_ahead(target: Path, project: Path = DBT_PROJECT) -> None:
     if cache.read(KIND, _version(project)) is None:
         words = [sys.executable, "-P", "-c", AHEAD, str(target), str(project)]
         silent = subprocess.DEVNULL
-        parser = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=silent, stderr=silent)
+        parser = subprocess.Popen(
+            words,
+            stdin=subprocess.PIPE,
+            stdout=silent,
+            stderr=silent,
+            env=environment.of_a_process(),
+        )
         _ahead.append(parser)
 
 
@@ -102,16 +108,18 @@ def project_files(project: Path = DBT_PROJECT) -> list[Path]:
 
 
 def _invoke(arguments: list[str], manifest: Any = None) -> Any:
-    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
-    from dbt.cli.main import dbtRunner
+    # some are read when dbt is imported
+    with environment.chosen(environment.DBT):
+        from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+        from dbt.cli.main import dbtRunner
 
-    try:
-        return dbtRunner(manifest).invoke(["--quiet", "--log-level", "none", *arguments])
-    finally:
-        # the profile keeps it open; dbt itself would close it when the process ends
-        if environment := DuckDBConnectionManager._ENV:
-            environment.close()
-        DuckDBConnectionManager.close_all_connections()
+        try:
+            return dbtRunner(manifest).invoke(["--quiet", "--log-level", "none", *arguments])
+        finally:
+            # the profile keeps it open; dbt itself would close it when the process ends
+            if opened := DuckDBConnectionManager._ENV:
+                opened.close()
+            DuckDBConnectionManager.close_all_connections()
 
 
 def _serialized(manifest: Any) -> bytes:
@@ -130,12 +138,11 @@ def _deserialized(content: bytes) -> Any:
 
 def _version(project: Path) -> str:
     """Return a hash of everything that the result of parsing depends on."""
-    settings = sorted((key, value) for key, value in os.environ.items() if key.startswith("DBT_"))
     # dbt names the database after its file
     database = Path(os.environ["GATEHOUSE_DATABASE"]).stem
     parsers = [version(package) for package in PARSERS]
     digest = hashlib.sha256(
-        repr((parsers, sys.version, sys.prefix, str(project), database, settings)).encode()
+        repr((parsers, sys.version, sys.prefix, str(project), database)).encode()
     )
     for path in [DBT_PROJECT / "profiles.yml", *project_files(project)]:
         content = path.read_bytes()

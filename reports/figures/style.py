@@ -86,6 +86,14 @@ RC: Any = {
     "text.parse_math": False,
 }
 
+DEFAULTS = {
+    # a Figure needs no backend, and a notebook keeps its own
+    name: value
+    for name, value in matplotlib.rcParamsDefault.items()
+    if name not in ("backend", "backend_fallback")
+}
+"""What a matplotlibrc of the user's would change."""
+
 SHAPING = ("GDEF", "GPOS", "GSUB")
 """A font's tables for choosing and placing glyphs: a PDF's text has its glyphs already, and to cut
 these tables to them takes most of the time of saving it."""
@@ -112,8 +120,8 @@ NARROW = 30
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Draw and save in this style, without warnings about glyphs missing from the font."""
-    with matplotlib.rc_context(RC), warnings.catch_warnings(), _fonts_without_shaping():
+    """Draw and save in this style alone, without warnings about glyphs that the font lacks."""
+    with matplotlib.rc_context(DEFAULTS | RC), warnings.catch_warnings(), _fonts_without_shaping():
         warnings.filterwarnings("ignore", r"Glyph .* missing from")
         yield
 

@@ -1,5 +1,6 @@
 """Prefect's own server for a run lives as long as the run, however that ends."""
 
+import errno
 import os
 import re
 import select
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from gatehouse.flows import prefect_run, prefect_server
 from gatehouse.warehouse import cache
 from gatehouse.warehouse.paths import PACKAGE
 from tests.conftest import without_prefect
@@ -48,6 +50,26 @@ main()
 
 SECONDS_TO_END = 60
 
+OF_THE_USERS = {
+    "PREFECT_PROFILE": "cloud",
+    "PREFECT_SERVER_DATABASE_CONNECTION_URL": "postgresql+asyncpg://u:p@127.0.0.1:9/prefect",
+    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
+    "PREFECT_SERVER_API_BASE_PATH": "/prefect/api",
+    "PREFECT_SERVER_API_AUTH_STRING": "admin:pass",
+    "PREFECT_API_AUTH_STRING": "admin:other",
+    "PREFECT_TESTING_TEST_MODE": "true",
+    "ALL_PROXY": "socks5://127.0.0.1:9",
+    "HTTP_PROXY": "http://127.0.0.1:9",
+    "NO_PROXY": "localhost",
+    "SSL_CERT_FILE": "/nonexistent/ca.pem",
+}
+"""What a user's own Prefect server and a company's network leave in the environment."""
+
+
+def python_path() -> str:
+    """Return where a process that starts in another folder finds Gatehouse and the tests."""
+    return os.pathsep.join(filter(None, sys.path))
+
 
 @pytest.mark.parametrize(
     ("number", "code"),
@@ -61,7 +83,7 @@ def test_a_run_reports_nothing_and_no_process_outlives_it(number, code, home):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=without_prefect(),
+        env=without_prefect() | OF_THE_USERS,
         cwd=PACKAGE,
     )
     # nothing is reported, no result is kept
@@ -129,34 +151,73 @@ def test_a_new_home_gets_prefects_newest_database_and_an_old_one_stays(tmp_path)
     assert cache.read("prefect", metadata.version("prefect"))
 
 
-FAILING = """
-from gatehouse.flows import prefect_server
+ALONE = """
+import sys
+from pathlib import Path
+from gatehouse.flows import prefect_server, prefect_settings
 from gatehouse.warehouse.errors import GatehouseError
-from prefect.settings import get_current_settings
 
-server = prefect_server.begin()
-assert get_current_settings().api.url == server.api_url
-try:
-    server.wait()
-except GatehouseError as error:
-    print(get_current_settings().api.url, error)
+home = Path(sys.argv[1])
+server = prefect_server.begin(home)
+with prefect_settings.own(home, server.api_url):
+    from prefect import context, get_client
+    from prefect.settings import get_current_settings
+
+    found = get_current_settings()
+    assert found.api.url == server.api_url and found.home == home, found.api
+    assert not (found.api.key or found.api.auth_string or found.testing.test_mode)
+    get_client(sync_client=True), get_client()
+    try:
+        server.wait()
+    except GatehouseError as error:
+        print(error)
+users = context.GLOBAL_SETTINGS_CONTEXT
+assert users.settings.api.url == "http://127.0.0.1:9/api" and users.settings.api.key
+with prefect_settings.own(home, "http://127.0.0.1:1/api"):
+    assert get_current_settings().api.url == "http://127.0.0.1:1/api"
+assert context.GLOBAL_SETTINGS_CONTEXT is users
+assert prefect_server.begin(home) is not server, "it has ended"
 """
 
 
-def test_a_server_that_does_not_start_says_where_the_reason_is_and_is_not_asked_again(tmp_path):
-    """In a notebook, the next run has a server of its own."""
-    (tmp_path / "prefect.db").write_text("not a database, and longer than its header would be" * 9)
-    # the second as in a run
-    settings = {"PREFECT_HOME": str(tmp_path), "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
+def test_prefect_has_gatehouses_settings_in_a_run_and_the_users_after_it(tmp_path):
+    """And a server that does not start says where the reason is, and is not asked again."""
+    home, folder = tmp_path / "home", tmp_path / "folder"
+    for each in (home, folder):
+        each.mkdir()
+    (home / "prefect.db").write_text("not a database, and longer than its header would be" * 9)
+    (folder / "prefect.toml").write_text('[api]\nurl = "http://127.0.0.1:9/api"\n')
+    (folder / ".env").write_text("PREFECT_API_KEY=the-users\n")
     ended = subprocess.run(
-        [sys.executable, "-c", FAILING],
+        [sys.executable, "-c", ALONE, str(home)],
         capture_output=True,
         text=True,
-        env=without_prefect() | settings,
-        cwd=PACKAGE,
+        env=without_prefect() | OF_THE_USERS | {"PYTHONPATH": python_path()},
+        cwd=folder,
     )
-    assert re.fullmatch("None .* does not answer.*\n", ended.stdout) and ended.stderr == "", ended
-    assert "file is not a database" in (tmp_path / "server.log").read_text()
+    assert re.fullmatch(".* does not answer.*file is not a database.*server.log.*\n", ended.stdout)
+    assert ended.stderr == "" and ended.returncode == 0, ended
+
+
+@pytest.mark.parametrize(
+    ("log", "error", "said"),
+    [
+        ("sqlite3.OperationalError: database or disk is full", ValueError("500"), "make room"),
+        ("attempt to write a readonly database", ValueError("500"), "cannot be written"),
+        ("", OSError(errno.ENOSPC, "No space left on device"), "make room"),
+        ("KeyError: 'a'", ValueError("500"), r"\(500\) \(KeyError: 'a'; more in .*server.log\)"),
+    ],
+)
+def test_what_stopped_prefect_is_what_was_seen(tmp_path, log, error, said):
+    class Server:
+        folder, log = tmp_path, tmp_path / "server.log"
+        runs = staticmethod(lambda: True)
+        last_words = prefect_server.OwnServer.last_words
+
+    Server.log.write_text(log)
+    message = prefect_run._what_stopped(error, Server())
+    assert re.search(said, message) and "without Prefect" in message
+    assert ("room" in message) == (said == "make room"), message
 
 
 def children_of(process: int) -> dict[int, int]:

@@ -63,3 +63,18 @@ def test_a_reader_that_has_gone_is_no_traceback():
     running.stdout = None
     assert running.communicate("a line\n")[1] == ""
     assert running.returncode == 0
+
+
+def test_what_is_printed_to_a_closed_stream_lands_in_no_file(tmp_path):
+    program = (
+        "from gatehouse.flows import process\n"
+        "def main():\n"
+        "    with open('file', 'w') as file:\n"
+        "        print('said', flush=True)\n"
+        "        assert file.fileno() > 2\n"
+        "process.run(main)"
+    )
+    words = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", program]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    assert subprocess.run(words, env=environment, cwd=tmp_path).returncode == 0
+    assert (tmp_path / "file").read_text() == ""

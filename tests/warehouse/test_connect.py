@@ -1,6 +1,8 @@
 """The read-only session: what it refuses, what it finds, and how it reports errors."""
 
 import signal
+import subprocess
+import sys
 import threading
 from contextlib import closing
 
@@ -10,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gatehouse.warehouse.connect import (
+    _why_not_opened,
     connect,
     errors_in_one_line,
     interruptible,
@@ -231,3 +234,48 @@ def test_no_warehouse_and_a_broken_one_are_one_line(tmp_path):
     with pytest.raises(GatehouseError, match=r"cannot open .*delete the file") as refused:
         connect(paths)
     assert len(str(refused.value).splitlines()) == 1
+
+
+HOLDING = """
+import duckdb, sys
+held = duckdb.connect(sys.argv[1])
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_database_that_is_open_elsewhere_says_where_and_is_not_to_be_deleted(tmp_path):
+    paths = Paths(tmp_path)
+    duckdb.connect(str(paths.database)).close()
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDING, str(paths.database)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert holder.stdout.readline() == "open\n"
+        with pytest.raises(GatehouseError, match=f"process {holder.pid} .* close it") as refused:
+            connect(paths)
+    finally:
+        holder.communicate("")
+    assert "read-only" in str(refused.value) and "delete" not in str(refused.value)
+    with connect(paths) as opened:
+        assert opened.sql("select 1").fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("said", "way_out"),
+    [
+        ("Trying to read a database file with storage version number 99", "newer DuckDB"),
+        ("Unique file handle conflict: the file is already attached by x", "close that connection"),
+        ("Corrupt database file: computed checksum 1", "delete the file"),
+        ("Could not read from file: Input/output error", "put that right"),
+    ],
+)
+def test_the_way_out_fits_the_cause(tmp_path, said, way_out):
+    database = tmp_path / "gatehouse.duckdb"
+    database.touch()
+    message = _why_not_opened(database, duckdb.IOException(f"IO Error: {said}"))
+    assert said in message and way_out in message
+    assert ("delete" in message) == (way_out == "delete the file")

@@ -4,13 +4,14 @@ import errno
 import hashlib
 import math
 import os
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from gatehouse.warehouse.errors import GatehouseError
-from gatehouse.warehouse.files import read_table, write_atomically
+from gatehouse.warehouse.files import cannot_write, read_table, write_atomically
 from gatehouse.warehouse.integrity import COLLAPSED_TOKENS
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.records import EVENTS, LAKE_VERSION, SAMPLES, VOCABULARY
@@ -279,3 +280,20 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "in-the-way").write_text("a file")
     with pytest.raises(GatehouseError, match="cannot write"):
         write_atomically(tmp_path / "in-the-way" / "file", lambda path: path.write_text("x"))
+
+
+@pytest.mark.parametrize(
+    ("number", "way_out"),
+    [
+        (errno.ENOSPC, "make room"),
+        (errno.EDQUOT, "make room"),
+        (errno.EROFS, "make it writable"),
+        (errno.EACCES, "make it writable"),
+        (errno.ENOTDIR, "move away what is in its place"),
+        (errno.EIO, "put that right"),
+    ],
+)
+def test_room_is_asked_for_only_on_a_full_disk(number, way_out):
+    message = str(cannot_write(Path("/a"), OSError(number, os.strerror(number))))
+    assert f"{os.strerror(number)}; {way_out} or name another folder" in message
+    assert ("room" in message) == (way_out == "make room")

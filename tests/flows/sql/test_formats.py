@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import sys
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -217,3 +218,15 @@ def test_a_long_query_gives_a_sign_of_life(form, monkeypatch, capsys, tmp_path):
         else:
             tabular.show(relation, form)
     assert "running the query, 0:00:00 so far" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_a_stream_that_is_not_in_utf_8_gives_back_every_character(monkeypatch, form):
+    text = "é€😀\n"
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="latin-1", errors="backslashreplace")
+    monkeypatch.setattr(sys, "stdout", stream)
+    with closing(duckdb.connect()) as session:
+        tabular.show(session.from_arrow(pa.table({"é": [text]})), form)
+    written = stream.buffer.getvalue().decode()
+    read = json.loads(written) if form == "json" else list(csv.DictReader(io.StringIO(written)))
+    assert read == [{"é": text}]

@@ -149,7 +149,7 @@ def test_a_database_that_duckdb_could_not_finish_is_not_put_in_place(run, copy, 
 
     monkeypatch.setattr("gatehouse.flows.steps.build._dbt", dbt)
     code, _, err = run("build", "--home", copy)
-    assert code == 2 and "gatehouse.duckdb.wal is left; make room" in err
+    assert code == 2 and "gatehouse.duckdb.wal is left; put that right" in err
     assert (copy / "gatehouse.duckdb").read_bytes() == before and not (copy / "building").exists()
 
 

@@ -169,3 +169,19 @@ def test_the_database_is_let_go_of_after_a_failure_too(run, small):
     with closing(duckdb.connect(database, config={"access_mode": "READ_ONLY"})) as connection:
         assert connection.execute("select * from one").fetchall() == [(1,)]
     assert not Path(f"{database}.wal").exists()
+
+
+def test_settings_of_the_users_own_dbt_project_do_not_reach_in(run, monkeypatch):
+    users = {
+        "DBT_TARGET": "prod",
+        "DBT_PROFILE": "analytics",
+        "DBT_PROFILES_DIR": "/nowhere",
+        "DBT_DEFER": "true",
+        "DBT_WARN_ERROR": "maybe",
+        "DBT_VARS": "no: [yaml",
+        "DBT_ENGINE_FULL_REFRESH": "true",
+    }
+    for name, value in users.items():
+        monkeypatch.setenv(name, value)
+    assert run("ls").result == ["small.one"]
+    assert users.items() <= dict(os.environ).items()

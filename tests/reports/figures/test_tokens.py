@@ -1,5 +1,9 @@
 """What is drawn is what the frame says; nothing touches pyplot or the caller's settings."""
 
+import os
+import subprocess
+import sys
+
 import matplotlib
 import numpy as np
 import pytest
@@ -7,6 +11,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.container import BarContainer, ErrorbarContainer
 from matplotlib.patches import PathPatch, Polygon, Rectangle
 
+from gatehouse.reports.figures import style
 from gatehouse.reports.figures.gallery import FIGURES
 from gatehouse.reports.figures.tokens import (
     entropy_distribution,
@@ -19,6 +24,7 @@ from gatehouse.reports.verdict.criteria import RHO
 from gatehouse.reports.verdict.thresholds import Thresholds
 from gatehouse.reports.verdict.usable import usable_rows
 from gatehouse.reports.verdict.validation import validate
+from gatehouse.warehouse.paths import PACKAGE
 
 RUN = "demo-pydoc-0123456789, MoE layer 0"
 
@@ -66,6 +72,29 @@ def test_every_figure_names_its_run_and_n_and_leaves_settings_alone(stem, frame,
     written = texts(figure)
     assert f"run $x^2$: n = 400 distinct tokens, {frame['frequency'].sum():,}" in written
     assert dict(matplotlib.rcParams) == before
+
+
+def test_a_figure_begins_from_matplotlibs_defaults_and_not_from_a_matplotlibrc():
+    users = {"text.usetex": True, "font.family": ["serif"], "savefig.transparent": True}
+    with matplotlib.rc_context(users), style.style():
+        found = dict(matplotlib.rcParams)
+    with style.style():
+        assert found == dict(matplotlib.rcParams)
+    assert found.keys() >= style.RC.keys() and not found["text.usetex"]
+
+
+def test_a_backend_that_is_not_there_is_not_asked_for():
+    """A notebook names its own to every program that a cell starts."""
+    environment = os.environ | {"MPLBACKEND": "module://nowhere.backend"}
+    program = "import gatehouse.reports.figures, matplotlib, os; print(os.environ['MPLBACKEND'])"
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        cwd=PACKAGE,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.stdout == "module://nowhere.backend\n", ended.stderr
 
 
 def test_frequency_vs_entropy_draws_every_token_and_the_eligible_region(frame, validation):

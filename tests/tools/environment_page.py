@@ -1,0 +1,44 @@
+"""Writes docs/environment.md from the lists of `warehouse/environment.py`."""
+
+from pathlib import Path
+
+from gatehouse.warehouse.environment import LET_IN, SET_ASIDE, Variables
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "environment.md"
+START = "# The environment\n\n"
+LET_IN_TEXT = """Gatehouse starts two processes: Prefect's own server for a `gatehouse run`, and
+one that parses the dbt project. They begin with these variables of the environment and no others:
+
+"""
+SET_ASIDE_TEXT = """
+Everything else of a command happens in its own process, which has the whole environment: that of
+PyTorch, CUDA, and the hub's client (`HF_*`, proxies and certificates for downloads), too. These
+variables are set aside there, and are back afterwards, in a notebook as well:
+
+"""
+END = """
+`PREFECT_API_URL` is the switch. Without it, `gatehouse run` has a server, settings and a database
+of its own in the home, and no file or variable of the user's changes that. With it, as in
+deployments and workers, Gatehouse only fills in what the user's settings leave open: `SILENT` in
+`flows/prefect_settings.py`.
+
+Where standard output is not in UTF-8, letters that it lacks are printed as escapes. JSON then is in
+ASCII and means the same; CSV is in UTF-8 unless it goes to a terminal. Files are always in UTF-8.
+"""
+
+
+def table(rows: tuple[Variables, ...], why: str) -> str:
+    """Return a Markdown table of variables."""
+    lines = [f"| variables | {why} |", "|---|---|"]
+    lines += [f"| {', '.join(f'`{name}`' for name in row.names)} | {row.why} |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def page() -> str:
+    """Return the page."""
+    let_in, aside = table(LET_IN, "why"), table(SET_ASIDE, "for how long, and why")
+    return START + LET_IN_TEXT + let_in + SET_ASIDE_TEXT + aside + END
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
