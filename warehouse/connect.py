@@ -97,13 +97,25 @@ def statements(connection: duckdb.DuckDBPyConnection, text: str) -> list[str]:
             external access, or it names a file of the warehouse.
     """
     with errors_in_one_line():
-        found = connection.extract_statements(text)
+        found = connection.extract_statements(_in_utf_8(text))
     others = [each for each in found if each.type != duckdb.StatementType.SELECT]
     if others and not has_external_access(connection):
         raise GatehouseError(READ_ONLY)
     for statement in others:
         keep_off_the_warehouse(connection, statement)
     return [without_semicolon(statement.query) for statement in found]
+
+
+def _in_utf_8(text: str) -> str:
+    """Return a text that came through a terminal which is not in UTF-8 as it was typed.
+
+    Raises:
+        GatehouseError: its bytes are not UTF-8 either.
+    """
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8")
+    except UnicodeError as error:
+        raise GatehouseError("the query is not in UTF-8: put it into UTF-8") from error
 
 
 def query(connection: duckdb.DuckDBPyConnection, text: str) -> duckdb.DuckDBPyRelation:

@@ -279,3 +279,11 @@ def test_the_way_out_fits_the_cause(tmp_path, said, way_out):
     message = _why_not_opened(database, duckdb.IOException(f"IO Error: {said}"))
     assert said in message and way_out in message
     assert ("delete" in message) == (way_out == "delete the file")
+
+
+def test_a_query_from_a_terminal_that_is_not_in_utf_8_is_read_as_typed():
+    with closing(duckdb.connect()) as session:
+        typed = b"select '\xc3\xa9' as a".decode("ascii", "surrogateescape")
+        assert statements(session, typed) == ["select '\u00e9' as a"]
+        with pytest.raises(GatehouseError, match="not in UTF-8"):
+            statements(session, b"select '\xe9'".decode("ascii", "surrogateescape"))
