@@ -127,6 +127,8 @@ def pipeline(**parameters: Any) -> str:
         create_splits: also write the prepared samples as train, validation and test files.
         skip_broken: leave out, count and report texts that cannot be read as documents.
         lines: each line of a .txt file is a document; otherwise the file is one.
+        text_field: field of rows that holds the text or a chat; default: text, messages, ...
+        domain_field: field that names the text's domain; default: domain, source, ...
         document_field: field that names the document which a text is a part of.
         dtype: float32, bfloat16, float16 or auto.
         quantize: 4bit, 8bit, none, or auto: 4bit if the full model does not fit on the GPU.

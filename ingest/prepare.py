@@ -13,11 +13,13 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from gatehouse.ingest.corpora import Corpus, is_on_hub, read_corpus
+from gatehouse.ingest.fields import Fields
+from gatehouse.ingest.files import ANY_FIELD
 from gatehouse.ingest.numbering import Numbering
 from gatehouse.ingest.one_writer import one_writer
 from gatehouse.ingest.samples_file import (
@@ -61,8 +63,8 @@ class Prepared:
     sample's name, domain, document and text hash in order; `duplicates` counts the samples with
     the text of an earlier one; `skipped_empty` counts the texts of only white space that were met
     before the last sample, `skipped_broken` the lines, rows and files that could not be read as
-    documents, and `first_broken` describes the first of these; `skipped_files` counts a folder's
-    files of other formats, by suffix.
+    documents, and `first_broken` describes the first of these; `files_read` and `files_left_out`
+    say in words how many of a folder's files were read, and which were not and why.
     """
 
     path: Path
@@ -74,7 +76,8 @@ class Prepared:
     skipped_empty: int
     skipped_broken: int = 0
     first_broken: str | None = None
-    skipped_files: dict[str, int] = field(default_factory=dict)
+    files_read: str | None = None
+    files_left_out: str | None = None
 
     @property
     def samples_text(self) -> str:
@@ -82,17 +85,20 @@ class Prepared:
         return f"{counted(self.num_samples, 'sample')}{repeated(self.duplicates)}"
 
     @property
+    def notes(self) -> list[str]:
+        """One sentence on the files of a folder, and one for each kind of text left out."""
+        return [*([f"read {self.files_read}"] if self.files_read else []), *self.left_out]
+
+    @property
     def left_out(self) -> list[str]:
-        """One sentence for each kind of text that was left out."""
+        """One sentence for each kind of text or file that was left out."""
         lines = []
         if self.skipped_broken:
             lines.append(f"left out {_broken_texts(self.skipped_broken, self.first_broken)}")
         if self.skipped_empty:
             lines.append(f"left out {counted(self.skipped_empty, 'empty sample')}")
-        if self.skipped_files:
-            files = counted(sum(self.skipped_files.values()), "file")
-            each = ", ".join(f"{count:,} {name}" for name, count in self.skipped_files.items())
-            lines.append(f"left out {files} of other formats: {each}")
+        if self.files_left_out:
+            lines.append(f"left out {self.files_left_out}")
         return lines
 
 
@@ -105,7 +111,7 @@ def prepare(
     create_splits: bool = False,
     skip_broken: bool = False,
     lines: bool = False,
-    document_field: str | None = None,
+    fields: Fields = ANY_FIELD,
     progress: Callable[[int], None] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Prepared:
@@ -120,7 +126,7 @@ def prepare(
         create_splits: also write train, validation and test files beside the samples.
         skip_broken: leave out, and count, texts that cannot be read as documents.
         lines: each line of a `.txt` file is a document.
-        document_field: the field that names the document which a text is a part of.
+        fields: the fields of rows that were asked for.
         progress: called with the number of samples written so far.
         say: called with a sentence if another process has to finish first.
 
@@ -135,7 +141,7 @@ def prepare(
         raise GatehouseError(f"first_sample is {first_sample}: count from 0")
     on_hub = is_on_hub(dataset)
     # a local corpus is opened at once, one on the hub only if it was not prepared before
-    reading: dict[str, Any] = {"lines": lines, "document_field": document_field}
+    reading: dict[str, Any] = {"lines": lines, "fields": fields}
     corpus = None if on_hub else read_corpus(dataset, **reading)
     with one_writer(folder, slug(corpus.name if corpus else dataset), say):
         found = _find(folder, dataset, num_samples, first_sample, reading) if on_hub else None
@@ -186,7 +192,8 @@ def _write(
         numbering.skipped_empty,
         numbering.skipped_broken,
         numbering.first_broken,
-        corpus.skipped_files,
+        corpus.listing.read_text if corpus.listing else None,
+        corpus.listing.left_out_text if corpus.listing and corpus.listing.left_out else None,
     )
 
 
@@ -217,7 +224,7 @@ def _remember(
     prepared: Prepared, reading: dict[str, Any], revision: str | None, *, exhausted: bool
 ) -> None:
     record = asdict(prepared) | {
-        "reading": reading,
+        "reading": _plain(reading),
         "revision": revision,
         "exhausted": exhausted,
     }
@@ -226,6 +233,10 @@ def _remember(
     write_atomically(
         prepared.path.with_name("prepared.json"), lambda temporary: temporary.write_text(text)
     )
+
+
+def _plain(reading: dict[str, Any]) -> dict[str, Any]:
+    return reading | {"fields": asdict(reading["fields"])}
 
 
 def _find(
@@ -246,7 +257,7 @@ def _find(
         asked = (prepared.dataset, prepared.first_sample) == (dataset, first_sample)
         if (
             asked
-            and read_as == reading
+            and read_as == _plain(reading)
             and enough
             and is_whole(prepared.path, prepared.num_samples)
         ):

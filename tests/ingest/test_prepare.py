@@ -14,6 +14,7 @@ import pytest
 from gatehouse.ingest import corpora, hub
 from gatehouse.ingest import prepare as module
 from gatehouse.ingest.corpora import Corpus
+from gatehouse.ingest.fields import Fields
 from gatehouse.ingest.hub import HubDataset
 from gatehouse.ingest.prepare import prepare
 from gatehouse.ingest.pydoc import read_pydoc
@@ -221,7 +222,7 @@ def test_what_was_prepared_in_another_way_is_read_again(
 ) -> None:
     """Another field of documents, or a memory of a Gatehouse that did not know documents."""
     plain = prepare("c4", num_samples=10, folder=tmp_path / "out")
-    by_url = prepare("c4", num_samples=10, folder=tmp_path / "out", document_field="url")
+    by_url = prepare("c4", num_samples=10, folder=tmp_path / "out", fields=Fields(document="url"))
     assert by_url.path != plain.path
     assert [each.document for each in samples_of(by_url.path)] == numbered(10)
     memory = plain.path.with_name("prepared.json")
@@ -236,5 +237,8 @@ def test_files_of_other_formats_are_counted(tmp_path: Path) -> None:
     for name in ("a.txt", "b.md", "c.png", "d.png"):
         (tmp_path / "corpus" / name).write_text("text\n")
     prepared = prepare(str(tmp_path / "corpus"), folder=tmp_path / "out")
-    assert prepared.left_out == ["left out 2 files of other formats: 2 .png"]
+    assert prepared.notes == [
+        "read 2 files: 1 .md, 1 .txt",
+        "left out 2 files: 2 .png (c.png, d.png)",
+    ]
     assert (prepared.num_samples, prepared.duplicates) == (2, 1)
