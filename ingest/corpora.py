@@ -104,6 +104,11 @@ def _newest_snapshot(path: Path) -> Path:
     return snapshot if snapshot.is_dir() else path
 
 
+def is_pipe(dataset: str) -> bool:
+    """Return whether a dataset can be read only once."""
+    return dataset == STANDARD_INPUT or _pipe(dataset) is not None
+
+
 def _pipe(dataset: str) -> str | None:
     """Return the name of a dataset that can be read only once, None for any other.
 

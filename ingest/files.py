@@ -20,9 +20,9 @@ from gatehouse.ingest.lines import read_json, read_json_lines, read_lines
 from gatehouse.ingest.rows import Broken, Document, document_of, known_columns
 from gatehouse.ingest.tables import read_delimited, read_table
 from gatehouse.ingest.whole_files import read_html, read_whole
-from gatehouse.warehouse.contents import Contents, opened
+from gatehouse.warehouse.contents.first_bytes import NO_TEXT, is_binary
+from gatehouse.warehouse.contents.opened import Contents, opened
 from gatehouse.warehouse.errors import GatehouseError
-from gatehouse.warehouse.first_bytes import NO_TEXT, is_binary
 
 SAVED = ("dataset_dict.json", "state.json")
 """Files that `datasets.save_to_disk` writes into the folder of a dataset."""

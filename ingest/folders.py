@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gatehouse.ingest.formats import PROSE, format_of, suffix_of
 from gatehouse.warehouse.errors import GatehouseError
-from gatehouse.warehouse.plain_text import counted
+from gatehouse.warehouse.plain_text import counted, printable
 
 SPLITS = {
     "train": ("train", "training"),
@@ -179,4 +179,4 @@ def _most_first(counts: dict[str, int]) -> list[tuple[str, int]]:
 
 def _named(names: list[str]) -> str:
     more = ", …" if len(names) > NAMED_FILES else ""
-    return ", ".join(names[:NAMED_FILES]) + more
+    return printable(", ".join(names[:NAMED_FILES])) + more

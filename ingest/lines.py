@@ -9,7 +9,7 @@ from typing import Any
 from gatehouse.ingest.fields import Fields
 from gatehouse.ingest.rows import Broken, Document, document_of
 from gatehouse.ingest.whole_files import NOT_UTF8
-from gatehouse.warehouse.contents import Contents
+from gatehouse.warehouse.contents.opened import Contents
 
 ARRAY = re.compile(rb"(\xef\xbb\xbf)?\s*\[\s*(\{|\]|$)")
 """The beginning of an array of objects."""

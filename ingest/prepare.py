@@ -9,11 +9,9 @@ Each appears whole or not at all. One process at a time prepares a dataset, and 
 what a killed one left behind.
 """
 
-import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,14 @@ from gatehouse.ingest.fields import Fields
 from gatehouse.ingest.files import ANY_FIELD
 from gatehouse.ingest.numbering import Numbering
 from gatehouse.ingest.one_writer import one_writer
+from gatehouse.ingest.prepared import (
+    Prepared,
+    broken_texts,
+    find,
+    folder_name,
+    kept,
+    remember,
+)
 from gatehouse.ingest.samples_file import (
     SHARD_SAMPLES,
     distinct_texts,
@@ -33,10 +39,18 @@ from gatehouse.ingest.samples_file import (
 )
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import write_atomically
-from gatehouse.warehouse.plain_text import counted, repeated
+from gatehouse.warehouse.plain_text import counted
 from gatehouse.warehouse.records import slug
 
-__all__ = ["SHARD_SAMPLES", "AtTheEnd", "Prepared", "prepare", "read_shard", "shard_count"]
+__all__ = [
+    "SHARD_SAMPLES",
+    "AtTheEnd",
+    "Prepared",
+    "kept",
+    "prepare",
+    "read_shard",
+    "shard_count",
+]
 
 
 class AtTheEnd(GatehouseError):
@@ -53,53 +67,6 @@ class AtTheEnd(GatehouseError):
         super().__init__(
             f"{self.held}, none from {first_sample:,} on: choose a first sample below {met:,}"
         )
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A prepared dataset at `path`, a samples file.
-
-    `dataset` is as the user named it, or the resolved path; `fingerprint` is the SHA-256 of every
-    sample's name, domain, document and text hash in order; `duplicates` counts the samples with
-    the text of an earlier one; `skipped_empty` counts the texts of only white space that were met
-    before the last sample, `skipped_broken` the lines, rows and files that could not be read as
-    documents, and `first_broken` describes the first of these; `files_read` and `files_left_out`
-    say in words how many of a folder's files were read, and which were not and why.
-    """
-
-    path: Path
-    dataset: str
-    fingerprint: str
-    num_samples: int
-    first_sample: int
-    duplicates: int
-    skipped_empty: int
-    skipped_broken: int = 0
-    first_broken: str | None = None
-    files_read: str | None = None
-    files_left_out: str | None = None
-
-    @property
-    def samples_text(self) -> str:
-        """How many samples there are, and how many of them repeat an earlier one."""
-        return f"{counted(self.num_samples, 'sample')}{repeated(self.duplicates)}"
-
-    @property
-    def notes(self) -> list[str]:
-        """One sentence on the files of a folder, and one for each kind of text left out."""
-        return [*([f"read {self.files_read}"] if self.files_read else []), *self.left_out]
-
-    @property
-    def left_out(self) -> list[str]:
-        """One sentence for each kind of text or file that was left out."""
-        lines = []
-        if self.skipped_broken:
-            lines.append(f"left out {_broken_texts(self.skipped_broken, self.first_broken)}")
-        if self.skipped_empty:
-            lines.append(f"left out {counted(self.skipped_empty, 'empty sample')}")
-        if self.files_left_out:
-            lines.append(f"left out {self.files_left_out}")
-        return lines
 
 
 def prepare(
@@ -144,7 +111,7 @@ def prepare(
     reading: dict[str, Any] = {"lines": lines, "fields": fields}
     corpus = None if on_hub else read_corpus(dataset, **reading)
     with one_writer(folder, slug(corpus.name if corpus else dataset), say):
-        found = _find(folder, dataset, num_samples, first_sample, reading) if on_hub else None
+        found = find(folder, dataset, num_samples, first_sample, reading) if on_hub else None
         if found and (skip_broken or not found.skipped_broken):
             prepared = found
         else:
@@ -153,7 +120,7 @@ def prepare(
             prepared = _write(corpus, numbering, num_samples, first_sample, folder, progress)
             if on_hub:
                 exhausted = prepared.num_samples < num_samples
-                _remember(prepared, reading, corpus.revision, exhausted=exhausted)
+                remember(prepared, reading, corpus.revision, exhausted=exhausted)
         if create_splits:
             write_splits(prepared.path)
     return prepared
@@ -176,7 +143,7 @@ def _write(
         if written < 1:
             raise _no_samples(corpus.name, numbering, first_sample)
         fingerprint = numbering.fingerprint.hexdigest()
-        path = folder / _folder_name(corpus.name, fingerprint, first_sample) / "samples.parquet"
+        path = folder / folder_name(corpus.name, fingerprint, first_sample) / "samples.parquet"
         if not is_whole(path, written):
             write_atomically(path, staged.replace)
     finally:
@@ -197,69 +164,14 @@ def _write(
     )
 
 
-def _folder_name(dataset: str, fingerprint: str, first_sample: int) -> str:
-    """Name the folder; equal texts with other numbers are another prepared dataset."""
-    name = f"{slug(dataset)}-{fingerprint[:10]}"
-    return f"{name}-from-{first_sample}" if first_sample else name
-
-
-def _broken_texts(number: int, first: str | None) -> str:
-    return f"{counted(number, 'broken text')}{', the first' if number > 1 else ''}: {first}"
-
-
 def _no_samples(dataset: str, numbering: Numbering, first_sample: int) -> GatehouseError:
     met = numbering.met
     if met == 0 and numbering.skipped_broken:
         return GatehouseError(
             f"{dataset} holds no text that can be read, only "
-            f"{_broken_texts(numbering.skipped_broken, numbering.first_broken)}; mend it or name "
+            f"{broken_texts(numbering.skipped_broken, numbering.first_broken)}; mend it or name "
             "another dataset"
         )
     if met == 0:
         return GatehouseError(f"{dataset} holds no text: name another dataset")
     return AtTheEnd(dataset, met, first_sample)
-
-
-def _remember(
-    prepared: Prepared, reading: dict[str, Any], revision: str | None, *, exhausted: bool
-) -> None:
-    record = asdict(prepared) | {
-        "reading": _plain(reading),
-        "revision": revision,
-        "exhausted": exhausted,
-    }
-    del record["path"]
-    text = json.dumps(record, indent=2) + "\n"
-    write_atomically(
-        prepared.path.with_name("prepared.json"), lambda temporary: temporary.write_text(text)
-    )
-
-
-def _plain(reading: dict[str, Any]) -> dict[str, Any]:
-    return reading | {"fields": asdict(reading["fields"])}
-
-
-def _find(
-    folder: Path, dataset: str, num_samples: int, first_sample: int, reading: dict[str, Any]
-) -> Prepared | None:
-    """Return what the same request prepared before, if its file is still whole."""
-    for memory in sorted(folder.glob("*/prepared.json")):
-        try:
-            record = json.loads(memory.read_text())
-            exhausted, read_as = record.pop("exhausted"), record.pop("reading")
-            del record["revision"]
-            prepared = Prepared(path=memory.with_name("samples.parquet"), **record)
-        except (OSError, ValueError, TypeError, KeyError):
-            continue
-        enough = prepared.num_samples == num_samples or (
-            exhausted and prepared.num_samples < num_samples
-        )
-        asked = (prepared.dataset, prepared.first_sample) == (dataset, first_sample)
-        if (
-            asked
-            and read_as == _plain(reading)
-            and enough
-            and is_whole(prepared.path, prepared.num_samples)
-        ):
-            return prepared
-    return None

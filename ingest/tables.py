@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 
 from gatehouse.ingest.fields import Fields
 from gatehouse.ingest.rows import Broken, Document, document_of, known_columns
-from gatehouse.warehouse.contents import Contents
-from gatehouse.warehouse.delimited import open_delimited
+from gatehouse.warehouse.contents.delimited import open_delimited
+from gatehouse.warehouse.contents.first_bytes import ARROW_STREAM, PARQUET
+from gatehouse.warehouse.contents.opened import Contents
 from gatehouse.warehouse.errors import GatehouseError
-from gatehouse.warehouse.first_bytes import ARROW_STREAM, PARQUET
 
 BATCH_ROWS = 256
 NOT_UTF8 = "write the file again with UTF-8 text"
@@ -66,20 +66,16 @@ def read_delimited(
 ) -> Iterator[Document | Broken]:
     """Yield the documents of delimited text with the names of its columns in the first line.
 
-    A row with more or fewer cells than that line is broken.
-
     Raises:
-        GatehouseError: the text is not delimited, or a column is missing that is needed.
+        GatehouseError: the text is not delimited, as where a row has too many or too few cells, or
+            a column is missing that is needed.
     """
-    unequal: list[str] = []
-    reader = open_delimited(contents, unequal.append)
+    reader = open_delimited(contents)
     if reader is None:
         return
     columns = known_columns(contents.where, reader.schema.names, fields)
     batches = (piece for batch in reader for piece in _slices(batch.select(columns)))
     yield from _documents(batches, contents.where, name, domain, fields)
-    for what in unequal:
-        yield Broken(what, "write one cell for each column, in quotes where it holds a delimiter")
 
 
 def _documents(

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 from gatehouse.ingest.fields import Fields
 from gatehouse.ingest.rows import Broken, Document
-from gatehouse.warehouse.contents import Contents
+from gatehouse.warehouse.contents.opened import Contents
 
 NOT_UTF8 = "re-encode it from the encoding that it was written in, `iconv -f ENCODING -t utf-8`"
 """The way out of a text that is not UTF-8."""

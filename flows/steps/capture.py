@@ -23,6 +23,7 @@ from gatehouse.models.zoo import LoadedModel, ModelPlan, versions, vocabulary
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.plain_text import counted, repeated
+from gatehouse.warehouse.readings import Reading, keep_reading
 from gatehouse.warehouse.records import LAKE_VERSION, VOCABULARY
 from gatehouse.warehouse.release import gatehouse_version
 from gatehouse.warehouse.run_names import name_run
@@ -242,6 +243,13 @@ class CaptureSession:
             "finished_at": None,
             "capture_seconds": 0.0,
         }
+        reading = Reading(
+            self.request.text_field,
+            self.request.domain_field,
+            self.prepared.files_read,
+            self.prepared.files_left_out,
+        )
+        keep_reading(self.lake.root, self.run_id, reading)
         table = pa.Table.from_pylist(vocabulary(self.plan.tokenizer), schema=VOCABULARY)
         self.lake.land_run(self.run_id, record, self._tap.layers(), table)
 

@@ -15,8 +15,8 @@ from typing import IO, Any
 
 import pyarrow as pa
 
+from gatehouse.warehouse.contents.first_bytes import encoding_of, packing_of, table_of, unreadable
 from gatehouse.warehouse.errors import GatehouseError
-from gatehouse.warehouse.first_bytes import encoding_of, packing_of, table_of, unreadable
 
 HEAD_BYTES = 65_536
 BLOCK_BYTES = 1 << 18

@@ -1,12 +1,11 @@
 """Delimited text as Arrow reads it: every cell as text, the delimiter told by the first line."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from gatehouse.warehouse.contents import Contents
+from gatehouse.warehouse.contents.opened import Contents
 from gatehouse.warehouse.errors import GatehouseError
 
 DELIMITERS = ",\t;|"
@@ -15,50 +14,31 @@ BLOCK_BYTES = 1 << 25
 QUOTED_CHARACTERS = 120
 
 
-def open_delimited(contents: Contents, unequal: Callable[[str], None] | None = None) -> Any:
+def open_delimited(contents: Contents) -> Any:
     """Return a reader of record batches of strings, None for an empty file.
 
     Cells may hold line ends, in quotes. Bytes that are not UTF-8 are not looked at: whoever takes
     a cell checks it.
 
-    Args:
-        contents: the open file.
-        unequal: called with what is wrong for a row with too many or too few cells, which is left
-            out; without it such a row is an error.
-
     Raises:
-        GatehouseError: it cannot be read so; further errors of the kind while batches are read.
+        GatehouseError: it cannot be read so, as where a row has too many or too few cells; further
+            errors of the kind while batches are read.
     """
     if not contents.head.strip():
         return None
-    names = _header(contents)
-
-    def mark(row: Any) -> str:
-        number = f" row {row.number - 2}" if row.number else ""
-        what = (
-            f"{contents.where}{number} has {row.actual_columns} cells, not {row.expected_columns}"
-        )
-        if unequal is None:
-            return "error"
-        unequal(what)
-        return "skip"
-
     try:
         reader = pa_csv.open_csv(
             pa.PythonFile(contents.stream, mode="r"),
             read_options=pa_csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),
-            parse_options=pa_csv.ParseOptions(
-                delimiter=_delimiter(contents.head),
-                newlines_in_values=True,
-                invalid_row_handler=mark,
-            ),
+            parse_options=_dialect(contents),
             convert_options=pa_csv.ConvertOptions(
-                check_utf8=False, column_types=dict.fromkeys(names, pa.string())
+                check_utf8=False, column_types=dict.fromkeys(_header(contents), pa.string())
             ),
         )
+        return _Batches(reader, contents)
+    # column names that are not UTF-8 raise an error of Python's, not of Arrow's
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise _not_delimited(contents, error) from error
-    return _Batches(reader, contents)
 
 
 class _Batches:
@@ -78,19 +58,15 @@ class _Batches:
             raise _not_delimited(self._contents, error) from error
 
 
+def _dialect(contents: Contents) -> pa_csv.ParseOptions:
+    return pa_csv.ParseOptions(delimiter=_delimiter(contents.head), newlines_in_values=True)
+
+
 def _header(contents: Contents) -> list[str]:
     """Return the names of the columns: each is to be read as text, whatever its cells look like."""
-    end = contents.head.rfind(b"\n") + 1 or len(contents.head)
-    parsing = pa_csv.ParseOptions(
-        delimiter=_delimiter(contents.head),
-        newlines_in_values=True,
-        invalid_row_handler=lambda row: "skip",
-    )
-    first = contents.head.splitlines()[0] + b"\n" if contents.head[:end] else b""
-    try:
-        return list(pa_csv.read_csv(pa.BufferReader(first), parse_options=parsing).column_names)
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
-        raise _not_delimited(contents, error) from error
+    first = next(line for line in contents.head.splitlines() if line.strip())
+    parsed = pa_csv.read_csv(pa.BufferReader(first + b"\n"), parse_options=_dialect(contents))
+    return list(parsed.column_names)
 
 
 def _delimiter(head: bytes) -> str:
