@@ -118,7 +118,7 @@ class _Stream(io.RawIOBase):
             block = self.head[self._given : self._given + len(buffer)]
             self._given += len(block)
         else:
-            block = self._next(len(buffer))
+            block = self._next(min(len(buffer), BLOCK_BYTES))
         buffer[: len(block)] = block
         return len(block)
 
