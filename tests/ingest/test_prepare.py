@@ -16,7 +16,7 @@ from gatehouse.ingest import prepare as module
 from gatehouse.ingest.corpora import Corpus
 from gatehouse.ingest.fields import Fields
 from gatehouse.ingest.hub import HubDataset
-from gatehouse.ingest.prepare import prepare
+from gatehouse.ingest.prepare import kept, prepare
 from gatehouse.ingest.pydoc import read_pydoc
 from gatehouse.ingest.rows import Broken, Document
 from gatehouse.warehouse.errors import GatehouseError
@@ -242,3 +242,16 @@ def test_files_of_other_formats_are_counted(tmp_path: Path) -> None:
         "left out 2 files: 2 .png (c.png, d.png)",
     ]
     assert (prepared.num_samples, prepared.duplicates) == (2, 1)
+
+
+def test_what_came_through_a_pipe_is_found_again(tmp_path: Path, monkeypatch) -> None:
+    source = write_texts(tmp_path / "in.jsonl", [*numbered(3), "text 0"])
+    with source.open() as stream:
+        monkeypatch.setattr("sys.stdin", stream)
+        first = prepare("-", folder=tmp_path / "out")
+    asked = first.dataset, first.fingerprint, first.num_samples, first.first_sample
+    assert kept(tmp_path / "out", *asked) == first
+    assert (first.dataset, first.duplicates) == ("standard input", 1)
+    assert kept(tmp_path / "out", first.dataset, "0" * 64, 4, 0) is None
+    first.path.unlink()
+    assert kept(tmp_path / "out", *asked) is None
