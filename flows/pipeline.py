@@ -22,6 +22,7 @@ from gatehouse.flows.request import RunRequest, takes_fields
 from gatehouse.flows.steps.build import build
 from gatehouse.flows.steps.capture import CaptureSession, capture_run, prepare_samples, read_ahead
 from gatehouse.flows.steps.identity import plan_model
+from gatehouse.ingest.corpora import resolved
 from gatehouse.ingest.prepare import AtTheEnd, Prepared
 from gatehouse.reports.results import files
 from gatehouse.reports.results.results import Results, open_results
@@ -217,7 +218,8 @@ def next_samples(lake: Lake, model: str, dataset: str, num_samples: int) -> tupl
     nights' settings began there and broke off, its number of samples is returned: to ask for
     the same samples resumes it. Folders are known to the lake by their full path.
     """
-    models, datasets = ({name, str(Path(name).resolve())} for name in (model, dataset))
+    models = {model, str(Path(model).resolve())}
+    datasets = {dataset, str(resolved(Path(dataset)))}
     runs = [
         run for run in lake.runs().values() if run["model"] in models and run["dataset"] in datasets
     ]

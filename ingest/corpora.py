@@ -87,7 +87,7 @@ def resolved(path: Path) -> Path:
     A file in the hub's cache is a link to one that is named by its hash alone.
     """
     target = path.expanduser().resolve()
-    if path.is_file() and format_of(path) != format_of(target):
+    if path.is_file() and format_of(path) not in (None, format_of(target)):
         return path.expanduser().parent.resolve() / path.name
     return target
 
@@ -121,9 +121,11 @@ def _pipe(dataset: str) -> str | None:
         kind = path.stat().st_mode
     except (OSError, ValueError):
         return None
-    if not (stat.S_ISFIFO(kind) or stat.S_ISCHR(kind) or stat.S_ISSOCK(kind)):
-        return None
     nameless = path.parts[:2] in (("/", "dev"), ("/", "proc"))
+    # some shells hand over a text that stands in a command as a file that they have removed
+    removed = nameless and stat.S_ISREG(kind) and not path.resolve().exists()
+    if not (removed or stat.S_ISFIFO(kind) or stat.S_ISCHR(kind) or stat.S_ISSOCK(kind)):
+        return None
     return STANDARD_INPUT if nameless else str(path.resolve())
 
 

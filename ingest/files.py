@@ -17,7 +17,7 @@ from gatehouse.ingest.formats import (
     stem_of,
 )
 from gatehouse.ingest.lines import read_json, read_json_lines, read_lines
-from gatehouse.ingest.rows import Broken, Document, document_of, known_columns
+from gatehouse.ingest.rows import Broken, Document, NoSuchColumn, document_of, known_columns
 from gatehouse.ingest.tables import read_delimited, read_table
 from gatehouse.ingest.whole_files import read_html, read_whole
 from gatehouse.warehouse.contents.first_bytes import NO_TEXT, is_binary
@@ -120,7 +120,11 @@ def _read_files(
             domain = name.split("/")[0]
         listing.opened += 1
         with opened(path) as contents:
-            yield from _documents(contents, told, name, domain, lines, fields)
+            try:
+                yield from _documents(contents, told, name, domain, lines, fields)
+            except NoSuchColumn as error:
+                # a folder may hold a table of something else beside its texts
+                yield error.broken
 
 
 def _documents(

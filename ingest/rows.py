@@ -54,6 +54,19 @@ class Broken(NamedTuple):
         )
 
 
+class NoSuchColumn(GatehouseError):
+    """A table without a column that is needed.
+
+    Args:
+        what: the table, and the columns that it has.
+        remedy: the way out.
+    """
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(f"{what}: {remedy}")
+        self.broken = Broken(what, remedy)
+
+
 class _Unreadable(Exception):
     """A field that does not hold what it must: what is wrong with it, and the way out."""
 
@@ -120,7 +133,7 @@ def known_columns(where: str, columns: list[str], fields: Fields) -> list[str]:
     """Return those of a table's columns that `document_of` reads.
 
     Raises:
-        GatehouseError: the text, or a field that was asked for, is not among them; the message
+        NoSuchColumn: the text, or a field that was asked for, is not among them; the message
             names the columns that there are.
     """
     text = fields.text or next((each for each in (TEXT, *CHATS) if each in columns), TEXT)
@@ -132,7 +145,7 @@ def known_columns(where: str, columns: list[str], fields: Fields) -> list[str]:
         column = next((each for each in beginnings if each in columns), None)
         if column is None:
             # no row of such a table can be read: it is the wrong dataset, not one with a broken row
-            raise GatehouseError(f"{where} {_without(field, columns)}: {REMEDIES[option]}")
+            raise NoSuchColumn(f"{where} {_without(field, columns)}", REMEDIES[option])
         needed.append(column)
     known = () if fields.domain else (field.partition(".")[0] for field in DOMAINS)
     optional = (name for name in (*known, *NAMES) if name in columns)

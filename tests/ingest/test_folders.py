@@ -8,7 +8,7 @@ import pytest
 
 from gatehouse.ingest.files import read_path
 from gatehouse.ingest.folders import list_folder
-from gatehouse.ingest.rows import Document
+from gatehouse.ingest.rows import Broken, Document
 from gatehouse.warehouse.errors import GatehouseError
 from tests.ingest.every_format import LINES, PACKINGS, ROWS, TEXTS
 
@@ -136,3 +136,12 @@ def test_a_packed_file_is_counted_by_both_suffixes(tmp_path: Path) -> None:
     assert listing is not None
     assert texts(tmp_path) == TEXTS * 5
     assert ".jsonl.zst" in listing.read_text
+
+
+def test_a_table_of_something_else_is_broken_as_a_whole(tmp_path: Path) -> None:
+    write(tmp_path, "text.jsonl")
+    (tmp_path / "labels.csv").write_text("name,label\na,1\nb,2\n")
+    broken, *found = read_path(tmp_path)[0]
+    assert isinstance(broken, Broken)
+    assert "labels.csv has no field text, only 'name', 'label'" in broken.what
+    assert [each.text for each in found] == TEXTS

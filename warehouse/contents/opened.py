@@ -129,11 +129,11 @@ class _Stream(io.RawIOBase):
         except DAMAGE as error:
             if self._packing is None:
                 raise _cannot_read(self._path, error) from error
-            way_out = "copy or download it again"
+            what, way_out = f"cut short or damaged {self._packing}", "copy or download it again"
             if "too much memory" in str(error):
+                what = "packed by zstd with more memory than is usual"
                 way_out = "unpack it with `zstd -d --long=31` and name the file that this writes"
-            message = f"{self._path} is cut short or damaged {self._packing}: {way_out}"
-            raise GatehouseError(message) from error
+            raise GatehouseError(f"{self._path} is {what}: {way_out}") from error
 
 
 class _Decoded:
