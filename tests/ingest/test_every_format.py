@@ -27,6 +27,7 @@ from tests.ingest.every_format import (
 )
 
 WORDS = "Ein Fluss und eine gr\u00fcne T\u00fcr, " * 40 + "\n"
+EASTERN = "\u6f22\u5b57\u304b\u306a\u4ea4\u3058\u308a\u6587\u3067\u3059\u3002\n" * 40
 CYRILLIC = "\u0440\u0435\u043a\u0430 \u0438 \u0434\u0432\u0435\u0440\u044c " * 40 + "\n"
 
 
@@ -103,7 +104,7 @@ def test_a_byte_order_mark_tells_the_encoding(tmp_path: Path, encoding: str) -> 
 
 
 @pytest.mark.parametrize("encoding", ["UTF-16LE", "UTF-16BE", "UTF-32LE", "UTF-32BE"])
-@pytest.mark.parametrize("text", ["ab\n", WORDS, CYRILLIC])
+@pytest.mark.parametrize("text", ["ab\n", WORDS, CYRILLIC, EASTERN])
 def test_wide_text_without_a_mark_is_named(tmp_path: Path, encoding: str, text: str) -> None:
     for name in ("wide.txt", "wide.jsonl", "wide.csv", "wide.html"):
         (tmp_path / name).write_bytes(text.encode(encoding))

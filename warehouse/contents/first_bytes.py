@@ -92,9 +92,10 @@ def unreadable(head: bytes) -> tuple[str, str] | None:
         remedy = f"write it in UTF-8, with `iconv -f {wide} -t UTF-8`"
         return f"text in {wide} without a byte order mark", remedy
     controls = _controls(head)
+    if controls >= FEWEST_CONTROLS and controls * 10 > len(head):
+        return NO_TEXT
     # text in an older encoding has no control characters, and any compression has all of them
-    many = controls * 10 > len(head) or (controls * 200 > len(head) and not _is_utf8(head))
-    return NO_TEXT if controls >= FEWEST_CONTROLS and many else None
+    return NO_TEXT if controls * 200 > len(head) and not _is_utf8(head) else None
 
 
 def is_binary(content: bytes) -> bool:
@@ -126,11 +127,23 @@ def _wide_encoding(head: bytes) -> str | None:
         return "UTF-32LE"
     if not any(first) and max(second) <= 0x10 and any(fourth):
         return "UTF-32BE"
-    if _are_high_bytes(whole[1::2], whole[0::2]):
-        return "UTF-16LE"
-    if _are_high_bytes(whole[0::2], whole[1::2]):
-        return "UTF-16BE"
-    return None
+    even, odd = whole[0::2], whole[1::2]
+    for name, high, low in (("UTF-16LE", odd, even), ("UTF-16BE", even, odd)):
+        if _are_high_bytes(high, low):
+            return name
+    return None if _is_utf8(head) else _eastern_encoding(whole)
+
+
+def _eastern_encoding(whole: bytes) -> str | None:
+    """Return the order of UTF-16's bytes in which a text of Chinese characters can be read."""
+    found = {}
+    for name in ("UTF-16LE", "UTF-16BE"):
+        # the last character may be cut in two
+        text = codecs.getincrementaldecoder(name)("replace").decode(whole)
+        if all(each.isprintable() or each.isspace() for each in text) and "\ufffd" not in text:
+            found[name] = sum(text.count(each) for each in " \n\u3001\u3002")
+    best = max(found, key=lambda name: found[name], default=None)
+    return best if best and found[best] else None
 
 
 def _are_high_bytes(high: bytes, low: bytes) -> bool:
