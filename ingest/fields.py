@@ -22,6 +22,7 @@ DOMAINS = (
     "source",
 )
 """Fields that name a text's domain: the Pile's, SlimPajama's, RedPajama's, Dolma's."""
+HOLDERS = {field: field.partition(".")[0] for field in DOMAINS}
 LONGEST_DOMAIN = 64
 NAMES = ("id", "name")
 """Fields that name a document; the first one present wins."""
@@ -61,9 +62,11 @@ def found(row: Mapping[str, Any], path: str) -> Any:
     """
     if path in row:
         return row[path]
-    for end in range(len(path) - 1, 0, -1):
-        if path[end] == "." and path[:end] in row:
-            return _within(row[path[:end]], path[end + 1 :])
+    start = path
+    while "." in start:
+        start = start.rpartition(".")[0]
+        if start in row:
+            return _within(row[start], path[len(start) + 1 :])
     return ABSENT
 
 
@@ -81,7 +84,9 @@ def domain_in(row: Mapping[str, Any]) -> str | None:
 
     But for `domain` itself, an address, a path or a long text is no domain.
     """
-    for field in DOMAINS:
+    for field, holder in HOLDERS.items():
+        if holder not in row and field not in row:
+            continue
         value = found(row, field)
         if value in (None, "") or value is ABSENT or isinstance(value, Mapping | list):
             continue
