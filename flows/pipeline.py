@@ -23,6 +23,7 @@ from gatehouse.flows.steps.build import build
 from gatehouse.flows.steps.capture import CaptureSession, capture_run
 from gatehouse.flows.steps.identity import plan_model
 from gatehouse.flows.steps.prepare import prepare_samples, read_ahead
+from gatehouse.ingest.corpora import resolved
 from gatehouse.ingest.prepare import AtTheEnd, Prepared
 from gatehouse.reports.results import files
 from gatehouse.reports.results.results import Results, open_results
@@ -129,6 +130,8 @@ def pipeline(**parameters: Any) -> str:
         create_splits: also write the prepared samples as train, validation and test files.
         skip_broken: leave out, count and report texts that cannot be read as documents.
         lines: each line of a .txt file is a document; otherwise the file is one.
+        text_field: field of rows that holds the text or a chat; default: text, messages, ...
+        domain_field: field that names the text's domain; default: domain, source, ...
         document_field: field that names the document which a text is a part of.
         dtype: float32, bfloat16, float16 or auto.
         quantize: 4bit, 8bit, none, or auto: 4bit if the full model does not fit on the GPU.
@@ -251,7 +254,8 @@ def last_without_results(paths: Paths, model: str, dataset: str) -> str | None:
 
 
 def _runs_of(lake: Lake, model: str, dataset: str) -> dict[str, dict[str, Any]]:
-    models, datasets = ({name, str(Path(name).resolve())} for name in (model, dataset))
+    models = {model, str(Path(model).resolve())}
+    datasets = {dataset, str(resolved(Path(dataset)))}
     return {
         run_id: run
         for run_id, run in lake.runs().items()

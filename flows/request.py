@@ -46,6 +46,8 @@ class RunRequest:
     create_splits: bool = False
     skip_broken: bool = False
     lines: bool = False
+    text_field: str | None = None
+    domain_field: str | None = None
     document_field: str | None = None
     dtype: str = "auto"
     quantize: str = "auto"

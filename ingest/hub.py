@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from gatehouse.ingest.fields import Fields
 from gatehouse.ingest.rows import Broken, Document, document_of, known_columns
 from gatehouse.warehouse.environment import way_to_the_hub
 from gatehouse.warehouse.errors import GatehouseError
@@ -43,7 +44,7 @@ def hub_dataset(name: str) -> HubDataset | None:
 
 
 def read_hub(
-    name: str, dataset: HubDataset, document_field: str | None = None
+    name: str, dataset: HubDataset, fields: Fields
 ) -> tuple[Iterator[Document | Broken], str | None]:
     """Return the documents of the train split, streamed, and the commit that they come from.
 
@@ -52,11 +53,11 @@ def read_hub(
     Args:
         name: the dataset as the user named it; its documents' domain, and part of their names.
         dataset: where it is.
-        document_field: the column that names the document which a text is a part of.
+        fields: the columns that were asked for.
 
     Raises:
-        GatehouseError: no network, no such dataset or configuration, terms not accepted, or no
-            column `text` or `document_field`; the first two can also happen while reading.
+        GatehouseError: no network, no such dataset or configuration, terms not accepted, or a
+            column is missing that is needed; the first two can also happen while reading.
     """
     # before the import, which reads it: nobody asked for usage counts to be sent
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -76,8 +77,8 @@ def read_hub(
         _explain(name, error)
     columns = rows.column_names
     if columns is not None:  # None if they are known only after reading
-        rows = rows.select_columns(known_columns(name, columns, document_field))
-    return _documents(name, rows, document_field), revision
+        rows = rows.select_columns(known_columns(name, columns, fields))
+    return _documents(name, rows, fields), revision
 
 
 def _commit(repository: str) -> str | None:
@@ -91,11 +92,11 @@ def _commit(repository: str) -> str | None:
         return None
 
 
-def _documents(name: str, rows: Any, document_field: str | None) -> Iterator[Document | Broken]:
+def _documents(name: str, rows: Any, fields: Fields) -> Iterator[Document | Broken]:
     try:
         for index, row in enumerate(rows):
             place = f"{name} row {index}", f"{name}:{index}"
-            yield document_of(row, *place, name, document_field)
+            yield document_of(row, *place, name, fields)
     except GatehouseError:
         raise
     except Exception as error:

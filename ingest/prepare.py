@@ -9,17 +9,25 @@ Each appears whole or not at all. One process at a time prepares a dataset, and 
 what a killed one left behind.
 """
 
-import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gatehouse.ingest.corpora import Corpus, is_on_hub, read_corpus
+from gatehouse.ingest.fields import Fields
+from gatehouse.ingest.files import ANY_FIELD
 from gatehouse.ingest.numbering import Numbering
 from gatehouse.ingest.one_writer import one_writer
+from gatehouse.ingest.prepared import (
+    Prepared,
+    broken_texts,
+    find,
+    folder_name,
+    kept,
+    remember,
+)
 from gatehouse.ingest.samples_file import (
     SHARD_SAMPLES,
     describe_shard,
@@ -32,7 +40,7 @@ from gatehouse.ingest.samples_file import (
 )
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import write_atomically
-from gatehouse.warehouse.plain_text import counted, repeated
+from gatehouse.warehouse.plain_text import counted
 from gatehouse.warehouse.records import slug
 
 __all__ = [
@@ -40,6 +48,7 @@ __all__ = [
     "AtTheEnd",
     "Prepared",
     "describe_shard",
+    "kept",
     "prepare",
     "read_shard",
     "shard_count",
@@ -62,49 +71,6 @@ class AtTheEnd(GatehouseError):
         )
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A prepared dataset at `path`, a samples file.
-
-    `dataset` is as the user named it, or the resolved path; `fingerprint` is the SHA-256 of every
-    sample's name, domain, document and text hash in order; `duplicates` counts the samples with
-    the text of an earlier one; `skipped_empty` counts the texts of only white space that were met
-    before the last sample, `skipped_broken` the lines, rows and files that could not be read as
-    documents, and `first_broken` describes the first of these; `skipped_files` counts a folder's
-    files of other formats, by suffix.
-    """
-
-    path: Path
-    dataset: str
-    fingerprint: str
-    num_samples: int
-    first_sample: int
-    duplicates: int
-    skipped_empty: int
-    skipped_broken: int = 0
-    first_broken: str | None = None
-    skipped_files: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def samples_text(self) -> str:
-        """How many samples there are, and how many of them repeat an earlier one."""
-        return f"{counted(self.num_samples, 'sample')}{repeated(self.duplicates)}"
-
-    @property
-    def left_out(self) -> list[str]:
-        """One sentence for each kind of text that was left out."""
-        lines = []
-        if self.skipped_broken:
-            lines.append(f"left out {_broken_texts(self.skipped_broken, self.first_broken)}")
-        if self.skipped_empty:
-            lines.append(f"left out {counted(self.skipped_empty, 'empty sample')}")
-        if self.skipped_files:
-            files = counted(sum(self.skipped_files.values()), "file")
-            each = ", ".join(f"{count:,} {name}" for name, count in self.skipped_files.items())
-            lines.append(f"left out {files} of other formats: {each}")
-        return lines
-
-
 def prepare(
     dataset: str,
     *,
@@ -114,7 +80,7 @@ def prepare(
     create_splits: bool = False,
     skip_broken: bool = False,
     lines: bool = False,
-    document_field: str | None = None,
+    fields: Fields = ANY_FIELD,
     progress: Callable[[int], None] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Prepared:
@@ -129,7 +95,7 @@ def prepare(
         create_splits: also write train, validation and test files beside the samples.
         skip_broken: leave out, and count, texts that cannot be read as documents.
         lines: each line of a `.txt` file is a document.
-        document_field: the field that names the document which a text is a part of.
+        fields: the fields of rows that were asked for.
         progress: called with the number of samples written so far.
         say: called with a sentence if another process has to finish first.
 
@@ -144,10 +110,10 @@ def prepare(
         raise GatehouseError(f"first_sample is {first_sample}: count from 0")
     on_hub = is_on_hub(dataset)
     # a local corpus is opened at once, one on the hub only if it was not prepared before
-    reading: dict[str, Any] = {"lines": lines, "document_field": document_field}
+    reading: dict[str, Any] = {"lines": lines, "fields": fields}
     corpus = None if on_hub else read_corpus(dataset, **reading)
     with one_writer(folder, slug(corpus.name if corpus else dataset), say):
-        found = _find(folder, dataset, num_samples, first_sample, reading) if on_hub else None
+        found = find(folder, dataset, num_samples, first_sample, reading) if on_hub else None
         if found and (skip_broken or not found.skipped_broken):
             prepared = found
         else:
@@ -156,7 +122,7 @@ def prepare(
             prepared = _write(corpus, numbering, num_samples, first_sample, folder, progress)
             if on_hub:
                 exhausted = prepared.num_samples < num_samples
-                _remember(prepared, reading, corpus.revision, exhausted=exhausted)
+                remember(prepared, reading, corpus.revision, exhausted=exhausted)
         if create_splits:
             write_splits(prepared.path)
     return prepared
@@ -179,7 +145,7 @@ def _write(
         if written < 1:
             raise _no_samples(corpus.name, numbering, first_sample)
         fingerprint = numbering.fingerprint.hexdigest()
-        path = folder / _folder_name(corpus.name, fingerprint, first_sample) / "samples.parquet"
+        path = folder / folder_name(corpus.name, fingerprint, first_sample) / "samples.parquet"
         if not is_whole(path, written):
             write_atomically(path, staged.replace)
     finally:
@@ -195,18 +161,9 @@ def _write(
         numbering.skipped_empty,
         numbering.skipped_broken,
         numbering.first_broken,
-        corpus.skipped_files,
+        corpus.listing.read_text if corpus.listing else None,
+        corpus.listing.left_out_text if corpus.listing and corpus.listing.left_out else None,
     )
-
-
-def _folder_name(dataset: str, fingerprint: str, first_sample: int) -> str:
-    """Name the folder; equal texts with other numbers are another prepared dataset."""
-    name = f"{slug(dataset)}-{fingerprint[:10]}"
-    return f"{name}-from-{first_sample}" if first_sample else name
-
-
-def _broken_texts(number: int, first: str | None) -> str:
-    return f"{counted(number, 'broken text')}{', the first' if number > 1 else ''}: {first}"
 
 
 def _no_samples(dataset: str, numbering: Numbering, first_sample: int) -> GatehouseError:
@@ -214,50 +171,9 @@ def _no_samples(dataset: str, numbering: Numbering, first_sample: int) -> Gateho
     if met == 0 and numbering.skipped_broken:
         return GatehouseError(
             f"{dataset} holds no text that can be read, only "
-            f"{_broken_texts(numbering.skipped_broken, numbering.first_broken)}; mend it or name "
+            f"{broken_texts(numbering.skipped_broken, numbering.first_broken)}; mend it or name "
             "another dataset"
         )
     if met == 0:
         return GatehouseError(f"{dataset} holds no text: name another dataset")
     return AtTheEnd(dataset, met, first_sample)
-
-
-def _remember(
-    prepared: Prepared, reading: dict[str, Any], revision: str | None, *, exhausted: bool
-) -> None:
-    record = asdict(prepared) | {
-        "reading": reading,
-        "revision": revision,
-        "exhausted": exhausted,
-    }
-    del record["path"]
-    text = json.dumps(record, indent=2) + "\n"
-    write_atomically(
-        prepared.path.with_name("prepared.json"), lambda temporary: temporary.write_text(text)
-    )
-
-
-def _find(
-    folder: Path, dataset: str, num_samples: int, first_sample: int, reading: dict[str, Any]
-) -> Prepared | None:
-    """Return what the same request prepared before, if its file is still whole."""
-    for memory in sorted(folder.glob("*/prepared.json")):
-        try:
-            record = json.loads(memory.read_text())
-            exhausted, read_as = record.pop("exhausted"), record.pop("reading")
-            del record["revision"]
-            prepared = Prepared(path=memory.with_name("samples.parquet"), **record)
-        except (OSError, ValueError, TypeError, KeyError):
-            continue
-        enough = prepared.num_samples == num_samples or (
-            exhausted and prepared.num_samples < num_samples
-        )
-        asked = (prepared.dataset, prepared.first_sample) == (dataset, first_sample)
-        if (
-            asked
-            and read_as == reading
-            and enough
-            and is_whole(prepared.path, prepared.num_samples)
-        ):
-            return prepared
-    return None

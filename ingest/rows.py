@@ -3,16 +3,26 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from gatehouse.ingest.fields import (
+    ABSENT,
+    CHATS,
+    DOMAINS,
+    NAMES,
+    TEXT,
+    Fields,
+    domain_in,
+    found,
+    joined_chat,
+)
 from gatehouse.warehouse.errors import GatehouseError
 
-TEXT = "text"
-DOMAIN = "domain"
-NAMES = ("id", "name")
-"""Fields that name a document; the first one present wins."""
-
 LISTED_FIELDS = 20
-OTHER_FIELD = "name a field of strings with --document-field, or leave it out"
-"""The way out of a row that does not say which document it belongs to."""
+REMEDIES = {
+    "--text-field": "name the field of the text with --text-field",
+    "--domain-field": "name a field of strings with --domain-field, or leave it out",
+    "--document-field": "name a field of strings with --document-field, or leave it out",
+}
+"""The way out of a row that does not have what an option asks for."""
 
 
 class Document(NamedTuple):
@@ -44,66 +54,105 @@ class Broken(NamedTuple):
         )
 
 
+class NoSuchColumn(GatehouseError):
+    """A table without a column that is needed.
+
+    Args:
+        what: the table, and the columns that it has.
+        remedy: the way out.
+    """
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(f"{what}: {remedy}")
+        self.broken = Broken(what, remedy)
+
+
+class _Unreadable(Exception):
+    """A field that does not hold what it must: what is wrong with it, and the way out."""
+
+
 def document_of(
-    row: Mapping[str, Any], where: str, name: str, domain: str, document_field: str | None
+    row: Mapping[str, Any], where: str, name: str, domain: str, fields: Fields
 ) -> Document | Broken:
-    """Read `text`, and `domain` and `id` (or `name`) where the row has them.
+    """Read a row's text or chat, and its domain, `id` (or `name`) and document where it has them.
 
     Args:
         row: one record; a null text counts as an empty one.
         where: file and line, or dataset and row, as a message names it.
         name: the document's name where the row gives none.
         domain: its domain where the row gives none.
-        document_field: the field that names the document which the text is a part of; one that is
-            null or empty there is a document by itself.
+        fields: those that were asked for; a text whose document is null or empty is one by itself.
 
     Returns:
-        The document, or what is broken: no field `text`, or one that is not a string; no such
-            `document_field`, or one that is neither a string nor a number.
+        The document, or what is broken: a field that is asked for is not there, or it does not
+            hold a string.
     """
-    if TEXT not in row:
-        return _without(TEXT, "rename one to text", where, list(row))
-    text = row[TEXT]
-    if text is not None and not isinstance(text, str):
-        kind = type(text).__name__
-        return Broken(f"{where} has a field text of type {kind}", "it must hold a string")
-    part_of = row.get(document_field) if document_field else None
-    if document_field and document_field not in row:
-        return _without(document_field, OTHER_FIELD, where, list(row))
-    if part_of is not None and not isinstance(part_of, str | int | float):
-        kind = type(part_of).__name__
-        return Broken(f"{where} has a field {document_field} of type {kind}", OTHER_FIELD)
-    return Document(
-        name=str(_first(row, NAMES, name)),
-        domain=str(_first(row, (DOMAIN,), domain)),
-        text=text or "",
-        document=None if part_of in (None, "") else str(part_of),
-    )
+    try:
+        part_of = _label(row, "--document-field", fields.document)
+        within = _label(row, "--domain-field", fields.domain)
+        return Document(
+            name=str(next((row[f] for f in NAMES if row.get(f) not in (None, "")), name)),
+            domain=within or (domain_in(row) if fields.domain is None else None) or domain,
+            text=_text(row, fields.text),
+            document=part_of,
+        )
+    except _Unreadable as reason:
+        what, remedy = reason.args
+        return Broken(f"{where} {what}", remedy)
 
 
-def _first(row: Mapping[str, Any], fields: tuple[str, ...], default: str) -> Any:
-    return next((row[field] for field in fields if row.get(field) not in (None, "")), default)
+def _text(row: Mapping[str, Any], asked: str | None) -> str:
+    field = asked or next((each for each in (TEXT, *CHATS) if each in row), TEXT)
+    value = found(row, field)
+    if value is ABSENT:
+        raise _Unreadable(_without(field, list(row)), REMEDIES["--text-field"])
+    if isinstance(value, bytes):
+        try:
+            value = value.decode("utf-8")
+        except UnicodeDecodeError:
+            raise _Unreadable(
+                f"has bytes in the field {field} that are not UTF-8", "write it as text in UTF-8"
+            ) from None
+    chat = joined_chat(value) if isinstance(value, list) else None
+    if chat is not None or value is None or isinstance(value, str):
+        return chat or (value if isinstance(value, str) else "")
+    kind = type(value).__name__
+    raise _Unreadable(f"has a field {field} of type {kind}", "it must hold a string or a chat")
 
 
-def known_columns(where: str, columns: list[str], document_field: str | None) -> list[str]:
+def _label(row: Mapping[str, Any], option: str, field: str | None) -> str | None:
+    value = None if field is None else found(row, field)
+    if value is ABSENT:
+        raise _Unreadable(_without(str(field), list(row)), REMEDIES[option])
+    if value is not None and not isinstance(value, str | int | float):
+        raise _Unreadable(f"has a field {field} of type {type(value).__name__}", REMEDIES[option])
+    return None if value in (None, "") else str(value)
+
+
+def known_columns(where: str, columns: list[str], fields: Fields) -> list[str]:
     """Return those of a table's columns that `document_of` reads.
 
     Raises:
-        GatehouseError: `text` or `document_field` is not among them; the message names the columns
-            that there are.
+        NoSuchColumn: the text, or a field that was asked for, is not among them; the message
+            names the columns that there are.
     """
-    needed = {TEXT: "rename one to text"}
-    if document_field is not None:
-        needed[document_field] = OTHER_FIELD
-    for field, remedy in needed.items():
-        if field not in columns:
-            broken = _without(field, remedy, where, columns)
+    text = fields.text or next((each for each in (TEXT, *CHATS) if each in columns), TEXT)
+    needed = []
+    for option, field in ({"--text-field": text} | fields.asked).items():
+        beginnings = [
+            field[:end] for end in range(len(field), 0, -1) if field[end:][:1] in ("", ".")
+        ]
+        column = next((each for each in beginnings if each in columns), None)
+        if column is None:
             # no row of such a table can be read: it is the wrong dataset, not one with a broken row
-            raise GatehouseError(f"{broken.what}: {broken.remedy}")
-    return [*needed, *(name for name in (DOMAIN, *NAMES) if name in columns and name not in needed)]
+            raise NoSuchColumn(f"{where} {_without(field, columns)}", REMEDIES[option])
+        needed.append(column)
+    known = () if fields.domain else (field.partition(".")[0] for field in DOMAINS)
+    optional = (name for name in (*known, *NAMES) if name in columns)
+    return list(dict.fromkeys([*needed, *optional]))
 
 
-def _without(field: str, remedy: str, where: str, columns: list[str]) -> Broken:
+def _without(field: str, columns: list[str]) -> str:
     listed = ", ".join(map(repr, columns[:LISTED_FIELDS])) or "no fields"
     more = ", …" if len(columns) > LISTED_FIELDS else ""
-    return Broken(f"{where} has no field {field}, only {listed}{more}", remedy)
+    return f"has no field {field}, only {listed}{more}"

@@ -4,6 +4,7 @@ Samples are written while they stream in: memory holds the shard that is being r
 before.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import write_atomically
 from gatehouse.warehouse.plain_text import counted
-from gatehouse.warehouse.records import SAMPLE_COLUMNS, SPLITS, Sample
+from gatehouse.warehouse.records import SAMPLE_COLUMNS, SPLITS, Sample, sample_line
 
 SHARD_SAMPLES = 512
 """The most samples in a row group of the samples file, and so in a shard of the lake."""
@@ -133,6 +134,20 @@ def distinct_texts(path: Path) -> int:
     except (OSError, pa.ArrowException) as error:
         raise _damaged(path) from error
     return int(pc.count_distinct(hashes).as_py())
+
+
+def fingerprint_of(path: Path) -> str:
+    """Return the SHA-256 of every sample's name, domain, document and text, computed again.
+
+    Raises:
+        GatehouseError: the file is missing or damaged.
+    """
+    found = hashlib.sha256()
+    for shard in range(shard_count(path)):
+        for each in read_shard(path, shard):
+            text_sha256 = hashlib.sha256(each.text.encode()).hexdigest()
+            found.update(sample_line(each.name, each.domain, each.document, text_sha256))
+    return found.hexdigest()
 
 
 def is_whole(path: Path, num_samples: int) -> bool:

@@ -4,12 +4,12 @@ import codecs
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
-from pathlib import Path
 
+from gatehouse.ingest.fields import Fields
 from gatehouse.ingest.rows import Broken, Document
-from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.contents.opened import Contents
 
-NOT_UTF8 = "re-encode the file, for example with `iconv -f latin1 -t utf-8`"
+NOT_UTF8 = "re-encode it from the encoding that it was written in, `iconv -f ENCODING -t utf-8`"
 """The way out of a text that is not UTF-8."""
 
 UNSEEN = {"script", "style"}
@@ -22,23 +22,19 @@ WITHIN_A_LINE = set(
 """Elements that do not begin a line of their own."""
 
 
-def read_whole(path: Path, name: str, domain: str) -> Iterator[Document | Broken]:
-    """Yield the file as one document, UTF-8, without byte order mark and with `\\n` line ends.
-
-    Raises:
-        GatehouseError: the file cannot be read.
-    """
-    text = _text(path)
+def read_whole(
+    contents: Contents, name: str, domain: str, fields: Fields
+) -> Iterator[Document | Broken]:
+    """Yield the file as one document, without byte order mark and with `\\n` line ends."""
+    text = _text(contents)
     yield text if isinstance(text, Broken) else Document(name, domain, text)
 
 
-def read_html(path: Path, name: str, domain: str) -> Iterator[Document | Broken]:
-    """Yield the text of an HTML file, UTF-8, as one document, without scripts and styles.
-
-    Raises:
-        GatehouseError: the file cannot be read.
-    """
-    source = _text(path)
+def read_html(
+    contents: Contents, name: str, domain: str, fields: Fields
+) -> Iterator[Document | Broken]:
+    """Yield the text of an HTML file as one document, without scripts and styles."""
+    source = _text(contents)
     if isinstance(source, Broken):
         yield source
         return
@@ -47,7 +43,7 @@ def read_html(path: Path, name: str, domain: str) -> Iterator[Document | Broken]
         page.feed(source)
         page.close()
     except (AssertionError, ValueError):  # the parser's own, on a marked section that it lacks
-        yield Broken(f"{path} is not HTML", "mend or remove the file")
+        yield Broken(f"{contents.where} is not HTML", "mend or remove the file")
         return
     yield Document(name, domain, page.text)
 
@@ -91,13 +87,10 @@ class _Page(HTMLParser):
             self._parts.append("\n")
 
 
-def _text(path: Path) -> str | Broken:
-    try:
-        content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
-    except OSError as error:
-        raise GatehouseError(f"cannot read {path}: {error.strerror}; check the file") from error
+def _text(contents: Contents) -> str | Broken:
+    content = contents.stream.read().removeprefix(codecs.BOM_UTF8)
     try:
         return content.decode("utf-8").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        return Broken(f"{path} line {line} is not UTF-8", NOT_UTF8)
+        return Broken(f"{contents.where} line {line} is not UTF-8", NOT_UTF8)

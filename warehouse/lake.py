@@ -4,6 +4,7 @@
     lake/samples/run_id=RUN/shard-00000.parquet     the samples of that shard
     lake/{runs,layers,vocabulary,shards}/run_id=RUN/{table}.parquet
     lake/names/RUN.txt                              a person's name for the run, if it has one
+    lake/readings/RUN.json                          how the run's text was read
     lake/locks/RUN.lock                             the process that captures the run
 
 A shard's samples land, then its events, then its row in `shards`, so what a row names is complete.
@@ -32,6 +33,7 @@ from gatehouse.warehouse.files import (
 from gatehouse.warehouse.integrity import check_events
 from gatehouse.warehouse.locks import exclusive, holder
 from gatehouse.warehouse.paths import checked_run_id
+from gatehouse.warehouse.readings import forget_reading
 from gatehouse.warehouse.records import (
     EVENTS,
     LAKE_VERSION,
@@ -139,6 +141,7 @@ class Lake:
             except OSError as error:
                 raise cannot_write(folder, error) from error
         forget_name(self.root, run_id)
+        forget_reading(self.root, run_id)
 
     def shards(self, run_id: str) -> dict[int, dict[str, Any]]:
         """Return shard -> its row of `shards`, in the order of the shards.

@@ -13,6 +13,8 @@ PREPARING = (
     "create_splits",
     "skip_broken",
     "lines",
+    "text_field",
+    "domain_field",
     "document_field",
 )
 """The fields of a run that `prepare` takes."""

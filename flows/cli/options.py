@@ -17,7 +17,8 @@ OF_A_RUN: dict[str, Any] = {
     ),
     "revision": typer.Option(help="Branch, tag or commit of a hub model."),
     "dataset": typer.Option(
-        help="pydoc (bundled), c4, wikitext, a hub id, or a local file or folder."
+        help="pydoc (bundled), c4, wikitext, a hub id, a local file or folder, or - for standard "
+        "input. Of a folder with splits, train is read."
     ),
     "num_samples": typer.Option(help="Number of samples to take."),
     "first_sample": typer.Option(help="Index of the first sample to take."),
@@ -42,9 +43,19 @@ OF_A_RUN: dict[str, Any] = {
     "lines": typer.Option(
         "--lines", help="Each line of a .txt file is a document; otherwise the file is one."
     ),
+    "text_field": typer.Option(
+        metavar="NAME",
+        help="Field of rows that holds the text or a chat; dots lead into nested fields. "
+        "Default: text, else messages or conversations.",
+    ),
+    "domain_field": typer.Option(
+        metavar="NAME",
+        help="Field of rows that names the text's domain. Default: domain, meta.pile_set_name, "
+        "source and their like, else the file or folder.",
+    ),
     "document_field": typer.Option(
         metavar="NAME",
-        help="Field of .jsonl, .parquet or hub rows that names the document a text is part of. "
+        help="Field of rows that names the document a text is part of. "
         "Blocks and splits keep a document together. Default: each text is a document.",
     ),
     "dtype": typer.Option(

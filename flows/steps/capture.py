@@ -25,6 +25,7 @@ from gatehouse.models.zoo import LoadedModel, ModelPlan, versions
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.plain_text import counted, repeated
+from gatehouse.warehouse.readings import Reading, keep_reading, reading_of
 from gatehouse.warehouse.records import LAKE_VERSION, VOCABULARY
 from gatehouse.warehouse.release import gatehouse_version
 from gatehouse.warehouse.run_names import name_run
@@ -144,6 +145,7 @@ class CaptureSession:
         if not taken:
             return
         self._described = True
+        self._keep_reading()
         self.pending = [shard for shard in self.pending if shard not in taken]
         runs = " and ".join(sorted(set().union(*taken.values())))
         say(f"{listed('shard', taken)} of {self.run_id}: landed by {runs}, not captured again")
@@ -210,6 +212,16 @@ class CaptureSession:
             seconds=record["capture_seconds"],
         )
 
+    def _keep_reading(self) -> None:
+        reading = Reading(
+            self.request.text_field,
+            self.request.domain_field,
+            self.prepared.files_read,
+            self.prepared.files_left_out,
+        )
+        if reading_of(self.lake.root, self.run_id) != reading:
+            keep_reading(self.lake.root, self.run_id, reading)
+
     def _record(self) -> dict[str, Any]:
         """Return the run's row of `runs`, as it is before its first shard has landed."""
         return asdict(self.spec) | {
@@ -229,6 +241,7 @@ class CaptureSession:
 
     def _land_run(self) -> None:
         assert self._tap is not None
+        self._keep_reading()
         table = pa.Table.from_pylist(vocabulary(self.plan.tokenizer), schema=VOCABULARY)
         self.lake.land_run(self.run_id, self._record(), self._tap.layers(), table)
 

@@ -4,15 +4,16 @@ from pathlib import Path
 
 from gatehouse.flows.console import bar, say
 from gatehouse.flows.request import RunRequest
+from gatehouse.ingest.fields import Fields
 from gatehouse.ingest.prepare import Prepared, prepare
 
 _read_ahead: dict[tuple[RunRequest, Path], Prepared] = {}
 
 
 def prepare_samples(request: RunRequest, folder: Path) -> Prepared:
-    """Prepare the request's dataset under `folder`, showing progress and what is left out."""
+    """Prepare the request's dataset under `folder`; say what is read and what is left out."""
     prepared = _read_ahead.pop((request, folder), None) or _read(request, folder)
-    for line in prepared.left_out:
+    for line in prepared.notes:
         say(line)
     return prepared
 
@@ -32,7 +33,7 @@ def _read(request: RunRequest, folder: Path) -> Prepared:
             create_splits=request.create_splits,
             skip_broken=request.skip_broken,
             lines=request.lines,
-            document_field=request.document_field,
+            fields=Fields(request.text_field, request.domain_field, request.document_field),
             progress=moved,
             say=say,
         )

@@ -9,12 +9,15 @@ from typing import Any
 from gatehouse.flows.console import bar, document, say, short_path, working
 from gatehouse.flows.request import RunRequest
 from gatehouse.flows.steps.build import finished_runs, rebuild
+from gatehouse.ingest.corpora import is_pipe
+from gatehouse.ingest.prepare import Prepared, kept
 from gatehouse.warehouse.agreement import disagreements, runs_in_marts
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.plain_text import counted
+from gatehouse.warehouse.readings import Reading, reading_of
 from gatehouse.warehouse.records import RunSpec
 from gatehouse.warehouse.run_names import name_of
 from gatehouse.warehouse.verification import (
@@ -144,7 +147,6 @@ def _capture_again(
 ) -> None:
     from gatehouse.flows.steps.capture import CaptureSession, capture_run
     from gatehouse.flows.steps.identity import plan_model, run_spec, what_differs
-    from gatehouse.flows.steps.prepare import prepare_samples
 
     record = lake.run_record(run_id)
     assert record is not None
@@ -153,12 +155,13 @@ def _capture_again(
             f"{run_id} ran code from its model's repository: add --trust-remote-code to capture "
             "its bad shards again"
         )
-    request = _request_of(record)
+    reading = reading_of(paths.lake, run_id)
+    request = _request_of(record, reading)
     plan = plan_model(request)
     if plan.attention_implementation != record["attention_implementation"]:
         request = replace(request, attn_implementation=record["attention_implementation"])
         plan = plan_model(request)
-    prepared = prepare_samples(request, paths.prepared)
+    prepared = _prepared(request, record, paths)
     spec, recorded = run_spec(request, prepared, plan), RunSpec.of_record(record)
     if spec != recorded:
         raise GatehouseError(
@@ -168,7 +171,24 @@ def _capture_again(
     capture_run(CaptureSession(request, plan, prepared, paths, distrusted=shards))
 
 
-def _request_of(record: dict[str, Any]) -> RunRequest:
+def _prepared(request: RunRequest, record: dict[str, Any], paths: Paths) -> Prepared:
+    """Read a run's text again, or find it where it came through a pipe."""
+    from gatehouse.flows.steps.capture import prepare_samples
+
+    if not is_pipe(request.dataset):
+        return prepare_samples(request, paths.prepared)
+    fingerprint = record["dataset_fingerprint"]
+    numbers = request.num_samples, request.first_sample
+    found = kept(paths.prepared, request.dataset, fingerprint, *numbers)
+    if found is None:
+        raise GatehouseError(
+            f"the text came through a pipe, and {paths.prepared} has lost it: pipe it in again "
+            "with the command of that run"
+        )
+    return found
+
+
+def _request_of(record: dict[str, Any], reading: Reading) -> RunRequest:
     """Return the request that captures a run again."""
     local = Path(record["model"]).is_absolute() or record["model"] == "demo"
     return RunRequest(
@@ -180,6 +200,8 @@ def _request_of(record: dict[str, Any]) -> RunRequest:
         first_sample=record["first_sample"],
         skip_broken=record["skipped_broken"] > 0,
         lines=record["lines"],
+        text_field=reading.text_field,
+        domain_field=reading.domain_field,
         document_field=record["document_field"],
         batch_size=record["batch_size"],
         max_length=record["max_length"],

@@ -12,7 +12,7 @@ def run_facts(run: dict[str, Any], layers: pd.DataFrame) -> dict[str, str]:
     """Return the facts of the run by name, as text for a reader.
 
     Args:
-        run: the row of `dim_run`, and the run's name.
+        run: the row of `dim_run`, the run's name, and what was read of its folder.
         layers: one row per MoE layer, with num_experts, top_k and scoring.
     """
     tokens, dropped = run["tokens"], run["dropped_tokens"]
@@ -22,6 +22,7 @@ def run_facts(run: dict[str, Any], layers: pd.DataFrame) -> dict[str, str]:
         "Run": run["run_id"],
         "Model": run["model"],
         "Dataset": run["dataset"],
+        **_files(run),
         "Samples": f"{run['samples']:,}{repeated(run['duplicate_samples'])}",
         "Tokens": f"{tokens:,}",
         "Dropped tokens": f"{dropped:,} ({share:.1%}) past the maximum length "
@@ -40,6 +41,12 @@ def run_facts(run: dict[str, Any], layers: pd.DataFrame) -> dict[str, str]:
         f"captured in {run['capture_seconds']:,.0f} s",
         "Versions": run["versions"],
     }
+
+
+def _files(run: dict[str, Any]) -> dict[str, str]:
+    """Return what was read of a folder and what was not, where that is known."""
+    named = {"Files read": run.get("files_read"), "Files left out": run.get("files_left_out")}
+    return {name: text for name, text in named.items() if text}
 
 
 def run_title(run: dict[str, Any]) -> str:

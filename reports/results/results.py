@@ -19,6 +19,7 @@ from gatehouse.reports.verdict.findings import AssessedRun
 from gatehouse.reports.verdict.thresholds import Thresholds
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.readings import reading_of
 from gatehouse.warehouse.run_names import name_of
 
 Bar = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
@@ -134,7 +135,12 @@ def assess(
             return Blocks.of_rows(*(rows[name] for name in rows.columns))
 
         layers, average = assess_run(marts, blocks_of, thresholds, chosen)
-    run = run_summary(connection, run_id) | {"name": name_of(paths.lake, run_id)}
+    reading = reading_of(paths.lake, run_id)
+    run = run_summary(connection, run_id) | {
+        "name": name_of(paths.lake, run_id),
+        "files_read": reading.files_read,
+        "files_left_out": reading.files_left_out,
+    }
     return AssessedRun(run, marts, layers, average)
 
 

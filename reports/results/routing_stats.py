@@ -10,6 +10,9 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from gatehouse.reports.verdict.usable import NEEDED, Excluded, usable_rows
+from gatehouse.warehouse.contents.delimited import open_delimited
+from gatehouse.warehouse.contents.first_bytes import ARROW_FILE, ARROW_STREAM, NO_TEXT
+from gatehouse.warehouse.contents.opened import Contents, opened
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import write_atomically
 from gatehouse.warehouse.spreadsheets import guarded
@@ -34,7 +37,11 @@ standard deviations null for a token seen once."""
 
 LAYER = pa.field("layer", pa.int16())
 QUOTED_CHARACTERS = 120
-MISSING_IN_CSV = ("", "NA", "NULL", "null", "None")
+MISSING_IN_CSV = ("", "NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "NULL", "null", "None")
+"""Cells without a number, as other programs write them; nan and NaN are numbers."""
+DELIMITED = (".csv", ".tsv")
+READABLE = (*DELIMITED, ".parquet", ".arrow", ".feather")
+PACKED = (".gz", ".zst", ".bz2", ".xz")
 
 
 @dataclass(frozen=True)
@@ -81,14 +88,15 @@ def read_statistics(path: Path, layer: int | None = None) -> Table:
     """Read routing statistics made by this or another program.
 
     Args:
-        path: a .parquet or .csv file with at least the columns of NEEDED.
+        path: a .parquet, .arrow, .csv or .tsv file, packed or not, with the columns of NEEDED.
         layer: index among the MoE layers, for a file with a `layer` column.
 
     Raises:
         GatehouseError: the file is not what its name says, lacks a column, has one of the wrong
             type, lacks the layer, repeats a token, or has fewer than 3 usable rows.
     """
-    table, names = _read(path)
+    table, from_text = _read(path)
+    names = table.column_names
     unclear = [name for name in NEEDED if names.count(name) != 1]
     if unclear:
         raise GatehouseError(
@@ -98,7 +106,7 @@ def read_statistics(path: Path, layer: int | None = None) -> Table:
     if table.num_rows == 0:
         raise GatehouseError(f"{path} has no rows: capture a text with at least 3 distinct tokens")
     known = [name for name in ("layer", *STATISTICS.names) if names.count(name) == 1]
-    frame = pd.DataFrame({name: _column(table, name, path) for name in known})
+    frame = pd.DataFrame({name: _column(table, name, path, from_text) for name in known})
     frame, layer = _one_layer(frame, layer, path)
     usable, excluded = usable_rows(frame, str(path))
     repeated = int(usable["token_id"].duplicated().sum())
@@ -110,27 +118,64 @@ def read_statistics(path: Path, layer: int | None = None) -> Table:
     return Table(usable, excluded, layer)
 
 
-def _read(path: Path) -> tuple[pa.Table, list[str]]:
-    """Read the file as Arrow, by its suffix; return it with the names of its columns."""
-    if path.suffix not in (".parquet", ".csv"):
-        raise GatehouseError(f"{path} is neither .parquet nor .csv: name a file of either kind")
+def _read(path: Path) -> tuple[pa.Table, bool]:
+    """Read the file as Arrow, by its first bytes and name; return whether every cell is text."""
     if not path.is_file():
-        raise GatehouseError(f"there is no file {path}: check the name given to --input")
+        folder = ", it is a folder: name a file in it" if path.is_dir() else ""
+        way_out = folder or ": check the name given to --input"
+        raise GatehouseError(f"there is no file {path}{way_out}")
+    with opened(path) as contents:
+        if contents.unreadable and contents.unreadable != NO_TEXT:
+            what, remedy = contents.unreadable
+            raise GatehouseError(f"{path} is {what}: {remedy}")
+        suffix = next((end for end in READABLE if _unpacked(path).endswith(end)), None)
+        if contents.table is None and suffix is None:
+            raise GatehouseError(f"{path} is neither .parquet nor .csv: name a file of either kind")
+        if contents.table is None and suffix in DELIMITED:
+            return _read_text(contents), True
+        return _read_table(contents), False
+
+
+def _read_text(contents: Contents) -> pa.Table:
+    # numbers come as text first, so that one bad cell is an error about its row
+    reader = open_delimited(contents)
+    if reader is None:
+        raise GatehouseError(
+            f"{contents.where} is empty, not readable CSV in UTF-8: write it again"
+        )
+    table = pa.Table.from_batches(list(reader), reader.schema)
     try:
-        if path.suffix == ".parquet":
-            # partitioning=None: a folder named key=value must not add a column
-            table = pq.read_table(path, partitioning=None)
-        else:
-            # numbers come as text first, so that one bad cell is an error about its column
-            header = pa_csv.open_csv(path, parse_options=_csv_dialect()).schema.names
-            text = pa_csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()))
-            table = pa_csv.read_csv(path, parse_options=_csv_dialect(), convert_options=text)
-        return table, table.column_names
+        for column in table.columns:
+            column.validate(full=True)
+    except pa.ArrowException as error:
+        raise GatehouseError(
+            f"{contents.where} is not readable CSV in UTF-8 ({_quoted(error)}): write it again"
+        ) from error
+    return table
+
+
+def _read_table(contents: Contents) -> pa.Table:
+    try:
+        if contents.table == ARROW_STREAM:
+            with pa.ipc.open_stream(contents.stream) as stream:
+                return stream.read_all()
+        if contents.table == ARROW_FILE:
+            with pa.ipc.open_file(contents.seekable()) as file:
+                return file.read_all()
+        # partitioning=None: a folder named key=value must not add a column
+        table = pq.read_table(contents.seekable(), partitioning=None)
+        _ = table.column_names
+        return table
     # column names that are not UTF-8 raise an error of Python's, not of Arrow's
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
-        kind = "Parquet" if path.suffix == ".parquet" else "CSV in UTF-8"
         reason = _quoted(error) or "unreadable"
-        raise GatehouseError(f"{path} is not readable {kind} ({reason}): write it again") from error
+        raise GatehouseError(
+            f"{contents.where} is not readable Parquet ({reason}): write it again"
+        ) from error
+
+
+def _unpacked(path: Path) -> str:
+    return (path.stem if path.suffix.lower() in PACKED else path.name).lower()
 
 
 def _quoted(words: object) -> str:
@@ -139,18 +184,15 @@ def _quoted(words: object) -> str:
     return "".join(char if char.isprintable() else "\ufffd" for char in first)
 
 
-def _csv_dialect() -> pa_csv.ParseOptions:
-    # tokens may be line breaks
-    return pa_csv.ParseOptions(newlines_in_values=True)
-
-
-def _column(table: pa.Table, name: str, path: Path) -> pd.Series:
+def _column(table: pa.Table, name: str, path: Path, from_text: bool) -> pd.Series:
     """Return one column as text or float64; missing numbers are nan."""
     column = table[name]
     wanted = "text in UTF-8" if name == "token_str" else "numbers"
     try:
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
+        if pa.types.is_string_view(column.type):
+            column = column.cast(pa.large_string())
         textual = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
         if name == "token_str":
             if not textual:
@@ -159,10 +201,8 @@ def _column(table: pa.Table, name: str, path: Path) -> pd.Series:
             column.validate(full=True)
             text = pc.fill_null(column, "")
             return text.to_pandas()
-        if textual and path.suffix == ".csv":
-            trimmed = pc.utf8_trim_whitespace(column)
-            missing = pc.is_in(trimmed, pa.array(MISSING_IN_CSV))
-            column = pc.if_else(missing, pa.scalar(None, pa.string()), trimmed)
+        if from_text:
+            column = _numbers(column, name, path)
         elif textual or not (_is_number(column.type) or pa.types.is_null(column.type)):
             raise pa.ArrowInvalid
         return column.cast(pa.float64()).to_pandas().astype("float64")
@@ -171,6 +211,33 @@ def _column(table: pa.Table, name: str, path: Path) -> pd.Series:
             f"{path}: the column {name} is not {wanted} but {_quoted(table[name].type)}: "
             "write it with the types of `gatehouse run`"
         ) from error
+
+
+def _numbers(column: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:
+    """Return cells of text as numbers, null where one says that it has none.
+
+    Raises:
+        GatehouseError: a cell is something else; the message names its row.
+    """
+    trimmed = pc.utf8_trim_whitespace(column)
+    missing = pc.is_in(trimmed, pa.array(MISSING_IN_CSV))
+    column = pc.if_else(missing, pa.scalar(None, pa.string()), trimmed)
+    try:
+        return column.cast(pa.float64())
+    except pa.ArrowInvalid:
+        row, cell = next(each for each in enumerate(column.to_pylist()) if not _is_numeral(each[1]))
+        raise GatehouseError(
+            f"{path}: the column {name} is not numbers but has {_quoted(repr(cell))} in row {row}: "
+            "write numbers with a point and no other separator, and leave a missing one empty"
+        ) from None
+
+
+def _is_numeral(cell: str | None) -> bool:
+    try:
+        pa.scalar(cell, pa.string()).cast(pa.float64())
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from gatehouse.ingest import corpora
 from gatehouse.ingest.articles import joined_articles
 from gatehouse.ingest.corpora import is_on_hub, read_corpus
+from gatehouse.ingest.fields import Fields
 from gatehouse.ingest.pydoc import read_pydoc
 from gatehouse.ingest.rows import Broken, Document
 
@@ -92,4 +93,4 @@ def test_a_broken_row_within_an_article_is_still_met() -> None:
 
 def test_options_that_a_dataset_cannot_have_are_refused(refuses) -> None:
     with refuses("--document-field page", "pydoc", "leave it out"):
-        read_corpus("pydoc", document_field="page")
+        read_corpus("pydoc", fields=Fields(document="page"))

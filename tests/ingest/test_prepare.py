@@ -14,8 +14,9 @@ import pytest
 from gatehouse.ingest import corpora, hub
 from gatehouse.ingest import prepare as module
 from gatehouse.ingest.corpora import Corpus
+from gatehouse.ingest.fields import Fields
 from gatehouse.ingest.hub import HubDataset
-from gatehouse.ingest.prepare import prepare
+from gatehouse.ingest.prepare import kept, prepare
 from gatehouse.ingest.pydoc import read_pydoc
 from gatehouse.ingest.rows import Broken, Document
 from gatehouse.warehouse.errors import GatehouseError
@@ -221,7 +222,7 @@ def test_what_was_prepared_in_another_way_is_read_again(
 ) -> None:
     """Another field of documents, or a memory of a Gatehouse that did not know documents."""
     plain = prepare("c4", num_samples=10, folder=tmp_path / "out")
-    by_url = prepare("c4", num_samples=10, folder=tmp_path / "out", document_field="url")
+    by_url = prepare("c4", num_samples=10, folder=tmp_path / "out", fields=Fields(document="url"))
     assert by_url.path != plain.path
     assert [each.document for each in samples_of(by_url.path)] == numbered(10)
     memory = plain.path.with_name("prepared.json")
@@ -236,5 +237,21 @@ def test_files_of_other_formats_are_counted(tmp_path: Path) -> None:
     for name in ("a.txt", "b.md", "c.png", "d.png"):
         (tmp_path / "corpus" / name).write_text("text\n")
     prepared = prepare(str(tmp_path / "corpus"), folder=tmp_path / "out")
-    assert prepared.left_out == ["left out 2 files of other formats: 2 .png"]
+    assert prepared.notes == [
+        "read 2 files: 1 .md, 1 .txt",
+        "left out 2 files: 2 .png (c.png, d.png)",
+    ]
     assert (prepared.num_samples, prepared.duplicates) == (2, 1)
+
+
+def test_what_came_through_a_pipe_is_found_again(tmp_path: Path, monkeypatch) -> None:
+    source = write_texts(tmp_path / "in.jsonl", [*numbered(3), "text 0"])
+    with source.open() as stream:
+        monkeypatch.setattr("sys.stdin", stream)
+        first = prepare("-", folder=tmp_path / "out")
+    asked = first.dataset, first.fingerprint, first.num_samples, first.first_sample
+    assert kept(tmp_path / "out", *asked) == first
+    assert (first.dataset, first.duplicates) == ("standard input", 1)
+    assert kept(tmp_path / "out", first.dataset, "0" * 64, 4, 0) is None
+    first.path.unlink()
+    assert kept(tmp_path / "out", *asked) is None

@@ -197,6 +197,29 @@ def test_text_that_has_changed_is_not_captured_into_the_run(run, copy, landed, t
     assert len(err.strip().splitlines()) <= 2 and lake.finished_shards(run_id) == {0, 2}
 
 
+@pytest.mark.parametrize("piped", [True, False])
+def test_a_shard_is_captured_again_from_a_pipe_and_from_named_fields(
+    run, tmp_path, tiny_mixtral, monkeypatch, piped
+):
+    corpus = tmp_path / "texts.jsonl"
+    corpus.write_text(json.dumps({"raw": {"content": "the router", "kind": "law"}}) + "\n")
+    paths = Paths(tmp_path / "home")
+    with corpus.open() as stream:
+        monkeypatch.setattr("sys.stdin", stream)
+        request = RunRequest(
+            model=str(tiny_mixtral),
+            dataset="-" if piped else str(corpus),
+            text_field="raw.content",
+            domain_field="raw.kind",
+        )
+        capture.capture(request, paths)
+    before = shard(paths, 0).read_bytes()
+    shard(paths, 0).unlink()
+    code, _, _ = run("verify", "--repair", "--home", paths.root)
+    assert code == 0
+    assert shard(paths, 0).read_bytes() == before
+
+
 def test_marts_that_disagree_are_named_and_built_afresh(run, captured, tmp_path):
     home = shutil.copytree(captured, tmp_path / "home")
     assert run("verify", "--home", home)[0] == 0

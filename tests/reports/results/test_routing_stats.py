@@ -1,6 +1,7 @@
 """Round trips through both formats, and every bad file named in one line with a way out."""
 
 import csv
+import gzip
 
 import numpy as np
 import pandas as pd
@@ -248,3 +249,75 @@ def test_special_tokens_are_recognised_by_shape():
     ordinary = ["<", ">", "<>", "a < b", "< s>", "[", "[a]", "list[INT]", "", "<0x0A>", "s>"]
     result = special_by_shape(pd.Series(special + ordinary))
     assert result.to_list() == [True] * len(special) + [False] * len(ordinary)
+
+
+@pytest.mark.parametrize("kind", [pa.string_view(), pa.large_string()])
+def test_every_kind_of_text_column_is_read(frame, tmp_path, kind):
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    position = table.schema.get_field_index("token_str")
+    stored = table.set_column(position, "token_str", table["token_str"].cast(kind))
+    pq.write_table(stored, tmp_path / "stored.parquet")
+    read = read_statistics(tmp_path / "stored.parquet").frame
+    assert read["token_str"].to_list() == frame["token_str"].to_list()
+
+
+DELIMITED = {
+    "upper.CSV": (",", bytes),
+    "packed.csv.gz": (",", gzip.compress),
+    "packed.csv.zst": (",", lambda content: pa.Codec("zstd").compress(content).to_pybytes()),
+    "tabs.tsv": ("\t", bytes),
+    "tabs.csv": ("\t", bytes),
+    "semicolons.csv": (";", bytes),
+    "marked.csv": (",", lambda content: content.decode().encode("utf-16")),
+    "packed.csv": (",", gzip.compress),
+}
+
+
+@pytest.mark.parametrize("name", DELIMITED)
+def test_delimited_text_is_read_in_every_form(frame, tmp_path, name):
+    delimiter, pack = DELIMITED[name]
+    (tmp_path / name).write_bytes(pack(frame.to_csv(sep=delimiter, index=False).encode()))
+    write_statistics(frame, tmp_path / "plain.csv")
+    plain, read = read_statistics(tmp_path / "plain.csv"), read_statistics(tmp_path / name)
+    pd.testing.assert_frame_equal(read.frame, plain.frame)
+
+
+def test_an_arrow_table_and_a_packed_parquet_file_are_read(frame, tmp_path):
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    pq.write_table(table, tmp_path / "plain.parquet")
+    plain = read_statistics(tmp_path / "plain.parquet").frame
+    packed = gzip.compress((tmp_path / "plain.parquet").read_bytes())
+    (tmp_path / "packed.parquet.gz").write_bytes(packed)
+    for name, form in (("file.arrow", pa.ipc.new_file), ("stream.arrow", pa.ipc.new_stream)):
+        with form(tmp_path / name, table.schema) as writer:
+            writer.write_table(table)
+    for name in ("packed.parquet.gz", "file.arrow", "stream.arrow"):
+        pd.testing.assert_frame_equal(read_statistics(tmp_path / name).frame, plain)
+
+
+def test_a_cell_that_is_no_number_names_its_row(frame, tmp_path):
+    path = tmp_path / "cells.csv"
+    for cell in ("N/A", "<NA>", "#N/A", ""):
+        texts = frame.astype(object).copy()
+        texts.loc[3, "std_entropy"] = cell
+        texts.to_csv(path, index=False)
+        assert read_statistics(path).frame["std_entropy"].isna().sum() == 1
+    texts.loc[3, "std_entropy"] = "1,001"
+    texts.to_csv(path, index=False)
+    with pytest.raises(GatehouseError, match="std_entropy is not numbers but has '1,001' in row 3"):
+        read_statistics(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("wide.csv", "token_id,token_str\n".encode("utf-16-le"), "UTF-16LE.*iconv -f UTF-16LE"),
+        ("archive.csv", b"PK\x03\x04" + bytes(30), "a zip archive: unpack it"),
+        ("pointer.parquet", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        ("cut.csv.gz", gzip.compress(bytes(9_000))[:20], "cut short or damaged gzip"),
+    ],
+)
+def test_what_is_no_table_is_named(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(GatehouseError, match=message):
+        read_statistics(tmp_path / name)

@@ -1,0 +1,182 @@
+"""What a folder holds: the files that are read, in order, and those left out, with the reason."""
+
+import os
+import re
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gatehouse.ingest.formats import PROSE, format_of, suffix_of
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.plain_text import counted, printable
+
+SPLITS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "dev", "val"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
+"""Words in the name of a file or folder that say which split it holds, as `datasets` takes them."""
+
+DESCRIPTIONS = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"}
+"""Files in which `datasets` describes what lies beside them."""
+
+CARDS = {"readme", "license", "licence", "citation", "changelog", "notice", "requirements"}
+"""Names of texts that tell of a dataset's rows."""
+
+NAMED_FILES = 3
+"""So many files are named for each reason."""
+
+
+@dataclass
+class Listing:
+    """A folder's files: `read` in order, `left_out` by reason, both as paths from the folder.
+
+    `opened` counts those of `read` that were needed so far.
+    """
+
+    read: list[str] = field(default_factory=list)
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+    opened: int = 0
+
+    @property
+    def read_text(self) -> str:
+        """How many files were read, and of which kinds: 2 files: 1 .jsonl, 1 .jsonl.gz."""
+        kinds = Counter(suffix_of(Path(name)) for name in self.read)
+        each = ", ".join(f"{count:,} {kind}" for kind, count in _most_first(kinds))
+        first = f"the first {self.opened:,} of " if self.opened < len(self.read) else ""
+        return f"{first}{counted(len(self.read), 'file')}: {each}"
+
+    @property
+    def left_out_text(self) -> str:
+        """How many files were left out, and why: 2 files: 2 .pdf (a.pdf, b.pdf)."""
+        counts = {reason: len(names) for reason, names in self.left_out.items()}
+        each = (
+            f"{count:,} {reason} ({_named(self.left_out[reason])})"
+            for reason, count in _most_first(counts)
+        )
+        return f"{counted(sum(counts.values()), 'file')}: {', '.join(each)}"
+
+
+def list_folder(folder: Path) -> Listing:
+    """Return what a folder holds; links are followed, and no folder is read twice.
+
+    Files are in the order of their paths. Left out are hidden files, formats that are not read,
+    what describes a dataset, and where files hold a split train and others, all but train.
+
+    Raises:
+        GatehouseError: a folder cannot be listed.
+    """
+    listing = Listing()
+    for path, reason in _walk(folder):
+        reason = reason or _why_not(path)
+        if reason:
+            listing.left_out.setdefault(reason, []).append(path.relative_to(folder).as_posix())
+        else:
+            listing.read.append(path.relative_to(folder).as_posix())
+    listing.read.sort()
+    _leave_out_cards(listing)
+    _leave_out_splits(listing)
+    for names in listing.left_out.values():
+        names.sort()
+    return listing
+
+
+def _walk(folder: Path) -> Iterator[tuple[Path, str | None]]:
+    """Yield the files, and what is left out with the reason."""
+    seen: set[str] = set()
+    waiting = deque([folder])
+    # behind the folders themselves, whose files keep their own paths where a link leads to them too
+    links: deque[Path] = deque()
+    while waiting or links:
+        inside = waiting.popleft() if waiting else links.popleft()
+        real = os.path.realpath(inside)
+        if real in seen:
+            yield inside, "link to a folder that is read already"
+            continue
+        seen.add(real)
+        for path in _entries(inside):
+            if path.name.startswith("."):
+                yield path, "hidden"
+            elif path.is_dir():
+                (links if path.is_symlink() else waiting).append(path)
+            elif path.is_file():
+                yield path, None
+            else:
+                yield path, "link to nothing" if path.is_symlink() else "not a regular file"
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise GatehouseError(
+            f"cannot list {folder}: {error.strerror}; make it readable, or move it elsewhere"
+        ) from error
+
+
+def _why_not(path: Path) -> str | None:
+    if path.name in DESCRIPTIONS:
+        return "description of a dataset"
+    if re.fullmatch(r"(cache|indices)-.*\.arrow", path.name):
+        return "result that datasets keeps"
+    return None if format_of(path) else suffix_of(path)
+
+
+def _leave_out_cards(listing: Listing) -> None:
+    """Leave out a README and its like beside rows: they tell of the rows, and are none."""
+    if all(format_of(Path(name)) in PROSE for name in listing.read):
+        return
+    cards = {name for name in listing.read if _is_card(Path(name))}
+    _leave_out(listing, {name: "description of a dataset" for name in cards})
+
+
+def _is_card(path: Path) -> bool:
+    return format_of(path) in PROSE and path.stem.lower() in CARDS
+
+
+def _leave_out_splits(listing: Listing) -> None:
+    """Keep the split train where there are others, by the files' names or else their folders'."""
+    for part_of in (_name, _folders):
+        split_of = {name: _split_of(part_of(Path(name))) for name in listing.read}
+        splits = set(split_of.values()) - {None}
+        if "train" in splits and len(splits) > 1:
+            reasons = {
+                name: f"of the split {split}" if split else "of no split"
+                for name, split in split_of.items()
+                if split != "train"
+            }
+            _leave_out(listing, reasons)
+            return
+
+
+def _name(path: Path) -> list[str]:
+    return [path.name]
+
+
+def _folders(path: Path) -> list[str]:
+    return list(reversed(path.parent.parts))
+
+
+def _split_of(parts: list[str]) -> str | None:
+    for part in parts:
+        words = set(re.split(r"[^a-z]+", part.lower()))
+        for split, keywords in SPLITS.items():
+            if words & set(keywords):
+                return split
+    return None
+
+
+def _leave_out(listing: Listing, reasons: dict[str, str]) -> None:
+    listing.read = [name for name in listing.read if name not in reasons]
+    for name, reason in reasons.items():
+        listing.left_out.setdefault(reason, []).append(name)
+
+
+def _most_first(counts: dict[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda found: (-found[1], found[0]))
+
+
+def _named(names: list[str]) -> str:
+    more = ", …" if len(names) > NAMED_FILES else ""
+    return printable(", ".join(names[:NAMED_FILES])) + more

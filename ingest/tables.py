@@ -1,0 +1,101 @@
+"""Tables of texts: Parquet, Arrow files and streams, and delimited text, a row a document."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gatehouse.ingest.fields import Fields
+from gatehouse.ingest.rows import Broken, Document, document_of, known_columns
+from gatehouse.warehouse.contents.delimited import open_delimited
+from gatehouse.warehouse.contents.first_bytes import ARROW_STREAM, PARQUET
+from gatehouse.warehouse.contents.opened import Contents
+from gatehouse.warehouse.errors import GatehouseError
+
+BATCH_ROWS = 256
+NOT_UTF8 = "write the file again with UTF-8 text"
+
+
+def read_table(
+    contents: Contents, name: str, domain: str, fields: Fields
+) -> Iterator[Document | Broken]:
+    """Yield the documents of a Parquet file, an Arrow file or an Arrow stream.
+
+    Raises:
+        GatehouseError: it is damaged, or a column is missing that is needed.
+    """
+    read = _arrow if contents.table not in (PARQUET, None) else _parquet
+    kind = "Arrow" if read is _arrow else "Parquet"
+    try:
+        batches = read(contents, fields)
+        yield from _documents(batches, contents.where, name, domain, fields)
+    except (OSError, pa.ArrowException) as error:
+        raise GatehouseError(
+            f"{contents.where} is damaged or not {kind}: write or copy it again"
+        ) from error
+
+
+def _parquet(contents: Contents, fields: Fields) -> Iterator[pa.RecordBatch]:
+    with pq.ParquetFile(contents.seekable(), pre_buffer=False) as file:
+        columns = known_columns(contents.where, file.schema_arrow.names, fields)
+        yield from file.iter_batches(batch_size=BATCH_ROWS, columns=columns)
+
+
+def _arrow(contents: Contents, fields: Fields) -> Iterator[pa.RecordBatch]:
+    if contents.table == ARROW_STREAM:
+        with pa.ipc.open_stream(contents.stream) as stream:
+            columns = known_columns(contents.where, stream.schema.names, fields)
+            for batch in stream:
+                yield from _slices(batch.select(columns))
+        return
+    with pa.ipc.open_file(contents.seekable()) as file:
+        columns = known_columns(contents.where, file.schema.names, fields)
+        for index in range(file.num_record_batches):
+            yield from _slices(file.get_batch(index).select(columns))
+
+
+def _slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    for start in range(0, batch.num_rows, BATCH_ROWS):
+        yield batch.slice(start, BATCH_ROWS)
+
+
+def read_delimited(
+    contents: Contents, name: str, domain: str, fields: Fields
+) -> Iterator[Document | Broken]:
+    """Yield the documents of delimited text with the names of its columns in the first line.
+
+    Raises:
+        GatehouseError: the text is not delimited, as where a row has too many or too few cells, or
+            a column is missing that is needed.
+    """
+    reader = open_delimited(contents)
+    if reader is None:
+        return
+    columns = known_columns(contents.where, reader.schema.names, fields)
+    batches = (piece for batch in reader for piece in _slices(batch.select(columns)))
+    yield from _documents(batches, contents.where, name, domain, fields)
+
+
+def _documents(
+    batches: Iterable[pa.RecordBatch], place: str, name: str, domain: str, fields: Fields
+) -> Iterator[Document | Broken]:
+    for index, row in enumerate(row for batch in batches for row in _rows(batch)):
+        where = f"{place} row {index}"
+        if row is None:
+            yield Broken(f"{where} is not UTF-8", NOT_UTF8)
+        else:
+            yield document_of(row, where, f"{name}:{index}", domain, fields)
+
+
+def _rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | None]:
+    """Yield the rows of a batch, None for one whose text is not UTF-8."""
+    try:
+        yield from batch.to_pylist()
+    except UnicodeDecodeError:
+        for index in range(batch.num_rows):
+            row = None
+            with suppress(UnicodeDecodeError):
+                (row,) = batch.slice(index, 1).to_pylist()
+            yield row

@@ -1,0 +1,1 @@
+"""What files hold, whatever they are called and packed with."""
