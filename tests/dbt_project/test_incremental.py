@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 
 from gatehouse.warehouse.lake import Lake
-from gatehouse.warehouse.paths import DBT_PROJECT
 from tests.dbt_project.random_lake import RUNS_TO_LAND, land, random_shard, record
 
 RUNS = {run.run_id: run for run in RUNS_TO_LAND}
@@ -120,12 +119,7 @@ def files(view: str) -> set[tuple[str, int]]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory, make_project):
-    """The project without descriptions in the database: a third of a small build's time."""
-    home = tmp_path_factory.mktemp("grown")
-    folder = shutil.copytree(DBT_PROJECT, home / "dbt_project")
-    settings = folder / "dbt_project.yml"
-    settings.write_text(re.sub(r"\+persist_docs: .*", "", settings.read_text()))
-    return make_project(home, folder)
+    return make_project(tmp_path_factory.mktemp("grown"))
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,8 @@ TOP_K = re.compile(r"\btopk\(")
 GATE = re.compile(r"\bself\.\w*gate\b")
 SIGN_IN_CONFIGURATION = re.compile(r"^ +\w*(?:expert|router|moe)\w*\s*:", re.MULTILINE)
 
+WORDS_OF_SIGNS = ("expert", "moe", "router", "topk")
+
 NOT_TEXT_MOE = {
     "auto": "not a family: the table of all families' names",
     "d_fine": "object detection: the gate mixes two branches, top-k picks object queries",
@@ -60,6 +62,7 @@ def _bears_signs(folder: Path) -> bool:
 
 
 def _sources(folder: Path, pattern: str) -> str:
-    return "\n".join(
-        COMMENTS.sub("", path.read_text(encoding="utf-8")) for path in folder.glob(pattern)
-    )
+    """Return the sources without comments, leaving out those without any word of a sign."""
+    texts = [path.read_text(encoding="utf-8") for path in folder.glob(pattern)]
+    worded = [text for text in texts if any(word in text.lower() for word in WORDS_OF_SIGNS)]
+    return "\n".join(COMMENTS.sub("", text) for text in worded)
