@@ -21,6 +21,9 @@ os.environ.update(
     OMP_NUM_THREADS="1",
 )
 
+# the many processes of the suite compile the sources once, whatever the environment says
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # One cache for the session, which xdist's workers and subprocesses share: dbt parses once.
 if "GATEHOUSE_CACHE" not in os.environ:
     os.environ["GATEHOUSE_CACHE"] = tempfile.mkdtemp(prefix="gatehouse-cache-")
