@@ -64,24 +64,34 @@ def own(folder: Path, api_url: str) -> Iterator[None]:
     Raises:
         GatehouseError: the folder cannot be made.
     """
-    before = getattr(sys.modules.get("prefect.context"), "GLOBAL_SETTINGS_CONTEXT", None)
     environment.ask_this_machine_directly()
-    with environment.chosen(environment.PREFECT, of_a_home(folder) | _certificates()):
+    with (
+        _the_users_afterwards(),
+        environment.chosen(environment.PREFECT, of_a_home(folder) | _certificates()),
+    ):
         os.environ["PREFECT_API_URL"] = api_url
         # some of Prefect's modules open certificates when they are imported
         with away_from_files(folder), environment.chosen(environment.CERTIFICATES):
             import prefect.context
 
-            if before:
-                prefect.context.refresh_global_settings_context()
+            prefect.context.refresh_global_settings_context()
         # a process that this one starts may outlive the server
         del os.environ["PREFECT_API_URL"]
         with _without_proxies():
             yield
-    if before:
-        prefect.context.GLOBAL_SETTINGS_CONTEXT = before
-    else:
-        _read_the_users()
+
+
+@contextmanager
+def _the_users_afterwards() -> Iterator[None]:
+    """Let the user's settings hold again after the block, however it ends."""
+    before = getattr(sys.modules.get("prefect.context"), "GLOBAL_SETTINGS_CONTEXT", None)
+    try:
+        yield
+    finally:
+        if before:
+            sys.modules["prefect.context"].GLOBAL_SETTINGS_CONTEXT = before  # type: ignore[attr-defined]
+        elif "prefect.context" in sys.modules:
+            _read_the_users()
 
 
 @contextmanager

@@ -153,6 +153,7 @@ def test_a_new_home_gets_prefects_newest_database_and_an_old_one_stays(tmp_path)
 
 ALONE = """
 import sys
+from contextlib import suppress
 from pathlib import Path
 from gatehouse.flows import prefect_server, prefect_settings
 from gatehouse.warehouse.errors import GatehouseError
@@ -173,8 +174,9 @@ with prefect_settings.own(home, server.api_url):
         print(error)
 users = context.GLOBAL_SETTINGS_CONTEXT
 assert users.settings.api.url == "http://127.0.0.1:9/api" and users.settings.api.key
-with prefect_settings.own(home, "http://127.0.0.1:1/api"):
+with suppress(GatehouseError), prefect_settings.own(home, "http://127.0.0.1:1/api"):
     assert get_current_settings().api.url == "http://127.0.0.1:1/api"
+    raise GatehouseError("a run that fails")
 assert context.GLOBAL_SETTINGS_CONTEXT is users
 assert prefect_server.begin(home) is not server, "it has ended"
 """
