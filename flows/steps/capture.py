@@ -216,7 +216,7 @@ class CaptureSession:
         reading = Reading(
             self.request.text_field,
             self.request.domain_field,
-            self.prepared.files_read,
+            self.prepared.files_to_read,
             self.prepared.files_left_out,
         )
         if reading_of(self.lake.root, self.run_id) != reading:
