@@ -11,7 +11,6 @@ from gatehouse.ingest.formats import (
     DELIMITED,
     FORMATS_TEXT,
     LINES_OF_JSON,
-    PACKED,
     PROSE,
     format_of,
     stem_of,
@@ -21,6 +20,7 @@ from gatehouse.ingest.rows import Broken, Document, NoSuchColumn, document_of, k
 from gatehouse.ingest.tables import read_delimited, read_table
 from gatehouse.ingest.whole_files import read_html, read_whole
 from gatehouse.warehouse.contents.first_bytes import NO_TEXT, is_binary
+from gatehouse.warehouse.contents.names import PACKED
 from gatehouse.warehouse.contents.opened import Contents, opened
 from gatehouse.warehouse.errors import GatehouseError
 
@@ -54,7 +54,7 @@ def read_path(
     - `.txt`, `.md`, `.rst`, `.html`, `.htm`: **one document a file**; of HTML its text.
     - `.txt` with `lines`: one document a line, as in the "text" loader of `datasets`.
     - `.jsonl`, `.ndjson`, `.json`: one object a line, or an array of objects.
-    - `.csv`, `.tsv`: a row; the delimiter is told by the first line, which names the columns.
+    - `.csv`, `.tsv`: a row; the first line names the columns and shows the delimiter.
     - `.parquet`, `.arrow`: a row.
     - a folder: what `folders.list_folder` lists, in the order of the paths. The domain is the
       folder right below the named one; for files right in it, the stem of one with many documents

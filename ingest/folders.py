@@ -40,8 +40,8 @@ class Listing:
     opened: int = 0
 
     @property
-    def read_text(self) -> str:
-        """How many files were read, and of which kinds: 2 files: 1 .jsonl, 1 .jsonl.gz."""
+    def opened_text(self) -> str:
+        """How many files were opened, and of which kinds: 2 files: 1 .jsonl, 1 .jsonl.gz."""
         kinds = Counter(suffix_of(Path(name)) for name in self.read)
         each = ", ".join(f"{count:,} {kind}" for kind, count in _most_first(kinds))
         first = f"the first {self.opened:,} of " if self.opened < len(self.read) else ""

@@ -2,6 +2,8 @@
 
 from pathlib import PurePath
 
+from gatehouse.warehouse.contents.names import unpacked_name
+
 LINES_OF_JSON = (".jsonl", ".ndjson", ".json")
 DELIMITED = (".csv", ".tsv")
 ARROW = (".parquet", ".arrow")
@@ -10,27 +12,22 @@ ROWS = (*LINES_OF_JSON, *DELIMITED, *ARROW)
 PROSE = (".txt", ".md", ".rst", ".html", ".htm")
 """Formats that hold one document a file."""
 READABLE = (*PROSE, *ROWS)
-PACKED = (".gz", ".gzip", ".zst", ".zstd", ".bz2", ".xz")
 FORMATS_TEXT = ".txt, .md, .rst, .html, .jsonl, .ndjson, .json, .csv, .tsv, .parquet or .arrow"
-"""The formats, for messages; each may also be packed, with one of PACKED behind it."""
+"""The formats, for messages; each may also be packed: see `contents.names.PACKED`."""
 
 
 def format_of(path: PurePath) -> str | None:
     """Return one of READABLE by the file's name without what it is packed with, else None."""
-    suffix = PurePath(_unpacked(path)).suffix.lower()
+    suffix = PurePath(unpacked_name(path)).suffix.lower()
     return suffix if suffix in READABLE else None
 
 
 def stem_of(path: PurePath) -> str:
     """Return the file's name without the suffixes of its format and of what it is packed with."""
-    return PurePath(_unpacked(path)).stem
+    return PurePath(unpacked_name(path)).stem
 
 
 def suffix_of(path: PurePath) -> str:
     """Return what a list of files calls the file's kind: `.jsonl.gz`, or `without a suffix`."""
-    packed = path.name.lower()[len(_unpacked(path)) :]
-    return (PurePath(_unpacked(path)).suffix.lower() + packed) or "without a suffix"
-
-
-def _unpacked(path: PurePath) -> str:
-    return path.stem if path.suffix.lower() in PACKED else path.name
+    packed = path.name.lower()[len(unpacked_name(path)) :]
+    return (PurePath(unpacked_name(path)).suffix.lower() + packed) or "without a suffix"

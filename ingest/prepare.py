@@ -161,7 +161,7 @@ def _write(
         numbering.skipped_empty,
         numbering.skipped_broken,
         numbering.first_broken,
-        corpus.listing.read_text if corpus.listing else None,
+        corpus.listing.opened_text if corpus.listing else None,
         corpus.listing.left_out_text if corpus.listing and corpus.listing.left_out else None,
     )
 

@@ -19,9 +19,8 @@ class Prepared:
     sample's name, domain, document and text hash in order; `duplicates` counts the samples with
     the text of an earlier one; `skipped_empty` counts the texts of only white space that were met
     before the last sample, `skipped_broken` the lines, rows and files that could not be read as
-    documents, and `first_broken` describes the first of these; `files_to_read` and `files_left_out`
-    say in words how many of a folder's files are of formats that are read, as far as samples are
-    needed from them, and which are not read and why.
+    documents, and `first_broken` describes the first of these; `files_opened` and `files_left_out`
+    say in words how many of a folder's files were opened, and which were left out and why.
     """
 
     path: Path
@@ -33,7 +32,7 @@ class Prepared:
     skipped_empty: int
     skipped_broken: int = 0
     first_broken: str | None = None
-    files_to_read: str | None = None
+    files_opened: str | None = None
     files_left_out: str | None = None
 
     @property
@@ -44,7 +43,7 @@ class Prepared:
     @property
     def notes(self) -> list[str]:
         """One sentence on the files of a folder, and one for each kind of text left out."""
-        found = [f"to read: {self.files_to_read}"] if self.files_to_read else []
+        found = [f"opened {self.files_opened}"] if self.files_opened else []
         return [*found, *self.left_out]
 
     @property

@@ -138,7 +138,7 @@ class ModelPlan:
         return LoadedModel(backbone(model, self.config).eval(), self.tokenizer)
 
     def _checked_config(self) -> Any:
-        """Return the config to load with, once the stored tensors have been held against it."""
+        """Return the config to load with, after comparing the stored tensors with it."""
         files = self.source.weight_files()
         with self.source.errors():
             tensors = stored_tensors(files)

@@ -16,6 +16,7 @@ SECRET = re.compile(
 )
 """A token of the hub, a token in a header, a name and password in an address."""
 
+QUOTED_CHARACTERS = 120
 SHORTEST_SECRET = 8
 """Characters: a shorter value would occur in too much other text."""
 
@@ -36,6 +37,12 @@ def printable(text: str) -> str:
     The result is one line that cannot move the cursor, colour the screen or reverse words.
     """
     return STEERING.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def quoted(words: object) -> str:
+    """Return the beginning of the first line of what a library says, without odd characters."""
+    first = next(iter(str(words).splitlines()), "")[:QUOTED_CHARACTERS]
+    return "".join(char if char.isprintable() else "\ufffd" for char in first)
 
 
 def without_secrets(text: str) -> str:

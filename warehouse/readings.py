@@ -17,13 +17,13 @@ from gatehouse.warehouse.paths import checked_run_id
 class Reading:
     """How a run's text was read.
 
-    `text_field` and `domain_field` are the fields that were asked for; `files_to_read` and
+    `text_field` and `domain_field` are the fields that were asked for; `files_opened` and
     `files_left_out` say in words what a folder held. All are None where there is nothing to say.
     """
 
     text_field: str | None = None
     domain_field: str | None = None
-    files_to_read: str | None = None
+    files_opened: str | None = None
     files_left_out: str | None = None
 
 

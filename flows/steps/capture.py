@@ -140,6 +140,8 @@ class CaptureSession:
     def _take_over(self) -> None:
         """Land those pending shards whose samples other runs of the same model have landed."""
         takable = [shard for shard in self.pending if shard not in self._distrusted]
+        if not takable:
+            return
         samples_of = partial(describe_shard, self.prepared.path)
         taken = take_over(self.lake, self.run_id, self._record(), takable, samples_of)
         if not taken:
@@ -216,7 +218,7 @@ class CaptureSession:
         reading = Reading(
             self.request.text_field,
             self.request.domain_field,
-            self.prepared.files_to_read,
+            self.prepared.files_opened,
             self.prepared.files_left_out,
         )
         if reading_of(self.lake.root, self.run_id) != reading:

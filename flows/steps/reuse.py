@@ -108,13 +108,13 @@ def _given(
 ) -> set[str]:
     """Land one shard; return the runs that had its samples, none if some are lacking."""
     rows = {row["sample_id"]: row for row in wanted.to_pylist()}
-    parts: list[tuple[Source, list[int]]] = []
+    parts: list[tuple[Source, pa.Table]] = []
     for source in near:
         there = read_table(lake.shard_file("samples", source.run_id, source.shard), SAMPLES)
         found = {row["sample_id"]: row for row in there.select(SAMPLE_COLUMNS).to_pylist()}
         kept = [number for number in rows if rows[number] == found.get(number)]
         if kept and source.is_whole(lake):
-            parts.append((source, kept))
+            parts.append((source, there.filter(pc.field("sample_id").isin(kept))))
             rows = {number: row for number, row in rows.items() if number not in set(kept)}
     if rows or not parts:
         return set()
@@ -147,20 +147,19 @@ def _link_or_copy(there: Path, here: Path) -> None:
 
 
 def _put_together(
-    lake: Lake, run_id: str, shard: int, parts: list[tuple[Source, list[int]]]
+    lake: Lake, run_id: str, shard: int, parts: list[tuple[Source, pa.Table]]
 ) -> None:
-    samples, events, seconds = [], [], 0.0
-    for source, kept in parts:
-        of_part = pc.field("sample_id").isin(kept)
-        paths = {table: lake.shard_file(table, source.run_id, source.shard) for table in FILES}
-        samples.append(read_table(paths["samples"], SAMPLES).filter(of_part))
-        events.append(read_table(paths["events"], EVENTS, sealed=False).filter(of_part))
+    events, seconds = [], 0.0
+    for source, samples in parts:
+        path = lake.shard_file("events", source.run_id, source.shard)
+        of_part = pc.field("sample_id").isin(samples["sample_id"].to_pylist())
+        events.append(read_table(path, EVENTS, sealed=False).filter(of_part))
         seconds += source.row["seconds"] * events[-1].num_rows / max(1, source.row["events"])
     ordered = [(name, "ascending") for name in ("layer", "sample_id", "position")]
     lake.land_shard(
         run_id,
         shard,
-        pa.concat_tables(samples).sort_by("sample_id"),
+        pa.concat_tables(samples for _, samples in parts).sort_by("sample_id"),
         pa.concat_tables(events).sort_by(ordered).combine_chunks(),
         seconds=seconds,
     )

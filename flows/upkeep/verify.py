@@ -173,7 +173,7 @@ def _capture_again(
 
 def _prepared(request: RunRequest, record: dict[str, Any], paths: Paths) -> Prepared:
     """Read a run's text again, or find it where it came through a pipe."""
-    from gatehouse.flows.steps.capture import prepare_samples
+    from gatehouse.flows.steps.prepare import prepare_samples
 
     if not is_pipe(request.dataset):
         return prepare_samples(request, paths.prepared)

@@ -1,4 +1,4 @@
-"""Adapters (LoRA and its kin): files that change a base model, and that are never applied here."""
+"""Adapters (LoRA and similar): files that change a base model, and that are never applied here."""
 
 import json
 import re

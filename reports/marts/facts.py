@@ -45,7 +45,7 @@ def run_facts(run: dict[str, Any], layers: pd.DataFrame) -> dict[str, str]:
 
 def _files(run: dict[str, Any]) -> dict[str, str]:
     """Return what was read of a folder and what was not, where that is known."""
-    named = {"Files to read": run.get("files_to_read"), "Files left out": run.get("files_left_out")}
+    named = {"Files opened": run.get("files_opened"), "Files left out": run.get("files_left_out")}
     return {name: text for name, text in named.items() if text}
 
 

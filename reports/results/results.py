@@ -138,7 +138,7 @@ def assess(
     reading = reading_of(paths.lake, run_id)
     run = run_summary(connection, run_id) | {
         "name": name_of(paths.lake, run_id),
-        "files_to_read": reading.files_to_read,
+        "files_opened": reading.files_opened,
         "files_left_out": reading.files_left_out,
     }
     return AssessedRun(run, marts, layers, average)

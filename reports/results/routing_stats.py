@@ -12,9 +12,11 @@ import pyarrow.parquet as pq
 from gatehouse.reports.verdict.usable import NEEDED, Excluded, usable_rows
 from gatehouse.warehouse.contents.delimited import open_delimited
 from gatehouse.warehouse.contents.first_bytes import ARROW_FILE, ARROW_STREAM, NO_TEXT
+from gatehouse.warehouse.contents.names import unpacked_name
 from gatehouse.warehouse.contents.opened import Contents, opened
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import write_atomically
+from gatehouse.warehouse.plain_text import quoted
 from gatehouse.warehouse.spreadsheets import guarded
 
 STATISTICS = pa.schema(
@@ -36,12 +38,10 @@ STATISTICS = pa.schema(
 standard deviations null for a token seen once."""
 
 LAYER = pa.field("layer", pa.int16())
-QUOTED_CHARACTERS = 120
 MISSING_IN_CSV = ("", "NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "NULL", "null", "None")
 """Cells without a number, as other programs write them; nan and NaN are numbers."""
 DELIMITED = (".csv", ".tsv")
 READABLE = (*DELIMITED, ".parquet", ".arrow", ".feather")
-PACKED = (".gz", ".zst", ".bz2", ".xz")
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def _read(path: Path) -> tuple[pa.Table, bool]:
         if contents.unreadable and contents.unreadable != NO_TEXT:
             what, remedy = contents.unreadable
             raise GatehouseError(f"{path} is {what}: {remedy}")
-        suffix = next((end for end in READABLE if _unpacked(path).endswith(end)), None)
+        suffix = next((end for end in READABLE if unpacked_name(path).lower().endswith(end)), None)
         if contents.table is None and suffix is None:
             raise GatehouseError(f"{path} is neither .parquet nor .csv: name a file of either kind")
         if contents.table is None and suffix in DELIMITED:
@@ -149,7 +149,7 @@ def _read_text(contents: Contents) -> pa.Table:
             column.validate(full=True)
     except pa.ArrowException as error:
         raise GatehouseError(
-            f"{contents.where} is not readable CSV in UTF-8 ({_quoted(error)}): write it again"
+            f"{contents.where} is not readable CSV in UTF-8 ({quoted(error)}): write it again"
         ) from error
     return table
 
@@ -168,20 +168,10 @@ def _read_table(contents: Contents) -> pa.Table:
         return table
     # column names that are not UTF-8 raise an error of Python's, not of Arrow's
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
-        reason = _quoted(error) or "unreadable"
+        reason = quoted(error) or "unreadable"
         raise GatehouseError(
             f"{contents.where} is not readable Parquet ({reason}): write it again"
         ) from error
-
-
-def _unpacked(path: Path) -> str:
-    return (path.stem if path.suffix.lower() in PACKED else path.name).lower()
-
-
-def _quoted(words: object) -> str:
-    """Return the first line of a library's message, without control characters from the file."""
-    first = next(iter(str(words).splitlines()), "")[:QUOTED_CHARACTERS]
-    return "".join(char if char.isprintable() else "\ufffd" for char in first)
 
 
 def _column(table: pa.Table, name: str, path: Path, from_text: bool) -> pd.Series:
@@ -208,7 +198,7 @@ def _column(table: pa.Table, name: str, path: Path, from_text: bool) -> pd.Serie
         return column.cast(pa.float64()).to_pandas().astype("float64")
     except pa.ArrowException as error:
         raise GatehouseError(
-            f"{path}: the column {name} is not {wanted} but {_quoted(table[name].type)}: "
+            f"{path}: the column {name} is not {wanted} but {quoted(table[name].type)}: "
             "write it with the types of `gatehouse run`"
         ) from error
 
@@ -227,7 +217,7 @@ def _numbers(column: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:
     except pa.ArrowInvalid:
         row, cell = next(each for each in enumerate(column.to_pylist()) if not _is_numeral(each[1]))
         raise GatehouseError(
-            f"{path}: the column {name} is not numbers but has {_quoted(repr(cell))} in row {row}: "
+            f"{path}: the column {name} is not numbers but has {quoted(repr(cell))} in row {row}: "
             "write numbers with a point and no other separator, and leave a missing one empty"
         ) from None
 

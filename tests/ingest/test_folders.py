@@ -35,7 +35,7 @@ def test_everything_is_read_or_left_out_with_a_reason(tmp_path: Path) -> None:
         "hidden": [".g"],
         "without a suffix": ["LICENSE"],
     }
-    assert listing.read_text == "the first 0 of 3 files: 1 .csv.zst, 1 .jsonl, 1 .jsonl.gz"
+    assert listing.opened_text == "the first 0 of 3 files: 1 .csv.zst, 1 .jsonl, 1 .jsonl.gz"
     assert listing.left_out_text.startswith("4 files: 1 .pdf (c.PDF), 1 .tar.gz (d/f.tar.gz), ")
 
 
@@ -135,7 +135,7 @@ def test_a_packed_file_is_counted_by_both_suffixes(tmp_path: Path) -> None:
     listing = read_path(tmp_path)[1]
     assert listing is not None
     assert texts(tmp_path) == TEXTS * 5
-    assert ".jsonl.zst" in listing.read_text
+    assert ".jsonl.zst" in listing.opened_text
 
 
 def test_a_table_of_something_else_is_broken_as_a_whole(tmp_path: Path) -> None:

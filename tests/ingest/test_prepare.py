@@ -238,7 +238,7 @@ def test_files_of_other_formats_are_counted(tmp_path: Path) -> None:
         (tmp_path / "corpus" / name).write_text("text\n")
     prepared = prepare(str(tmp_path / "corpus"), folder=tmp_path / "out")
     assert prepared.notes == [
-        "to read: 2 files: 1 .md, 1 .txt",
+        "opened 2 files: 1 .md, 1 .txt",
         "left out 2 files: 2 .png (c.png, d.png)",
     ]
     assert (prepared.num_samples, prepared.duplicates) == (2, 1)

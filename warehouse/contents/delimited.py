@@ -1,4 +1,4 @@
-"""Delimited text as Arrow reads it: every cell as text, the delimiter told by the first line."""
+"""Delimited text as Arrow reads it: every cell as text; the first line shows the delimiter."""
 
 from typing import Any
 
@@ -7,11 +7,11 @@ import pyarrow.csv as pa_csv
 
 from gatehouse.warehouse.contents.opened import Contents
 from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.plain_text import quoted
 
 DELIMITERS = ",\t;|"
 BLOCK_BYTES = 1 << 25
 """A row must fit in a block: the longest text that a cell can hold."""
-QUOTED_CHARACTERS = 120
 
 
 def open_delimited(contents: Contents) -> Any:
@@ -79,8 +79,7 @@ def _delimiter(head: bytes) -> str:
 
 
 def _not_delimited(contents: Contents, error: Exception) -> GatehouseError:
-    reason = next(iter(str(error).splitlines()), "")[:QUOTED_CHARACTERS] or "unreadable"
-    shown = "".join(char if char.isprintable() else "\ufffd" for char in reason)
+    shown = quoted(error) or "unreadable"
     return GatehouseError(
         f"{contents.where} is not readable CSV in UTF-8 ({shown}): write it again"
     )

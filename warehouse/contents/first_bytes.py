@@ -1,6 +1,10 @@
-"""What a file is, told by its first bytes."""
+"""What a file is, as its first bytes show."""
 
 import codecs
+from collections.abc import Mapping
+from typing import TypeVar
+
+Found = TypeVar("Found")
 
 PARQUET, ARROW_FILE, ARROW_STREAM = "Parquet", "an Arrow file", "an Arrow stream"
 TABLES = {b"PAR1\x15": PARQUET, b"ARROW1\0": ARROW_FILE, b"\xff\xff\xff\xff": ARROW_STREAM}
@@ -66,24 +70,23 @@ MANY_CONTROLS = 32
 
 def packing_of(head: bytes) -> str | None:
     """Return the compression of a file that begins so, None for one that is not compressed."""
-    return next((name for first, name in PACKINGS.items() if head.startswith(first)), None)
+    return _beginning_with(PACKINGS, head)
 
 
 def table_of(head: bytes) -> str | None:
     """Return PARQUET, ARROW_FILE or ARROW_STREAM for a file that begins so, else None."""
-    return next((kind for first, kind in TABLES.items() if head.startswith(first)), None)
+    return _beginning_with(TABLES, head)
 
 
 def encoding_of(head: bytes) -> str | None:
     """Return UTF-16 or UTF-32 for a text that begins with its byte order mark, else None."""
-    return next((name for mark, name in MARKS.items() if head.startswith(mark)), None)
+    return _beginning_with(MARKS, head)
 
 
 def unreadable(head: bytes) -> tuple[str, str] | None:
     """Return what a file that begins so is, and the way out, unless it may be text in UTF-8."""
-    for first, found in UNREADABLE.items():
-        if head.startswith(first):
-            return found
+    if known := _beginning_with(UNREADABLE, head):
+        return known
     if head[257:262] == b"ustar":
         return "a tar archive", UNPACK
     if packing_of(head):
@@ -96,6 +99,10 @@ def unreadable(head: bytes) -> tuple[str, str] | None:
         return NO_TEXT
     # text in an older encoding has no control characters, and any compression has all of them
     return NO_TEXT if controls * 200 > len(head) and not _is_utf8(head) else None
+
+
+def _beginning_with(known: Mapping[bytes, Found], head: bytes) -> Found | None:
+    return next((found for first, found in known.items() if head.startswith(first)), None)
 
 
 def is_binary(content: bytes) -> bool:

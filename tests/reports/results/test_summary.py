@@ -53,7 +53,7 @@ def test_the_ten_most_frequent_tokens_keep_the_layout_whatever_they_are(analysis
 
 
 def test_what_was_read_of_a_folder_is_a_fact_of_the_run(analysis):
-    run = analysis.run | {"files_to_read": "2 files: 2 .jsonl", "files_left_out": None}
+    run = analysis.run | {"files_opened": "2 files: 2 .jsonl", "files_left_out": None}
     facts = run_facts(run, analysis.layers)
-    assert facts["Files to read"] == "2 files: 2 .jsonl"
+    assert facts["Files opened"] == "2 files: 2 .jsonl"
     assert "Files left out" not in facts
