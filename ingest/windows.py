@@ -1,11 +1,14 @@
 """From samples to token windows, and from windows to batches with little padding."""
 
-from collections.abc import Callable, Iterator
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 
 import pyarrow as pa
 
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.records import SAMPLES, Sample, TokenWindow
+
+Encode = Callable[[list[str]], Sequence[Sequence[int]]]
 
 ENCODED_CHARACTERS = 1_000_000
 """Most characters of several texts to encode at once: a tokenizer keeps some 50 bytes for each."""
@@ -13,14 +16,15 @@ ENCODED_CHARACTERS = 1_000_000
 
 def tokenize(
     samples: list[Sample],
-    encode: Callable[[list[str]], list[list[int]]],
+    encode: Encode,
     *,
     max_length: int,
     windows: bool,
 ) -> tuple[list[TokenWindow], pa.Table]:
     """Cut every sample's tokens into windows of at most `max_length`.
 
-    Besides the windows, memory holds the encodings of one text, or of several short ones.
+    Besides the windows, of 4 bytes a token, memory holds the encodings of one text, or of several
+    short ones.
 
     Args:
         samples: texts, in the order of their ids.
@@ -45,15 +49,13 @@ def tokenize(
     for sample, token_ids in _encoded(samples, encode):
         landed = len(token_ids) if windows else min(len(token_ids), max_length)
         for start in range(0, landed, max_length):
-            window = list(token_ids[start : start + max_length])
+            window = array("i", token_ids[start : start + max_length])
             cut.append(TokenWindow(sample.sample_id, start, window))
         rows.append(_row(sample, landed, len(token_ids) - landed))
     return cut, pa.Table.from_pylist(rows, schema=SAMPLES)
 
 
-def _encoded(
-    samples: list[Sample], encode: Callable[[list[str]], list[list[int]]]
-) -> Iterator[tuple[Sample, list[int]]]:
+def _encoded(samples: list[Sample], encode: Encode) -> Iterator[tuple[Sample, Sequence[int]]]:
     start = characters = 0
     for end, sample in enumerate(samples):
         if end > start and characters + len(sample.text) > ENCODED_CHARACTERS:
@@ -63,9 +65,7 @@ def _encoded(
     yield from _together(samples[start:], encode)
 
 
-def _together(
-    samples: list[Sample], encode: Callable[[list[str]], list[list[int]]]
-) -> Iterator[tuple[Sample, list[int]]]:
+def _together(samples: list[Sample], encode: Encode) -> Iterator[tuple[Sample, Sequence[int]]]:
     yield from zip(samples, encode([sample.text for sample in samples]), strict=True)
 
 

@@ -1,10 +1,10 @@
 """Turn token windows into batches that the model can run: padded, uniform, and within memory."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import groupby
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -28,7 +28,8 @@ def pad(windows: list[TokenWindow]) -> tuple[torch.Tensor, torch.Tensor]:
     mask = torch.zeros(len(windows), longest, dtype=torch.bool)
     for row, window in enumerate(windows):
         length = len(window.token_ids)
-        token_ids[row] = torch.tensor(window.token_ids + window.token_ids[:1] * (longest - length))
+        token_ids[row] = window.token_ids[0]
+        token_ids[row, :length] = torch.from_numpy(np.asarray(window.token_ids))
         mask[row, :length] = True
     return token_ids, mask
 
@@ -142,21 +143,6 @@ class Memory:
             if len(part) == 1:
                 raise _too_long(part[0], self._smaller, error) from error
             return None
-
-
-@contextmanager
-def enough_memory(otherwise: str) -> Iterator[None]:
-    """Turn running out of memory into one line.
-
-    Raises:
-        GatehouseError: its text is `otherwise`, which says what does not fit and the way out.
-    """
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not out_of_memory(error):
-            raise
-        raise GatehouseError(otherwise) from error
 
 
 def out_of_memory(error: Exception) -> bool:

@@ -7,7 +7,9 @@ Read-only hooks watch every MoE layer, where its reader asks for them. Everythin
 device until one copy per field and batch. Of the logits, only entropy and confidence are kept.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Self
 
 import pyarrow as pa
@@ -19,17 +21,18 @@ from gatehouse.models.batches import (
     Memory,
     check_embedded,
     decoder_inputs,
-    enough_memory,
     pad,
     uniform,
 )
-from gatehouse.models.events import LayerRouting, check_finite, join_events, keys_of, to_host
+from gatehouse.models.events import LayerRouting, check_finite, to_host
 from gatehouse.models.families import SCALED, text_part
 from gatehouse.models.readers import Routing, UnreadableRouter, Watch
 from gatehouse.models.routers import RouterSite, find_sites, unreadable
 from gatehouse.models.scoring import STATED, distribution, fitting_kinds, sums_to_one
+from gatehouse.models.spool import Spool
 from gatehouse.warehouse.errors import GatehouseError
-from gatehouse.warehouse.records import EVENTS, LAYERS, TokenWindow
+from gatehouse.warehouse.events import Events
+from gatehouse.warehouse.records import LAYERS, TokenWindow
 
 
 class RoutingTap:
@@ -228,8 +231,11 @@ def _identify(
     return kind, sums_to_one(weights)
 
 
-def capture(tap: RoutingTap, batches: Iterable[list[TokenWindow]]) -> pa.Table:
-    """Run batches of token windows and return their events, ordered by (layer, sample, position).
+@contextmanager
+def captured(
+    tap: RoutingTap, batches: Iterable[list[TokenWindow]], folder: Path | None = None
+) -> Iterator[Events]:
+    """Run batches of token windows and give their events, readable inside the `with` block.
 
     A batch that does not fit into the memory of the GPU (on a CPU: of the machine) is halved, and
     the rest of the run keeps to that size. The events stay the same.
@@ -238,27 +244,27 @@ def capture(tap: RoutingTap, batches: Iterable[list[TokenWindow]]) -> pa.Table:
         tap: already entered.
         batches: each runs as one padded batch, or as several where padding or other sequences
             would change the routing; padding never becomes an event.
-
-    Returns:
-        A table of schema EVENTS with tokens x MoE layers rows.
+        folder: takes what the memory should not hold, as `Spool` says.
 
     Raises:
-        GatehouseError: as for `RoutingTap.route`, or memory does not hold one sequence alone or
-            all events together.
+        GatehouseError: as for `RoutingTap.route`, memory does not hold one sequence alone, or the
+            folder's disk is full.
     """
-    keys, routing = [], []
-    for group in (part for windows in batches for part in uniform(windows, tap.batching)):
-        for windows, found in tap.memory.run(group, tap.route):
-            routing.append(found)
-            keys.append(keys_of(windows))
-    if not keys:
-        return EVENTS.empty_table()
-    events = len(tap.sites) * sum(each.shape[1] for each in keys)
-    with enough_memory(
-        f"this machine's memory does not hold the {events:,} events of one shard: end other "
-        "programs, or use a smaller --max-length without --windows; what has landed stays"
-    ):
-        return join_events(keys, routing, tap.sites)
+    with Spool(tap.sites, folder) as spool:
+        for group in (part for windows in batches for part in uniform(windows, tap.batching)):
+            for windows, found in tap.memory.run(group, tap.route):
+                spool.add(windows, found)
+        yield spool.events()
+
+
+def capture(tap: RoutingTap, batches: Iterable[list[TokenWindow]]) -> pa.Table:
+    """Return the events of `captured` as one table, schema EVENTS, with tokens x MoE layers rows.
+
+    Raises:
+        GatehouseError: as for `captured`.
+    """
+    with captured(tap, batches) as events:
+        return events.table()
 
 
 def _why_silent(model: nn.Module) -> str:

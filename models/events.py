@@ -31,18 +31,6 @@ class LayerRouting:
     entropy: np.ndarray
     confidence: np.ndarray
 
-    @classmethod
-    def concatenate(cls, parts: Sequence["LayerRouting"]) -> "LayerRouting":
-        """Return the tokens of several batches, one after the other."""
-        names = ("experts", "weights", "entropy", "confidence")
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
-
-    def take(self, order: np.ndarray) -> "LayerRouting":
-        """Return the tokens in another order."""
-        return LayerRouting(
-            self.experts[order], self.weights[order], self.entropy[order], self.confidence[order]
-        )
-
 
 def to_host(layers: list[Fields], rows: list[torch.Tensor]) -> list[LayerRouting]:
     """Return the routing in some rows of every layer, as arrays, in descending weight.
@@ -138,26 +126,7 @@ def _culprit(windows: list[TokenWindow], sample_id: int, embedding: torch.Tensor
     return ""
 
 
-def join_events(
-    keys: list[np.ndarray], batches: list[list[LayerRouting]], sites: list[RouterSite]
-) -> pa.Table:
-    """Return the events of batches as one table, ordered by (layer, sample, position).
-
-    Args:
-        keys: what `keys_of` gives, one per batch.
-        batches: the routing of each batch, one per site.
-        sites: the MoE layers.
-    """
-    sample_id, position, token_id = np.concatenate(keys, axis=1)
-    order = np.lexsort((position, sample_id))
-    keyed = sample_id[order], position[order], token_id[order]
-    return pa.concat_tables(
-        _layer_events(LayerRouting.concatenate(found).take(order), site, *keyed)
-        for site, found in zip(sites, zip(*batches, strict=True), strict=True)
-    )
-
-
-def _layer_events(
+def layer_events(
     routing: LayerRouting,
     site: RouterSite,
     sample_id: np.ndarray,

@@ -4,6 +4,7 @@ plan = resolve("mixtral")            # config only: MoE layers, precision, finge
 loaded = plan.load()                 # weights, tokenizer, device
 """
 
+from array import array
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -38,6 +39,7 @@ from gatehouse.models.quantization import BLOCK
 from gatehouse.models.quantizer import BlockwiseConfig
 from gatehouse.models.routers import RouterSite, find_sites
 from gatehouse.models.source import Source, quiet
+from gatehouse.models.tokenizer import encode
 from gatehouse.warehouse.errors import GatehouseError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -50,9 +52,9 @@ class LoadedModel:
     model: nn.Module
     tokenizer: PreTrainedTokenizerBase
 
-    def encode(self, texts: list[str]) -> list[list[int]]:
+    def encode(self, texts: list[str]) -> list["array[int]"]:
         """Return the token ids of each text, special tokens as the tokenizer adds them."""
-        return self.tokenizer(texts, add_special_tokens=True, verbose=False)["input_ids"]
+        return encode(self.tokenizer, texts)
 
 
 @dataclass(frozen=True)

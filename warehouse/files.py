@@ -4,24 +4,19 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gatehouse.warehouse.errors import BrokenLaw, GatehouseError
-from gatehouse.warehouse.records import EVENTS, LAKE_VERSION
+from gatehouse.warehouse.records import LAKE_VERSION
 
 TEMPORARY = ".*.tmp"
 """Names of files that are being written, or whose writer was killed."""
-
-ROW_GROUP_ROWS = 1_000_000
-BYTE_STREAM_SPLIT = {"entropy": "BYTE_STREAM_SPLIT", "confidence": "BYTE_STREAM_SPLIT"}
-INTEGER_COLUMNS = ["sample_id", "position", "token_id", "layer", "experts.list.element"]
 
 SEAL = b"gatehouse_rows_sha256"
 """Key of a small table's own hash: page checksums do not cover a Parquet file's footer."""
@@ -41,27 +36,6 @@ def write_table(path: Path, table: pa.Table) -> None:
 def _hash_of(table: pa.Table) -> bytes:
     rows = json.dumps([table.column_names, table.to_pylist()], default=str)
     return hashlib.sha256(rows.encode()).hexdigest().encode()
-
-
-def write_events(path: Path, events: pa.Table) -> None:
-    """Write events ordered by (layer, sample, position), with a new row group at each new layer."""
-
-    def write(temporary: Path) -> None:
-        with pq.ParquetWriter(
-            temporary,
-            EVENTS,
-            compression="zstd",
-            use_dictionary=[*INTEGER_COLUMNS, "top_expert"],
-            column_encoding=BYTE_STREAM_SPLIT,
-            write_page_checksum=True,
-        ) as writer:
-            start = 0
-            runs = pc.run_end_encode(events["layer"].combine_chunks())
-            for end in runs.run_ends.to_pylist():
-                writer.write_table(events.slice(start, end - start), row_group_size=ROW_GROUP_ROWS)
-                start = end
-
-    write_atomically(path, write)
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -139,36 +113,48 @@ def _way_out(error: OSError) -> str:
     return "put that right"
 
 
-def read_table(path: Path, schema: pa.Schema, *, sealed: bool = True) -> pa.Table:
-    """Read one of the lake's files, and check its pages' checksums and the seal of its rows.
+def read_table(path: Path, schema: pa.Schema) -> pa.Table:
+    """Read one of the lake's small tables, and check its pages' checksums and its rows' seal.
 
     Args:
         path: a file in the lake.
         schema: the one that the file must have.
-        sealed: False for events, whose SHA-256 is recorded elsewhere.
 
     Raises:
         BrokenLaw: the file is missing, damaged, or has another schema.
     """
-    try:
-        # not `pq.read_table`, which takes longer to open a small file than this takes to read it
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            found = file.read()
-    # a damaged footer can make Arrow raise any of these
-    except (OSError, pa.ArrowException, ValueError, TypeError) as error:
-        raise _damaged(path) from error
-    if not found.schema.equals(schema):
-        raise BrokenLaw(
-            "does not have the columns that this Gatehouse writes: it is not of lake version "
-            f"{LAKE_VERSION}; name another folder with GATEHOUSE_HOME",
-            path,
-        )
-    if sealed and (found.schema.metadata or {}).get(SEAL) != _hash_of(found):
-        raise _damaged(path)
+    # not `pq.read_table`, which takes longer to open a small file than this takes to read it
+    with open_table(path, schema) as file:
+        found = file.read()
+    if (found.schema.metadata or {}).get(SEAL) != _hash_of(found):
+        raise damaged(path)
     return found
 
 
-def _damaged(path: Path) -> BrokenLaw:
+@contextmanager
+def open_table(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
+    """Open one of the lake's files; reading from it checks its pages' checksums.
+
+    Raises:
+        BrokenLaw: the file is missing, damaged, or has another schema; also where that shows only
+            while it is being read.
+    """
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            if not file.schema_arrow.equals(schema):
+                raise BrokenLaw(
+                    "does not have the columns that this Gatehouse writes: it is not of lake "
+                    f"version {LAKE_VERSION}; name another folder with GATEHOUSE_HOME",
+                    path,
+                )
+            yield file
+    # a damaged footer can make Arrow raise any of these
+    except (OSError, pa.ArrowException, ValueError, TypeError) as error:
+        raise damaged(path) from error
+
+
+def damaged(path: Path) -> BrokenLaw:
+    """Return the error that says that one of the lake's files is damaged or missing."""
     return BrokenLaw(
         "is damaged or missing: `gatehouse verify` lists every such file, and "
         "`gatehouse verify --repair` mends what it can",

@@ -1,11 +1,15 @@
 """What a shard must satisfy before it lands, so that no wrong number goes unnoticed."""
 
+import hashlib
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from gatehouse.warehouse.errors import BrokenLaw
+from gatehouse.warehouse.events import Events
 from gatehouse.warehouse.plain_text import counted
 
 ENTROPY_TOLERANCE = 1e-4
@@ -15,17 +19,20 @@ ENTROPY_TOLERANCE = 1e-4
 COLLAPSED_TOKENS = 1024
 """In a shard with this many tokens, the same choice for all of them cannot be chance."""
 
+LISTS = ("experts", "weights")
 
-def check_events(events: pa.Table, samples: pa.Table, layers: pa.Table) -> None:
-    """Refuse events that are not exactly the samples' tokens times the MoE layers.
+
+def checked_events(events: Events, samples: pa.Table, layers: pa.Table) -> Iterator[pa.Table]:
+    """Yield the parts of a shard's events, each once it is found to keep the laws.
 
     Args:
-        events: schema EVENTS, in (layer, sample, position) order, the layers as in `layers`.
+        events: those of the shard, the layers in the order of `layers`.
         samples: schema SAMPLES of the same shard, in the order of their ids.
         layers: schema LAYERS of the run.
 
     Raises:
-        BrokenLaw: names the first law that is broken.
+        BrokenLaw: the events are not exactly the samples' tokens times the MoE layers, or a value
+            is out of range; names the first law that is broken.
     """
     _check_samples(samples)
     tokens = pc.sum(samples["tokens"]).as_py() or 0
@@ -34,25 +41,37 @@ def check_events(events: pa.Table, samples: pa.Table, layers: pa.Table) -> None:
         f"{counted(events.num_rows, 'event')} for {counted(tokens, 'token')} in "
         f"{counted(layers.num_rows, 'MoE layer')}",
     )
-    if events.num_rows == 0:
-        return
+    parts = iter(events)
+    token_ids: set[bytes] = set()
+    for layer in layers.to_pylist() if tokens else ():
+        rows, digest, choices = 0, hashlib.sha256(), _Choices()
+        for part in parts:
+            _check_part(part, samples, layer, rows)
+            digest.update(part["token_id"].to_numpy())
+            choices.see(part)
+            yield part
+            rows += part.num_rows
+            if rows >= tokens:
+                break
+        where = f"layer {layer['layer']}"
+        _require(rows == tokens, f"{where} has {counted(rows, 'event')}")
+        token_ids.add(digest.digest())
+        _require(len(token_ids) == 1, f"{where} has other tokens than the first layer")
+        choices.check(where)
+
+
+def _check_part(part: pa.Table, samples: pa.Table, layer: dict, start: int) -> None:
+    """Some events of one layer, which begin with its row `start`, keep every law of an event."""
     for column in ("entropy", "confidence"):
         _require(
-            pc.all(pc.is_finite(events[column])).as_py() and events[column].null_count == 0,
-            f"{column} is not finite in {counted(_count_not_finite(events[column]), 'event')}",
+            pc.all(pc.is_finite(part[column])).as_py() and part[column].null_count == 0,
+            f"{column} is not finite in {counted(_count_not_finite(part[column]), 'event')}",
         )
-    for column in events.column_names:
-        _require(events[column].null_count == 0, f"events without {column}")
-    token_ids = events["token_id"].slice(0, tokens)
-    _require(pc.min(token_ids).as_py() >= 0, "a token id is negative")
-    for index, layer in enumerate(layers.to_pylist()):
-        routed = events.slice(index * tokens, tokens)
-        _check_places(routed, samples, layer)
-        _require(
-            routed["token_id"].equals(token_ids),
-            f"layer {layer['layer']} has other tokens than the first layer",
-        )
-        _check_layer(routed, layer)
+    for column in part.column_names:
+        _require(part[column].null_count == 0, f"events without {column}")
+    _require(pc.min(part["token_id"]).as_py() >= 0, "a token id is negative")
+    _check_places(part, samples, layer, start)
+    _check_layer(part, layer)
 
 
 def _check_samples(samples: pa.Table) -> None:
@@ -69,28 +88,26 @@ def _check_samples(samples: pa.Table) -> None:
     )
 
 
-def _check_places(events: pa.Table, samples: pa.Table, layer: dict) -> None:
+def _check_places(part: pa.Table, samples: pa.Table, layer: dict, start: int) -> None:
     """One layer holds the positions 0 … tokens - 1 of every sample once, in order."""
     where = f"layer {layer['layer']}"
     _require(
-        pc.all(pc.equal(events["layer"], layer["layer"])).as_py(),
+        pc.all(pc.equal(part["layer"], layer["layer"])).as_py(),
         f"events of another layer are among those of {where}",
     )
-    filled = samples.filter(pc.field("tokens") > 0)
-    ends = pc.cumulative_sum(filled["tokens"].cast(pa.int64())).combine_chunks()
-    found = pc.run_end_encode(events["sample_id"].combine_chunks(), run_end_type=pa.int64())
+    tokens = samples["tokens"].to_numpy().astype("int64")
+    ends = tokens.cumsum()
+    begins, end = ends - tokens, start + part.num_rows
+    # how many of these rows each sample should have: none of most, where a shard has many parts
+    due = ends.clip(start, end) - begins.clip(start, end)
     _require(
-        found.values.equals(filled["sample_id"].combine_chunks()) and found.run_ends.equals(ends),
+        due.sum() == part.num_rows
+        and (part["sample_id"].to_numpy() == samples["sample_id"].to_numpy().repeat(due)).all(),
         f"{where}: a sample is missing, duplicated, incomplete or out of order",
     )
-    position = events["position"].combine_chunks().cast(pa.int64())
-    opens = pc.equal(position, 0)
-    follows = pc.fill_null(pc.equal(pc.pairwise_diff(position), 1), False)
-    starts = pc.subtract(ends, filled["tokens"].cast(pa.int64()).combine_chunks())
+    rows = part["position"].to_numpy() + begins.repeat(due)
     _require(
-        pc.all(pc.or_(opens, follows)).as_py()
-        and pc.all(opens.take(starts)).as_py()
-        and pc.sum(opens).as_py() == filled.num_rows,
+        rows[0] == start and (rows[1:] - rows[:-1] == 1).all(),
         f"{where}: positions are not consecutive within a sample",
     )
 
@@ -101,7 +118,6 @@ def _check_layer(events: pa.Table, layer: dict) -> None:
     num_experts = layer["num_experts"]
     _check_experts(events, layer, where)
     _check_weights(events, layer, where)
-    _check_varies(events, where)
     entropy = pc.min_max(events["entropy"]).as_py()
     confidence = pc.min_max(events["confidence"]).as_py()
     _require(
@@ -156,24 +172,36 @@ def _check_lists(lists: pa.ListArray, length: int, what: str) -> None:
     _require(lists.flatten().null_count == 0, f"{what} have gaps")
 
 
-def _check_varies(events: pa.Table, where: str) -> None:
-    """Not all tokens get the same answer, which dense layers and replaced routers seem to give."""
-    if pc.count_distinct(events["token_id"]).as_py() < 2:
-        return
-    experts, weights = (
-        events[column].combine_chunks().flatten().to_numpy().reshape(events.num_rows, -1)
-        for column in ("experts", "weights")
-    )
-    same_experts = bool((experts == experts[0]).all())
-    same_scores = bool((weights == weights[0]).all()) and (
-        pc.count_distinct(events["entropy"]).as_py() == 1
-    )
-    chosen = " and ".join(str(expert) for expert in experts[0])
-    _require(
-        not (same_experts and (same_scores or events.num_rows >= COLLAPSED_TOKENS)),
-        f"{where} sent every token to expert {chosen}: that is what dense layers look like, and "
-        "routers that never ran",
-    )
+class _Choices:
+    """What a layer chose; dense layers and replaced routers seem to choose the same for all."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.first: dict[str, Any] = {}
+        self.varied: set[str] = set()
+
+    def see(self, part: pa.Table) -> None:
+        """Take in the next events of the layer."""
+        self.rows += part.num_rows
+        for column in ("token_id", "experts", "weights", "entropy"):
+            # the experts of nearly every layer vary at once: then the rest does not matter
+            if not self.varied & {column, "experts"}:
+                rows = pc.list_flatten(part[column]) if column in LISTS else part[column]
+                values = rows.to_numpy().reshape(part.num_rows, -1)
+                if (values != self.first.setdefault(column, values[0].copy())).any():
+                    self.varied.add(column)
+
+    def check(self, where: str) -> None:
+        """Refuse a choice that cannot be a router's."""
+        if "token_id" not in self.varied or "experts" in self.varied:
+            return
+        same_scores = not self.varied & {"weights", "entropy"}
+        chosen = " and ".join(map(str, self.first["experts"]))
+        _require(
+            not (same_scores or self.rows >= COLLAPSED_TOKENS),
+            f"{where} sent every token to expert {chosen}: that is what dense layers look like, "
+            "and routers that never ran",
+        )
 
 
 def _count_not_finite(values: pa.ChunkedArray) -> int:

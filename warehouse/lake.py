@@ -7,7 +7,7 @@
     lake/readings/RUN.json                          how the run's text was read
     lake/locks/RUN.lock                             the process that captures the run
 
-A shard's samples land, then its events, then its row in `shards`, so what a row names is complete.
+A shard's events land, then its samples, then its row in `shards`, so what a row names is complete.
 """
 
 import shutil
@@ -21,21 +21,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.events import Events, write_events
 from gatehouse.warehouse.files import (
     TEMPORARY,
     cannot_write,
     read_table,
     sha256_of,
     write_atomically,
-    write_events,
     write_table,
 )
-from gatehouse.warehouse.integrity import check_events
+from gatehouse.warehouse.integrity import checked_events
 from gatehouse.warehouse.locks import exclusive, holder
 from gatehouse.warehouse.paths import checked_run_id
 from gatehouse.warehouse.readings import forget_reading
 from gatehouse.warehouse.records import (
-    EVENTS,
     LAKE_VERSION,
     LAYERS,
     RUNS,
@@ -173,26 +172,26 @@ class Lake:
         run_id: str,
         shard: int,
         samples: pa.Table,
-        events: pa.Table,
+        events: Events,
         *,
         seconds: float = 0.0,
     ) -> None:
-        """Check one shard's samples (schema SAMPLES) and events (EVENTS), publish and record them.
+        """Check one shard's samples (schema SAMPLES) and events, publish and record them.
 
         Args:
             run_id: a run that has landed.
             shard: its number, from 0.
             samples: those of the shard, in order.
-            events: ordered by layer, sample, position.
+            events: theirs; the memory holds one part of them at a time.
             seconds: how long the capture of the shard took.
 
         Raises:
             BrokenLaw: the events are not exactly the samples' tokens times the MoE layers, or a
                 value is out of range; then nothing is written.
         """
-        check_events(events, samples, self.layers(run_id))
+        lawful = checked_events(events, samples, self.layers(run_id))
+        write_events(self.shard_file("events", run_id, shard), lawful)
         write_table(self.shard_file("samples", run_id, shard), samples.cast(SAMPLES))
-        write_events(self.shard_file("events", run_id, shard), events.cast(EVENTS))
         self.record_shard(run_id, shard, samples, events.num_rows, seconds=seconds)
 
     def record_shard(

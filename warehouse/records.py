@@ -6,6 +6,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -159,7 +160,7 @@ class TokenWindow:
 
     sample_id: int
     start: int
-    token_ids: list[int]
+    token_ids: Sequence[int]
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from typing import Any
 import pyarrow as pa
 
 from gatehouse.warehouse.errors import BrokenLaw
+from gatehouse.warehouse.events import Events
 from gatehouse.warehouse.files import TEMPORARY, read_table, sha256_of
-from gatehouse.warehouse.integrity import check_events
+from gatehouse.warehouse.integrity import checked_events
 from gatehouse.warehouse.lake import TABLES, Lake
 from gatehouse.warehouse.records import (
-    EVENTS,
     LAYERS,
     RUNS,
     SAMPLES,
@@ -30,7 +30,7 @@ from gatehouse.warehouse.records import (
 )
 
 RUN_TABLES = {"runs": RUNS, "layers": LAYERS, "vocabulary": VOCABULARY, "shards": SHARDS}
-SHARD_TABLES = {"samples": SAMPLES, "events": EVENTS}
+SHARD_TABLES = ("samples", "events")
 
 CAPTURE, SET_ASIDE, REMOVE, RECORD, BUILD = "capture", "set aside", "remove", "record", "build"
 """What mends a problem: capturing a shard again, moving a file out of the lake, removing a
@@ -187,7 +187,7 @@ def _wrong_in_shard(
     first = row["first_sample"] or 0
     if sample_ids != list(range(first, first + row["samples"])):
         return "does not hold consecutive samples"
-    counts = {"events": events.num_rows, "tokens": sum(samples["tokens"].to_pylist())}
+    counts = {"events": events, "tokens": sum(samples["tokens"].to_pylist())}
     for sample in samples.select(["name", "domain", "document", "text_sha256"]).to_pylist():
         sample_met(sample_line(**sample))
     if wrong := [name for name, count in counts.items() if count != row[name]]:
@@ -228,19 +228,15 @@ def lawful_shards(lake: Lake, run_id: str) -> Iterator[tuple[int, pa.Table, int]
     assert record is not None
     for shard in range(record["shards"]):
         with suppress(BrokenLaw):
-            samples, events = _lawful(lake, run_id, shard, layers)
-            yield shard, samples, events.num_rows
+            yield shard, *_lawful(lake, run_id, shard, layers)
 
 
-def _lawful(lake: Lake, run_id: str, shard: int, layers: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """Return a shard's samples and events.
+def _lawful(lake: Lake, run_id: str, shard: int, layers: pa.Table) -> tuple[pa.Table, int]:
+    """Return a shard's samples and the number of its events.
 
     Raises:
         BrokenLaw: they cannot be read, or break a law of landing.
     """
-    samples, events = (
-        read_table(lake.shard_file(table, run_id, shard), schema, sealed=table != "events")
-        for table, schema in SHARD_TABLES.items()
-    )
-    check_events(events, samples, layers)
-    return samples, events
+    samples = read_table(lake.shard_file("samples", run_id, shard), SAMPLES)
+    events = Events.in_file(lake.shard_file("events", run_id, shard))
+    return samples, sum(part.num_rows for part in checked_events(events, samples, layers))

@@ -27,7 +27,8 @@ def sql(
         paths: the warehouse.
         form: table, csv, json, parquet or markdown; default: by the suffix of `output`.
         output: the file to write.
-        spreadsheet_safe: write CSV in which no text is a formula (`warehouse.spreadsheets`).
+        spreadsheet_safe: write CSV in which no text is a formula, see
+            `warehouse.contents.spreadsheets`.
         external_access: statements may read and write files other than the lake's.
 
     Raises:

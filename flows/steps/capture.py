@@ -17,10 +17,9 @@ from gatehouse.flows.steps.prepare import prepare_samples
 from gatehouse.flows.steps.reuse import take_over
 from gatehouse.ingest.prepare import Prepared, describe_shard, read_shard, shard_count
 from gatehouse.ingest.windows import batches, tokenize
-from gatehouse.models.capture import RoutingTap
-from gatehouse.models.capture import capture as capture_events
+from gatehouse.models.capture import RoutingTap, captured
 from gatehouse.models.structure import weights_line
-from gatehouse.models.vocabulary import vocabulary
+from gatehouse.models.tokenizer import vocabulary
 from gatehouse.models.zoo import LoadedModel, ModelPlan, versions
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
@@ -168,15 +167,16 @@ class CaptureSession:
             windows=self.request.windows,
         )
         token_budget = self.request.batch_size * self.request.max_length
-        events = capture_events(self._tap, batches(windows, token_budget=token_budget))
-        self._say_if_memory_ran_out()
-        if not self._described:
-            self._land_run()
-            self._described = True
-            self._keep_name()
-        self.lake.land_shard(
-            self.run_id, shard, samples, events, seconds=time.monotonic() - started
-        )
+        beside = self.lake.folder("events", self.run_id)
+        with captured(self._tap, batches(windows, token_budget=token_budget), beside) as events:
+            self._say_if_memory_ran_out()
+            if not self._described:
+                self._land_run()
+                self._described = True
+                self._keep_name()
+            self.lake.land_shard(
+                self.run_id, shard, samples, events, seconds=time.monotonic() - started
+            )
         return sum(samples["tokens"].to_pylist())
 
     def _say_if_memory_ran_out(self) -> None:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from gatehouse.flows.console import working
 from gatehouse.flows.request import RunRequest
 from gatehouse.ingest.prepare import Prepared
-from gatehouse.models.vocabulary import tokenizer_fingerprint
+from gatehouse.models.tokenizer import tokenizer_fingerprint
 from gatehouse.models.zoo import ModelPlan, resolve
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake

@@ -2,10 +2,11 @@
 
 import os
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.events import Events, parts_of
 from gatehouse.warehouse.files import read_table, sha256_of, write_atomically
 from gatehouse.warehouse.lake import Lake
-from gatehouse.warehouse.records import EVENTS, SAMPLE_COLUMNS, SAMPLES, VOCABULARY, RunSpec
+from gatehouse.warehouse.records import SAMPLE_COLUMNS, SAMPLES, VOCABULARY, RunSpec
 
 OF_THE_TEXT = {"dataset", "dataset_fingerprint", "first_sample", "num_samples"}
 """Fields of a run's identity that may differ: which samples are the same is seen one by one."""
@@ -149,17 +151,27 @@ def _link_or_copy(there: Path, here: Path) -> None:
 def _put_together(
     lake: Lake, run_id: str, shard: int, parts: list[tuple[Source, pa.Table]]
 ) -> None:
-    events, seconds = [], 0.0
-    for source, samples in parts:
-        path = lake.shard_file("events", source.run_id, source.shard)
-        of_part = pc.field("sample_id").isin(samples["sample_id"].to_pylist())
-        events.append(read_table(path, EVENTS, sealed=False).filter(of_part))
-        seconds += source.row["seconds"] * events[-1].num_rows / max(1, source.row["events"])
-    ordered = [(name, "ascending") for name in ("layer", "sample_id", "position")]
-    lake.land_shard(
-        run_id,
-        shard,
-        pa.concat_tables(samples for _, samples in parts).sort_by("sample_id"),
-        pa.concat_tables(events).sort_by(ordered).combine_chunks(),
-        seconds=seconds,
-    )
+    layers, seconds, sources = lake.layers(run_id).num_rows, 0.0, []
+    samples = pa.concat_tables(samples for _, samples in parts).sort_by("sample_id")
+    for source, theirs in parts:
+        events = layers * (pc.sum(theirs["tokens"]).as_py() or 0)
+        seconds += source.row["seconds"] * events / max(1, source.row["events"])
+        if events:
+            path = lake.shard_file("events", source.run_id, source.shard)
+            sources.append((Events.in_file(path), theirs["sample_id"]))
+    tokens = pc.sum(samples["tokens"]).as_py() or 0
+    merged = Events(tokens * layers, lambda: _merged(sources))
+    lake.land_shard(run_id, shard, samples, merged, seconds=seconds)
+
+
+def _merged(sources: list[tuple[Events, pa.ChunkedArray]]) -> Iterator[pa.Table]:
+    """Yield the events of some samples of each source, a layer of all of them at a time."""
+    grouped = [groupby(events, lambda part: part["layer"][0].as_py()) for events, _ in sources]
+    for layers in zip(*grouped, strict=True):
+        of_layer = pa.concat_tables(
+            part.filter(pc.is_in(part["sample_id"], sample_ids))
+            for (_, parts), (_, sample_ids) in zip(layers, sources, strict=True)
+            for part in parts
+        )
+        ordered = of_layer.sort_by([(name, "ascending") for name in ("sample_id", "position")])
+        yield from parts_of(ordered.combine_chunks())

@@ -14,10 +14,10 @@ from gatehouse.warehouse.contents.delimited import open_delimited
 from gatehouse.warehouse.contents.first_bytes import ARROW_FILE, ARROW_STREAM, NO_TEXT
 from gatehouse.warehouse.contents.names import unpacked_name
 from gatehouse.warehouse.contents.opened import Contents, opened
+from gatehouse.warehouse.contents.spreadsheets import guarded
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import write_atomically
 from gatehouse.warehouse.plain_text import quoted
-from gatehouse.warehouse.spreadsheets import guarded
 
 STATISTICS = pa.schema(
     [
@@ -65,7 +65,7 @@ def write_statistics(
         frame: the columns of STATISTICS, with or without a leading `layer`.
         target: a folder, or the file's own name ending in .parquet or .csv (both are written).
         spreadsheet_safe: in the CSV, put a `'` before tokens that a spreadsheet would take for a
-            formula (`warehouse.spreadsheets`).
+            formula (`warehouse.contents.spreadsheets`).
 
     Raises:
         GatehouseError: the folder is not writable.

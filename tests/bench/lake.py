@@ -16,6 +16,7 @@ import pyarrow as pa
 from rich.progress import track
 
 from gatehouse.ingest.prepare import SHARD_SAMPLES
+from gatehouse.warehouse.events import Events
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.records import EVENTS, LAYERS, RUNS, SAMPLES, VOCABULARY
 
@@ -70,7 +71,10 @@ def land_run(lake: Lake, run_id: str, samples: int, seed: int = 0) -> Iterator[i
         generator = np.random.default_rng([ROUTING, seed, shard])
         tokens = _zipf_tokens(len(sample_ids) * LENGTH, text)
         lake.land_shard(
-            run_id, shard, _samples(sample_ids), _events(sample_ids, tokens, favourites, generator)
+            run_id,
+            shard,
+            _samples(sample_ids),
+            Events.of(_events(sample_ids, tokens, favourites, generator)),
         )
         yield len(sample_ids) * EVENTS_IN_A_SAMPLE
     lake.update_run(run_id, _record(samples, shards, finished=True))

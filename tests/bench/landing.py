@@ -19,9 +19,9 @@ from rich.table import Table
 from gatehouse.ingest.prepare import prepare, read_shard
 from gatehouse.ingest.windows import batches, tokenize
 from gatehouse.models.batches import pad
-from gatehouse.models.capture import RoutingTap, capture
+from gatehouse.models.capture import RoutingTap, captured
 from gatehouse.models.zoo import resolve
-from gatehouse.warehouse.files import write_events
+from gatehouse.warehouse.events import write_events
 from gatehouse.warehouse.records import TokenWindow
 
 ROUNDS = 7
@@ -69,9 +69,9 @@ def measure(
 
     def whole() -> None:
         windows, _ = tokenize(samples, loaded.encode, max_length=512, windows=False)
-        with RoutingTap(loaded.model) as tap:
-            events = capture(tap, batches(windows, token_budget=TOKEN_BUDGET))
-        write_events(folder / "events.parquet", events)
+        plan = batches(windows, token_budget=TOKEN_BUDGET)
+        with RoutingTap(loaded.model) as tap, captured(tap, plan) as events:
+            write_events(folder / "events.parquet", events)
 
     works = (plain, whole)
     for work in works:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from gatehouse.warehouse.events import Events
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.records import (
     EVENTS,
@@ -195,7 +196,7 @@ def vocabulary(run: RandomRun) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=VOCABULARY)
 
 
-def random_shard(run: RandomRun, shard: int) -> tuple[pa.Table, pa.Table]:
+def random_shard(run: RandomRun, shard: int) -> tuple[pa.Table, Events]:
     """Make up a shard's samples (every tenth is empty) and their events."""
     size = len(run.samples) // run.shards
     samples = run.samples[shard * size : (shard + 1) * size]
@@ -219,7 +220,8 @@ def random_shard(run: RandomRun, shard: int) -> tuple[pa.Table, pa.Table]:
         for index in range(len(run.layers))
         for sample, tokens in texts.items()
     ]
-    return pa.Table.from_pylist(rows, schema=SAMPLES), pa.concat_tables(tables).combine_chunks()
+    events = Events.of(pa.concat_tables(tables).combine_chunks())
+    return pa.Table.from_pylist(rows, schema=SAMPLES), events
 
 
 def original(run: RandomRun, sample: int) -> int:

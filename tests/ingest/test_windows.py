@@ -1,5 +1,6 @@
 """Token windows and batches: laws that hold for any tokens."""
 
+from array import array
 from itertools import pairwise
 
 import pytest
@@ -56,7 +57,7 @@ def test_without_windows_the_beginning_stays_and_the_rest_is_counted(
     samples = samples_of(encoded)
     cut, table = tokenize(samples, lambda texts: encoded, max_length=max_length, windows=False)
     expected = [
-        TokenWindow(sample.sample_id, 0, token_ids[:max_length])
+        TokenWindow(sample.sample_id, 0, array("i", token_ids[:max_length]))
         for sample, token_ids in zip(samples, encoded, strict=True)
         if token_ids
     ]
@@ -80,7 +81,7 @@ def test_no_more_is_encoded_at_once_than_memory_allows(lengths: list[int]) -> No
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(windows, "ENCODED_CHARACTERS", 40)
         cut, _ = tokenize(samples, encode, max_length=1, windows=False)
-    assert [window.token_ids for window in cut] == [[length] for length in lengths]
+    assert [list(window.token_ids) for window in cut] == [[length] for length in lengths]
     assert all(sum(call) <= 40 and call for call in calls)
     # as few calls as that allows: what a call leaves out would not have fitted
     assert all(sum(call) + after[0] > 40 for call, after in pairwise(calls))
@@ -98,7 +99,7 @@ def test_the_table_names_every_sample_in_the_lakes_schema() -> None:
         known = vars(sample).keys() - {"text"}
         assert {name: row[name] for name in known} == {name: vars(sample)[name] for name in known}
     # the texts reach the tokenizer in order: each token here is its text's length
-    assert [window.token_ids for window in cut] == [[6, 6], [6, 6]]
+    assert [list(window.token_ids) for window in cut] == [[6, 6], [6, 6]]
 
 
 def test_no_samples_make_no_windows_and_an_empty_table() -> None:

@@ -86,16 +86,6 @@ def test_one_sequence_that_does_not_fit_says_what_helps(model, error, dtype, len
         capture(tap, [random_windows([length])])
 
 
-def test_events_that_cannot_be_joined_are_one_line(model, monkeypatch):
-    def joined(*parts):
-        raise MemoryError("Unable to allocate 3.00 GiB for an array")
-
-    monkeypatch.setattr("gatehouse.models.events.np.lexsort", joined)
-    said = "does not hold the 120 events of one shard: end other programs, or .* landed stays"
-    with RoutingTap(model) as tap, pytest.raises(GatehouseError, match=said):
-        capture(tap, [random_windows([30, 10])])
-
-
 def test_other_errors_are_not_taken_for_memory(model):
     model.forward = None
     with RoutingTap(model) as tap, pytest.raises(TypeError):

@@ -8,7 +8,7 @@ import torch
 from transformers import LlamaConfig, LlamaModel
 
 from gatehouse.models.structure import download, route
-from gatehouse.models.vocabulary import tokenizer_fingerprint, vocabulary
+from gatehouse.models.tokenizer import tokenizer_fingerprint, vocabulary
 from gatehouse.models.zoo import resolve
 from gatehouse.warehouse.errors import GatehouseError
 

@@ -8,8 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from gatehouse.warehouse.errors import BrokenLaw
-from gatehouse.warehouse.files import read_table, write_events
-from gatehouse.warehouse.integrity import check_events
+from gatehouse.warehouse.events import Events, write_events
+from gatehouse.warehouse.files import read_table
+from gatehouse.warehouse.integrity import checked_events
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.records import EVENTS, LAKE_VERSION, SAMPLES, SHARDS
 from gatehouse.warehouse.verification import CAPTURE, RECORD, Problem, verify
@@ -40,14 +41,14 @@ def test_a_foreign_file_is_told_apart_from_its_law(tmp_path):
     path = tmp_path / "shard-00000.parquet"
     pq.write_table(pa.table({"a": [1]}), path)
     with pytest.raises(BrokenLaw) as caught:
-        read_table(path, EVENTS)
+        Events.in_file(path).table()
     assert (caught.value.path, caught.value.law) == (path, FOREIGN)
     assert str(caught.value) == f"{path} {FOREIGN}"
 
 
 def test_a_shard_that_may_not_land_has_a_law_and_no_path(lake, samples, events):
     with pytest.raises(BrokenLaw) as caught:
-        lake.land_shard(RUN, 0, samples, events.slice(1))
+        lake.land_shard(RUN, 0, samples, Events.of(events.slice(1)))
     assert (caught.value.path, caught.value.law) == (None, LOST)
     assert str(caught.value) == f"refused to land a shard: {LOST}"
 
@@ -56,10 +57,10 @@ def test_one_of_a_kind_is_singular_in_a_law(layers):
     sample = pa.Table.from_pylist([sample_row(0, 1)], schema=SAMPLES)
     layer, event = layers.slice(0, 1), event_row(1, 0, 0)
     with pytest.raises(BrokenLaw, match="land a shard: 0 events for 1 token in 1 MoE layer;"):
-        check_events(EVENTS.empty_table(), sample, layer)
+        list(checked_events(Events.of(EVENTS.empty_table()), sample, layer))
     events = pa.Table.from_pylist([event | {"entropy": math.nan}], schema=EVENTS)
     with pytest.raises(BrokenLaw, match="land a shard: entropy is not finite in 1 event;"):
-        check_events(events, sample, layer)
+        list(checked_events(Events.of(events), sample, layer))
 
 
 @pytest.mark.parametrize("named", [True, False])
@@ -86,14 +87,14 @@ def test_another_damaged_record_is_not_mended_by_recording(lake):
 
 
 def test_a_shard_recorded_against_the_law_is_named_with_it(lake, samples, events):
-    lake.land_shard(RUN, 0, samples, events)
-    write_events(lake.shard_file("events", RUN, 0), events.slice(1))
+    lake.land_shard(RUN, 0, samples, Events.of(events))
+    write_events(lake.shard_file("events", RUN, 0), Events.of(events.slice(1)))
     lake.record_shard(RUN, 0, samples, 9)
     assert verify(lake, RUN)[0] == Problem(RUN, f"shard 0 breaks a law: {LOST}", CAPTURE, 0)
 
 
 def test_a_shard_recorded_damaged_is_named_with_its_file(lake, samples, events):
-    lake.land_shard(RUN, 0, samples, events)
+    lake.land_shard(RUN, 0, samples, Events.of(events))
     path = lake.shard_file("events", RUN, 0)
     path.write_bytes(b"PAR1")
     lake.record_shard(RUN, 0, samples, 10)

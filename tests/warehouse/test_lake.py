@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from gatehouse.warehouse.errors import GatehouseError
-from gatehouse.warehouse.files import cannot_write, read_table, write_atomically
+from gatehouse.warehouse.events import Events
+from gatehouse.warehouse.files import cannot_write, write_atomically
 from gatehouse.warehouse.integrity import COLLAPSED_TOKENS
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.records import EVENTS, LAKE_VERSION, SAMPLES, VOCABULARY
@@ -29,7 +30,7 @@ def shard_path(lake: Lake, table: str = "events"):
 
 
 def test_a_landed_shard_reads_back_row_for_row(lake, samples, events):
-    lake.land_shard(RUN, 0, samples, events)
+    lake.land_shard(RUN, 0, samples, Events.of(events))
     assert pq.read_table(shard_path(lake), partitioning=None).equals(events)
     assert pq.read_table(shard_path(lake, "samples"), partitioning=None).equals(samples)
     assert lake.finished_shards(RUN) == {0}
@@ -37,7 +38,7 @@ def test_a_landed_shard_reads_back_row_for_row(lake, samples, events):
 
 
 def test_the_layout_is_one_row_group_a_layer_with_checksums(lake, samples, events):
-    lake.land_shard(RUN, 0, samples, events)
+    lake.land_shard(RUN, 0, samples, Events.of(events))
     file = pq.ParquetFile(shard_path(lake), page_checksum_verification=True)
     layers = [set(file.read_row_group(i)["layer"].to_pylist()) for i in range(file.num_row_groups)]
     assert layers == [{1}, {3}]
@@ -49,9 +50,9 @@ def test_the_layout_is_one_row_group_a_layer_with_checksums(lake, samples, event
 
 
 def test_landing_twice_is_landing_once(lake, samples, events):
-    lake.land_shard(RUN, 0, samples, events)
+    lake.land_shard(RUN, 0, samples, Events.of(events))
     before = shard_path(lake).read_bytes()
-    lake.land_shard(RUN, 0, samples, events)
+    lake.land_shard(RUN, 0, samples, Events.of(events))
     assert shard_path(lake).read_bytes() == before
     assert [name for name in files_under(lake.root) if "tmp" in name] == []
 
@@ -91,7 +92,7 @@ BROKEN = {
 def test_events_that_break_a_law_are_refused_and_nothing_is_written(lake, samples, events, defect):
     before = files_under(lake.root)
     with pytest.raises(GatehouseError, match="refused to land") as caught:
-        lake.land_shard(RUN, 0, samples, BROKEN[defect](events))
+        lake.land_shard(RUN, 0, samples, Events.of(BROKEN[defect](events)))
     assert "\n" not in str(caught.value)
     assert files_under(lake.root) == before
 
@@ -108,17 +109,17 @@ def like_a_dense_layer(events: pa.Table, layer: int, *, entropies: bool) -> pa.T
 def test_a_layer_that_gives_every_token_the_same_answer_is_refused(lake, samples, events):
     constant = like_a_dense_layer(events, 3, entropies=True)
     with pytest.raises(GatehouseError, match="layer 3 sent every token to expert 0 and 1: that is"):
-        lake.land_shard(RUN, 0, samples, constant)
+        lake.land_shard(RUN, 0, samples, Events.of(constant))
 
 
 def test_a_few_tokens_may_agree_by_chance_and_many_may_not(lake, layers):
-    def shard(tokens: int) -> tuple[pa.Table, pa.Table]:
+    def shard(tokens: int) -> tuple[pa.Table, Events]:
         rows = [event_row(layer, 0, position) for layer in (1, 3) for position in range(tokens)]
         for row in rows:
             row["entropy"] = math.log(4) * (row["position"] % 7 + 1) / 7
         table = pa.Table.from_pylist(rows, schema=EVENTS)
         samples = pa.Table.from_pylist([sample_row(0, tokens)], schema=SAMPLES)
-        return samples, like_a_dense_layer(table, 1, entropies=False)
+        return samples, Events.of(like_a_dense_layer(table, 1, entropies=False))
 
     lake.land_shard(RUN, 0, *shard(COLLAPSED_TOKENS - 1))
     with pytest.raises(GatehouseError, match="layer 1 sent every token to expert 0 and 1"):
@@ -128,32 +129,32 @@ def test_a_few_tokens_may_agree_by_chance_and_many_may_not(lake, layers):
 def test_one_token_over_and_over_may_be_routed_alike(lake, events, samples):
     constant = like_a_dense_layer(events, 3, entropies=True)
     token = pa.array([7] * constant.num_rows, pa.int32())
-    lake.land_shard(RUN, 0, samples, constant.set_column(2, "token_id", token))
+    lake.land_shard(RUN, 0, samples, Events.of(constant.set_column(2, "token_id", token)))
     assert lake.finished_shards(RUN) == {0}
 
 
 def test_a_shard_of_empty_samples_lands_empty(lake):
     empty = pa.Table.from_pylist([], schema=SAMPLES)
-    lake.land_shard(RUN, 0, empty, EVENTS.empty_table())
+    lake.land_shard(RUN, 0, empty, Events.of(EVENTS.empty_table()))
     assert lake.finished_shards(RUN) == {0} and lake.tokens(RUN) == (0, 0)
 
 
 def test_a_truncated_shard_is_not_taken_for_finished(lake, samples, events):
-    lake.land_shard(RUN, 0, samples, events)
+    lake.land_shard(RUN, 0, samples, Events.of(events))
     content = shard_path(lake).read_bytes()
     shard_path(lake).write_bytes(content[: len(content) // 2])
     assert lake.finished_shards(RUN) == set()
 
 
 def test_a_shard_without_its_samples_is_not_taken_for_finished(lake, samples, events):
-    lake.land_shard(RUN, 0, samples, events)
+    lake.land_shard(RUN, 0, samples, Events.of(events))
     shard_path(lake, "samples").unlink()
     assert lake.finished_shards(RUN) == set()
 
 
 @pytest.mark.parametrize("name", ["shard-00001.parquet", "shard-00000 copy.parquet"])
 def test_a_file_that_nobody_recorded_is_no_shard(lake, samples, events, name):
-    lake.land_shard(RUN, 0, samples, events)
+    lake.land_shard(RUN, 0, samples, Events.of(events))
     for table in ("samples", "events"):
         path = shard_path(lake, table)
         path.with_name(name).write_bytes(path.read_bytes())
@@ -161,7 +162,7 @@ def test_a_file_that_nobody_recorded_is_no_shard(lake, samples, events, name):
 
 
 def test_a_shard_is_recorded_with_what_its_files_hold(lake, samples, events):
-    lake.land_shard(RUN, 0, samples, events, seconds=2.5)
+    lake.land_shard(RUN, 0, samples, Events.of(events), seconds=2.5)
     (row,) = lake.shards(RUN).values()
     for table in ("samples", "events"):
         content = shard_path(lake, table).read_bytes()
@@ -184,20 +185,20 @@ def test_a_foreign_file_in_the_lake_is_refused(lake):
     path.parent.mkdir(parents=True)
     pq.write_table(pa.table({"a": [1]}), path)
     with pytest.raises(GatehouseError, match="not have the columns that this Gatehouse writes"):
-        read_table(path, EVENTS)
+        Events.in_file(path).table()
 
 
 def test_a_flipped_byte_is_noticed_when_the_file_is_read(lake, samples, events):
-    lake.land_shard(RUN, 0, samples, events)
+    lake.land_shard(RUN, 0, samples, Events.of(events))
     content = bytearray(shard_path(lake).read_bytes())
     content[20] ^= 1
     shard_path(lake).write_bytes(content)
     with pytest.raises(GatehouseError, match=r"shard-00000\.parquet is damaged"):
-        read_table(shard_path(lake), EVENTS)
+        Events.in_file(shard_path(lake)).table()
 
 
 def test_a_damaged_table_of_shards_is_named_with_the_way_out(lake, samples, events):
-    lake.land_shard(RUN, 0, samples, events)
+    lake.land_shard(RUN, 0, samples, Events.of(events))
     path = lake.file("shards", RUN)
     content = bytearray(path.read_bytes())
     content[len(content) // 3] ^= 1
@@ -214,14 +215,14 @@ def test_a_run_whose_description_is_damaged_is_not_described(lake):
 
 def test_samples_without_events_are_a_shard_to_capture_again(lake, samples, events):
     """What a kill between the two renames leaves behind."""
-    lake.land_shard(RUN, 0, samples, events)
+    lake.land_shard(RUN, 0, samples, Events.of(events))
     shard_path(lake).unlink()
     assert lake.finished_shards(RUN) == set()
     assert lake.tokens(RUN) == (0, 0)
 
 
 def test_temporary_files_of_a_killed_process_are_not_shards(lake, samples, events):
-    lake.land_shard(RUN, 0, samples, events)
+    lake.land_shard(RUN, 0, samples, Events.of(events))
     leftover = shard_path(lake).with_name(".shard-00001.parquet.4242.tmp")
     leftover.write_bytes(b"half")
     assert lake.finished_shards(RUN) == {0}

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatehouse.warehouse.spreadsheets import guarded
+from gatehouse.warehouse.contents.spreadsheets import guarded
 
 MARKS = st.text(st.sampled_from("'=+-@\t\r\n1.e5a"), max_size=6)
 

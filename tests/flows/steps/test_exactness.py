@@ -22,6 +22,7 @@ from gatehouse.warehouse.paths import PACKAGE, Paths
 
 SMALL_MEMORY = """
 import resource, sys
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from gatehouse.flows.steps import capture
 from gatehouse.flows.request import RunRequest
@@ -30,19 +31,22 @@ from gatehouse.warehouse.paths import Paths
 
 dataset, home, *limits = sys.argv[1:]
 unlimited = resource.RLIM_INFINITY
-capture_events = capture.capture_events
+captured = capture.captured
 
 
-def limited(tap, batches):
+@contextmanager
+def limited(tap, batches, folder):
     held = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (held + megabytes * 2**20, unlimited))
-    try:
-        return capture_events(tap, batches)
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, (unlimited, unlimited))
+    with ExitStack() as opened:
+        try:
+            events = opened.enter_context(captured(tap, batches, folder))
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, (unlimited, unlimited))
+        yield events
 
 
-capture.capture_events = limited
+capture.captured = limited
 capture.say = lambda line: print(line) if "memory" in line else None
 for megabytes in map(int, limits):
     try:

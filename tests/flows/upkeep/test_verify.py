@@ -16,7 +16,7 @@ from gatehouse.flows.request import RunRequest
 from gatehouse.flows.steps import capture
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
-from gatehouse.warehouse.files import write_events
+from gatehouse.warehouse.events import Events, write_events
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
 from tests.flows.steps.test_resume import contents
@@ -78,7 +78,7 @@ def recorded_anew(paths: Paths, damage) -> None:
     lake, run_id = Lake(paths.lake), only_run(paths)
     samples, events = (pq.read_table(shard(paths, 1, t), partitioning=None) for t in SHARD_TABLES)
     events = damage(events)
-    write_events(shard(paths, 1), events)
+    write_events(shard(paths, 1), Events.of(events))
     lake.record_shard(run_id, 1, samples, events.num_rows)
 
 
@@ -91,7 +91,8 @@ def swapped(paths: Paths) -> None:
             pq.read_table(shard(paths, number, t), partitioning=None) for t in SHARD_TABLES
         ]
     for number in (0, 1):
-        lake.land_shard(run_id, number, *tables[1 - number])
+        samples, events = tables[1 - number]
+        lake.land_shard(run_id, number, samples, Events.of(events))
 
 
 SHARD_TABLES = ("samples", "events")

@@ -12,7 +12,7 @@ from gatehouse.reports.page.comparison import OVERLAP, render_comparison
 from gatehouse.reports.page.html import ASSETS
 from gatehouse.reports.page.payload import Links
 from gatehouse.reports.page.report import render
-from gatehouse.warehouse.spreadsheets import guarded
+from gatehouse.warehouse.contents.spreadsheets import guarded
 from tests.reports.made_up_page import made_up_page
 from tests.reports.page.browsing import PHONE, assert_layer, column, downloaded, frame_of, whole
 

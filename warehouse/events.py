@@ -1,0 +1,87 @@
+"""The events of one shard, a part at a time: those of long texts do not fit into memory at once."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from gatehouse.warehouse.files import open_table, write_atomically
+from gatehouse.warehouse.records import EVENTS
+
+PART_ROWS = 1_000_000
+"""The most events of a part, which becomes a row group of the lake's file."""
+
+INTEGER_COLUMNS = ["sample_id", "position", "token_id", "layer", "experts.list.element"]
+
+WRITING: dict[str, Any] = {
+    "compression": "zstd",
+    "use_dictionary": [*INTEGER_COLUMNS, "top_expert"],
+    "column_encoding": {"entropy": "BYTE_STREAM_SPLIT", "confidence": "BYTE_STREAM_SPLIT"},
+    "write_page_checksum": True,
+}
+
+
+class Events:
+    """Events in the order (layer, sample, position), in parts of one layer each, schema EVENTS.
+
+    Args:
+        num_rows: how many there are.
+        parts: gives them, from the first one on, each time it is called; of a layer's parts all
+            but the last have PART_ROWS rows.
+    """
+
+    def __init__(self, num_rows: int, parts: Callable[[], Iterator[pa.Table]]) -> None:
+        self.num_rows = num_rows
+        self._parts = parts
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        return self._parts()
+
+    def table(self) -> pa.Table:
+        """Return all of them as one table."""
+        return pa.concat_tables([EVENTS.empty_table(), *self])
+
+    @classmethod
+    def of(cls, table: pa.Table) -> "Events":
+        """Return the events of a table that is in that order."""
+        return cls(table.num_rows, lambda: parts_of(table))
+
+    @classmethod
+    def in_file(cls, path: Path) -> "Events":
+        """Return the events of one of the lake's files.
+
+        Raises:
+            BrokenLaw: the file is missing, damaged, or has another schema; while iterating, a part
+                of it is damaged.
+        """
+
+        def parts() -> Iterator[pa.Table]:
+            with open_table(path, EVENTS) as file:
+                for row_group in range(file.num_row_groups):
+                    yield from parts_of(file.read_row_group(row_group))
+
+        with open_table(path, EVENTS) as file:
+            return cls(file.metadata.num_rows, parts)
+
+
+def parts_of(table: pa.Table) -> Iterator[pa.Table]:
+    """Yield the parts of a table in which the events of a layer follow one another."""
+    start = 0
+    for end in pc.run_end_encode(table["layer"].combine_chunks()).run_ends.to_pylist():
+        for first in range(start, end, PART_ROWS):
+            yield table.slice(first, min(PART_ROWS, end - first))
+        start = end
+
+
+def write_events(path: Path, parts: Iterable[pa.Table]) -> None:
+    """Write events, each part as a row group; nothing stays on disk if a part raises an error."""
+
+    def write(temporary: Path) -> None:
+        with pq.ParquetWriter(temporary, EVENTS, **WRITING) as writer:
+            for part in parts:
+                writer.write_table(part.cast(EVENTS), row_group_size=PART_ROWS)
+
+    write_atomically(path, write)
