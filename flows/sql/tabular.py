@@ -17,8 +17,8 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from gatehouse.flows.console import json_that_can_be_printed, print_every_character, working
-from gatehouse.warehouse import spreadsheets
 from gatehouse.warehouse.connect import errors_in_one_line, interruptible, query, statements
+from gatehouse.warehouse.contents import spreadsheets
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import write_atomically
 from gatehouse.warehouse.paths import Paths
