@@ -9,13 +9,14 @@ import pyarrow.parquet as pq
 
 from gatehouse.ingest.fields import Fields
 from gatehouse.ingest.rows import Broken, Document, document_of, known_columns
-from gatehouse.warehouse.contents.delimited import open_delimited
+from gatehouse.warehouse.contents.delimited import Uneven, open_delimited
 from gatehouse.warehouse.contents.first_bytes import ARROW_STREAM, PARQUET
 from gatehouse.warehouse.contents.opened import Contents
 from gatehouse.warehouse.errors import GatehouseError
 
 BATCH_ROWS = 256
 NOT_UTF8 = "write the file again with UTF-8 text"
+MEND_ROW = "put cells that hold the delimiter in quotes, or mend the line"
 
 
 def read_table(
@@ -67,30 +68,38 @@ def read_delimited(
     """Yield the documents of delimited text with the names of its columns in the first line.
 
     Raises:
-        GatehouseError: the text is not delimited, as where a row has too many or too few cells, or
-            a column is missing that is needed.
+        GatehouseError: the text is not delimited, or a column is missing that is needed.
     """
     reader = open_delimited(contents)
     if reader is None:
         return
     columns = known_columns(contents.where, reader.schema.names, fields)
-    batches = (piece for batch in reader for piece in _slices(batch.select(columns)))
-    yield from _documents(batches, contents.where, name, domain, fields)
+    pieces = (
+        piece
+        for found in reader
+        for piece in ([found] if isinstance(found, Uneven) else _slices(found.select(columns)))
+    )
+    yield from _documents(pieces, contents.where, name, domain, fields)
 
 
 def _documents(
-    batches: Iterable[pa.RecordBatch], place: str, name: str, domain: str, fields: Fields
+    pieces: Iterable[pa.RecordBatch | Uneven], place: str, name: str, domain: str, fields: Fields
 ) -> Iterator[Document | Broken]:
-    for index, row in enumerate(row for batch in batches for row in _rows(batch)):
+    for index, row in enumerate(row for piece in pieces for row in _rows(piece)):
         where = f"{place} row {index}"
-        if row is None:
+        if isinstance(row, Uneven):
+            yield Broken(f"{place} {row.problem}", MEND_ROW)
+        elif row is None:
             yield Broken(f"{where} is not UTF-8", NOT_UTF8)
         else:
             yield document_of(row, where, f"{name}:{index}", domain, fields)
 
 
-def _rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | None]:
-    """Yield the rows of a batch, None for one whose text is not UTF-8."""
+def _rows(batch: pa.RecordBatch | Uneven) -> Iterator[dict[str, Any] | Uneven | None]:
+    """Yield the rows of a batch, None for one whose text is not UTF-8; an uneven row as it is."""
+    if isinstance(batch, Uneven):
+        yield batch
+        return
     try:
         yield from batch.to_pylist()
     except UnicodeDecodeError:

@@ -254,6 +254,24 @@ def test_what_follows_a_broken_line_is_still_read(tmp_path: Path) -> None:
         assert broken.what.startswith(f"{path} line {line} ")
 
 
+def test_only_the_rows_with_too_many_or_too_few_cells_are_broken(tmp_path: Path, refuses) -> None:
+    path = tmp_path / "corpus.csv"
+    rows = [b'7,"two\nlines"', b"8", b"", b"9,nine", b'"1\n0",so, many', b"11,eleven", b"12"]
+    path.write_bytes(b'\xef\xbb\xbf\n"n\n",text\n' + b"\n".join(rows * 300))
+    found = found_in(path)
+    assert len(found) == 1_800
+    for start in (0, 6, 1_794):
+        two, eight, nine, many, eleven, last = found[start : start + 6]
+        assert two == (f"corpus.csv:{start}", "corpus", "two\nlines")
+        assert [nine[2], eleven[2]] == ["nine", "eleven"]
+        line = 4 + start // 6 * 9
+        assert eight.what.startswith(f"{path} line {line + 2} has 1 cell, and its first line names")
+        assert many.what.startswith(f"{path} line {line + 5} has 3 cells, ")
+        assert last.what.startswith(f"{path} line {line + 8} has 1 cell, ")
+    with refuses(f"{path} line 6 has 1 cell", "2 columns", "quotes", "--skip-broken"):
+        texts(path)
+
+
 def test_only_the_parquet_rows_that_are_not_utf8_are_broken(tmp_path: Path) -> None:
     path = tmp_path / "corpus.parquet"
     column = pa.array([f"text {row}".encode() for row in range(600)] + [b"caf\xe9"] + [b"last"])
