@@ -53,7 +53,8 @@ def read_path(
 
     - `.txt`, `.md`, `.rst`, `.html`, `.htm`: **one document a file**; of HTML its text.
     - `.txt` with `lines`: one document a line, as in the "text" loader of `datasets`.
-    - `.jsonl`, `.ndjson`, `.json`: one object a line, or an array of objects.
+    - `.jsonl`, `.ndjson`, `.json`: one object a line, or an array of objects; a `.json` may be an
+      object that holds them in a list.
     - `.csv`, `.tsv`: a row; the first line names the columns and shows the delimiter.
     - `.parquet`, `.arrow`: a row.
     - a folder: what `folders.list_folder` lists, in the order of the paths. The domain is the

@@ -3,18 +3,19 @@
 import codecs
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
 from typing import Any
 
 from gatehouse.ingest.fields import Fields
+from gatehouse.ingest.json_pieces import NotJson, array_elements, values
 from gatehouse.ingest.rows import Broken, Document, document_of
 from gatehouse.ingest.whole_files import NOT_UTF8
+from gatehouse.ingest.wrapped import Found, rows_within
 from gatehouse.warehouse.contents.opened import Contents
 
 ARRAY = re.compile(rb"(\xef\xbb\xbf)?\s*\[\s*(\{|\]|$)")
 """The beginning of an array of objects."""
-OBJECT_OVER_LINES = re.compile(rb'(\xef\xbb\xbf)?\s*\{[^\S\n]*("[^"\n]*"\s*:\s*[\[{]?[^\S\n]*)?\n')
-"""The beginning of an object that opens in its first line and does not end there."""
 
 
 def read_lines(
@@ -30,41 +31,64 @@ def read_json_lines(
 ) -> Iterator[Document | Broken]:
     """Yield the documents of one JSON object a line, or of an array of objects.
 
-    Blank lines are skipped; an array is held in memory as a whole.
+    Blank lines are skipped; of an array one element at a time is in memory.
     """
-    if ARRAY.match(contents.head):
-        yield from _in_one_piece(contents, name, domain, fields)
-        return
-    for line, text in _lines(contents):
-        if isinstance(text, Broken):
-            yield text
-        elif text.strip():
-            where = f"{contents.where} line {line}"
-            row = _parsed(text, where, "mend or remove the line")
-            yield _document(row, where, f"{name}:{line}", domain, fields)
+    is_array = ARRAY.match(contents.head)
+    pieces = _in_pieces(array_elements, contents, name) if is_array else _in_lines(contents, name)
+    for row, where, called in pieces:
+        yield _document(row, where, called, domain, fields)
 
 
 def read_json(
     contents: Contents, name: str, domain: str, fields: Fields
 ) -> Iterator[Document | Broken]:
-    """Yield the documents of JSON Lines, of an array, or of one object over several lines."""
-    one_piece = ARRAY.match(contents.head) or OBJECT_OVER_LINES.match(contents.head)
-    read = _in_one_piece if one_piece else read_json_lines
-    yield from read(contents, name, domain, fields)
+    """Yield the documents of JSON Lines, of an array, or of objects that go over several lines.
 
-
-def _in_one_piece(
-    contents: Contents, name: str, domain: str, fields: Fields
-) -> Iterator[Document | Broken]:
-    try:
-        text = contents.stream.read().decode("utf-8-sig")
-    except UnicodeDecodeError:
-        yield Broken(f"{contents.where} is not UTF-8", NOT_UTF8)
+    A single object may hold them in a list: see `wrapped.rows_within`.
+    """
+    if ARRAY.match(contents.head):
+        yield from read_json_lines(contents, name, domain, fields)
         return
-    rows = _parsed(text, contents.where, "mend the file")
-    for index, row in enumerate(rows if isinstance(rows, list) else [rows]):
-        where = f"{contents.where} item {index}"
-        yield _document(row, where, f"{name}:{index}", domain, fields)
+    over_lines = _goes_on_behind_its_line(contents.head)
+    pieces = _in_pieces(values, contents, name) if over_lines else _in_lines(contents, name)
+    first_two = list(islice(pieces, 2))
+    if len(first_two) == 1 and isinstance(first_two[0][0], dict):
+        first_two = rows_within(first_two[0], contents.where, name, fields)
+    for row, where, called in chain(first_two, pieces):
+        yield _document(row, where, called, domain, fields)
+
+
+def _goes_on_behind_its_line(head: bytes) -> bool:
+    """Return whether the first line is the beginning of JSON, rather than broken JSON."""
+    first, end, _ = head.removeprefix(codecs.BOM_UTF8).lstrip().partition(b"\n")
+    line = first.decode("utf-8", "replace").rstrip()
+    try:
+        json.loads(line)
+    except json.JSONDecodeError as error:
+        return bool(end) and line.startswith(("{", "[")) and error.pos >= len(line)
+    except (ValueError, RecursionError):
+        pass
+    return False
+
+
+def _in_lines(contents: Contents, name: str) -> Iterator[Found]:
+    for line, text in _lines(contents):
+        if isinstance(text, Broken) or text.strip():
+            where = f"{contents.where} line {line}"
+            broken = isinstance(text, Broken)
+            row = text if broken else _parsed(text, where, "mend or remove the line")
+            yield row, where, f"{name}:{line}"
+
+
+def _in_pieces(
+    read: Callable[[Contents], Iterator[Any]], contents: Contents, name: str
+) -> Iterator[Found]:
+    try:
+        for index, row in enumerate(read(contents)):
+            yield row, f"{contents.where} item {index}", f"{name}:{index}"
+    except NotJson as error:
+        where = f"{contents.where} from line {error.line} on"
+        yield Broken(f"{where} {error.problem}", error.remedy), where, name
 
 
 def _parsed(text: str, where: str, remedy: str) -> Any:
