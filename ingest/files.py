@@ -15,10 +15,10 @@ from gatehouse.ingest.formats import (
     format_of,
     stem_of,
 )
-from gatehouse.ingest.lines import read_json, read_json_lines, read_lines
+from gatehouse.ingest.readers.lines import read_json, read_json_lines, read_lines
+from gatehouse.ingest.readers.tables import read_delimited, read_table
+from gatehouse.ingest.readers.whole_files import read_html, read_whole
 from gatehouse.ingest.rows import Broken, Document, NoSuchColumn, document_of, known_columns
-from gatehouse.ingest.tables import read_delimited, read_table
-from gatehouse.ingest.whole_files import read_html, read_whole
 from gatehouse.warehouse.contents.first_bytes import NO_TEXT, is_binary
 from gatehouse.warehouse.contents.names import PACKED
 from gatehouse.warehouse.contents.opened import Contents, opened

@@ -5,8 +5,10 @@ import re
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
+from gatehouse.ingest.cards import CARD, DESCRIPTION, chosen_by_card
 from gatehouse.ingest.formats import PROSE, format_of, suffix_of
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.plain_text import counted, printable
@@ -62,10 +64,11 @@ def list_folder(folder: Path) -> Listing:
     """Return what a folder holds; links are followed, and no folder is read twice.
 
     Files are in the order of their paths. Left out are hidden files, formats that are not read,
-    what describes a dataset, and where files hold a split train and others, all but train.
+    what describes a dataset, and where files hold a split train and others, all but train. What
+    is train, and in which order, a card says, if there is one: see `cards.chosen_by_card`.
 
     Raises:
-        GatehouseError: a folder cannot be listed.
+        GatehouseError: a folder cannot be listed, or a card does not say what is to be read.
     """
     listing = Listing()
     for path, reason in _walk(folder):
@@ -75,8 +78,9 @@ def list_folder(folder: Path) -> Listing:
         else:
             listing.read.append(path.relative_to(folder).as_posix())
     listing.read.sort()
+    decided = _choose_by_cards(folder, listing)
     _leave_out_cards(listing)
-    _leave_out_splits(listing)
+    _leave_out_splits(listing, decided)
     for names in listing.left_out.values():
         names.sort()
     return listing
@@ -117,10 +121,30 @@ def _entries(folder: Path) -> list[Path]:
 
 def _why_not(path: Path) -> str | None:
     if path.name in DESCRIPTIONS:
-        return "description of a dataset"
+        return DESCRIPTION
     if re.fullmatch(r"(cache|indices)-.*\.arrow", path.name):
         return "result that datasets keeps"
     return None if format_of(path) else suffix_of(path)
+
+
+def _choose_by_cards(folder: Path, listing: Listing) -> set[str]:
+    """Leave out what the datasets' cards do not choose; return the files that they do choose."""
+    places: dict[str, tuple[str, int]] = {}
+    everything = sorted(chain(listing.read, *listing.left_out.values()))
+    # a card that lies deeper may be one of the files that another leaves out
+    for card in sorted((each for each in everything if Path(each).name == CARD), key=_depth):
+        inside = card.removesuffix(CARD)
+        files = [name.removeprefix(inside) for name in everything if name.startswith(inside)]
+        chosen = chosen_by_card(folder / inside, files) if card in listing.read else None
+        if chosen:
+            places |= {inside + name: (inside, place) for place, name in enumerate(chosen.train)}
+            _leave_out(listing, {inside + name: why for name, why in chosen.others.items()})
+    listing.read.sort(key=lambda name: places.get(name, (name, 0)))
+    return set(places)
+
+
+def _depth(name: str) -> int:
+    return name.count("/")
 
 
 def _leave_out_cards(listing: Listing) -> None:
@@ -128,17 +152,18 @@ def _leave_out_cards(listing: Listing) -> None:
     if all(format_of(Path(name)) in PROSE for name in listing.read):
         return
     cards = {name for name in listing.read if _is_card(Path(name))}
-    _leave_out(listing, {name: "description of a dataset" for name in cards})
+    _leave_out(listing, {name: DESCRIPTION for name in cards})
 
 
 def _is_card(path: Path) -> bool:
     return format_of(path) in PROSE and path.stem.lower() in CARDS
 
 
-def _leave_out_splits(listing: Listing) -> None:
+def _leave_out_splits(listing: Listing, decided: set[str]) -> None:
     """Keep the split train where there are others, by the files' names or else their folders'."""
+    undecided = [name for name in listing.read if name not in decided]
     for part_of in (_name, _folders):
-        split_of = {name: _split_of(part_of(Path(name))) for name in listing.read}
+        split_of = {name: _split_of(part_of(Path(name))) for name in undecided}
         splits = set(split_of.values()) - {None}
         if "train" in splits and len(splits) > 1:
             reasons = {
@@ -168,9 +193,10 @@ def _split_of(parts: list[str]) -> str | None:
 
 
 def _leave_out(listing: Listing, reasons: dict[str, str]) -> None:
+    for name in listing.read:
+        if name in reasons:
+            listing.left_out.setdefault(reasons[name], []).append(name)
     listing.read = [name for name in listing.read if name not in reasons]
-    for name, reason in reasons.items():
-        listing.left_out.setdefault(reason, []).append(name)
 
 
 def _most_first(counts: dict[str, int]) -> list[tuple[str, int]]:

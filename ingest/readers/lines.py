@@ -8,10 +8,10 @@ from itertools import chain, islice
 from typing import Any
 
 from gatehouse.ingest.fields import Fields
-from gatehouse.ingest.json_pieces import NotJson, array_elements, values
+from gatehouse.ingest.readers.json_pieces import NotJson, array_elements, values
+from gatehouse.ingest.readers.whole_files import NOT_UTF8
+from gatehouse.ingest.readers.wrapped import Found, rows_within
 from gatehouse.ingest.rows import Broken, Document, document_of
-from gatehouse.ingest.whole_files import NOT_UTF8
-from gatehouse.ingest.wrapped import Found, rows_within
 from gatehouse.warehouse.contents.opened import Contents
 
 ARRAY = re.compile(rb"(\xef\xbb\xbf)?\s*\[\s*(\{|\]|$)")
@@ -73,11 +73,11 @@ def _goes_on_behind_its_line(head: bytes) -> bool:
 
 def _in_lines(contents: Contents, name: str) -> Iterator[Found]:
     for line, text in _lines(contents):
-        if isinstance(text, Broken) or text.strip():
-            where = f"{contents.where} line {line}"
-            broken = isinstance(text, Broken)
-            row = text if broken else _parsed(text, where, "mend or remove the line")
-            yield row, where, f"{name}:{line}"
+        where, called = f"{contents.where} line {line}", f"{name}:{line}"
+        if isinstance(text, Broken):
+            yield text, where, called
+        elif text.strip():
+            yield _parsed(text, where, "mend or remove the line"), where, called
 
 
 def _in_pieces(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from gatehouse.ingest.whole_files import NOT_UTF8
+from gatehouse.ingest.readers.whole_files import NOT_UTF8
 from gatehouse.warehouse.contents.opened import Contents
 
 BLOCK_BYTES = 1 << 18
