@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from gatehouse.ingest.cards import CARD, DESCRIPTION, chosen_by_card
+from gatehouse.ingest.cards import CARD, DESCRIPTION, NO_DATA, chosen_by_card
 from gatehouse.ingest.formats import PROSE, format_of, suffix_of
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.plain_text import counted, printable
@@ -20,8 +20,13 @@ SPLITS = {
 }
 """Words in the name of a file or folder that say which split it holds, as `datasets` takes them."""
 
-DESCRIPTIONS = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"}
-"""Files in which `datasets` describes what lies beside them."""
+DESCRIPTIONS = NO_DATA - {CARD} | {"state.json"}
+"""Files that describe what lies beside them."""
+
+SHARD = re.compile(
+    r"(?P<before>.*\b)(?P<number>\d{5})-of-(?P<total>\d{5})(-[0-9a-f]+)?(?P<after>\..*)", re.DOTALL
+)
+"""The name of a file that is one of several: data/train-00000-of-00002.parquet."""
 
 CARDS = {"readme", "license", "licence", "citation", "changelog", "notice", "requirements"}
 """Names of texts that tell of a dataset's rows."""
@@ -65,7 +70,8 @@ def list_folder(folder: Path) -> Listing:
 
     Files are in the order of their paths. Left out are hidden files, formats that are not read,
     what describes a dataset, and where files hold a split train and others, all but train. What
-    is train, and in which order, a card says, if there is one: see `cards.chosen_by_card`.
+    is train, and in which order, a card says, if there is one: see `cards.chosen_by_card`. Shards
+    that are not there count as left out.
 
     Raises:
         GatehouseError: a folder cannot be listed, or a card does not say what is to be read.
@@ -80,7 +86,10 @@ def list_folder(folder: Path) -> Listing:
     listing.read.sort()
     decided = _choose_by_cards(folder, listing)
     _leave_out_cards(listing)
+    _leave_out(listing, {name: "in a special folder" for name in _special(listing.read) - decided})
     _leave_out_splits(listing, decided)
+    if missing := _missing_shards(listing.read):
+        listing.left_out["missing"] = missing
     for names in listing.left_out.values():
         names.sort()
     return listing
@@ -173,6 +182,31 @@ def _leave_out_splits(listing: Listing, decided: set[str]) -> None:
             }
             _leave_out(listing, reasons)
             return
+
+
+def _special(names: list[str]) -> set[str]:
+    """Return the files in folders as __MACOSX and __pycache__, which `datasets` passes over."""
+    return {name for name in names if any(part[:2] == "__" for part in Path(name).parent.parts)}
+
+
+def _missing_shards(names: list[str]) -> list[str]:
+    """Return the files that must have been beside others, which number themselves and say it."""
+    series: dict[tuple[str, str], dict[int, str]] = {}
+    for name in names:
+        if shard := SHARD.fullmatch(name):
+            there = series.setdefault(shard.group("before", "total"), {})
+            there[int(shard["number"])] = shard["after"]
+    missing = []
+    for (before, total), there in series.items():
+        after = next(iter(there.values()))
+        # most count from 0
+        first = 1 if int(total) in there else 0
+        missing += [
+            f"{before}{number:05}-of-{total}{after}"
+            for number in range(first, first + int(total))
+            if number not in there
+        ]
+    return missing
 
 
 def _name(path: Path) -> list[str]:

@@ -132,8 +132,8 @@ def known_columns(where: str, columns: list[str], fields: Fields) -> list[str]:
     """Return those of a table's columns that `document_of` reads.
 
     Raises:
-        NoSuchColumn: the text, or a field that was asked for, is not among them; the message
-            names the columns that there are.
+        NoSuchColumn: the text, or a field that was asked for, is not among them, or more than
+            once; the message names the columns that there are.
     """
     needed = []
     for option, field in ({"--text-field": text_field(columns, fields)} | fields.asked).items():
@@ -144,9 +144,14 @@ def known_columns(where: str, columns: list[str], fields: Fields) -> list[str]:
         if column is None:
             # no row of such a table can be read: it is the wrong dataset, not one with a broken row
             raise NoSuchColumn(f"{where} {_without(field, columns)}", REMEDIES[option])
+        if columns.count(column) > 1:
+            raise NoSuchColumn(
+                f"{where} has the field {column} {columns.count(column)} times",
+                "give each column a name of its own",
+            )
         needed.append(column)
     known = () if fields.domain else (field.partition(".")[0] for field in DOMAINS)
-    optional = (name for name in (*known, *NAMES) if name in columns)
+    optional = (name for name in (*known, *NAMES) if columns.count(name) == 1)
     return list(dict.fromkeys([*needed, *optional]))
 
 

@@ -28,7 +28,7 @@ def read_table(
         GatehouseError: it is damaged, or a column is missing that is needed.
     """
     read = _arrow if contents.table not in (PARQUET, None) else _parquet
-    kind = "Arrow" if read is _arrow else "Parquet"
+    kind = "Arrow" if read is _arrow else "Parquet" if contents.table else "Parquet or Arrow"
     try:
         batches = read(contents, fields)
         yield from _documents(batches, contents.where, name, domain, fields)

@@ -92,6 +92,18 @@ def test_a_packed_file_cut_short_is_one_line(tmp_path: Path, packing: str) -> No
         list(read_path(path)[0])
 
 
+@pytest.mark.parametrize("packing", PACKINGS)
+@pytest.mark.parametrize("form", ["jsonl", "txt", "csv", "arrow"])
+def test_of_nothing_there_is_nothing_to_read(tmp_path: Path, form: str, packing: str) -> None:
+    path = tmp_path / f"nothing.{form}{packing}"
+    path.write_bytes(PACKINGS[packing](b""))
+    if form == "arrow":
+        with pytest.raises(GatehouseError, match="is damaged or not Parquet or Arrow: write"):
+            texts(path)
+    else:
+        assert "".join(texts(path)) == ""
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig"])
 def test_a_byte_order_mark_tells_the_encoding(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "wide.txt"
@@ -118,6 +130,11 @@ OTHERS = {
     b"%PDF-1.7\n": "a PDF",
     b"\x04\x22\x4d\x18" + bytes(40): "lz4",
     bytes(257) + b"ustar": "a tar archive",
+    b"PK\x05\x06" + bytes(18): "an empty zip archive",
+    b"\x5d\0\0\x80\0" + b"\xff" * 8 + bytes(40): "compressed with lzma",
+    b"\x10" + bytes(7) + b'{"a": {"shape"': "a file of weights (safetensors)",
+    b"WARC/1.0\r\nWARC-Type: warcinfo\r\n": "a web archive",
+    b"%!PS-Adobe-3.0\n": "PostScript",
     b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n": "Git LFS",
     bytes(range(256)) * 40: "control characters",
     b"a text that a crash has cut\n" + bytes(4096): "control characters",

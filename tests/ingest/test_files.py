@@ -294,6 +294,23 @@ def test_a_parquet_file_without_text_names_its_columns(tmp_path: Path, refuses) 
         texts(path)
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_columns_of_one_name_are_refused_only_where_they_are_read(
+    tmp_path: Path, suffix: str, refuses
+) -> None:
+    path = tmp_path / f"corpus{suffix}"
+    for names in (["text", "text", "n"], ["text", "domain", "domain"], ["n", "n", "text"]):
+        if suffix == ".csv":
+            path.write_text(f"{','.join(names)}\na,b,c\n")
+        else:
+            pq.write_table(pa.table([["a"], ["b"], ["c"]], names=names), path)
+        if names.count("text") > 1:
+            with refuses(str(path), "has the field text 2 times", "name of its own"):
+                texts(path)
+        else:
+            assert texts(path) == ["c" if names[2] == "text" else "a"]
+
+
 def test_parquet_cut_short_or_with_broken_text_is_refused(tmp_path: Path, refuses) -> None:
     path = tmp_path / "corpus.parquet"
     broken = pa.array([b"caf\xe9"]).view(pa.string())
