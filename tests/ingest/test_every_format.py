@@ -115,6 +115,22 @@ def test_a_byte_order_mark_tells_the_encoding(tmp_path: Path, encoding: str) -> 
     assert texts(table) == [WORDS.strip()]
 
 
+def test_lines_may_end_as_on_any_machine(tmp_path: Path) -> None:
+    long = "x" * 70_000
+    for end in (b"\n", b"\r\n", b"\r"):
+        for form in ("jsonl", "csv"):
+            path = tmp_path / f"ends.{form}"
+            path.write_bytes(ROWS[form].replace(b"\r\n", b"\n").replace(b"\n", end))
+            assert [" ".join(text.split()) for text in texts(path)] == [
+                " ".join(text.split()) for text in TEXTS
+            ]
+        (tmp_path / "ends.txt").write_bytes(end.join((b"a", b"b", b"", long.encode(), b"c", b"")))
+        assert texts(tmp_path / "ends.txt") == [f"a\nb\n\n{long}\nc\n"]
+        assert texts(tmp_path / "ends.txt", lines=True) == ["a", "b", "", long, "c"]
+    (tmp_path / "ends.txt").write_bytes(f"a\r{long}\r\n{'y' * 65_533}\r\nz".encode())
+    assert texts(tmp_path / "ends.txt", lines=True) == ["a", long, "y" * 65_533, "z"]
+
+
 @pytest.mark.parametrize("encoding", ["UTF-16LE", "UTF-16BE", "UTF-32LE", "UTF-32BE"])
 @pytest.mark.parametrize("text", ["ab\n", WORDS, CYRILLIC, EASTERN])
 def test_wide_text_without_a_mark_is_named(tmp_path: Path, encoding: str, text: str) -> None:

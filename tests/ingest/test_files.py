@@ -162,6 +162,28 @@ def test_a_page_is_read_for_its_text(tmp_path: Path) -> None:
     assert [type(row) for row in read_path(path)[0]] in ([Broken], [Document])
 
 
+CHARSETS = {
+    '<meta charset="iso-8859-1">': "cp1252",
+    "<META HTTP-EQUIV=Content-Type CONTENT='text/html; charset=Shift_JIS'>": "shift_jis",
+    '<?xml version="1.0" encoding="koi8-r"?>': "koi8-r",
+    '<meta charset="latin1">': "utf-8",
+}
+
+
+@pytest.mark.parametrize("said", CHARSETS)
+def test_a_page_may_name_its_encoding(tmp_path: Path, said: str, refuses) -> None:
+    path = tmp_path / "page.html"
+    word = {"shift_jis": "\u6f22\u5b57", "koi8-r": "\u0440\u0435\u043a\u0430"}.get(
+        CHARSETS[said], "\u201cT\u00fcr\u201d"
+    )
+    path.write_bytes(f"{said}<p>{word}</p>".encode(CHARSETS[said]))
+    assert texts(path) == [word + "\n"]
+    for unknown in (b"<p>", b"<meta charset=none>", b"<meta charset=utf-8>"):
+        path.write_bytes(unknown + b"caf\xe9")
+        with refuses(f"{path} line 1 is not UTF-8", "iconv"):
+            texts(path)
+
+
 def test_a_field_names_the_document_of_a_text(tmp_path: Path, refuses) -> None:
     rows = [{"text": "a", "page": "p"}, {"text": "b", "page": 7}, {"text": "c", "page": None}]
     path = tmp_path / "corpus.jsonl"
