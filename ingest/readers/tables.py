@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from gatehouse.ingest.fields import Fields
 from gatehouse.ingest.rows import Broken, Document, document_of, known_columns
-from gatehouse.warehouse.contents.delimited import Uneven, open_delimited
+from gatehouse.warehouse.contents.delimited import BrokenRow, open_delimited
 from gatehouse.warehouse.contents.first_bytes import ARROW_STREAM, PARQUET
 from gatehouse.warehouse.contents.opened import Contents
 from gatehouse.warehouse.errors import GatehouseError
@@ -77,17 +77,17 @@ def read_delimited(
     pieces = (
         piece
         for found in reader
-        for piece in ([found] if isinstance(found, Uneven) else _slices(found.select(columns)))
+        for piece in ([found] if isinstance(found, BrokenRow) else _slices(found.select(columns)))
     )
     yield from _documents(pieces, contents.where, name, domain, fields)
 
 
 def _documents(
-    pieces: Iterable[pa.RecordBatch | Uneven], place: str, name: str, domain: str, fields: Fields
+    pieces: Iterable[pa.RecordBatch | BrokenRow], place: str, name: str, domain: str, fields: Fields
 ) -> Iterator[Document | Broken]:
     for index, row in enumerate(row for piece in pieces for row in _rows(piece)):
         where = f"{place} row {index}"
-        if isinstance(row, Uneven):
+        if isinstance(row, BrokenRow):
             yield Broken(f"{place} {row.problem}", MEND_ROW)
         elif row is None:
             yield Broken(f"{where} is not UTF-8", NOT_UTF8)
@@ -95,9 +95,9 @@ def _documents(
             yield document_of(row, where, f"{name}:{index}", domain, fields)
 
 
-def _rows(batch: pa.RecordBatch | Uneven) -> Iterator[dict[str, Any] | Uneven | None]:
-    """Yield the rows of a batch, None for one whose text is not UTF-8; an uneven row as it is."""
-    if isinstance(batch, Uneven):
+def _rows(batch: pa.RecordBatch | BrokenRow) -> Iterator[dict[str, Any] | BrokenRow | None]:
+    """Yield the rows of a batch, None for one whose text is not UTF-8; a broken row as it is."""
+    if isinstance(batch, BrokenRow):
         yield batch
         return
     try:

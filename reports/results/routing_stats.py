@@ -10,7 +10,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from gatehouse.reports.verdict.usable import NEEDED, Excluded, usable_rows
-from gatehouse.warehouse.contents.delimited import Uneven, open_delimited
+from gatehouse.warehouse.contents.delimited import BrokenRow, open_delimited
 from gatehouse.warehouse.contents.first_bytes import ARROW_FILE, ARROW_STREAM, NO_TEXT
 from gatehouse.warehouse.contents.names import unpacked_name
 from gatehouse.warehouse.contents.opened import Contents, opened
@@ -145,7 +145,7 @@ def _read_text(contents: Contents) -> pa.Table:
         )
     batches = []
     for found in reader:
-        if isinstance(found, Uneven):
+        if isinstance(found, BrokenRow):
             raise GatehouseError(f"{contents.where} {found.problem}: mend the line")
         batches.append(found)
     table = pa.Table.from_batches(batches, reader.schema)

@@ -287,10 +287,34 @@ def test_only_the_rows_with_too_many_or_too_few_cells_are_broken(tmp_path: Path,
         assert two == (f"corpus.csv:{start}", "corpus", "two\nlines")
         assert [nine[2], eleven[2]] == ["nine", "eleven"]
         line = 4 + start // 6 * 9
-        assert eight.what.startswith(f"{path} line {line + 2} has 1 cell, and its first line names")
+        assert eight.what.startswith(f"{path} line {line + 2} has 1 cell, and the header names")
         assert many.what.startswith(f"{path} line {line + 5} has 3 cells, ")
         assert last.what.startswith(f"{path} line {line + 8} has 1 cell, ")
     with refuses(f"{path} line 6 has 1 cell", "2 columns", "quotes", "--skip-broken"):
+        texts(path)
+
+
+def test_a_quote_that_nothing_closes_swallows_no_rows_in_silence(tmp_path: Path, refuses) -> None:
+    path = tmp_path / "corpus.csv"
+    path.write_text('n,text\n1,a\n2,"b\nb"\n3,"c\n4,d\n5,e\n')
+    *found, broken = found_in(path)
+    assert [text for _, _, text in found] == ["a", "b\nb"]
+    assert broken.what == f"{path} line 5 opens a quote that nothing closes"
+    for fine in ('n,text\n1,"a\nb"\n', 'n,text\n1,"a\nb" \n', 'n,text\n1,5" pipe\n2,"a"'):
+        path.write_text(fine)
+        assert all(isinstance(row, tuple) for row in found_in(path)) and texts(path)
+
+
+def test_excel_may_name_the_delimiter(tmp_path: Path, refuses) -> None:
+    path = tmp_path / "corpus.csv"
+    path.write_bytes(b"\xef\xbb\xbfsep=;\r\nn;text\r\n1;a, b\r\n2\r\n")
+    found, broken = found_in(path)
+    assert found == ("corpus.csv:0", "corpus", "a, b")
+    assert broken.what.startswith(f"{path} line 4 has 1 cell")
+    path.write_bytes(b"\xef\xbb\xbf\r\n")
+    assert found_in(path) == []
+    path.write_bytes(b"sep=;\n")
+    with refuses("has no field text"):
         texts(path)
 
 

@@ -1,10 +1,11 @@
 """Delimited text as Arrow reads it: every cell as text; the first line shows the delimiter."""
 
 import codecs
+import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,20 +18,16 @@ from gatehouse.warehouse.plain_text import counted, quoted
 DELIMITERS = ",\t;|"
 BLOCK_BYTES = 1 << 25
 """A row must fit in a block: the longest text that a cell can hold."""
+END_BYTES = 64
+
+NAMED_DELIMITER = re.compile(rb"sep=([,;|\t])")
 
 
-class Uneven(NamedTuple):
-    """A row with too many or too few cells: the line that it begins in, and how many there are."""
+class BrokenRow(NamedTuple):
+    """A row with too many or too few cells, or one that a quote opens and nothing closes."""
 
-    line: int
-    cells: int
-    columns: int
-
-    @property
-    def problem(self) -> str:
-        """Where it is in its file, and what is wrong with it."""
-        cells, columns = counted(self.cells, "cell"), counted(self.columns, "column")
-        return f"line {self.line} has {cells}, and its first line names {columns}"
+    problem: str
+    """The line that it begins in, and what is wrong there."""
 
 
 def open_delimited(contents: Contents) -> "Delimited | None":
@@ -43,7 +40,7 @@ def open_delimited(contents: Contents) -> "Delimited | None":
         GatehouseError: it cannot be read so, as where a row is longer than a block; further errors
             of the kind while rows are read.
     """
-    if not contents.head.strip():
+    if not contents.head.removeprefix(codecs.BOM_UTF8).strip():
         return None
     return Delimited(contents)
 
@@ -59,9 +56,9 @@ class _SetAside(NamedTuple):
 
 @dataclass(frozen=True)
 class _Form:
-    """How a text is to be read: lines before the header, delimiter, who takes uneven rows."""
+    """How a text is to be read: lines above the header, delimiter, who takes uneven rows."""
 
-    blank: int
+    above: int
     delimiter: str
     take: Callable[[pa_csv.InvalidRow], str]
 
@@ -74,7 +71,7 @@ class _Form:
     ) -> pa_csv.CSVStreamingReader:
         return pa_csv.open_csv(
             source,
-            pa_csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, skip_rows=self.blank),
+            pa_csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, skip_rows=self.above),
             pa_csv.ParseOptions(
                 delimiter=self.delimiter,
                 newlines_in_values=True,
@@ -88,43 +85,67 @@ class _Form:
 class Delimited:
     """Rows of delimited text: `schema` has the names of their cells, all of which are text.
 
-    It gives batches of rows and, in their places between these, `Uneven` rows; it is read once.
+    It gives batches of rows and, in their places between these, broken rows; it is read once.
     Blank lines, and rows of empty cells only, are passed over.
     """
 
     def __init__(self, contents: Contents) -> None:
         self._contents = contents
         self._uneven: deque[_SetAside] = deque()
-        blank, first = _first_line(contents.head)
+        form = _Form(*_beginning(contents.head), self._set_aside)
         # the header is no row, but is numbered as one
-        self._next_row = blank + 2
-        form = _Form(blank, _delimiter(first), self._set_aside)
+        self._next_row = form.above + 2
+        self._source = _Watched(contents.stream)
         try:
             # each cell is read as text, whatever it looks like
             texts = dict.fromkeys(form.names(contents.head), pa.string())
-            self._reader = form.open(pa.PythonFile(contents.stream, mode="r"), texts)
+            self._reader = form.open(pa.PythonFile(self._source, mode="r"), texts)
             self.schema = self._reader.schema
             self._lines_within_cells = sum(name.count("\n") for name in self.schema.names)
         # column names that are not UTF-8 raise an error of Python's, not of Arrow's
         except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
             raise _not_delimited(contents, error) from error
 
-    def __iter__(self) -> Iterator[pa.RecordBatch | Uneven]:
-        for batch in self._batches():
+    def __iter__(self) -> Iterator[pa.RecordBatch | BrokenRow]:
+        for batch, is_last in self._batches():
             while self._uneven and self._uneven[0].number - self._next_row <= batch.num_rows:
                 even = batch.slice(0, self._uneven[0].number - self._next_row)
                 yield self._passed(even)
                 batch = batch.slice(even.num_rows)
                 yield self._next_uneven()
-            yield self._passed(batch)
+            if is_last and self._is_open(batch):
+                yield self._passed(batch.slice(0, batch.num_rows - 1))
+                line = self._next_row + self._lines_within_cells
+                yield BrokenRow(f"line {line} opens a quote that nothing closes")
+            else:
+                yield self._passed(batch)
         while self._uneven:
             yield self._next_uneven()
 
-    def _batches(self) -> Iterator[pa.RecordBatch]:
+    def _batches(self) -> Iterator[tuple[pa.RecordBatch, bool]]:
+        """Yield each batch, and whether it is the last one with rows."""
+        last = None
         try:
-            yield from self._reader
+            for batch in self._reader:
+                if batch.num_rows:
+                    if last is not None:
+                        yield last, False
+                    last = batch
         except (OSError, pa.ArrowException) as error:
             raise _not_delimited(self._contents, error) from error
+        if last is not None:
+            yield last, True
+
+    def _is_open(self, batch: pa.RecordBatch) -> bool:
+        """Return whether the last cell of all began with a quote and ended with the file.
+
+        A cell with a line end is in quotes. Arrow takes it all the same, up to its last byte.
+        """
+        if not batch.num_rows:
+            return False
+        cell = batch.column(batch.num_columns - 1)[-1].as_buffer()
+        closed = self._source.end.rstrip().endswith(b'"')
+        return not closed and cell is not None and b"\n" in cell.to_pybytes()
 
     def _set_aside(self, row: pa_csv.InvalidRow) -> str:
         within = row.text.count("\n")
@@ -141,24 +162,43 @@ class Delimited:
             holding = pc.or_(holding, pc.greater(pc.binary_length(column), 0))
         return batch if pc.all(holding).as_py() else batch.filter(holding)
 
-    def _next_uneven(self) -> Uneven:
+    def _next_uneven(self) -> BrokenRow:
         row = self._uneven.popleft()
         self._next_row += 1
         line = row.number + self._lines_within_cells
         self._lines_within_cells += row.lines_within_cells
-        return Uneven(line, row.cells, row.columns)
+        cells, columns = counted(row.cells, "cell"), counted(row.columns, "column")
+        return BrokenRow(f"line {line} has {cells}, and the header names {columns}")
 
 
-def _first_line(head: bytes) -> tuple[int, bytes]:
-    """Return the first line that is not blank, and how many blank ones are before it."""
-    lines = head.removeprefix(codecs.BOM_UTF8).splitlines()
-    return next((place, line) for place, line in enumerate(lines) if line.strip())
+class _Watched:
+    """A stream that knows what it ended with."""
+
+    closed = False
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.end = b""
+
+    def read(self, size: int = -1) -> bytes:
+        block = self._stream.read(size)
+        self.end = (self.end + block[-END_BYTES:])[-END_BYTES:]
+        return block
 
 
-def _delimiter(first: bytes) -> str:
-    """Return the delimiter that is most frequent in the first line, a comma where there is none."""
-    outside = "".join(first.decode("utf-8", "replace").split('"')[::2])
-    return max(DELIMITERS, key=lambda each: (outside.count(each), -DELIMITERS.index(each)))
+def _beginning(head: bytes) -> tuple[int, str]:
+    """Return how many lines are above the header, and the delimiter.
+
+    The header is the first line that is not blank, but for one in which Excel names the delimiter.
+    A delimiter that is not named is the most frequent one in the header, a comma where it has none.
+    """
+    lines = enumerate(head.removeprefix(codecs.BOM_UTF8).splitlines())
+    above, header = next(found for found in lines if found[1].strip())
+    if named := NAMED_DELIMITER.fullmatch(header):
+        above = next((place for place, line in lines if line.strip()), above)
+        return above, named[1].decode()
+    outside = "".join(header.decode("utf-8", "replace").split('"')[::2])
+    return above, max(DELIMITERS, key=lambda each: (outside.count(each), -DELIMITERS.index(each)))
 
 
 def _not_delimited(contents: Contents, error: Exception) -> GatehouseError:
