@@ -194,7 +194,7 @@ def _missing_shards(names: list[str]) -> list[str]:
     series: dict[tuple[str, str], dict[int, str]] = {}
     for name in names:
         if shard := SHARD.fullmatch(name):
-            there = series.setdefault(shard.group("before", "total"), {})
+            there = series.setdefault((shard["before"], shard["total"]), {})
             there[int(shard["number"])] = shard["after"]
     missing = []
     for (before, total), there in series.items():

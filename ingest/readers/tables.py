@@ -32,7 +32,8 @@ def read_table(
     try:
         batches = read(contents, fields)
         yield from _documents(batches, contents.where, name, domain, fields)
-    except (OSError, pa.ArrowException) as error:
+    # text that is cut out of its place raises an error of Python's own
+    except (OSError, pa.ArrowException, SystemError) as error:
         raise GatehouseError(
             f"{contents.where} is damaged or not {kind}: write or copy it again"
         ) from error

@@ -1,5 +1,6 @@
 """Local corpora: text, JSON Lines, Parquet, folders, saved datasets, and what is refused."""
 
+import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -291,6 +292,54 @@ def test_only_the_rows_with_too_many_or_too_few_cells_are_broken(tmp_path: Path,
         assert many.what.startswith(f"{path} line {line + 5} has 3 cells, ")
         assert last.what.startswith(f"{path} line {line + 8} has 1 cell, ")
     with refuses(f"{path} line 6 has 1 cell", "2 columns", "quotes", "--skip-broken"):
+        texts(path)
+
+
+CELL = st.sampled_from(["", "1", "a b", 'q"q', "l\nl", "c,c", "\u6f22"])
+
+
+@settings(max_examples=60)
+@given(rows=st.lists(st.lists(CELL, min_size=1, max_size=3)), end=st.sampled_from(["\n", "\r\n"]))
+def test_a_csv_has_the_rows_that_the_csv_module_reads(tmp_path_factory, rows, end: str) -> None:
+    path = tmp_path_factory.mktemp("rows") / "corpus.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator=end).writerows([["n", "text"], *rows])
+    wanted = []
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.reader(file)
+        line = next(reader) and 2
+        for row in reader:
+            if len(row) == 2 and any(row):
+                wanted.append(row[1])
+            elif row and len(row) != 2:
+                wanted.append(f"line {line} has {len(row)} cell")
+            line = reader.line_num + 1
+    found = [
+        row.what.removeprefix(f"{path} ").split(", and")[0].removesuffix("s")
+        if isinstance(row, Broken)
+        else row[2]
+        for row in found_in(path)
+    ]
+    assert found == wanted
+
+
+def test_rows_of_a_csv_that_are_not_utf8_are_broken_in_their_places(
+    tmp_path: Path, refuses, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "corpus.csv"
+    rows = (b"1,a", b"2,caf\xe9", b"\xe9", b"3,d\xef\xbf\xbd", b"4,e,\xff\xfe", b"5,f\xe6\xbc")
+    path.write_bytes(b"\n".join((b"n,text", *rows)))
+    a, cafe, few, d, many, f = found_in(path)
+    assert (a[2], d[2]) == ("a", "d\ufffd")
+    assert [each.what.removeprefix(f"{path} ") for each in (cafe, few, many, f)] == [
+        "row 1 is not UTF-8",
+        "line 4 has 1 cell, and the header names 2 columns",
+        "line 6 has 3 cells, and the header names 2 columns",
+        "row 5 is not UTF-8",
+    ]
+    assert capfd.readouterr().err == ""
+    path.write_bytes(b"caf\xe9,text\n1,a\n")
+    with refuses(f"{path} is not readable CSV in UTF-8 (the names of its columns are not)"):
         texts(path)
 
 

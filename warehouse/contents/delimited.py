@@ -5,12 +5,14 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import IO, Any, NamedTuple
+from io import BytesIO
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
+from gatehouse.warehouse.contents.marked import NO_UTF8, Marked, as_it_was
 from gatehouse.warehouse.contents.opened import Contents
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.plain_text import counted, quoted
@@ -18,7 +20,6 @@ from gatehouse.warehouse.plain_text import counted, quoted
 DELIMITERS = ",\t;|"
 BLOCK_BYTES = 1 << 25
 """A row must fit in a block: the longest text that a cell can hold."""
-END_BYTES = 64
 
 NAMED_DELIMITER = re.compile(rb"sep=([,;|\t])")
 
@@ -64,13 +65,13 @@ class _Form:
 
     def names(self, head: bytes) -> list[str]:
         """Return the names of the columns, which may hold line ends."""
-        return list(replace(self, take=lambda row: "skip").open(pa.BufferReader(head)).schema.names)
+        return list(replace(self, take=lambda row: "skip").open(Marked(BytesIO(head))).schema.names)
 
     def open(
-        self, source: Any, column_types: dict[str, pa.DataType] | None = None
+        self, source: Marked, column_types: dict[str, pa.DataType] | None = None
     ) -> pa_csv.CSVStreamingReader:
         return pa_csv.open_csv(
-            source,
+            pa.PythonFile(source, mode="r"),
             pa_csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, skip_rows=self.above),
             pa_csv.ParseOptions(
                 delimiter=self.delimiter,
@@ -95,16 +96,17 @@ class Delimited:
         form = _Form(*_beginning(contents.head), self._set_aside)
         # the header is no row, but is numbered as one
         self._next_row = form.above + 2
-        self._source = _Watched(contents.stream)
+        self._source = Marked(contents.stream)
         try:
             # each cell is read as text, whatever it looks like
             texts = dict.fromkeys(form.names(contents.head), pa.string())
-            self._reader = form.open(pa.PythonFile(self._source, mode="r"), texts)
+            self._reader = form.open(self._source, texts)
             self.schema = self._reader.schema
             self._lines_within_cells = sum(name.count("\n") for name in self.schema.names)
-        # column names that are not UTF-8 raise an error of Python's, not of Arrow's
-        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+        except (OSError, pa.ArrowException) as error:
             raise _not_delimited(contents, error) from error
+        if any(NO_UTF8 in name for name in self.schema.names):
+            raise _not_delimited(contents, "the names of its columns are not")
 
     def __iter__(self) -> Iterator[pa.RecordBatch | BrokenRow]:
         for batch, is_last in self._batches():
@@ -160,7 +162,8 @@ class Delimited:
             within = pc.sum(pc.count_substring(column, "\n")).as_py()
             self._lines_within_cells += within or 0
             holding = pc.or_(holding, pc.greater(pc.binary_length(column), 0))
-        return batch if pc.all(holding).as_py() else batch.filter(holding)
+        batch = batch if pc.all(holding).as_py() else batch.filter(holding)
+        return batch if self._source.is_utf8 else as_it_was(batch)
 
     def _next_uneven(self) -> BrokenRow:
         row = self._uneven.popleft()
@@ -169,21 +172,6 @@ class Delimited:
         self._lines_within_cells += row.lines_within_cells
         cells, columns = counted(row.cells, "cell"), counted(row.columns, "column")
         return BrokenRow(f"line {line} has {cells}, and the header names {columns}")
-
-
-class _Watched:
-    """A stream that knows what it ended with."""
-
-    closed = False
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-        self.end = b""
-
-    def read(self, size: int = -1) -> bytes:
-        block = self._stream.read(size)
-        self.end = (self.end + block[-END_BYTES:])[-END_BYTES:]
-        return block
 
 
 def _beginning(head: bytes) -> tuple[int, str]:
@@ -201,7 +189,7 @@ def _beginning(head: bytes) -> tuple[int, str]:
     return above, max(DELIMITERS, key=lambda each: (outside.count(each), -DELIMITERS.index(each)))
 
 
-def _not_delimited(contents: Contents, error: Exception) -> GatehouseError:
+def _not_delimited(contents: Contents, error: object) -> GatehouseError:
     shown = quoted(error) or "unreadable"
     return GatehouseError(
         f"{contents.where} is not readable CSV in UTF-8 ({shown}): write it again"
