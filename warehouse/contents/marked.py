@@ -11,7 +11,7 @@ END_BYTES = 64
 NO_UTF8 = "\U0010ffff"
 """Stands for what is no UTF-8; Unicode itself gives it no meaning."""
 _MARK = "gatehouse.no_utf8"
-codecs.register_error(_MARK, lambda error: (NO_UTF8, cast(UnicodeError, error).end))
+codecs.register_error(_MARK, lambda error: (NO_UTF8, cast(UnicodeDecodeError, error).end))
 
 
 class Marked:
