@@ -12,6 +12,8 @@ from gatehouse.warehouse.errors import GatehouseError
 CARD = "README.md"
 CARD_BYTES = 1 << 20
 SPLIT = "train"
+LISTED = 20
+"""So many configurations are named."""
 DESCRIPTION = "description of a dataset"
 NO_DATA = {CARD, "config.json", "dataset_info.json", "dataset_infos.json", "dataset_dict.json"}
 """Files that no pattern means."""
@@ -109,7 +111,9 @@ def _default(folder: Path, configurations: Mapping[str, Mapping[str, Any]]) -> s
         if len(configurations) == 1 or name == "default" or configuration.get("default")
     ]
     if len(default) != 1:
-        which = f"the configurations {', '.join(default or configurations)}"
+        named = list(default or configurations)
+        more = ", …" if len(named) > LISTED else ""
+        which = f"the configurations {', '.join(named[:LISTED])}{more}"
         raise GatehouseError(
             f"{folder} has {which}, {'all of them' if default else 'none of them the'} default: "
             f"give one of them `default: true` in its {CARD}, {ELSE}"
