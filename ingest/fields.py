@@ -1,7 +1,7 @@
 """Which fields of a row count: a dotted name is looked up, and what it holds becomes text."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -52,6 +52,11 @@ class Fields:
             "--document-field": self.document,
         }
         return {option: field for option, field in named.items() if field is not None}
+
+
+def text_field(names: Container[str], fields: Fields) -> str:
+    """Return the field of the text: the one asked for, else the first known one among the names."""
+    return fields.text or next((each for each in (TEXT, *CHATS) if each in names), TEXT)
 
 
 def found(row: Mapping[str, Any], path: str) -> Any:

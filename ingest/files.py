@@ -15,10 +15,10 @@ from gatehouse.ingest.formats import (
     format_of,
     stem_of,
 )
-from gatehouse.ingest.lines import read_json, read_json_lines, read_lines
+from gatehouse.ingest.readers.lines import read_json, read_json_lines, read_lines
+from gatehouse.ingest.readers.tables import read_delimited, read_table
+from gatehouse.ingest.readers.whole_files import read_html, read_whole
 from gatehouse.ingest.rows import Broken, Document, NoSuchColumn, document_of, known_columns
-from gatehouse.ingest.tables import read_delimited, read_table
-from gatehouse.ingest.whole_files import read_html, read_whole
 from gatehouse.warehouse.contents.first_bytes import NO_TEXT, is_binary
 from gatehouse.warehouse.contents.names import PACKED
 from gatehouse.warehouse.contents.opened import Contents, opened
@@ -53,7 +53,8 @@ def read_path(
 
     - `.txt`, `.md`, `.rst`, `.html`, `.htm`: **one document a file**; of HTML its text.
     - `.txt` with `lines`: one document a line, as in the "text" loader of `datasets`.
-    - `.jsonl`, `.ndjson`, `.json`: one object a line, or an array of objects.
+    - `.jsonl`, `.ndjson`, `.json`: one object a line, or an array of objects; a `.json` may be an
+      object that holds them in a list.
     - `.csv`, `.tsv`: a row; the first line names the columns and shows the delimiter.
     - `.parquet`, `.arrow`: a row.
     - a folder: what `folders.list_folder` lists, in the order of the paths. The domain is the

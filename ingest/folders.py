@@ -5,8 +5,10 @@ import re
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
+from gatehouse.ingest.cards import CARD, DESCRIPTION, NO_DATA, chosen_by_card
 from gatehouse.ingest.formats import PROSE, format_of, suffix_of
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.plain_text import counted, printable
@@ -18,8 +20,13 @@ SPLITS = {
 }
 """Words in the name of a file or folder that say which split it holds, as `datasets` takes them."""
 
-DESCRIPTIONS = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"}
-"""Files in which `datasets` describes what lies beside them."""
+DESCRIPTIONS = NO_DATA - {CARD} | {"state.json"}
+"""Files that describe what lies beside them."""
+
+SHARD = re.compile(
+    r"(?P<before>.*\b)(?P<number>\d{5})-of-(?P<total>\d{5})(-[0-9a-f]+)?(?P<after>\..*)", re.DOTALL
+)
+"""The name of a file that is one of several: data/train-00000-of-00002.parquet."""
 
 CARDS = {"readme", "license", "licence", "citation", "changelog", "notice", "requirements"}
 """Names of texts that tell of a dataset's rows."""
@@ -62,10 +69,12 @@ def list_folder(folder: Path) -> Listing:
     """Return what a folder holds; links are followed, and no folder is read twice.
 
     Files are in the order of their paths. Left out are hidden files, formats that are not read,
-    what describes a dataset, and where files hold a split train and others, all but train.
+    what describes a dataset, and where files hold a split train and others, all but train. What
+    is train, and in which order, a card says, if there is one: see `cards.chosen_by_card`. Shards
+    that are not there count as left out.
 
     Raises:
-        GatehouseError: a folder cannot be listed.
+        GatehouseError: a folder cannot be listed, or a card does not say what is to be read.
     """
     listing = Listing()
     for path, reason in _walk(folder):
@@ -75,8 +84,12 @@ def list_folder(folder: Path) -> Listing:
         else:
             listing.read.append(path.relative_to(folder).as_posix())
     listing.read.sort()
+    decided = _choose_by_cards(folder, listing)
     _leave_out_cards(listing)
-    _leave_out_splits(listing)
+    _leave_out(listing, {name: "in a special folder" for name in _special(listing.read) - decided})
+    _leave_out_splits(listing, decided)
+    if missing := _missing_shards(listing.read):
+        listing.left_out["missing"] = missing
     for names in listing.left_out.values():
         names.sort()
     return listing
@@ -117,10 +130,30 @@ def _entries(folder: Path) -> list[Path]:
 
 def _why_not(path: Path) -> str | None:
     if path.name in DESCRIPTIONS:
-        return "description of a dataset"
+        return DESCRIPTION
     if re.fullmatch(r"(cache|indices)-.*\.arrow", path.name):
         return "result that datasets keeps"
     return None if format_of(path) else suffix_of(path)
+
+
+def _choose_by_cards(folder: Path, listing: Listing) -> set[str]:
+    """Leave out what the datasets' cards do not choose; return the files that they do choose."""
+    places: dict[str, tuple[str, int]] = {}
+    everything = sorted(chain(listing.read, *listing.left_out.values()))
+    # a card that lies deeper may be one of the files that another leaves out
+    for card in sorted((each for each in everything if Path(each).name == CARD), key=_depth):
+        inside = card.removesuffix(CARD)
+        files = [name.removeprefix(inside) for name in everything if name.startswith(inside)]
+        chosen = chosen_by_card(folder / inside, files) if card in listing.read else None
+        if chosen:
+            places |= {inside + name: (inside, place) for place, name in enumerate(chosen.train)}
+            _leave_out(listing, {inside + name: why for name, why in chosen.others.items()})
+    listing.read.sort(key=lambda name: places.get(name, (name, 0)))
+    return set(places)
+
+
+def _depth(name: str) -> int:
+    return name.count("/")
 
 
 def _leave_out_cards(listing: Listing) -> None:
@@ -128,17 +161,18 @@ def _leave_out_cards(listing: Listing) -> None:
     if all(format_of(Path(name)) in PROSE for name in listing.read):
         return
     cards = {name for name in listing.read if _is_card(Path(name))}
-    _leave_out(listing, {name: "description of a dataset" for name in cards})
+    _leave_out(listing, {name: DESCRIPTION for name in cards})
 
 
 def _is_card(path: Path) -> bool:
     return format_of(path) in PROSE and path.stem.lower() in CARDS
 
 
-def _leave_out_splits(listing: Listing) -> None:
+def _leave_out_splits(listing: Listing, decided: set[str]) -> None:
     """Keep the split train where there are others, by the files' names or else their folders'."""
+    undecided = [name for name in listing.read if name not in decided]
     for part_of in (_name, _folders):
-        split_of = {name: _split_of(part_of(Path(name))) for name in listing.read}
+        split_of = {name: _split_of(part_of(Path(name))) for name in undecided}
         splits = set(split_of.values()) - {None}
         if "train" in splits and len(splits) > 1:
             reasons = {
@@ -148,6 +182,31 @@ def _leave_out_splits(listing: Listing) -> None:
             }
             _leave_out(listing, reasons)
             return
+
+
+def _special(names: list[str]) -> set[str]:
+    """Return the files in folders as __MACOSX and __pycache__, which `datasets` passes over."""
+    return {name for name in names if any(part[:2] == "__" for part in Path(name).parent.parts)}
+
+
+def _missing_shards(names: list[str]) -> list[str]:
+    """Return the files that must have been beside others, which number themselves and say it."""
+    series: dict[tuple[str, str], dict[int, str]] = {}
+    for name in names:
+        if shard := SHARD.fullmatch(name):
+            there = series.setdefault((shard["before"], shard["total"]), {})
+            there[int(shard["number"])] = shard["after"]
+    missing = []
+    for (before, total), there in series.items():
+        after = next(iter(there.values()))
+        # most count from 0
+        first = 1 if int(total) in there else 0
+        missing += [
+            f"{before}{number:05}-of-{total}{after}"
+            for number in range(first, first + int(total))
+            if number not in there
+        ]
+    return missing
 
 
 def _name(path: Path) -> list[str]:
@@ -168,9 +227,10 @@ def _split_of(parts: list[str]) -> str | None:
 
 
 def _leave_out(listing: Listing, reasons: dict[str, str]) -> None:
+    for name in listing.read:
+        if name in reasons:
+            listing.left_out.setdefault(reasons[name], []).append(name)
     listing.read = [name for name in listing.read if name not in reasons]
-    for name, reason in reasons.items():
-        listing.left_out.setdefault(reason, []).append(name)
 
 
 def _most_first(counts: dict[str, int]) -> list[tuple[str, int]]:

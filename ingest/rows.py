@@ -5,14 +5,13 @@ from typing import Any, NamedTuple
 
 from gatehouse.ingest.fields import (
     ABSENT,
-    CHATS,
     DOMAINS,
     NAMES,
-    TEXT,
     Fields,
     domain_in,
     found,
     joined_chat,
+    text_field,
 )
 from gatehouse.warehouse.errors import GatehouseError
 
@@ -93,7 +92,7 @@ def document_of(
         return Document(
             name=str(next((row[f] for f in NAMES if row.get(f) not in (None, "")), name)),
             domain=within or (domain_in(row) if fields.domain is None else None) or domain,
-            text=_text(row, fields.text),
+            text=_text(row, fields),
             document=part_of,
         )
     except _Unreadable as reason:
@@ -101,8 +100,8 @@ def document_of(
         return Broken(f"{where} {what}", remedy)
 
 
-def _text(row: Mapping[str, Any], asked: str | None) -> str:
-    field = asked or next((each for each in (TEXT, *CHATS) if each in row), TEXT)
+def _text(row: Mapping[str, Any], fields: Fields) -> str:
+    field = text_field(row, fields)
     value = found(row, field)
     if value is ABSENT:
         raise _Unreadable(_without(field, list(row)), REMEDIES["--text-field"])
@@ -133,12 +132,11 @@ def known_columns(where: str, columns: list[str], fields: Fields) -> list[str]:
     """Return those of a table's columns that `document_of` reads.
 
     Raises:
-        NoSuchColumn: the text, or a field that was asked for, is not among them; the message
-            names the columns that there are.
+        NoSuchColumn: the text, or a field that was asked for, is not among them, or more than
+            once; the message names the columns that there are.
     """
-    text = fields.text or next((each for each in (TEXT, *CHATS) if each in columns), TEXT)
     needed = []
-    for option, field in ({"--text-field": text} | fields.asked).items():
+    for option, field in ({"--text-field": text_field(columns, fields)} | fields.asked).items():
         beginnings = [
             field[:end] for end in range(len(field), 0, -1) if field[end:][:1] in ("", ".")
         ]
@@ -146,9 +144,14 @@ def known_columns(where: str, columns: list[str], fields: Fields) -> list[str]:
         if column is None:
             # no row of such a table can be read: it is the wrong dataset, not one with a broken row
             raise NoSuchColumn(f"{where} {_without(field, columns)}", REMEDIES[option])
+        if columns.count(column) > 1:
+            raise NoSuchColumn(
+                f"{where} has the field {column} {columns.count(column)} times",
+                "give each column a name of its own",
+            )
         needed.append(column)
     known = () if fields.domain else (field.partition(".")[0] for field in DOMAINS)
-    optional = (name for name in (*known, *NAMES) if name in columns)
+    optional = (name for name in (*known, *NAMES) if columns.count(name) == 1)
     return list(dict.fromkeys([*needed, *optional]))
 
 

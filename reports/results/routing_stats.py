@@ -10,7 +10,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from gatehouse.reports.verdict.usable import NEEDED, Excluded, usable_rows
-from gatehouse.warehouse.contents.delimited import open_delimited
+from gatehouse.warehouse.contents.delimited import BrokenRow, open_delimited
 from gatehouse.warehouse.contents.first_bytes import ARROW_FILE, ARROW_STREAM, NO_TEXT
 from gatehouse.warehouse.contents.names import unpacked_name
 from gatehouse.warehouse.contents.opened import Contents, opened
@@ -143,7 +143,12 @@ def _read_text(contents: Contents) -> pa.Table:
         raise GatehouseError(
             f"{contents.where} is empty, not readable CSV in UTF-8: write it again"
         )
-    table = pa.Table.from_batches(list(reader), reader.schema)
+    batches = []
+    for found in reader:
+        if isinstance(found, BrokenRow):
+            raise GatehouseError(f"{contents.where} {found.problem}: mend the line")
+        batches.append(found)
+    table = pa.Table.from_batches(batches, reader.schema)
     try:
         for column in table.columns:
             column.validate(full=True)

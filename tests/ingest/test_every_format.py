@@ -92,6 +92,18 @@ def test_a_packed_file_cut_short_is_one_line(tmp_path: Path, packing: str) -> No
         list(read_path(path)[0])
 
 
+@pytest.mark.parametrize("packing", PACKINGS)
+@pytest.mark.parametrize("form", ["jsonl", "txt", "csv", "arrow"])
+def test_of_nothing_there_is_nothing_to_read(tmp_path: Path, form: str, packing: str) -> None:
+    path = tmp_path / f"nothing.{form}{packing}"
+    path.write_bytes(PACKINGS[packing](b""))
+    if form == "arrow":
+        with pytest.raises(GatehouseError, match="is damaged or not Parquet or Arrow: write"):
+            texts(path)
+    else:
+        assert "".join(texts(path)) == ""
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig"])
 def test_a_byte_order_mark_tells_the_encoding(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "wide.txt"
@@ -101,6 +113,22 @@ def test_a_byte_order_mark_tells_the_encoding(tmp_path: Path, encoding: str) -> 
     table = tmp_path / "wide.csv"
     table.write_bytes(f"text;n\n{WORDS.strip()};1\n".encode(encoding))
     assert texts(table) == [WORDS.strip()]
+
+
+def test_lines_may_end_as_on_any_machine(tmp_path: Path) -> None:
+    long = "x" * 70_000
+    for end in (b"\n", b"\r\n", b"\r"):
+        for form in ("jsonl", "csv"):
+            path = tmp_path / f"ends.{form}"
+            path.write_bytes(ROWS[form].replace(b"\r\n", b"\n").replace(b"\n", end))
+            assert [" ".join(text.split()) for text in texts(path)] == [
+                " ".join(text.split()) for text in TEXTS
+            ]
+        (tmp_path / "ends.txt").write_bytes(end.join((b"a", b"b", b"", long.encode(), b"c", b"")))
+        assert texts(tmp_path / "ends.txt") == [f"a\nb\n\n{long}\nc\n"]
+        assert texts(tmp_path / "ends.txt", lines=True) == ["a", "b", "", long, "c"]
+    (tmp_path / "ends.txt").write_bytes(f"a\r{long}\r\n{'y' * 65_533}\r\nz".encode())
+    assert texts(tmp_path / "ends.txt", lines=True) == ["a", long, "y" * 65_533, "z"]
 
 
 @pytest.mark.parametrize("encoding", ["UTF-16LE", "UTF-16BE", "UTF-32LE", "UTF-32BE"])
@@ -118,6 +146,11 @@ OTHERS = {
     b"%PDF-1.7\n": "a PDF",
     b"\x04\x22\x4d\x18" + bytes(40): "lz4",
     bytes(257) + b"ustar": "a tar archive",
+    b"PK\x05\x06" + bytes(18): "an empty zip archive",
+    b"\x5d\0\0\x80\0" + b"\xff" * 8 + bytes(40): "compressed with lzma",
+    b"\x10" + bytes(7) + b'{"a": {"shape"': "a file of weights (safetensors)",
+    b"WARC/1.0\r\nWARC-Type: warcinfo\r\n": "a web archive",
+    b"%!PS-Adobe-3.0\n": "PostScript",
     b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n": "Git LFS",
     bytes(range(256)) * 40: "control characters",
     b"a text that a crash has cut\n" + bytes(4096): "control characters",

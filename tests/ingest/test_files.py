@@ -1,5 +1,6 @@
 """Local corpora: text, JSON Lines, Parquet, folders, saved datasets, and what is refused."""
 
+import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -162,6 +163,28 @@ def test_a_page_is_read_for_its_text(tmp_path: Path) -> None:
     assert [type(row) for row in read_path(path)[0]] in ([Broken], [Document])
 
 
+CHARSETS = {
+    '<meta charset="iso-8859-1">': "cp1252",
+    "<META HTTP-EQUIV=Content-Type CONTENT='text/html; charset=Shift_JIS'>": "shift_jis",
+    '<?xml version="1.0" encoding="koi8-r"?>': "koi8-r",
+    '<meta charset="latin1">': "utf-8",
+}
+
+
+@pytest.mark.parametrize("said", CHARSETS)
+def test_a_page_may_name_its_encoding(tmp_path: Path, said: str, refuses) -> None:
+    path = tmp_path / "page.html"
+    word = {"shift_jis": "\u6f22\u5b57", "koi8-r": "\u0440\u0435\u043a\u0430"}.get(
+        CHARSETS[said], "\u201cT\u00fcr\u201d"
+    )
+    path.write_bytes(f"{said}<p>{word}</p>".encode(CHARSETS[said]))
+    assert texts(path) == [word + "\n"]
+    for unknown in (b"<p>", b"<meta charset=none>", b"<meta charset=utf-8>"):
+        path.write_bytes(unknown + b"caf\xe9")
+        with refuses(f"{path} line 1 is not UTF-8", "iconv"):
+            texts(path)
+
+
 def test_a_field_names_the_document_of_a_text(tmp_path: Path, refuses) -> None:
     rows = [{"text": "a", "page": "p"}, {"text": "b", "page": 7}, {"text": "c", "page": None}]
     path = tmp_path / "corpus.jsonl"
@@ -254,6 +277,96 @@ def test_what_follows_a_broken_line_is_still_read(tmp_path: Path) -> None:
         assert broken.what.startswith(f"{path} line {line} ")
 
 
+def test_only_the_rows_with_too_many_or_too_few_cells_are_broken(tmp_path: Path, refuses) -> None:
+    path = tmp_path / "corpus.csv"
+    rows = [b'7,"two\nlines"', b"8", b"", b"9,nine", b'"1\n0",so, many', b"11,eleven", b"12"]
+    path.write_bytes(b'\xef\xbb\xbf\n"n\n",text\n' + b"\n".join(rows * 300))
+    found = found_in(path)
+    assert len(found) == 1_800
+    for start in (0, 6, 1_794):
+        two, eight, nine, many, eleven, last = found[start : start + 6]
+        assert two == (f"corpus.csv:{start}", "corpus", "two\nlines")
+        assert [nine[2], eleven[2]] == ["nine", "eleven"]
+        line = 4 + start // 6 * 9
+        assert eight.what.startswith(f"{path} line {line + 2} has 1 cell, and the header names")
+        assert many.what.startswith(f"{path} line {line + 5} has 3 cells, ")
+        assert last.what.startswith(f"{path} line {line + 8} has 1 cell, ")
+    with refuses(f"{path} line 6 has 1 cell", "2 columns", "quotes", "--skip-broken"):
+        texts(path)
+
+
+CELL = st.sampled_from(["", "1", "a b", 'q"q', "l\nl", "c,c", "\u6f22"])
+
+
+@settings(max_examples=60)
+@given(rows=st.lists(st.lists(CELL, min_size=1, max_size=3)), end=st.sampled_from(["\n", "\r\n"]))
+def test_a_csv_has_the_rows_that_the_csv_module_reads(tmp_path_factory, rows, end: str) -> None:
+    path = tmp_path_factory.mktemp("rows") / "corpus.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator=end).writerows([["n", "text"], *rows])
+    wanted = []
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.reader(file)
+        line = next(reader) and 2
+        for row in reader:
+            if len(row) == 2 and any(row):
+                wanted.append(row[1])
+            elif row and len(row) != 2:
+                wanted.append(f"line {line} has {len(row)} cell")
+            line = reader.line_num + 1
+    found = [
+        row.what.removeprefix(f"{path} ").split(", and")[0].removesuffix("s")
+        if isinstance(row, Broken)
+        else row[2]
+        for row in found_in(path)
+    ]
+    assert found == wanted
+
+
+def test_rows_of_a_csv_that_are_not_utf8_are_broken_in_their_places(
+    tmp_path: Path, refuses, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "corpus.csv"
+    rows = (b"1,a", b"2,caf\xe9", b"\xe9", b"3,d\xef\xbf\xbd", b"4,e,\xff\xfe", b"5,f\xe6\xbc")
+    path.write_bytes(b"\n".join((b"n,text", *rows)))
+    a, cafe, few, d, many, f = found_in(path)
+    assert (a[2], d[2]) == ("a", "d\ufffd")
+    assert [each.what.removeprefix(f"{path} ") for each in (cafe, few, many, f)] == [
+        "row 1 is not UTF-8",
+        "line 4 has 1 cell, and the header names 2 columns",
+        "line 6 has 3 cells, and the header names 2 columns",
+        "row 5 is not UTF-8",
+    ]
+    assert capfd.readouterr().err == ""
+    path.write_bytes(b"caf\xe9,text\n1,a\n")
+    with refuses(f"{path} is not readable CSV in UTF-8 (the names of its columns are not)"):
+        texts(path)
+
+
+def test_a_quote_that_nothing_closes_swallows_no_rows_in_silence(tmp_path: Path, refuses) -> None:
+    path = tmp_path / "corpus.csv"
+    path.write_text('n,text\n1,a\n2,"b\nb"\n3,"c\n4,d\n5,e\n')
+    *found, broken = found_in(path)
+    assert [text for _, _, text in found] == ["a", "b\nb"]
+    assert broken.what == f"{path} line 5 opens a quote that nothing closes"
+    for fine in ('n,text\n1,"a\nb"\n', 'n,text\n1,"a\nb" \n', 'n,text\n1,5" pipe\n2,"a"'):
+        path.write_text(fine)
+        assert all(isinstance(row, tuple) for row in found_in(path)) and texts(path)
+
+
+def test_excel_may_name_the_delimiter(tmp_path: Path, refuses) -> None:
+    path = tmp_path / "corpus.csv"
+    path.write_bytes(b"\xef\xbb\xbfsep=;\r\nn;text\r\n1;a, b\r\n2\r\n")
+    found, broken = found_in(path)
+    assert found == ("corpus.csv:0", "corpus", "a, b")
+    assert broken.what.startswith(f"{path} line 4 has 1 cell")
+    path.write_bytes(b"\xef\xbb\xbf\r\n")
+    assert found_in(path) == []
+    path.write_bytes(b"sep=;\n")
+    with refuses("has no field text"):
+        texts(path)
+
+
 def test_only_the_parquet_rows_that_are_not_utf8_are_broken(tmp_path: Path) -> None:
     path = tmp_path / "corpus.parquet"
     column = pa.array([f"text {row}".encode() for row in range(600)] + [b"caf\xe9"] + [b"last"])
@@ -274,6 +387,23 @@ def test_a_parquet_file_without_text_names_its_columns(tmp_path: Path, refuses) 
     pq.write_table(pa.table({"text": [7]}), path)
     with refuses(str(path), "int", "string"):
         texts(path)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_columns_of_one_name_are_refused_only_where_they_are_read(
+    tmp_path: Path, suffix: str, refuses
+) -> None:
+    path = tmp_path / f"corpus{suffix}"
+    for names in (["text", "text", "n"], ["text", "domain", "domain"], ["n", "n", "text"]):
+        if suffix == ".csv":
+            path.write_text(f"{','.join(names)}\na,b,c\n")
+        else:
+            pq.write_table(pa.table([["a"], ["b"], ["c"]], names=names), path)
+        if names.count("text") > 1:
+            with refuses(str(path), "has the field text 2 times", "name of its own"):
+                texts(path)
+        else:
+            assert texts(path) == ["c" if names[2] == "text" else "a"]
 
 
 def test_parquet_cut_short_or_with_broken_text_is_refused(tmp_path: Path, refuses) -> None:

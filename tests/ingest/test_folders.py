@@ -62,6 +62,35 @@ def test_of_splits_train_is_read(tmp_path: Path, name: str) -> None:
     assert all(reason.startswith("of ") for reason in listing.left_out)
 
 
+def test_shards_that_are_not_there_are_counted(tmp_path: Path) -> None:
+    names = (
+        "a-00000-of-00003.jsonl",
+        "a-00002-of-00003.jsonl.gz",
+        "b-00001-of-00002-0f1e.csv",
+        "b-00000-of-00002-2d3c.csv",
+        "c.00001-of-00002.csv",
+        "c.00002-of-00002.csv",
+        "test-d-00000-of-00009.csv",
+    )
+    listing = list_folder(write(tmp_path, *names))
+    assert listing.left_out["missing"] == [
+        "a-00001-of-00003.jsonl",
+        *(f"test-d-{number:05}-of-00009.csv" for number in range(1, 9)),
+    ]
+    write(tmp_path, "train.jsonl")
+    assert "missing" not in list_folder(tmp_path).left_out
+
+
+def test_what_datasets_passes_over_is_left_out(tmp_path: Path) -> None:
+    names = ("__MACOSX/a.jsonl", "b/__pycache__/c.txt", "config.json")
+    listing = list_folder(write(tmp_path, *names, "part.jsonl"))
+    assert listing.read == ["part.jsonl"]
+    assert listing.left_out == {
+        "in a special folder": ["__MACOSX/a.jsonl", "b/__pycache__/c.txt"],
+        "description of a dataset": ["config.json"],
+    }
+
+
 def test_what_tells_of_rows_is_no_text_beside_them(tmp_path: Path) -> None:
     names = ("README.md", "dataset_infos.json", "LICENSE.txt")
     listing = list_folder(write(tmp_path, *names, "part.jsonl"))

@@ -14,6 +14,7 @@ PACKINGS = {
     b"\x28\xb5\x2f\xfd": "zstd",
     b"\xfd7zXZ\0": "xz",
     **{b"BZh%d1AY&SY" % level: "bzip2" for level in range(1, 10)},
+    **{b"BZh%d\x17rE8P\x90" % level: "bzip2" for level in range(1, 10)},  # of nothing
     # a parallel zstd writes frames of its own between, which readers pass over
     **{bytes([0x50 + number]) + b"\x2a\x4d\x18": "zstd" for number in range(16)},
 }
@@ -24,12 +25,16 @@ PICTURE = "name a file of text"
 OFFICE = "a document of a word processor or a spreadsheet"
 UNREADABLE = {
     b"PK\x03\x04": ("a zip archive", UNPACK),
+    b"PK\x05\x06": ("an empty zip archive", "name a file of text"),
     b"7z\xbc\xaf\x27\x1c": ("a 7z archive", UNPACK),
     b"Rar!\x1a\x07": ("a rar archive", UNPACK),
     b"\x04\x22\x4d\x18": ("compressed with lz4", UNPACK),
     b"\xff\x06\0\0sNaPpY": ("compressed with snappy", UNPACK),
+    b"\x5d\0\0": ("compressed with lzma", UNPACK),
     b"\x1f\x9d": ("compressed with compress (.Z)", UNPACK),
     b"%PDF-": ("a PDF", EXPORT),
+    b"%!PS-Adobe": ("PostScript", EXPORT),
+    b"WARC/1.": ("a web archive (WARC)", EXPORT),
     b"{\\rtf": (OFFICE, EXPORT),
     b"\xd0\xcf\x11\xe0": (OFFICE, EXPORT),
     b"\x89PNG": ("a picture (PNG)", PICTURE),
@@ -89,6 +94,8 @@ def unreadable(head: bytes) -> tuple[str, str] | None:
         return known
     if head[257:262] == b"ustar":
         return "a tar archive", UNPACK
+    if head[4:9] == b"\0\0\0\0{":  # behind the length of its header, in 8 bytes
+        return "a file of weights (safetensors)", "name a file of text"
     if packing_of(head):
         return "compressed over and over", UNPACK
     if wide := _wide_encoding(head):

@@ -95,6 +95,9 @@ def _contents(path: Path, stream: "_Stream", plain: Path | None) -> Contents:
             stream = _Stream(_Decoded(stream, path, encoding).readinto, path, None)
             head = stream.head
         refused = unreadable(head)
+        if refused is None and b"\r" in head and b"\n" not in head:
+            stream = _Stream(_WithLineFeeds(stream).readinto, path, None)
+            head = stream.head
     return Contents(str(path), io.BufferedReader(stream, BLOCK_BYTES), head, table, refused, plain)
 
 
@@ -134,6 +137,25 @@ class _Stream(io.RawIOBase):
                 what = "packed by zstd with more memory than is usual"
                 way_out = "unpack it with `zstd -d --long=31` and name the file that this writes"
             raise GatehouseError(f"{self._path} is {what}: {way_out}") from error
+
+
+class _WithLineFeeds:
+    """Text whose lines end with a carriage return alone, as on the first Macs, with line feeds."""
+
+    def __init__(self, stream: io.RawIOBase) -> None:
+        self._stream = stream
+        self._after_return = False
+
+    def readinto(self, buffer: Any) -> int:
+        block = self._stream.read(len(buffer)) or b""
+        # where others follow after all, a line feed may be cut from its return
+        whole = block[1:] if self._after_return and block[:1] == b"\n" else block
+        self._after_return = block[-1:] == b"\r"
+        if block and not whole:
+            return self.readinto(buffer)
+        whole = whole.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        buffer[: len(whole)] = whole
+        return len(whole)
 
 
 class _Decoded:

@@ -216,7 +216,7 @@ def test_a_type_that_only_parquet_can_get_wrong_is_refused(frame, tmp_path):
         ("empty.csv", b"", "not readable CSV"),
         ("text.parquet", b"token_id,frequency\n1,2\n", "not readable Parquet"),
         ("latin.csv", "token_str\nä\n".encode("latin-1"), "not readable CSV"),
-        ("ragged.csv", b"token_id,token_str\n1\n", "not readable CSV"),
+        ("ragged.csv", b"token_id,token_str\n1\n", "line 2 has 1 cell"),
         ("table.xlsx", b"x", r"neither \.parquet nor \.csv"),
     ],
 )

@@ -9,13 +9,14 @@ import pyarrow.parquet as pq
 
 from gatehouse.ingest.fields import Fields
 from gatehouse.ingest.rows import Broken, Document, document_of, known_columns
-from gatehouse.warehouse.contents.delimited import open_delimited
+from gatehouse.warehouse.contents.delimited import BrokenRow, open_delimited
 from gatehouse.warehouse.contents.first_bytes import ARROW_STREAM, PARQUET
 from gatehouse.warehouse.contents.opened import Contents
 from gatehouse.warehouse.errors import GatehouseError
 
 BATCH_ROWS = 256
 NOT_UTF8 = "write the file again with UTF-8 text"
+MEND_ROW = "put cells that hold the delimiter in quotes, or mend the line"
 
 
 def read_table(
@@ -27,11 +28,12 @@ def read_table(
         GatehouseError: it is damaged, or a column is missing that is needed.
     """
     read = _arrow if contents.table not in (PARQUET, None) else _parquet
-    kind = "Arrow" if read is _arrow else "Parquet"
+    kind = "Arrow" if read is _arrow else "Parquet" if contents.table else "Parquet or Arrow"
     try:
         batches = read(contents, fields)
         yield from _documents(batches, contents.where, name, domain, fields)
-    except (OSError, pa.ArrowException) as error:
+    # text that is cut out of its place raises an error of Python's own
+    except (OSError, pa.ArrowException, SystemError) as error:
         raise GatehouseError(
             f"{contents.where} is damaged or not {kind}: write or copy it again"
         ) from error
@@ -67,30 +69,38 @@ def read_delimited(
     """Yield the documents of delimited text with the names of its columns in the first line.
 
     Raises:
-        GatehouseError: the text is not delimited, as where a row has too many or too few cells, or
-            a column is missing that is needed.
+        GatehouseError: the text is not delimited, or a column is missing that is needed.
     """
     reader = open_delimited(contents)
     if reader is None:
         return
     columns = known_columns(contents.where, reader.schema.names, fields)
-    batches = (piece for batch in reader for piece in _slices(batch.select(columns)))
-    yield from _documents(batches, contents.where, name, domain, fields)
+    pieces = (
+        piece
+        for found in reader
+        for piece in ([found] if isinstance(found, BrokenRow) else _slices(found.select(columns)))
+    )
+    yield from _documents(pieces, contents.where, name, domain, fields)
 
 
 def _documents(
-    batches: Iterable[pa.RecordBatch], place: str, name: str, domain: str, fields: Fields
+    pieces: Iterable[pa.RecordBatch | BrokenRow], place: str, name: str, domain: str, fields: Fields
 ) -> Iterator[Document | Broken]:
-    for index, row in enumerate(row for batch in batches for row in _rows(batch)):
+    for index, row in enumerate(row for piece in pieces for row in _rows(piece)):
         where = f"{place} row {index}"
-        if row is None:
+        if isinstance(row, BrokenRow):
+            yield Broken(f"{place} {row.problem}", MEND_ROW)
+        elif row is None:
             yield Broken(f"{where} is not UTF-8", NOT_UTF8)
         else:
             yield document_of(row, where, f"{name}:{index}", domain, fields)
 
 
-def _rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | None]:
-    """Yield the rows of a batch, None for one whose text is not UTF-8."""
+def _rows(batch: pa.RecordBatch | BrokenRow) -> Iterator[dict[str, Any] | BrokenRow | None]:
+    """Yield the rows of a batch, None for one whose text is not UTF-8; a broken row as it is."""
+    if isinstance(batch, BrokenRow):
+        yield batch
+        return
     try:
         yield from batch.to_pylist()
     except UnicodeDecodeError:

@@ -3,6 +3,7 @@
 import codecs
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from html.parser import HTMLParser
 
 from gatehouse.ingest.fields import Fields
@@ -11,6 +12,12 @@ from gatehouse.warehouse.contents.opened import Contents
 
 NOT_UTF8 = "re-encode it from the encoding that it was written in, `iconv -f ENCODING -t utf-8`"
 """The way out of a text that is not UTF-8."""
+
+CHARSET = re.compile(
+    rb"""<(?:meta\b[^>]*?\bcharset|\?xml\b[^>]*?\bencoding)\s*=\s*["']?([\w:.-]+)""", re.IGNORECASE
+)
+"""How a page names its encoding, in its beginning."""
+CHARSET_BYTES = 4096
 
 UNSEEN = {"script", "style"}
 """Elements whose content is no text."""
@@ -34,7 +41,7 @@ def read_html(
     contents: Contents, name: str, domain: str, fields: Fields
 ) -> Iterator[Document | Broken]:
     """Yield the text of an HTML file as one document, without scripts and styles."""
-    source = _text(contents)
+    source = _text(contents, CHARSET)
     if isinstance(source, Broken):
         yield source
         return
@@ -87,10 +94,22 @@ class _Page(HTMLParser):
             self._parts.append("\n")
 
 
-def _text(contents: Contents) -> str | Broken:
+def _text(contents: Contents, charset: re.Pattern[bytes] | None = None) -> str | Broken:
+    """Return the text of a file in UTF-8, or in the encoding that the pattern finds in its head."""
     content = contents.stream.read().removeprefix(codecs.BOM_UTF8)
+    named = charset.search(contents.head[:CHARSET_BYTES]) if charset else None
     try:
         return content.decode("utf-8").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
+        if named:
+            # the encoding may be unknown, or not the true one
+            with suppress(LookupError, ValueError):
+                return content.decode(_encoding(named[1])).replace("\r\n", "\n")
         line = content.count(b"\n", 0, error.start) + 1
         return Broken(f"{contents.where} line {line} is not UTF-8", NOT_UTF8)
+
+
+def _encoding(name: bytes) -> str:
+    """Return the encoding that a browser takes for one that a page names."""
+    encoding = codecs.lookup(name.decode("ascii")).name
+    return "cp1252" if encoding in ("iso8859-1", "ascii") else encoding

@@ -1,0 +1,1 @@
+"""What reads an open file of each format, a text a document."""
