@@ -6,6 +6,7 @@ folder and from the user's profiles.
 
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager, suppress
 from functools import partialmethod
@@ -139,6 +140,6 @@ def _read_the_users() -> None:
     from prefect.settings import Settings
 
     # whoever uses them will hear what is wrong with them
-    with suppress(Exception):
+    with suppress(Exception), warnings.catch_warnings(action="ignore"):
         changes = {"settings": Settings()}
         context.GLOBAL_SETTINGS_CONTEXT = context.GLOBAL_SETTINGS_CONTEXT.model_copy(update=changes)

@@ -5,6 +5,7 @@ user's own process sees all of it but what is SET_ASIDE. `docs/environment.md` s
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -77,7 +78,10 @@ WARNINGS = Variables(
 SET_ASIDE = (PREFECT, CERTIFICATES, PROXIES, DBT, MATPLOTLIB, WARNINGS)
 """What does not reach a library that runs in the user's own process; it is put back afterwards."""
 
-PROXIED = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
+LIBRARIES = Variables(
+    ("HF_*", "TRANSFORMERS_*", "TORCH*", "PYTORCH_*", "PREFECT_*"),
+    "settings of libraries, some of which are read as they are imported",
+)
 LOOPBACK = "127.0.0.1"
 
 
@@ -141,11 +145,12 @@ def missing_certificates() -> str:
     return ""
 
 
-def way_to_the_hub() -> str:
-    """Return what the environment puts between here and the hub, as a clause; nothing if nothing.
-
-    For a message after a download has failed: it names what was set, not what the proxy holds.
-    """
-    proxies = [name for name in PROXIED if os.environ.get(name)]
-    asked = f"the hub does not answer through the proxy that {proxies[0]} names" if proxies else ""
-    return missing_certificates() or asked
+def unreadable(error: BaseException) -> str:
+    """Return one line on a library's setting that it cannot read, as its error quotes the value."""
+    if not isinstance(error, ValueError):
+        return ""
+    for name, value in os.environ.items():
+        quotes = rf"(?<!\w){re.escape(value)}(?!\w)"
+        if LIBRARIES.hold(name) and value and re.search(quotes, str(error)):
+            return f"{name}={value} cannot be read: unset it, or correct it"
+    return ""

@@ -65,12 +65,19 @@ def test_certificates_that_are_gone_are_named(monkeypatch, tmp_path):
     assert environment.missing_certificates().startswith(f"SSL_CERT_FILE names {tmp_path}/gone.pem")
 
 
-def test_what_stands_between_here_and_the_hub_is_named_without_its_value(monkeypatch):
-    for name in (*environment.CERTIFICATES.names, *environment.PROXIED):
-        monkeypatch.delenv(name, raising=False)
-    assert environment.way_to_the_hub() == ""
-    monkeypatch.setenv("ALL_PROXY", "socks5://name:word@proxy.corp:1080")
-    assert "ALL_PROXY" in environment.way_to_the_hub()
-    assert "corp" not in environment.way_to_the_hub()
-    monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent/ca.pem")
-    assert "SSL_CERT_FILE names /nonexistent/ca.pem" in environment.way_to_the_hub()
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        ("invalid literal for int() with base 10: '1O'", "HF_HUB_ETAG_TIMEOUT=1O"),
+        ("Invalid log settings: all-of-it, must be", "TORCH_LOGS=all-of-it"),
+        ("invalid literal for int() with base 10: 'other'", ""),
+        ("no such module: 1O1", ""),
+    ],
+)
+def test_a_setting_that_a_library_cannot_read_is_named(monkeypatch, said, named):
+    monkeypatch.setenv("HF_HUB_ETAG_TIMEOUT", "1O")
+    monkeypatch.setenv("TORCH_LOGS", "all-of-it")
+    monkeypatch.setenv("UNRELATED", "other")
+    line = environment.unreadable(ValueError(said))
+    assert line.partition(" ")[0] == named.partition(" ")[0] and bool(line) == bool(named)
+    assert environment.unreadable(KeyError(said)) == ""
