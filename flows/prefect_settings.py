@@ -75,6 +75,8 @@ def own(folder: Path, api_url: str) -> Iterator[None]:
         with away_from_files(folder), environment.chosen(environment.CERTIFICATES):
             import prefect.context
 
+            # else it looks for profiles where the settings before these say
+            prefect.context.GLOBAL_SETTINGS_CONTEXT = None  # type: ignore[assignment]
             prefect.context.refresh_global_settings_context()
         # a process that this one starts may outlive the server
         del os.environ["PREFECT_API_URL"]
