@@ -6,6 +6,7 @@ user's own process sees all of it but what is SET_ASIDE. `docs/environment.md` s
 
 import os
 import re
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -78,10 +79,15 @@ WARNINGS = Variables(
 SET_ASIDE = (PREFECT, CERTIFICATES, PROXIES, DBT, MATPLOTLIB, WARNINGS)
 """What does not reach a library that runs in the user's own process; it is put back afterwards."""
 
-LIBRARIES = Variables(
-    ("HF_*", "TRANSFORMERS_*", "TORCH*", "PYTORCH_*", "PREFECT_*"),
-    "settings of libraries, some of which are read as they are imported",
-)
+LIBRARIES = {
+    "datasets": "HF_*",
+    "huggingface_hub": "HF_*",
+    "prefect": "PREFECT_*",
+    "torch": "*TORCH*",
+    "transformers": "TRANSFORMERS_*",
+}
+"""Packages that read settings as they are imported -> the variables that these are in."""
+
 LOOPBACK = "127.0.0.1"
 
 
@@ -146,11 +152,19 @@ def missing_certificates() -> str:
 
 
 def unreadable(error: BaseException) -> str:
-    """Return one line on a library's setting that it cannot read, as its error quotes the value."""
+    """Return one line on a setting that a library cannot be imported with; nothing for others."""
+    patterns = [
+        LIBRARIES.get(str(frame.f_globals.get("__name__")).partition(".")[0], "")
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+        if frame.f_code.co_name == "<module>"
+    ]
     if not isinstance(error, ValueError):
         return ""
+    # of pydantic, which also lists the values that it would take
+    said = " ".join(re.findall(r"input_value=(\S+)", str(error))) or str(error)
     for name, value in os.environ.items():
         quotes = rf"(?<!\w){re.escape(value)}(?!\w)"
-        if LIBRARIES.hold(name) and value and re.search(quotes, str(error)):
-            return f"{name}={value} cannot be read: unset it, or correct it"
+        concerned = any(fnmatchcase(name, pattern) for pattern in patterns)
+        if concerned and value and re.search(quotes, said):
+            return f"{name} holds what cannot be read: unset it, or correct it"
     return ""

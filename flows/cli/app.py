@@ -138,6 +138,9 @@ def said_of(error: Exception) -> str:
         return f"memory ran out: try a smaller --batch-size or free some; {GO_ON}"
     if line := unusable_name(error):
         return line
+    # Python, platformdirs
+    if isinstance(error, RuntimeError) and "home directory" in str(error):
+        return "this user has no home folder: set HOME to a folder that can be written"
     # Python's TLS does not say which file it did not find
     unnamed = isinstance(error, FileNotFoundError) and not error.filename
     if unnamed and (line := _working_folder() or missing_certificates()):

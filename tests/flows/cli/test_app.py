@@ -21,10 +21,12 @@ def test_no_memory_for_a_library_is_no_bug_of_it():
     assert said_of(ImportError("no such module")) == ""
 
 
-def test_a_setting_that_a_library_cannot_read_is_one_line(monkeypatch):
-    monkeypatch.setenv("HF_HUB_ETAG_TIMEOUT", "soon")
-    error = ValueError("invalid literal for int() with base 10: 'soon'")
-    assert said_of(error) == "HF_HUB_ETAG_TIMEOUT=soon cannot be read: unset it, or correct it"
+def test_a_user_without_a_home_is_told_to_name_one():
+    """As in a container whose user has no entry in /etc/passwd."""
+    assert said_of(RuntimeError("Could not determine home directory.")).startswith(
+        "this user has no"
+    )
+    assert said_of(RuntimeError("a bug")) == ""
 
 
 def test_a_terminal_without_columns_still_shows_words(monkeypatch):
