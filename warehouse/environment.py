@@ -165,6 +165,6 @@ def unreadable(error: BaseException) -> str:
     for name, value in os.environ.items():
         quotes = rf"(?<!\w){re.escape(value)}(?!\w)"
         concerned = any(fnmatchcase(name, pattern) for pattern in patterns)
-        if concerned and value and re.search(quotes, said):
+        if concerned and value and re.search(quotes, said, re.IGNORECASE):
             return f"{name} holds what cannot be read: unset it, or correct it"
     return ""

@@ -77,7 +77,7 @@ def raised_in(module, said):
     [
         ("huggingface_hub.constants", "invalid literal for int(): '1O'", "HF_HUB_ETAG_TIMEOUT"),
         ("torch._logging", "Invalid log settings: all-of-it, must be", "TORCH_LOGS"),
-        ("prefect.settings", "'all-of-it' or [input_value='loud', more]", "PREFECT_LOGGING_LEVEL"),
+        ("prefect.settings", "'all-of-it' or [input_value='LOUD', more]", "PREFECT_LOGGING_LEVEL"),
         ("prefect.settings", "invalid literal for int(): '1O'", ""),
         ("huggingface_hub.constants", "no such module: 1O1", ""),
         ("gatehouse.flows", "invalid literal for int(): '1O'", ""),
