@@ -4,7 +4,8 @@ import errno
 import os
 import re
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,16 @@ from gatehouse.flows.console import working
 from gatehouse.flows.prefect_server import OwnServer
 from gatehouse.flows.request import RunRequest
 from gatehouse.flows.steps.build import begin_to_parse
+from gatehouse.warehouse.environment import unreadable
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.paths import Paths
 
 WITHOUT_PREFECT = (
     "what has landed stays, and `gatehouse capture` and `gatehouse build` do without Prefect"
 )
+OF_PREFECT = ("prefect", "httpx", "httpcore", "sqlalchemy", "aiosqlite")
+"""Packages whose errors are Prefect's."""
+
 FULL = re.compile(r"disk is full|no space left|quota exceeded", re.IGNORECASE)
 CLOSED = re.compile(
     r"readonly database|read-only file system|unable to open database file|permission denied",
@@ -43,7 +48,7 @@ def run(**parameters: Any) -> str:
     paths = Paths.resolve()
     if prefect_settings.name_a_server():
         prefect_settings.fill_in()
-        with working("starting"):
+        with _the_users_settings(), working("starting"):
             begin_to_parse(paths)
             from gatehouse.flows.pipeline import pipeline
         return _carried_out(pipeline, parameters, None)
@@ -59,6 +64,21 @@ def run(**parameters: Any) -> str:
         with working("starting Prefect"):
             server.wait()
         return _carried_out(pipeline, parameters, server)
+
+
+@contextmanager
+def _the_users_settings() -> Iterator[None]:
+    """Say in one line what Prefect cannot read of the user's settings as it is imported."""
+    try:
+        yield
+    except Exception as error:
+        # one of the environment has a line of its own
+        if unreadable(error) or not _raised_by_prefect(error):
+            raise
+        raise GatehouseError(
+            f"Prefect's settings cannot be read ({' '.join(str(error).split())}): correct them, or "
+            "unset PREFECT_API_URL to run with Gatehouse's own"
+        ) from error
 
 
 def _carried_out(
@@ -97,7 +117,10 @@ def _what_is_closed(folder: Path) -> Path:
 
 
 def _raised_by_prefect(error: Exception) -> bool:
-    """Return whether the innermost code that raised is Prefect's or its HTTP client's."""
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    name = frame.f_globals.get("__name__", "").partition(".")[0]
-    return name in ("prefect", "httpx", "httpcore", "sqlalchemy", "aiosqlite")
+    """Return whether Prefect or its HTTP client called what raised, and not Gatehouse."""
+    names = [
+        str(frame.f_globals.get("__name__")).partition(".")[0]
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
+    *_, last = ["gatehouse", *(name for name in names if name in (*OF_PREFECT, "gatehouse"))]
+    return last in OF_PREFECT

@@ -6,6 +6,7 @@ folder and from the user's profiles.
 
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager, suppress
 from functools import partialmethod
@@ -74,6 +75,8 @@ def own(folder: Path, api_url: str) -> Iterator[None]:
         with away_from_files(folder), environment.chosen(environment.CERTIFICATES):
             import prefect.context
 
+            # else it looks for profiles where the settings before these say
+            prefect.context.GLOBAL_SETTINGS_CONTEXT = None  # type: ignore[assignment]
             prefect.context.refresh_global_settings_context()
         # a process that this one starts may outlive the server
         del os.environ["PREFECT_API_URL"]
@@ -139,6 +142,6 @@ def _read_the_users() -> None:
     from prefect.settings import Settings
 
     # whoever uses them will hear what is wrong with them
-    with suppress(Exception):
+    with suppress(Exception), warnings.catch_warnings(action="ignore"):
         changes = {"settings": Settings()}
         context.GLOBAL_SETTINGS_CONTEXT = context.GLOBAL_SETTINGS_CONTEXT.model_copy(update=changes)

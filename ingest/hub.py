@@ -8,14 +8,12 @@ from typing import Any, NoReturn
 
 from gatehouse.ingest.fields import Fields
 from gatehouse.ingest.rows import Broken, Document, document_of, known_columns
-from gatehouse.warehouse.environment import way_to_the_hub
 from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.hub.causes import kinds_of, refusal, unkept, why_unanswered
 
 SPLIT = "train"
 CONNECT_SECONDS = 10.0
 LISTED_CONFIGURATIONS = 20
-NO_NETWORK = {"ConnectionError", "TimeoutError", "TransportError", "LocalEntryNotFoundError"}
-"""Class names: the HTTP library below the hub's client changes with the client's version."""
 
 HUB_NAME = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(:(?P<configuration>[\w.-]+))?")
 
@@ -106,22 +104,21 @@ def _documents(name: str, rows: Any, fields: Fields) -> Iterator[Document | Brok
 def _explain(name: str, error: Exception) -> NoReturn:
     """Raise what the user can do about an error of `datasets` or `huggingface_hub`."""
     first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    kinds = _kinds(error)
-    if "GatedRepoError" in kinds:
-        message = f"the hub asks for consent to {name}: accept its terms there and set HF_TOKEN"
-    elif "RepositoryNotFoundError" in kinds:
+    elsewhere = "" if name in HUB_DATASETS else " (it is not a file or folder here)"
+    if "RepositoryNotFoundError" in (kinds := kinds_of(error)) and "GatedRepoError" not in kinds:
         message = (
             f"{name} is neither a file or folder here nor a dataset on the hub: check the name, "
             "or set HF_TOKEN if it is private"
         )
-    elif (kinds & NO_NETWORK or "FileNotFoundError" in kinds) and (why := way_to_the_hub()):
-        message = f"cannot read {name}: {why}; put that right, or name a local file or folder"
-    elif kinds & NO_NETWORK:
-        elsewhere = "" if name in HUB_DATASETS else ", which is not a file or folder here"
+    elif why := why_unanswered(error):
         message = (
-            f"no network: cannot reach the hub for {name}{elsewhere}; use the dataset pydoc, "
-            "which comes with every Python, or name a local file or folder"
+            f"cannot read {name} from the hub{elsewhere}: {why}; put that right, use the dataset "
+            "pydoc, which comes with every Python, or name a local file or folder"
         )
+    elif refused := refusal(name, error):
+        message = refused
+    elif full := unkept(error):
+        message = f"cannot read {name} from the hub: {full}"
     elif isinstance(error, ValueError) and "onfig" in first_line:
         message = f"{name}: {_configurations(error)}"
     else:
@@ -133,12 +130,3 @@ def _configurations(error: ValueError) -> str:
     names = dict.fromkeys(re.findall(r"'([\w.-]+)'", str(error).partition("vailable")[2]))
     listed = ", ".join(list(names)[:LISTED_CONFIGURATIONS])
     return f"name one of its configurations as owner/name:configuration; it has {listed}"
-
-
-def _kinds(error: BaseException | None) -> set[str]:
-    """Return the class names of an error, its bases, and the errors that led to it."""
-    kinds: set[str] = set()
-    while error is not None:
-        kinds.update(kind.__name__ for kind in type(error).__mro__)
-        error = error.__cause__ or error.__context__
-    return kinds

@@ -162,9 +162,16 @@ def auto_class(config: Any) -> Any:
 
 
 def loaded_config(config: Any) -> Any:
-    """Return the config of the part that is loaded: for Qwen-Omni the thinker, which reads text."""
+    """Return the config of the part that is loaded: for Qwen-Omni the thinker, which reads text.
+
+    One that states an 8-bit type then states bfloat16: no model computes in 8 bits.
+    """
     thinker = getattr(config, "thinker_config", None)
-    return thinker if thinker is not None and type(config) not in MODEL_MAPPING else config
+    part = thinker if thinker is not None and type(config) not in MODEL_MAPPING else config
+    for each in (part, part.get_text_config()):
+        if "float8" in str(getattr(each, "dtype", None)):
+            each.dtype = torch.bfloat16
+    return part
 
 
 def backbone(model: Any, config: Any) -> Any:

@@ -1,40 +1,50 @@
 """A model's files, in a folder or of the hub at one commit, and the errors of reading them."""
 
 import hashlib
-import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import safetensors
-import torch
 import transformers
 from transformers import AutoTokenizer
 from transformers.utils import cached_file
 
-from gatehouse.models.batches import out_of_memory
-from gatehouse.warehouse.environment import way_to_the_hub
+from gatehouse.models.checkpoint.stored import indexed_files
+from gatehouse.models.failures import (
+    cannot_load,
+    damaged,
+    is_of_the_cache,
+    no_memory,
+    not_fetched,
+    unfilled,
+)
 from gatehouse.warehouse.errors import GatehouseError
-from gatehouse.warehouse.plain_text import without_secrets
 
 WHOLE = "model.safetensors"
 """The file that transformers loads where there is one; else those that its index names."""
+
+ADAPTER = "adapter_config.json"
+TOKENIZER_FILES = re.compile(r".*token.*|vocab\..*|spiece\.model|tekken\.json")
 
 
 @dataclass(frozen=True)
 class Source:
     """A model's files: a folder, or the hub's at `commit` (None for a folder).
 
-    If the hub cannot be reached, only what its cache holds can be read. Code among the files runs
-    only if `trust_remote_code`. `has_weights` is False where there are no safetensors.
+    Where the hub could not be asked, `unreachable` says why, as a clause, and only what its cache
+    holds can be read. Code among the files runs only if `trust_remote_code`. `has_weights` is False
+    where there are no safetensors.
     """
 
     name: str
     location: str
     commit: str | None
-    cached_only: bool
+    unreachable: str = ""
     trust_remote_code: bool = False
     has_weights: bool = True
 
@@ -42,13 +52,14 @@ class Source:
         """Return `loader.from_pretrained(...)` of these files, without transformers' own output.
 
         Raises:
-            GatehouseError: there is no network and no cached copy, or the files cannot be loaded.
+            GatehouseError: the hub does not answer and there is no cached copy, or the files
+                cannot be loaded.
         """
         with self.errors("tokenizer" if loader is AutoTokenizer else "model"), quiet():
             return loader.from_pretrained(
                 self.location,
                 revision=self.commit,
-                local_files_only=self.cached_only,
+                local_files_only=bool(self.unreachable),
                 trust_remote_code=self.trust_remote_code,
                 **options,
             )
@@ -59,11 +70,12 @@ class Source:
         If a folder's code is trusted, that code counts too.
 
         Raises:
-            GatehouseError: there are no safetensors.
+            GatehouseError: as `weight_files`.
         """
         self.check_weights()
         if commit := self.commit or getattr(config, "_commit_hash", None):
             return commit
+        self.weight_files()  # of a folder: none of them lies elsewhere
         folder = Path(self.location)
         weights = sorted(folder.glob("*.safetensors"))
         digest = hashlib.sha256()
@@ -81,6 +93,11 @@ class Source:
         """
         if self.has_weights:
             return
+        if next(Path(self.location).glob("*.gguf"), None):
+            raise GatehouseError(
+                f"{self.location} has its weights in GGUF, which is not read: name the checkpoint "
+                "in safetensors that they were made from"
+            )
         if Path(self.location).is_dir():
             raise GatehouseError(
                 f"{self.location} has no .safetensors file: convert the checkpoint with "
@@ -95,22 +112,50 @@ class Source:
         """Return the files whose weights `read` loads, fetched if they are the hub's.
 
         Raises:
-            GatehouseError: there are none, or a folder holds two models.
+            GatehouseError: there are none, one is missing or lies elsewhere, or a folder holds two
+                models.
         """
         self.check_weights()
         with self.errors(), quiet():
             whole, index = self.file(WHOLE), self.file(f"{WHOLE}.index.json")
+            is_folder = Path(self.location).is_dir()
             if index is None:
+                if is_folder and whole is None:
+                    raise self._without_index()
                 return [whole] if whole else []
-            parts = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-            if whole and Path(self.location).is_dir() and parts != [WHOLE]:
+            if found := unfilled([index]):
+                raise found
+            parts = indexed_files(index)
+            outside = [part for part in parts if part != Path(part).name]
+            if outside and is_folder:
+                # a fingerprint is of the folder, so other weights would go by its name
+                raise GatehouseError(
+                    f"{index} names {outside[0]}, which is not a file beside it: move the weights "
+                    "into the model's folder, and correct the index"
+                )
+            if whole and is_folder and parts != [WHOLE]:
                 raise GatehouseError(
                     f"{self.name!r} holds two models, {WHOLE} and the {len(parts)} files of "
                     f"{index.name}: move one of them away"
                 )
             if whole:
                 return [whole]
-            return [path for part in parts if (path := self.file(part))]
+            paths = {part: self.file(part) for part in parts}
+            lacking = [part for part, path in paths.items() if path is None]
+            if lacking and not self.unreachable:
+                raise GatehouseError(
+                    f"{self.name!r} lacks {lacking[0]}, which its {index.name} names: fetch or "
+                    "copy it again"
+                )
+            return [path for path in paths.values() if path]
+
+    def _without_index(self) -> GatehouseError:
+        first = min(path.name for path in Path(self.location).glob("*.safetensors"))
+        return GatehouseError(
+            f"{self.name!r} holds {first}, but neither {WHOLE} nor its index {WHOLE}.index.json, "
+            "which names the files of the model: fetch or copy that too (another layout, such as "
+            "consolidated.safetensors, is not read)"
+        )
 
     def file(self, name: str) -> Path | None:
         """Return one file, fetched if it is the hub's; None if there is none of that name."""
@@ -118,7 +163,7 @@ class Source:
             self.location,
             name,
             revision=self.commit,
-            local_files_only=self.cached_only,
+            local_files_only=bool(self.unreachable),
             _raise_exceptions_for_missing_entries=False,
         )
         return Path(path) if path else None
@@ -130,72 +175,40 @@ class Source:
             yield
         except GatehouseError:
             raise
-        except torch.OutOfMemoryError as error:
-            raise GatehouseError(
-                f"{self.name!r} does not fit the GPU: add --quantize 4bit, --device-map auto to "
-                "spread it over all GPUs and the CPU, or --device-map cpu"
-            ) from error
-        except MemoryError as error:
-            raise _does_not_fit(self.name) from error
         except Exception as error:  # from transformers, safetensors, or the hub's HTTP library
-            if "trust_remote_code" in str(error) and not self.trust_remote_code:
-                raise GatehouseError(
-                    f"{self.name!r} needs --trust-remote-code: it runs code from the model's "
-                    "repository, so read that first"
-                ) from error
-            if self.cached_only:
-                why = way_to_the_hub() or "there is no network"
-                raise GatehouseError(
-                    f"cannot load model {self.name!r}: {why} and the model is not in the hub's "
-                    "cache; use the bundled model `demo` or a local folder"
-                ) from error
-            if out_of_memory(error):
-                raise _does_not_fit(self.name) from error
-            if isinstance(error, safetensors.SafetensorError):
-                raise self._damaged(error) from error
-            raise cannot_load(self.name, error, part) from error
+            raise self._failure(error, part) from error
 
-    def _damaged(self, error: Exception) -> GatehouseError:
-        """Return the error that says which file of a folder is not safetensors, or is cut off."""
-        for path in sorted(Path(self.location).glob("*.safetensors")):
-            try:
-                with safetensors.safe_open(path, "np"):
-                    continue
-            except safetensors.SafetensorError:
-                return GatehouseError(
-                    f"{path} is damaged or incomplete: fetch or copy it again ({error})"
-                )
-        return GatehouseError(
-            f"the weights of {self.name!r} are damaged or incomplete: fetch them again ({error})"
-        )
+    def _failure(self, error: Exception, part: str) -> GatehouseError:
+        if found := no_memory(self.name, error):
+            return found
+        if "trust_remote_code" in str(error) and not self.trust_remote_code:
+            return GatehouseError(
+                f"{self.name!r} needs --trust-remote-code: it runs code from the model's "
+                "repository, so read that first"
+            )
+        folder = Path(self.location)
+        if found := unfilled(folder.glob("*")):
+            return found
+        if self.unreachable and (is_of_the_cache(error) or self._is_not_cached(part)):
+            return not_fetched(self.name, self.unreachable)
+        if isinstance(error, safetensors.SafetensorError):
+            return damaged(self.name, folder.glob("*.safetensors"), error)
+        return cannot_load(self.name, error, part)
+
+    def _is_not_cached(self, part: str) -> bool:
+        """Return whether the hub's cache lacks the files of a part altogether."""
+        names = TOKENIZER_FILES if part == "tokenizer" else re.compile(r".*\.safetensors")
+        found = cached_files(self.location, self.commit)
+        return not any(names.fullmatch(path.name) for path in found)
 
 
-def _does_not_fit(name: str) -> GatehouseError:
-    return GatehouseError(
-        f"{name!r} does not fit this machine's memory: add --quantize 4bit or --dtype bfloat16, or "
-        "end other programs"
-    )
-
-
-def cannot_load(name: str, error: Exception, part: str = "model") -> GatehouseError:
-    """Return the line about an error of transformers or the hub, without the secrets in it."""
-    # before it is cut: half a secret would not be recognised
-    text = without_secrets(" ".join(str(error).split()))
-    if part == "tokenizer":
-        return GatehouseError(
-            f"cannot load the tokenizer of {name!r}: restore the tokenizer files that came with "
-            f"this model ({text[:160]})"
-        )
-    if isinstance(error, OSError):
-        return GatehouseError(
-            f"cannot load model {name!r}: check the name, the revision or the folder ({text[:160]})"
-        )
-    if "above report" in text:  # a table that transformers logs, which is not shown
-        return GatehouseError(
-            f"cannot load model {name!r}: its weights do not have the shapes that its config gives "
-            "(an incomplete checkpoint, or another model's), or memory ran out as they were read"
-        )
-    return GatehouseError(f"cannot load model {name!r}: transformers cannot read it ({text[:160]})")
+def cached_files(location: str, commit: str | None) -> list[Path]:
+    """Return the files of a hub model that are in the cache."""
+    for name in ("config.json", ADAPTER):
+        path = huggingface_hub.try_to_load_from_cache(location, name, revision=commit)
+        if isinstance(path, str):
+            return list(Path(path).parent.iterdir())
+    return []
 
 
 @contextmanager

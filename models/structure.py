@@ -121,7 +121,7 @@ def download(plan: ModelPlan) -> Path:
             snapshot_download(
                 source.location,
                 revision=source.commit,
-                local_files_only=source.cached_only,
+                local_files_only=bool(source.unreachable),
                 allow_patterns=[
                     "*.safetensors",
                     "*.json",

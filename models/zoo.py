@@ -112,25 +112,33 @@ class ModelPlan:
         """Load weights (safetensors only) onto the plan's devices.
 
         Raises:
-            GatehouseError: no network and not in the cache, no safetensors, a damaged or
-                incomplete checkpoint, one that is not what its config says, weights that are not
-                finite, or not enough memory.
+            GatehouseError: not in the cache and the hub does not answer, no safetensors, a
+                damaged or incomplete checkpoint, one that is not what its config says, weights that
+                are not finite, or not enough memory.
         """
         config = self._checked_config()
         quantization = dequantizing(config)
         if self.quantization in BLOCK:
             quantization = BlockwiseConfig(self.quantization)
-        model, found = self.source.read(
-            auto_class(config),
-            config=config,
-            dtype=DTYPES[self.dtype],
-            use_safetensors=True,
-            attn_implementation=self.attention_implementation,
-            device_map=self.device_map,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # `check_loaded` refuses them by name
-            **({"quantization_config": quantization} if quantization else {}),
-        )
+        try:
+            model, found = self.source.read(
+                auto_class(config),
+                config=config,
+                dtype=DTYPES[self.dtype],
+                use_safetensors=True,
+                attn_implementation=self.attention_implementation,
+                device_map=self.device_map,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # `check_loaded` refuses them by name
+                **({"quantization_config": quantization} if quantization else {}),
+            )
+        except GatehouseError as error:
+            if self.quantization in ("none", *BLOCK):
+                raise
+            raise GatehouseError(
+                f"{error}; the checkpoint is stored in {self.quantization}, and its 16-bit version "
+                "does without that"
+            ) from error
         check_loaded(self.name, config, found)
         if self.quantization.startswith("bitsandbytes"):
             with self.source.errors(), quiet():

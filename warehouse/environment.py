@@ -5,6 +5,8 @@ user's own process sees all of it but what is SET_ASIDE. `docs/environment.md` s
 """
 
 import os
+import re
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -77,7 +79,15 @@ WARNINGS = Variables(
 SET_ASIDE = (PREFECT, CERTIFICATES, PROXIES, DBT, MATPLOTLIB, WARNINGS)
 """What does not reach a library that runs in the user's own process; it is put back afterwards."""
 
-PROXIED = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
+LIBRARIES = {
+    "datasets": "HF_*",
+    "huggingface_hub": "HF_*",
+    "prefect": "PREFECT_*",
+    "torch": "*TORCH*",
+    "transformers": "TRANSFORMERS_*",
+}
+"""Packages that read settings as they are imported -> the variables that these are in."""
+
 LOOPBACK = "127.0.0.1"
 
 
@@ -141,11 +151,20 @@ def missing_certificates() -> str:
     return ""
 
 
-def way_to_the_hub() -> str:
-    """Return what the environment puts between here and the hub, as a clause; nothing if nothing.
-
-    For a message after a download has failed: it names what was set, not what the proxy holds.
-    """
-    proxies = [name for name in PROXIED if os.environ.get(name)]
-    asked = f"the hub does not answer through the proxy that {proxies[0]} names" if proxies else ""
-    return missing_certificates() or asked
+def unreadable(error: BaseException) -> str:
+    """Return one line on a setting that a library cannot be imported with; nothing for others."""
+    patterns = [
+        LIBRARIES.get(str(frame.f_globals.get("__name__")).partition(".")[0], "")
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+        if frame.f_code.co_name == "<module>"
+    ]
+    if not isinstance(error, ValueError):
+        return ""
+    # of pydantic, which also lists the values that it would take
+    said = " ".join(re.findall(r"input_value=(\S+)", str(error))) or str(error)
+    for name, value in os.environ.items():
+        quotes = rf"(?<!\w){re.escape(value)}(?!\w)"
+        concerned = any(fnmatchcase(name, pattern) for pattern in patterns)
+        if concerned and value and re.search(quotes, said, re.IGNORECASE):
+            return f"{name} holds what cannot be read: unset it, or correct it"
+    return ""

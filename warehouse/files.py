@@ -98,12 +98,13 @@ def make_folder(path: Path) -> None:
 def cannot_write(path: Path, error: OSError) -> GatehouseError:
     """Return the error that says what could not be written, and what to do about that cause."""
     return GatehouseError(
-        f"cannot write {path}: {error.strerror or error}; {_way_out(error)} or name another folder "
+        f"cannot write {path}: {error.strerror or error}; {way_out(error)} or name another folder "
         "with GATEHOUSE_HOME, then run the same command again"
     )
 
 
-def _way_out(error: OSError) -> str:
+def way_out(error: OSError) -> str:
+    """Return what to do about what the system says of a file or folder."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return "make room"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

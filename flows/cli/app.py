@@ -15,7 +15,7 @@ from collections.abc import Callable
 import typer
 
 from gatehouse.flows.cli import ask, make, options, upkeep
-from gatehouse.warehouse.environment import missing_certificates
+from gatehouse.warehouse.environment import missing_certificates, unreadable
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.plain_text import printable
 
@@ -49,6 +49,8 @@ ENDED_BY: dict[int, str] = {
 
 SECONDS_TO_END = 5
 """How long a command has to end after a signal; the shard being captured is discarded."""
+
+LEAST_COLUMNS = 20
 
 
 def application() -> typer.Typer:
@@ -94,6 +96,7 @@ def main() -> None:
     for number in ENDED_BY:
         signal.signal(number, interrupt)
     print_any_text()
+    need_a_width()
     try:
         words = options.spelled_out(sys.argv[1:]) or ["--help"]
         code, line = app(words, prog_name="gatehouse", standalone_mode=False), ""
@@ -116,23 +119,43 @@ def print_any_text() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def need_a_width() -> None:
+    """Take COLUMNS that have no room for a word as unset: tables and helps would be empty."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns) < LEAST_COLUMNS:
+        del os.environ["COLUMNS"]
+
+
 def said_of(error: Exception) -> str:
     """Return the line for an error that the user can put right; nothing for a bug."""
     if isinstance(error, GatehouseError):
         return str(error)
     if isinstance(error, typer.TyperException):
         return usage(error)
-    if isinstance(error, MemoryError):
+    # the system's loader says this where there is no memory for a library
+    unmapped = isinstance(error, ImportError) and "failed to map segment" in str(error)
+    if isinstance(error, MemoryError) or unmapped:
         return f"memory ran out: try a smaller --batch-size or free some; {GO_ON}"
     if line := unusable_name(error):
         return line
+    # Python, platformdirs
+    if isinstance(error, RuntimeError) and "home directory" in str(error):
+        return "this user has no home folder: set HOME to a folder that can be written"
     # Python's TLS does not say which file it did not find
     unnamed = isinstance(error, FileNotFoundError) and not error.filename
-    if unnamed and (line := missing_certificates()):
+    if unnamed and (line := _working_folder() or missing_certificates()):
         return printable(line)
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
         return printable(f"{place}{error.strerror or error}; put that right; {GO_ON}")
+    return printable(unreadable(error))
+
+
+def _working_folder() -> str:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return "the working folder is gone: change to one that is there, and run the command again"
     return ""
 
 

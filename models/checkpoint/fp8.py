@@ -58,9 +58,15 @@ def check_scales(name: str, config: Any, tensors: dict[str, StoredTensor]) -> No
         tensors: what the checkpoint holds.
 
     Raises:
-        GatehouseError: names the first such weight.
+        GatehouseError: names the first such weight, or what is stated is no block.
     """
-    block = _block(stated(config).get("weight_block_size"))
+    size = stated(config).get("weight_block_size")
+    if not _is_block(size):
+        raise GatehouseError(
+            f"{name!r} has {size!r} as weight_block_size, which is not two numbers above 0: "
+            "restore the config.json that came with these weights"
+        )
+    block = _block(size)
     packs = stated(config).get("expert_dtype") == "fp4"
     for weight, tensor in tensors.items():
         packed = packs and tensor.dtype in ("I8", "F4")
@@ -82,6 +88,13 @@ def check_scales(name: str, config: Any, tensors: dict[str, StoredTensor]) -> No
                 f"not one for each block of its weight_block_size, {list(block or []) or 'none'}: "
                 "restore the config.json that came with these weights"
             )
+
+
+def _is_block(size: Any) -> bool:
+    if not isinstance(size, list | tuple | None):
+        return False
+    numbers = [isinstance(each, int) and each > 0 for each in size or ()]
+    return numbers in ([], [True, True])
 
 
 def _block(stated_size: Any) -> Block:

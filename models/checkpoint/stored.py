@@ -1,21 +1,23 @@
 """What a checkpoint's files hold, beside what its config states and what of it was loaded."""
 
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import safetensors
 import torch
 from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 
+from gatehouse.models.checkpoint.adapters import refuse_adapter_weights
 from gatehouse.models.routers import OTHER_MODALITY
 from gatehouse.warehouse.errors import GatehouseError
 
 PLAIN = {"F64", "F32", "F16", "BF16", "I64", "BOOL"}
 """Types of tensors that a checkpoint holds if nothing in it is quantised."""
 
-NARROW = re.compile(r"F[468]\w*|[IU]8")
+NARROW = re.compile(r"F[468](_\w+)?|[IU]8")
 PACKED = re.compile(r"(qweight|weight_packed|qdata)$")
 
 BESIDE = re.compile(
@@ -41,15 +43,50 @@ class StoredTensor(NamedTuple):
     shape: tuple[int, ...]
 
 
+def indexed_files(index: Path) -> list[str]:
+    """Return the names of the files that an index of safetensors names, in order.
+
+    Raises:
+        GatehouseError: it is not such an index.
+    """
+    try:
+        named = set(json.loads(index.read_bytes())["weight_map"].values())
+        if not (named and all(isinstance(each, str) for each in named)):
+            raise ValueError("it names no files")
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise GatehouseError(
+            f"{index} is damaged or incomplete: fetch or copy it again ({error})"
+        ) from error
+    return sorted(named)
+
+
 def stored_tensors(files: Iterable[Path]) -> dict[str, StoredTensor]:
-    """Return every tensor of safetensors files by name; their values are not read."""
-    found = {}
+    """Return every tensor of safetensors files by name; values are read of repeated ones only.
+
+    Raises:
+        GatehouseError: two files hold a tensor of one name with different values.
+    """
+    found: dict[str, StoredTensor] = {}
+    places: dict[str, Path] = {}
     for path in files:
         with safetensors.safe_open(path, "pt") as file:
             for name in file.keys():  # noqa: SIM118 - not a mapping
                 part = file.get_slice(name)
+                if name in found and not torch.equal(
+                    file.get_tensor(name), _tensor(places[name], name)
+                ):
+                    raise GatehouseError(
+                        f"{places[name]} and {path.name} beside it both hold {name}, with "
+                        "different values: fetch or copy the checkpoint again"
+                    )
                 found[name] = StoredTensor(part.get_dtype(), tuple(part.get_shape()))
+                places[name] = path
     return found
+
+
+def _tensor(path: Path, name: str) -> torch.Tensor:
+    with safetensors.safe_open(path, "pt") as file:
+        return cast(torch.Tensor, file.get_tensor(name))
 
 
 def stated(config: Any) -> dict[str, Any]:
@@ -127,6 +164,7 @@ def check_loaded(name: str, config: Any, found: dict[str, Any]) -> None:
     Raises:
         GatehouseError: weights of the text model are missing, have another shape, or are left over.
     """
+    refuse_adapter_weights(name, found["unexpected_keys"])
     missing = _of_text(found["missing_keys"])
     if missing:
         raise GatehouseError(

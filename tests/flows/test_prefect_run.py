@@ -190,11 +190,14 @@ def test_prefect_has_gatehouses_settings_in_a_run_and_the_users_after_it(tmp_pat
     (home / "prefect.db").write_text("not a database, and longer than its header would be" * 9)
     (folder / "prefect.toml").write_text('[api]\nurl = "http://127.0.0.1:9/api"\n')
     (folder / ".env").write_text("PREFECT_API_KEY=the-users\n")
+    # what is wrong with them is for whoever uses them to hear
+    (folder / "profiles.toml").write_text("[[")
+    users = OF_THE_USERS | {"PREFECT_PROFILES_PATH": str(folder / "profiles.toml")}
     ended = subprocess.run(
         [sys.executable, "-c", ALONE, str(home)],
         capture_output=True,
         text=True,
-        env=without_prefect() | OF_THE_USERS | {"PYTHONPATH": python_path()},
+        env=without_prefect() | users | {"PYTHONPATH": python_path()},
         cwd=folder,
     )
     assert re.fullmatch(".* does not answer.*file is not a database.*server.log.*\n", ended.stdout)

@@ -119,7 +119,10 @@ def test_a_configuration_is_named_after_a_colon(steps: dict[str, Any]) -> None:
         ("own/gated", ["terms", "HF_TOKEN"]),
         ("no/such", ["neither", "HF_TOKEN"]),
         *((f"own/answers-{status}", [str(status)]) for status in REFUSALS),
-        ("own/two again", ["no network", "not a file or folder here", "pydoc"]),
+        (
+            "own/two again",
+            ["HF_ENDPOINT names does not answer", "not a file or folder here", "pydoc"],
+        ),
     ],
 )
 def test_what_the_hub_refuses_is_one_line_with_a_way_out(
@@ -146,7 +149,7 @@ def test_offline_the_hub_is_refused_and_pydoc_named(
 ) -> None:
     # HF_HUB_OFFLINE is set for the whole suite
     monkeypatch.chdir(tmp_path)
-    with refuses("no network", name, "pydoc", "local file or folder"):
+    with refuses("HF_HUB_OFFLINE is set", name, "pydoc", "local file or folder"):
         read_corpus(name)
 
 

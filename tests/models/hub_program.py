@@ -37,14 +37,13 @@ if __name__ == "__main__":
     os.environ["HF_ENDPOINT"] = f"http://127.0.0.1:{server.server_port}"
     os.environ["HF_HOME"] = cache
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    names = ["tiny", "unknown", "gated", "pickled", "adapted"]
+    cached = ["tiny", "adapted", "damaged", "unread", "bare"]
+    names = [*cached, "unknown", "gated", "pickled"]
     names += [f"answers-{code}" for code in REFUSALS]
     found = {name: attempt(f"owner/{name}") for name in names}
     server.shutdown()
     server.server_close()
-    found["tiny without the hub"] = attempt("owner/tiny")
-    found["other without the hub"] = attempt("owner/other")
-    found["adapted without the hub"] = attempt("owner/adapted")
+    found |= {f"{name} without the hub": attempt(f"owner/{name}") for name in (*cached, "other")}
 
     from transformers.integrations import hub_kernels
 

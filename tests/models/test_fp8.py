@@ -101,6 +101,21 @@ def test_blocks_are_those_that_the_config_states(stored, size):
     assert f"its weight_block_size, {size or 'none'}" in refusal(stored)
 
 
+@pytest.mark.parametrize("size", [[128], [0, 128], "128x128", [128, 128, 128], 128])
+def test_a_block_that_is_none_is_refused(stored, size):
+    described = json.loads((stored / "config.json").read_text())
+    described["quantization_config"]["weight_block_size"] = size
+    (stored / "config.json").write_text(json.dumps(described))
+    assert f"has {size!r} as weight_block_size, which is not two numbers" in refusal(stored)
+
+
+def test_a_config_that_states_8_bits_as_its_type_computes_in_bfloat16(stored):
+    described = json.loads((stored / "config.json").read_text()) | {"dtype": "float8_e4m3fn"}
+    (stored / "config.json").write_text(json.dumps(described))
+    plan = resolve(str(stored), device_map="cpu", dtype="bfloat16")
+    assert plan.config.dtype == torch.bfloat16 and plan.load()
+
+
 def test_the_blocks_of_deepseek_v3_itself_are_covered():
     """kv_a_proj_with_mqa of 576 = 4 · 128 + 64 rows, and q_a_proj of 1,536, of 7,168 columns."""
     scales = torch.rand(5, 56)

@@ -15,7 +15,7 @@ from tests.ingest.fake_hub import COMMIT, REFUSALS, TOKEN, write_refusals
 @pytest.fixture(scope="module")
 def found(tiny_mixtral, tmp_path_factory) -> dict:
     folder = tmp_path_factory.mktemp("hub")
-    for name in ("tiny", "gated", "pickled", "adapted"):
+    for name in ("tiny", "gated", "pickled", "adapted", "damaged", "unread", "bare"):
         shutil.copytree(tiny_mixtral, folder / "owner" / name)
     (folder / "owner" / "gated" / "GATED").touch()
     adapter = {"peft_type": "LORA", "base_model_name_or_path": "owner/tiny"}
@@ -23,6 +23,11 @@ def found(tiny_mixtral, tmp_path_factory) -> dict:
     (folder / "owner" / "tiny" / "consolidated.safetensors").write_bytes(b"the same once more")
     weights = folder / "owner" / "pickled" / "model.safetensors"
     weights.rename(weights.with_name("pytorch_model.bin"))
+    (folder / "owner" / "damaged" / "model.safetensors").write_bytes(bytes(100))
+    for name in ("unread", "bare"):
+        (folder / "owner" / name / "tokenizer.json").unlink()
+    (folder / "owner" / "bare" / "tokenizer_config.json").unlink()
+    (folder / "owner" / "unread" / "tokenizer.model").write_bytes(b"\x0a\x0e\x0a\x05<unk>")
     environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     write_refusals(folder / "owner")
     program = [sys.executable, str(PACKAGE / "tests" / "models" / "hub_program.py")]
@@ -57,7 +62,17 @@ def test_without_the_hub_the_cache_serves_the_same_model(found):
         ("pickled", "'owner/pickled' has no .safetensors file on the hub"),
         ("adapted", "merge it into owner/tiny with peft"),
         ("adapted without the hub", "merge it into owner/tiny with peft"),
-        ("other without the hub", "there is no network and the model is not in the hub's cache"),
+        (
+            "other without the hub",
+            "the hub that HF_ENDPOINT names does not answer, and the hub's cache lacks what it",
+        ),
+        ("damaged", "the weights of 'owner/damaged' are damaged"),
+        # what is in the cache is not blamed on the way to the hub
+        ("damaged without the hub", "the weights of 'owner/damaged' are damaged"),
+        ("unread", "`pip install sentencepiece tiktoken`"),
+        ("unread without the hub", "`pip install sentencepiece tiktoken`"),
+        ("bare", "restore the tokenizer files"),
+        ("bare without the hub", "does not answer, and the hub's cache lacks what it needs"),
     ],
 )
 def test_what_cannot_be_had_is_one_line(found, name, says):

@@ -15,6 +15,7 @@ from gatehouse.models.zoo import resolve, versions
 from gatehouse.warehouse.errors import GatehouseError
 
 ATTENTION = "model.layers.1.self_attn"
+UNNAMED = {"peft_type": "IA3", "base_model_name_or_path": None}
 LORA = {"peft_type": "LORA", "base_model_name_or_path": "owner/base"}
 
 
@@ -54,13 +55,34 @@ def test_an_adapter_beside_its_base_is_refused_by_name(folder, file):
     assert ("owner/base" in line) == (file == "adapter_config.json")
 
 
-@pytest.mark.parametrize("config", [json.dumps(LORA), "{}", "[", "\xff"])
+@pytest.mark.parametrize("config", [json.dumps(LORA), "{}", "[", "[]", "\xff", json.dumps(UNNAMED)])
 def test_an_adapter_alone_names_its_base_where_its_config_does(tmp_path, config):
     (tmp_path / "adapter_config.json").write_text(config, encoding="latin-1")
     save_file({"lora_A.weight": torch.ones(1)}, tmp_path / "adapter_model.safetensors")
     line = refusal(lambda: resolve(str(tmp_path)))
     base = "owner/base" if "owner" in config else "its base"
     assert f"merge it into {base} with peft" in line and "remove" not in line
+
+
+def test_a_config_that_describes_an_adapter_is_refused(folder):
+    describe(folder, **LORA)
+    line = refusal(lambda: resolve(str(folder)))
+    assert "holds an adapter (config.json with peft_type)" in line and "into owner/base" in line
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"{ATTENTION}.q_proj.lora_A.weight",
+        f"{ATTENTION}.q_proj.lora_B.default.weight",
+        f"base_model.model.{ATTENTION}.q_proj.weight",
+        "model.layers.1.mlp.ia3_l.weight",
+    ],
+)
+def test_weights_of_an_adapter_among_the_models_are_refused_by_name(folder, name):
+    add(folder, {name: torch.ones(2)})
+    line = refusal(resolve(str(folder)).load)
+    assert f"holds an adapter ({name}, ...), which is not applied" in line
 
 
 def test_files_that_are_no_adapter_of_this_model_do_not_matter(folder):
@@ -74,8 +96,6 @@ def test_files_that_are_no_adapter_of_this_model_do_not_matter(folder):
     "name",
     [
         f"{ATTENTION}.q_proj.bias",
-        f"{ATTENTION}.q_proj.lora_A.weight",
-        f"base_model.model.{ATTENTION}.q_proj.lora_A.weight",
         f"{ATTENTION}.q_norm.weight",
         "model.layers.1.shared_expert.up_proj.weight",
         "model.layers.3.input_layernorm.weight",
@@ -166,6 +186,19 @@ def test_a_format_that_transformers_does_not_know_is_one_line(folder):
         assert re.search(
             "stored in .*, which transformers does not", refusal(resolve(str(folder)).load)
         )
+
+
+def test_a_format_whose_package_is_missing_names_both_ways_out(folder):
+    describe(folder, quantization_config={"quant_method": "quanto", "weights": "int8"})
+    add(folder, {f"{ATTENTION}.q_proj.weight": torch.ones(32, 32, dtype=torch.int8)})
+    line = refusal(resolve(str(folder)).load)
+    assert "a package that it needs is missing" in line and "pip install optimum-quanto" in line
+    assert "stored in quanto, and its 16-bit version does without" in line
+
+
+def test_weights_in_64_bits_are_not_quantised(folder):
+    add(folder, {f"{ATTENTION}.q_proj.weight": torch.ones(32, 32, dtype=torch.float64)})
+    assert resolve(str(folder)).load()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -68,7 +68,9 @@ def test_a_damaged_checkpoint_is_one_line(folder):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["no-such-model", "", "../../no-such", "../x", "a/b/c"])
+@pytest.mark.parametrize(
+    "name", ["no-such-model", "", "../../no-such", "../x", "a/b/c", "a--b/c", "a/b..c"]
+)
 def test_an_unknown_name_says_which_names_there_are(name, tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")  # a folder beside the checkout may be called x
@@ -76,15 +78,20 @@ def test_an_unknown_name_says_which_names_there_are(name, tmp_path, monkeypatch)
         resolve(name)
 
 
-def test_a_folder_without_a_config_is_one_line(tmp_path):
-    with pytest.raises(GatehouseError, match="cannot load model") as caught:
-        resolve(str(tmp_path))
-    assert "\n" not in str(caught.value)
+def test_a_folder_without_a_config_names_its_folders_that_have_one(folder, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "trainer_state.json").write_text("{}")
+    with pytest.raises(GatehouseError, match="name what transformers"):
+        resolve(str(tmp_path / "run"))
+    folder.rename(tmp_path / "run" / "checkpoint-500")
+    with pytest.raises(GatehouseError, match=r"name one of its folders that do: checkpoint-500$"):
+        resolve(str(tmp_path / "run"))
 
 
-def test_without_a_network_a_hub_model_names_the_bundled_one():
+def test_without_the_hub_a_model_of_the_hub_names_the_bundled_one():
+    # HF_HUB_OFFLINE is set for the whole suite
     with pytest.raises(
-        GatehouseError, match=r"there is no network and .* use the bundled model `demo`"
+        GatehouseError, match=r"HF_HUB_OFFLINE is set, .* use the bundled model `demo`"
     ):
         resolve("mixtral")
 

@@ -65,12 +65,30 @@ def test_certificates_that_are_gone_are_named(monkeypatch, tmp_path):
     assert environment.missing_certificates().startswith(f"SSL_CERT_FILE names {tmp_path}/gone.pem")
 
 
-def test_what_stands_between_here_and_the_hub_is_named_without_its_value(monkeypatch):
-    for name in (*environment.CERTIFICATES.names, *environment.PROXIED):
-        monkeypatch.delenv(name, raising=False)
-    assert environment.way_to_the_hub() == ""
-    monkeypatch.setenv("ALL_PROXY", "socks5://name:word@proxy.corp:1080")
-    assert "ALL_PROXY" in environment.way_to_the_hub()
-    assert "corp" not in environment.way_to_the_hub()
-    monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent/ca.pem")
-    assert "SSL_CERT_FILE names /nonexistent/ca.pem" in environment.way_to_the_hub()
+def raised_in(module, said):
+    """Return a ValueError that was raised as a module of this name was imported."""
+    with pytest.raises(ValueError) as caught:
+        exec("raise ValueError(said)", {"__name__": module, "said": said})
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("module", "said", "named"),
+    [
+        ("huggingface_hub.constants", "invalid literal for int(): '1O'", "HF_HUB_ETAG_TIMEOUT"),
+        ("torch._logging", "Invalid log settings: all-of-it, must be", "TORCH_LOGS"),
+        ("prefect.settings", "'all-of-it' or [input_value='LOUD', more]", "PREFECT_LOGGING_LEVEL"),
+        ("prefect.settings", "invalid literal for int(): '1O'", ""),
+        ("huggingface_hub.constants", "no such module: 1O1", ""),
+        ("gatehouse.flows", "invalid literal for int(): '1O'", ""),
+    ],
+)
+def test_a_setting_that_a_library_cannot_be_imported_with_is_named(
+    monkeypatch, module, said, named
+):
+    monkeypatch.setenv("HF_HUB_ETAG_TIMEOUT", "1O")
+    monkeypatch.setenv("TORCH_LOGS", "all-of-it")
+    monkeypatch.setenv("PREFECT_LOGGING_LEVEL", "loud")
+    line = environment.unreadable(raised_in(module, said))
+    assert line.partition(" ")[0] == named
+    assert environment.unreadable(ValueError(said)) == ""

@@ -1,0 +1,1 @@
+"""The Hugging Face hub as models and data sets meet it: why it gave nothing."""
