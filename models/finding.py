@@ -10,7 +10,7 @@ from huggingface_hub.errors import GatedRepoError, HFValidationError, Repository
 
 from gatehouse.models.aliases import ALIASES
 from gatehouse.models.checkpoint.adapters import refuse_adapter
-from gatehouse.models.failures import cannot_load
+from gatehouse.models.checkpoint.failures import cannot_load
 from gatehouse.models.source import ADAPTER, WHOLE, Source, cached_files
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.hub.causes import why_unanswered

@@ -14,8 +14,7 @@ import transformers
 from transformers import AutoTokenizer
 from transformers.utils import cached_file
 
-from gatehouse.models.checkpoint.stored import indexed_files
-from gatehouse.models.failures import (
+from gatehouse.models.checkpoint.failures import (
     cannot_load,
     damaged,
     is_of_the_cache,
@@ -23,6 +22,7 @@ from gatehouse.models.failures import (
     not_fetched,
     unfilled,
 )
+from gatehouse.models.checkpoint.stored import indexed_files
 from gatehouse.warehouse.errors import GatehouseError
 
 WHOLE = "model.safetensors"

@@ -1,1 +1,1 @@
-"""What a checkpoint holds: its tensors, the format they are stored in, adapters beside them."""
+"""What a checkpoint holds: tensors, their stored format, adapters; why it cannot be read."""

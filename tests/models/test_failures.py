@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 from safetensors.torch import load_file, save_file
 
-from gatehouse.models import failures
-from gatehouse.models.failures import cannot_load
+from gatehouse.models.checkpoint import failures
+from gatehouse.models.checkpoint.failures import cannot_load
 from gatehouse.models.zoo import resolve
 from gatehouse.warehouse.errors import GatehouseError
 
