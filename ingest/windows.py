@@ -1,14 +1,14 @@
 """From samples to token windows, and from windows to batches with little padding."""
 
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import pyarrow as pa
 
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.records import SAMPLES, Sample, TokenWindow
 
-Encode = Callable[[list[str]], Sequence[Sequence[int]]]
+Encode = Callable[[list[str]], list["array[int]"]]
 
 ENCODED_CHARACTERS = 1_000_000
 """Most characters of several texts to encode at once: a tokenizer keeps some 50 bytes for each."""
@@ -48,14 +48,15 @@ def tokenize(
     rows = []
     for sample, token_ids in _encoded(samples, encode):
         landed = len(token_ids) if windows else min(len(token_ids), max_length)
+        # a view of all of a long text's tokens, not a copy
+        view = memoryview(token_ids if windows else token_ids[:landed])
         for start in range(0, landed, max_length):
-            window = array("i", token_ids[start : start + max_length])
-            cut.append(TokenWindow(sample.sample_id, start, window))
+            cut.append(TokenWindow(sample.sample_id, start, view[start : start + max_length]))
         rows.append(_row(sample, landed, len(token_ids) - landed))
     return cut, pa.Table.from_pylist(rows, schema=SAMPLES)
 
 
-def _encoded(samples: list[Sample], encode: Encode) -> Iterator[tuple[Sample, Sequence[int]]]:
+def _encoded(samples: list[Sample], encode: Encode) -> Iterator[tuple[Sample, "array[int]"]]:
     start = characters = 0
     for end, sample in enumerate(samples):
         if end > start and characters + len(sample.text) > ENCODED_CHARACTERS:
@@ -65,7 +66,7 @@ def _encoded(samples: list[Sample], encode: Encode) -> Iterator[tuple[Sample, Se
     yield from _together(samples[start:], encode)
 
 
-def _together(samples: list[Sample], encode: Encode) -> Iterator[tuple[Sample, Sequence[int]]]:
+def _together(samples: list[Sample], encode: Encode) -> Iterator[tuple[Sample, "array[int]"]]:
     yield from zip(samples, encode([sample.text for sample in samples]), strict=True)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-PIECE = 250_000
+PIECE = 100_000
 """Characters of a piece."""
 
 SHARED = 4_096

@@ -1,6 +1,7 @@
 """Token windows and batches: laws that hold for any tokens."""
 
 from array import array
+from collections.abc import Iterable
 from itertools import pairwise
 
 import pytest
@@ -21,6 +22,11 @@ def made_up_sample(sample_id: int, text: str, digest: str = "") -> Sample:
     return Sample(sample_id, f"name {sample_id}", "domain", "whole", "train", text, digest, "hash")
 
 
+def arrays(encoded: Iterable[list[int]]) -> list[array]:
+    """Return token ids as a tokenizer's encodings give them."""
+    return [array("i", token_ids) for token_ids in encoded]
+
+
 def samples_of(encoded: list[list[int]]) -> list[Sample]:
     return [
         made_up_sample(100 + index, f"text {index}", f"{index:064x}")
@@ -38,7 +44,9 @@ def windows_of(lengths: list[int]) -> list[TokenWindow]:
 @given(TOKENS, LENGTH)
 def test_windows_put_together_are_the_sample(encoded: list[list[int]], max_length: int) -> None:
     samples = samples_of(encoded)
-    cut, table = tokenize(samples, lambda texts: encoded, max_length=max_length, windows=True)
+    cut, table = tokenize(
+        samples, lambda texts: arrays(encoded), max_length=max_length, windows=True
+    )
     for sample, token_ids in zip(samples, encoded, strict=True):
         own = [window for window in cut if window.sample_id == sample.sample_id]
         assert [token for window in own for token in window.token_ids] == token_ids
@@ -55,7 +63,9 @@ def test_without_windows_the_beginning_stays_and_the_rest_is_counted(
     encoded: list[list[int]], max_length: int
 ) -> None:
     samples = samples_of(encoded)
-    cut, table = tokenize(samples, lambda texts: encoded, max_length=max_length, windows=False)
+    cut, table = tokenize(
+        samples, lambda texts: arrays(encoded), max_length=max_length, windows=False
+    )
     expected = [
         TokenWindow(sample.sample_id, 0, array("i", token_ids[:max_length]))
         for sample, token_ids in zip(samples, encoded, strict=True)
@@ -73,9 +83,9 @@ def test_without_windows_the_beginning_stays_and_the_rest_is_counted(
 def test_no_more_is_encoded_at_once_than_memory_allows(lengths: list[int]) -> None:
     calls: list[list[int]] = []
 
-    def encode(texts: list[str]) -> list[list[int]]:
+    def encode(texts: list[str]) -> list[array]:
         calls.append([len(text) for text in texts])
-        return [[len(text)] for text in texts]
+        return arrays([len(text)] for text in texts)
 
     samples = [made_up_sample(index, "x" * n) for index, n in enumerate(lengths)]
     with pytest.MonkeyPatch.context() as patch:
@@ -92,7 +102,10 @@ def test_no_more_is_encoded_at_once_than_memory_allows(lengths: list[int]) -> No
 def test_the_table_names_every_sample_in_the_lakes_schema() -> None:
     samples = samples_of([[1, 2, 3], []])
     cut, table = tokenize(
-        samples, lambda texts: [[len(text)] * 3 for text in texts], max_length=2, windows=False
+        samples,
+        lambda texts: arrays([len(text)] * 3 for text in texts),
+        max_length=2,
+        windows=False,
     )
     assert table.schema.equals(SAMPLES)
     for sample, row in zip(samples, table.to_pylist(), strict=True):
@@ -111,15 +124,17 @@ def test_no_samples_make_no_windows_and_an_empty_table() -> None:
 
 def test_an_encoder_that_loses_a_text_is_not_believed() -> None:
     with pytest.raises(ValueError):
-        tokenize(samples_of([[1], [2]]), lambda texts: [[1]], max_length=4, windows=True)
+        tokenize(samples_of([[1], [2]]), lambda texts: arrays([[1]]), max_length=4, windows=True)
 
 
 def test_a_million_tokens_make_one_window_each_512(refuses) -> None:
     samples = samples_of([[0]])
-    cut, _ = tokenize(samples, lambda texts: [[3] * 1_000_000], max_length=512, windows=True)
+    cut, _ = tokenize(
+        samples, lambda texts: arrays([[3] * 1_000_000]), max_length=512, windows=True
+    )
     assert len(cut) == -(-1_000_000 // 512)
     with refuses("max_length", "at least 1"):
-        tokenize(samples, lambda texts: [[3]], max_length=0, windows=True)
+        tokenize(samples, lambda texts: arrays([[3]]), max_length=0, windows=True)
 
 
 @quick

@@ -118,5 +118,6 @@ def test_no_more_than_some_pieces_are_encoded_at_once(tokenizer, small_pieces, m
         lambda tokenizer, texts: sizes.append(sum(map(len, texts))) or encoded(tokenizer, texts),
     )
     encode(tokenizer, [ENGLISH])
-    assert max(sizes) <= encoding.TOGETHER * encoding.PIECE
-    assert sum(sizes) < 2 * len(ENGLISH)
+    # pieces that disagree over so short a text as they share here are encoded again, longer
+    assert max(sizes) <= 4 * encoding.TOGETHER * encoding.PIECE < len(ENGLISH) / 4
+    assert sum(sizes) < 4 * len(ENGLISH)

@@ -130,7 +130,7 @@ DAMAGE = {
     tokenizer_is_garbage: "cannot load the tokenizer of '.+': restore the tokenizer files",
     tokenizer_is_empty: "has no tokens but 3 special ones: restore the tokenizer files",
     weights_are_cut_off: r"/model\.safetensors is damaged or incomplete: fetch or copy it again",
-    shard_is_missing: r"lacks model-00002-of-00002\.safetensors, which its .+ names: fetch or copy it",
+    shard_is_missing: r"lacks model-00002-of-00002\.safetensors, which its .+ names: fetch",
     layers_are_missing: r"lacks \d+ of its weights \(layers\.3\.",
     only_a_pickle: r"has no \.safetensors file: convert the checkpoint .+ are not read",
     is_dense: "LlamaModel has no MoE layers",
