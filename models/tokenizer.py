@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from tokenizers.models import Unigram
 from transformers import PreTrainedTokenizerBase
 
 PIECE = 100_000
@@ -36,11 +37,19 @@ class Piece:
     encoding: Any
     token_ids: list[int]
 
-    def token_from(self, character: int) -> tuple[int, int] | None:
-        """Return the first token that begins at a character of the text or behind, and where."""
+    def token_from(self, character: int, *, of_word: bool) -> tuple[int, int] | None:
+        """Return the first token that begins at a character of the text or behind, and where.
+
+        With `of_word`, it is the first one of what the tokenizer encodes by itself.
+        """
+        word = self.encoding.token_to_word
         for place in range(character - self.start, self.end - self.start):
             token = self.encoding.char_to_token(place)
-            if token is not None and self.encoding.token_to_chars(token)[0] == place:
+            if (
+                token is not None
+                and self.encoding.token_to_chars(token)[0] == place
+                and not (of_word and word(token) == word(token - 1))
+            ):
                 return token, self.start + place
         return None
 
@@ -49,7 +58,8 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list["array[
     """Return the token ids of each text, special tokens as the tokenizer adds them.
 
     A long text is encoded in pieces if the tokenizer says where its tokens lie in the text, as
-    all but those written in Python do.
+    all but those written in Python do. A Unigram tokenizer that sees it as one word decides
+    between equal scores by the rounding of a sum over all of it: then it is encoded at once.
     """
     if tokenizer.is_fast and any(len(text) > PIECE for text in texts):
         return [_in_pieces(tokenizer, text) for text in texts]
@@ -68,12 +78,13 @@ def _encoded(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> Any:
 
 def _in_pieces(tokenizer: PreTrainedTokenizerBase, text: str) -> "array[int]":
     found = array("i")
+    of_word = isinstance(tokenizer.backend_tokenizer.model, Unigram)
     size, start, taken = PIECE, 0, 0
     while True:
         pieces = _pieces(tokenizer, text, start, size)
         piece = next(pieces)
         for following in pieces:
-            seam = _seam(piece, following)
+            seam = _seam(piece, following, of_word=of_word)
             if seam is None:
                 break
             found.extend(piece.token_ids[taken : seam[0]])
@@ -100,12 +111,13 @@ def _pieces(
             yield Piece(*span, encoding, token_ids)
 
 
-def _seam(left: Piece, right: Piece) -> tuple[int, int] | None:
+def _seam(left: Piece, right: Piece, *, of_word: bool) -> tuple[int, int] | None:
     """Return the index of the token at which `right` goes on, in both, or None if they disagree."""
     quarter = (left.end - right.start) // 4
     tokens = []
     for place in (right.start + quarter, right.start + 2 * quarter, right.start + 3 * quarter):
-        in_left, in_right = left.token_from(place), right.token_from(place)
+        in_left = left.token_from(place, of_word=of_word)
+        in_right = right.token_from(place, of_word=of_word)
         if not (in_left and in_right) or in_left[1] != in_right[1]:
             return None
         tokens.append((in_left[0], in_right[0]))
