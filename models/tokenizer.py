@@ -38,19 +38,21 @@ class Piece:
     token_ids: list[int]
 
     def token_from(self, character: int, *, of_word: bool) -> tuple[int, int] | None:
-        """Return the first token that begins at a character of the text or behind, and where.
+        """Return the first token that begins at a character of the text or soon after, and where.
 
         With `of_word`, it is the first one of what the tokenizer encodes by itself.
         """
-        word = self.encoding.token_to_word
-        for place in range(character - self.start, self.end - self.start):
-            token = self.encoding.char_to_token(place)
-            if (
-                token is not None
-                and self.encoding.token_to_chars(token)[0] == place
-                and not (of_word and word(token) == word(token - 1))
-            ):
-                return token, self.start + place
+        word, first = self.encoding.token_to_word, character - self.start
+        places = range(first, min(first + SHARED // 4, self.end - self.start))
+        met = (self.encoding.char_to_token(place) for place in places)
+        token = next((token for token in met if token is not None), None)
+        while token is not None and token < len(self.token_ids):
+            begins = self.encoding.token_to_chars(token)
+            if begins is None or begins[0] >= places.stop:
+                break
+            if begins[0] >= first and not (of_word and word(token) == word(token - 1)):
+                return token, self.start + begins[0]
+            token += 1
         return None
 
 
