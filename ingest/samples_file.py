@@ -46,6 +46,8 @@ COLUMNS = pa.schema(
 WRITING: dict[str, Any] = {
     "compression": "zstd",
     "use_dictionary": ["domain", "document", "split", "document_sha256"],
+    # the least and the greatest of one text would be two copies of it
+    "write_statistics": [name for name in COLUMNS.names if name != "text"],
     "write_page_checksum": True,
 }
 
@@ -92,7 +94,10 @@ def read_shard(path: Path, shard: int) -> list[Sample]:
     shards = shard_count(path)
     if not 0 <= shard < shards:
         raise IndexError(f"{path} has {counted(shards, 'shard')}, and no shard {shard}")
-    return [Sample(**row) for table in _tables(path, [shard]) for row in table.to_pylist()]
+    samples = [Sample(**row) for table in _tables(path, [shard]) for row in table.to_pylist()]
+    # Arrow would keep twice the size of a long text, which nobody reads as a table again
+    pa.default_memory_pool().release_unused()
+    return samples
 
 
 def describe_shard(path: Path, shard: int) -> pa.Table:

@@ -150,7 +150,7 @@ class Sample:
     document_sha256: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TokenWindow:
     """Consecutive tokens of one sample, run as one sequence; `start` is its first position.
 
