@@ -68,14 +68,14 @@ def test_a_warehouse_that_has_moved_reads_its_own_lake(captured, copy):
 
 
 def test_a_build_that_is_killed_leaves_what_was_there(run, copy):
-    """Killed by SIGKILL between the last test and the swap, while somebody reads.
+    """Killed by SIGKILL when the previous marts have been copied, while somebody reads.
 
-    The next build waits its turn, takes no notice of what is left, and leaves nothing to build.
+    (`tests/chaos` kills builds between dbt's nodes, and before and after the swap.) The next build waits its turn, takes no notice of what is left, and leaves nothing to build.
     """
     before = (copy / "gatehouse.duckdb").read_bytes()
     left = copy / "building" / "gatehouse.duckdb"
     command = [sys.executable, str(PACKAGE / "tests" / "flows" / "kill_at.py")]
-    command += ["gatehouse.flows.steps.build._dbt:after", "1", "build", "--home", str(copy)]
+    command += ["gatehouse.flows.steps.build._dbt", "1", "build", "--home", str(copy)]
     with closing(connect(Paths(copy))) as reader:
         ended = subprocess.run(command, cwd=PACKAGE, capture_output=True)
         assert ended.returncode == -9, ended.stderr
