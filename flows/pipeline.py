@@ -19,8 +19,10 @@ from prefect.states import Completed, State
 
 from gatehouse.flows.console import also_to, bar, say, short_path, working
 from gatehouse.flows.request import RunRequest, takes_fields
+from gatehouse.flows.steps import drawing
 from gatehouse.flows.steps.build import build
 from gatehouse.flows.steps.capture import CaptureSession, capture_run
+from gatehouse.flows.steps.drawing import Drawer
 from gatehouse.flows.steps.identity import plan_model
 from gatehouse.flows.steps.prepare import prepare_samples, read_ahead
 from gatehouse.ingest.corpora import resolved
@@ -99,10 +101,11 @@ def validate_task(request: RunRequest, results: Results, paths: Paths) -> list[P
 
 
 @task(name="draw figures", cache_policy=NO_CACHE)
-def figures_task(results: Results) -> dict[str, Path]:
-    """Draw the figures."""
+def figures_task(results: Results, drawer: Drawer) -> dict[str, Path]:
+    """Draw the figures, but for those that the second process draws."""
     with working("drawing figures"):
-        return files.write_figures(results)
+        drawn = files.write_section_figures(results)
+        return drawn | (drawer.drawn() or files.write_run_figures(results))
 
 
 @task(name="write report", cache_policy=NO_CACHE)
@@ -158,11 +161,13 @@ def pipeline(**parameters: Any) -> str:
 
 def _reported(run_id: str, request: RunRequest, paths: Paths) -> str:
     """Build the marts and write the results of a finished run; return what was found."""
-    say(build_task(paths))
     selection = Selection(None, run_id, request.moe_index, request.thresholds)
-    results = open_results(selection, paths, bar, request.output)
-    *_, report, _ = validate_task(request, results, paths)
-    page = report_task(results, figures_task(results), paths)
+    with drawing.drawer() as drawer:
+        say(build_task(paths))
+        drawer.begin(selection, paths, request.output)
+        results = open_results(selection, paths, bar, request.output)
+        *_, report, _ = validate_task(request, results, paths)
+        page = report_task(results, figures_task(results, drawer), paths)
     return closing_text(results, report, page)
 
 

@@ -161,9 +161,12 @@ def quick_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def draw_quickly(patch: pytest.MonkeyPatch) -> None:
     """Make every figure, but save it empty: its text takes most of the time of laying out."""
+    from gatehouse.flows.steps import drawing
     from gatehouse.reports.figures import style
     from gatehouse.reports.results import files
 
+    # the second process would not know of this
+    patch.setattr(drawing, "cores", lambda: 1)
     draw = files._draw
 
     def draw_nothing(figure: Any, *arguments: Any) -> None:

@@ -77,14 +77,24 @@ def write_figures(results: Results, folder: Path | None = None) -> dict[str, Pat
         results: what was assessed.
         folder: takes the figures; default: `figures` in the results.
     """
+    return write_section_figures(results, folder) | write_run_figures(results, folder)
+
+
+def write_section_figures(results: Results, folder: Path | None = None) -> dict[str, Path]:
+    """Draw the figures of every section, as `write_figures` does."""
     drawn: dict[str, Path] = {}
     for section in results.sections:
         place = results.subfolder(section, folder or results.folder)
         target = place if folder else place / "figures"
         drawn = _draw_layer(section, results.title(section), target)
-    if results.of_run:
-        drawn |= _draw_run(results.of_run, folder or results.folder / "figures")
     return drawn
+
+
+def write_run_figures(results: Results, folder: Path | None = None) -> dict[str, Path]:
+    """Draw the figures of the run as a whole, as `write_figures` does; a file has none."""
+    if results.of_run is None:
+        return {}
+    return _draw_run(results.of_run, folder or results.folder / "figures")
 
 
 def write_page(

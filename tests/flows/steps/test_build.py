@@ -70,7 +70,8 @@ def test_a_warehouse_that_has_moved_reads_its_own_lake(captured, copy):
 def test_a_build_that_is_killed_leaves_what_was_there(run, copy):
     """Killed by SIGKILL when the previous marts have been copied, while somebody reads.
 
-    (`tests/chaos` kills builds between dbt's nodes, and before and after the swap.) The next build waits its turn, takes no notice of what is left, and leaves nothing to build.
+    (`tests/chaos` kills builds between dbt's nodes, and before and after the swap.) The next build
+    waits its turn, takes no notice of what is left, and leaves nothing to build.
     """
     before = (copy / "gatehouse.duckdb").read_bytes()
     left = copy / "building" / "gatehouse.duckdb"
