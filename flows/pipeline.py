@@ -61,7 +61,7 @@ also_to(_log)
 
 
 def work_ahead(request: RunRequest, paths: Paths) -> None:
-    """Resolve the model, prepare the text, import dbt and matplotlib: a flow then finds it done.
+    """Resolve the model, prepare the text, import dbt: a flow then finds it done.
 
     Raises:
         GatehouseError: there is no such model or text, or it cannot be used.
@@ -70,7 +70,6 @@ def work_ahead(request: RunRequest, paths: Paths) -> None:
     read_ahead(request, paths.prepared)
     with working("starting"), environment.chosen(environment.DBT):
         importlib.import_module("dbt.cli.main")
-        importlib.import_module("gatehouse.reports.figures.gallery")
 
 
 @task(name="prepare samples", cache_policy=NO_CACHE)
@@ -102,10 +101,9 @@ def validate_task(request: RunRequest, results: Results, paths: Paths) -> list[P
 
 @task(name="draw figures", cache_policy=NO_CACHE)
 def figures_task(results: Results, drawer: Drawer) -> dict[str, Path]:
-    """Draw the figures, but for those that the second process draws."""
+    """Draw the figures."""
     with working("drawing figures"):
-        drawn = files.write_section_figures(results)
-        return drawn | (drawer.drawn() or files.write_run_figures(results))
+        return drawer.figures(results)
 
 
 @task(name="write report", cache_policy=NO_CACHE)

@@ -10,6 +10,7 @@ Where several layers are asked for, the figures of each are in results/RUN/layer
 """
 
 import os
+from collections.abc import Container
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -90,11 +91,13 @@ def write_section_figures(results: Results, folder: Path | None = None) -> dict[
     return drawn
 
 
-def write_run_figures(results: Results, folder: Path | None = None) -> dict[str, Path]:
-    """Draw the figures of the run as a whole, as `write_figures` does; a file has none."""
+def write_run_figures(
+    results: Results, folder: Path | None = None, stems: Container[str] | None = None
+) -> dict[str, Path]:
+    """Draw the figures of the run as a whole, or some of them, as `write_figures` does."""
     if results.of_run is None:
         return {}
-    return _draw_run(results.of_run, folder or results.folder / "figures")
+    return _draw_run(results.of_run, folder or results.folder / "figures", stems)
 
 
 def write_page(
@@ -145,10 +148,14 @@ def _draw_layer(section: Assessment, title: str, folder: Path) -> dict[str, Path
     }
 
 
-def _draw_run(assessed: AssessedRun, folder: Path) -> dict[str, Path]:
+def _draw_run(assessed: AssessedRun, folder: Path, stems: Container[str] | None) -> dict[str, Path]:
     from gatehouse.reports.figures.gallery import RUN_FIGURES
 
-    return {stem: _save(draw(assessed), folder, stem) for stem, draw in RUN_FIGURES.items()}
+    return {
+        stem: _save(draw(assessed), folder, stem)
+        for stem, draw in RUN_FIGURES.items()
+        if stems is None or stem in stems
+    }
 
 
 def _link(path: Path, page: Path) -> str:

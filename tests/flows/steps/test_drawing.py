@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gatehouse.flows.steps import drawing
-from gatehouse.reports.figures.gallery import RUN_FIGURES
+from gatehouse.reports.figures.gallery import FIGURES, RUN_FIGURES
 from gatehouse.reports.results import files
 from gatehouse.reports.results.results import open_results
 from gatehouse.reports.results.selection import Selection
@@ -25,43 +25,33 @@ def two_cores(monkeypatch):
     monkeypatch.setattr(drawing, "cores", lambda: 2)
 
 
-def test_it_draws_every_figure_of_the_run(captured, selection, two_cores, monkeypatch, tmp_path):
-    """Real ones, byte for byte those that this process would draw: one of them is compared."""
+def test_its_figures_are_those_of_this_process(captured, selection, two_cores, tmp_path):
+    """Real ones, byte for byte; one of them is compared."""
     paths = Paths(captured)
     with drawing.drawer() as drawer:
         drawer.begin(selection, paths, tmp_path)
-        drawn = drawer.drawn()
-    assert list(drawn) == list(RUN_FIGURES)
+        here = open_results(selection, paths, drawing._silent, tmp_path / "here")
+        (png,) = files.write_run_figures(here, stems=["zipf"]).values()
+        drawn = drawer._drawn_beside()
+    assert list(drawn) == list(RUN_FIGURES)[: -drawing.LEFT]
     assert all(path == tmp_path / "figures" / f"{stem}.png" for stem, path in drawn.items())
-    monkeypatch.setattr(
-        "gatehouse.reports.figures.gallery.RUN_FIGURES", {"zipf": RUN_FIGURES["zipf"]}
-    )
-    here = open_results(selection, paths, drawing._silent, tmp_path / "here")
-    for path in files.write_run_figures(here).values():
-        for kind in (".png", ".pdf"):
-            there = tmp_path / "figures" / f"zipf{kind}"
-            assert path.with_suffix(kind).read_bytes() == there.read_bytes()
+    for path in (png, png.with_suffix(".pdf")):
+        assert path.read_bytes() == drawn["zipf"].with_suffix(path.suffix).read_bytes()
 
 
-@pytest.mark.parametrize("end", ["before it is asked", "after it is asked"])
-def test_one_that_is_killed_has_drawn_nothing_and_is_no_error(
-    captured, selection, two_cores, tmp_path, end
+@pytest.mark.parametrize("output", [None, Path("/proc/nowhere")])
+def test_what_it_cannot_draw_this_process_draws(
+    captured, selection, quick_figures, two_cores, tmp_path, output
 ):
+    """It is killed, or it cannot write."""
+    results = open_results(selection, Paths(captured), drawing._silent, tmp_path)
     with drawing.drawer() as drawer:
-        if end == "before it is asked":
+        if output is None:
             drawer._beside.kill()
-            drawer._beside.wait()
-        drawer.begin(selection, Paths(captured), tmp_path)
-        drawer._beside.kill()
-        assert drawer.drawn() == {}
-    assert drawer._beside.returncode == -9
-
-
-def test_what_cannot_be_drawn_is_left_to_this_process(captured, selection, two_cores):
-    """A folder in which nothing can be made: this process then says so."""
-    with drawing.drawer() as drawer:
-        drawer.begin(selection, Paths(captured), Path("/proc/nowhere"))
-        assert drawer.drawn() == {}
+        drawer.begin(selection, Paths(captured), output)
+        drawn = drawer.figures(results)
+    assert list(drawn) == [*FIGURES, *RUN_FIGURES]
+    assert all(path.parent == tmp_path / "figures" and path.exists() for path in drawn.values())
 
 
 def test_on_one_core_there_is_none(monkeypatch, captured, selection):
@@ -69,7 +59,7 @@ def test_on_one_core_there_is_none(monkeypatch, captured, selection):
     monkeypatch.setattr("subprocess.Popen", None)
     with drawing.drawer() as drawer:
         drawer.begin(selection, Paths(captured), None)
-        assert drawer.drawn() == {}
+        assert drawer._drawn_beside() == {}
 
 
 def test_nothing_outlives_the_block(two_cores):
