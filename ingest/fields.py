@@ -115,7 +115,11 @@ def joined_chat(turns: Any) -> str | None:
     are left out: nobody wrote them. Of a turn with several parts the parts of text are taken; a
     turn without text, such as the call of a tool, says nothing.
     """
-    if turns and isinstance(turns, Mapping) and all(isinstance(each, list) for each in turns.values()):
+    if (
+        turns
+        and isinstance(turns, Mapping)
+        and all(isinstance(each, list) for each in turns.values())
+    ):
         turns = [
             dict(zip(turns, each, strict=False)) for each in zip(*turns.values(), strict=False)
         ]
