@@ -22,6 +22,9 @@ PYDOC = "pydoc"
 STANDARD_INPUT = "standard input"
 """The name of what is read from `-`, or from a pipe that the shell has made."""
 
+CACHED = "datasets--"
+"""How the hub's cache names the folder of a dataset: datasets--OWNER--NAME."""
+
 
 @dataclass(frozen=True)
 class Corpus:
@@ -95,13 +98,26 @@ def resolved(path: Path) -> Path:
 def _newest_snapshot(path: Path) -> Path:
     """Return the files of a dataset's folder in the hub's cache, at the commit of its main branch.
 
-    The folder holds every version that was downloaded, and the files once more by their hashes.
+    The folder holds every version that was downloaded, and the files once more by their hashes. A
+    version that was asked for by its commit is in no branch.
+
+    Raises:
+        GatehouseError: there are several versions, and none of them is that of the main branch.
     """
-    with_commit = path / "refs" / "main"
-    if not ((path / "snapshots").is_dir() and with_commit.is_file()):
+    if not path.name.startswith(CACHED) or not (path / "snapshots").is_dir():
         return path
-    snapshot = path / "snapshots" / with_commit.read_text(encoding="utf-8").strip()
-    return snapshot if snapshot.is_dir() else path
+    versions = {each.name: each for each in sorted((path / "snapshots").iterdir()) if each.is_dir()}
+    with_commit = path / "refs" / "main"
+    if with_commit.is_file():
+        commit = with_commit.read_text(encoding="utf-8").strip()
+        if commit in versions:
+            return versions[commit]
+    if len(versions) > 1:
+        raise GatehouseError(
+            f"{path} holds {len(versions)} versions, and does not say which is the main branch's: "
+            f"name one of the folders in it, such as {path / 'snapshots' / max(versions)}"
+        )
+    return next(iter(versions.values()), path)
 
 
 def is_pipe(dataset: str) -> bool:

@@ -15,6 +15,7 @@ DOMAINS = (
     "domain",
     "meta.pile_set_name",
     "meta.redpajama_set_name",
+    "meta.source",
     "red_pajama_subset",
     "metadata.pile_set_name",
     "metadata.domain",
@@ -79,6 +80,8 @@ def _within(value: Any, path: str) -> Any:
     if isinstance(value, str) and value.lstrip().startswith("{"):
         with suppress(ValueError, RecursionError):
             value = json.loads(value)
+    if isinstance(value, list) and all(isinstance(each, tuple) for each in value):
+        value = dict(value)  # a map of Arrow's
     if isinstance(value, Mapping):
         return found(value, path)
     return None if value is None else ABSENT
@@ -105,12 +108,23 @@ def _is_label(name: str) -> bool:
     return len(name) <= LONGEST_DOMAIN and name.isprintable() and not set(name) & set("/\\?")
 
 
-def joined_chat(turns: list[Any]) -> str | None:
+def joined_chat(turns: Any) -> str | None:
     """Return what is said in a chat, a blank line between turns; None for what is no chat.
 
-    The names of those who speak are left out: nobody wrote them. Of a turn with several parts the
-    parts of text are taken; a turn without text, such as the call of a tool, says nothing.
+    A chat is a list of turns, or each field of the turns as a list. The names of those who speak
+    are left out: nobody wrote them. Of a turn with several parts the parts of text are taken; a
+    turn without text, such as the call of a tool, says nothing.
     """
+    if (
+        turns
+        and isinstance(turns, Mapping)
+        and all(isinstance(each, list) for each in turns.values())
+    ):
+        turns = [
+            dict(zip(turns, each, strict=False)) for each in zip(*turns.values(), strict=False)
+        ]
+    if not isinstance(turns, list):
+        return None
     said = []
     for turn in turns:
         held = [turn[field] for field in SAID if field in turn] if isinstance(turn, Mapping) else []
@@ -122,6 +136,15 @@ def joined_chat(turns: list[Any]) -> str | None:
         if text:
             said.append(text)
     return "\n\n".join(said)
+
+
+def chat_in_text(text: str) -> str | None:
+    """Return what is said in a chat that is kept as JSON; None for any other text."""
+    turns = None
+    if text.lstrip().startswith("[{"):
+        with suppress(ValueError, RecursionError):
+            turns = json.loads(text)
+    return joined_chat(turns)
 
 
 def _said(content: Any) -> str | None:

@@ -1,5 +1,6 @@
 """Corpora on this machine: a file, a pipe, a folder, a saved dataset; each file by its format."""
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
@@ -12,6 +13,7 @@ from gatehouse.ingest.formats import (
     FORMATS_TEXT,
     LINES_OF_JSON,
     PROSE,
+    ROWS,
     format_of,
     stem_of,
 )
@@ -26,6 +28,9 @@ from gatehouse.warehouse.errors import GatehouseError
 
 SAVED = ("dataset_dict.json", "state.json")
 """Files that `datasets.save_to_disk` writes into the folder of a dataset."""
+
+WEB_PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype html|html|\?xml)\b", re.IGNORECASE)
+"""How a page begins that was saved under the name of a file with rows."""
 
 ANY_FIELD = Fields()
 
@@ -134,6 +139,10 @@ def _documents(
     refused = contents.unreadable
     if refused and not (told in ARROW and refused == NO_TEXT):
         yield Broken(f"{contents.where} is {refused[0]}", refused[1])
+        return
+    if told in ROWS and WEB_PAGE.match(contents.head):
+        what = f"{contents.where} is a web page or a server's answer in the place of rows"
+        yield Broken(what, "download the file itself, from the address of its download")
         return
     reader = read_table if contents.table else READERS[told]
     if lines and reader is read_whole and told == ".txt":

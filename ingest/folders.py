@@ -31,6 +31,12 @@ SHARD = re.compile(
 CARDS = {"readme", "license", "licence", "citation", "changelog", "notice", "requirements"}
 """Names of texts that tell of a dataset's rows."""
 
+UNFINISHED = re.compile(r".+\.incomplete|_temporary")
+"""Folders that `datasets` and Spark rename, or empty, once what they hold is whole."""
+
+VERSIONED = "_delta_log"
+"""The folder in which a Delta table says which of the files beside it hold rows now."""
+
 NAMED_FILES = 3
 """So many files are named for each reason."""
 
@@ -111,6 +117,13 @@ def _walk(folder: Path) -> Iterator[tuple[Path, str | None]]:
         for path in _entries(inside):
             if path.name.startswith("."):
                 yield path, "hidden"
+            elif path.name == VERSIONED and path.is_dir():
+                raise GatehouseError(
+                    f"{inside} is a Delta table, whose folder keeps rows that were deleted: write "
+                    "its rows as Parquet elsewhere, and name that"
+                )
+            elif path.is_dir() and UNFINISHED.fullmatch(path.name):
+                yield path, "unfinished download or output"
             elif path.is_dir():
                 (links if path.is_symlink() else waiting).append(path)
             elif path.is_file():

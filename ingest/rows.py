@@ -5,9 +5,11 @@ from typing import Any, NamedTuple
 
 from gatehouse.ingest.fields import (
     ABSENT,
+    CHATS,
     DOMAINS,
     NAMES,
     Fields,
+    chat_in_text,
     domain_in,
     found,
     joined_chat,
@@ -112,7 +114,8 @@ def _text(row: Mapping[str, Any], fields: Fields) -> str:
             raise _Unreadable(
                 f"has bytes in the field {field} that are not UTF-8", "write it as text in UTF-8"
             ) from None
-    chat = joined_chat(value) if isinstance(value, list) else None
+    in_chats = isinstance(value, str) and field in CHATS
+    chat = chat_in_text(value) if in_chats else joined_chat(value)
     if chat is not None or value is None or isinstance(value, str):
         return chat or (value if isinstance(value, str) else "")
     kind = type(value).__name__

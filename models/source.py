@@ -1,9 +1,10 @@
 """A model's files, in a folder or of the hub at one commit, and the errors of reading them."""
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -181,7 +182,15 @@ class Source:
     def _failure(self, error: Exception, part: str) -> GatehouseError:
         if found := no_memory(self.name, error):
             return found
-        if "trust_remote_code" in str(error) and not self.trust_remote_code:
+        asks_for_trust = "trust_remote_code" in str(error) and not self.trust_remote_code
+        for file in self._lacking_code():
+            if asks_for_trust or file in str(error):
+                return GatehouseError(
+                    f"{self.name!r} lacks {file}, the code that its config.json names: copy the "
+                    ".py files of its repository beside it and read them; then "
+                    "--trust-remote-code runs them"
+                )
+        if asks_for_trust:
             return GatehouseError(
                 f"{self.name!r} needs --trust-remote-code: it runs code from the model's "
                 "repository, so read that first"
@@ -194,6 +203,19 @@ class Source:
         if isinstance(error, safetensors.SafetensorError):
             return damaged(self.name, folder.glob("*.safetensors"), error)
         return cannot_load(self.name, error, part)
+
+    def _lacking_code(self) -> list[str]:
+        """Return the files of code that a folder's config names, and that are not there."""
+        folder = Path(self.location)
+        described: Any = {}
+        with suppress(OSError, ValueError):
+            described = json.loads((folder / "config.json").read_bytes())
+        classes = described.get("auto_map") if isinstance(described, dict) else None
+        names = classes.values() if isinstance(classes, dict) else ()
+        # what has `--` in it is in another repository, of the hub
+        own = (name for name in names if isinstance(name, str) and "--" not in name)
+        files = {f"{name.rpartition('.')[0].replace('.', '/')}.py" for name in own}
+        return sorted(file for file in files if not (folder / file).is_file())
 
     def _is_not_cached(self, part: str) -> bool:
         """Return whether the hub's cache lacks the files of a part altogether."""

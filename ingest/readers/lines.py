@@ -108,10 +108,12 @@ def _document(row: Any, where: str, name: str, domain: str, fields: Fields) -> D
 
 
 def _lines(contents: Contents) -> Iterator[tuple[int, str | Broken]]:
-    """Yield (line number from 1, line without its end); a byte order mark is dropped."""
+    """Yield (line number from 1, line without its end); a byte order mark is dropped.
+
+    Where files were joined into one, the marks of the others are at the beginning of later lines.
+    """
     for line, content in enumerate(contents.stream, 1):
-        marked = content.removeprefix(codecs.BOM_UTF8) if line == 1 else content
         try:
-            yield line, marked.decode("utf-8").rstrip("\r\n")
+            yield line, content.removeprefix(codecs.BOM_UTF8).decode("utf-8").rstrip("\r\n")
         except UnicodeDecodeError:
             yield line, Broken(f"{contents.where} line {line} is not UTF-8", NOT_UTF8)

@@ -121,6 +121,11 @@ def check_stated(name: str, config: Any, tensors: dict[str, StoredTensor]) -> No
         GatehouseError: a stale or a missing quantization_config, or an unknown format.
     """
     stored = stored_format(config)
+    if stored is None and getattr(config, "quantization_config", None) is not None:
+        raise GatehouseError(
+            f"{name!r} has an empty quantization_config in its config.json, which transformers "
+            "does not read: remove it"
+        )
     if stored is None:
         narrow = next((each for each in tensors.items() if _is_quantised(*each)), None)
         if narrow:

@@ -130,7 +130,9 @@ def _read(path: Path) -> tuple[pa.Table, bool]:
             raise GatehouseError(f"{path} is {what}: {remedy}")
         suffix = next((end for end in READABLE if unpacked_name(path).lower().endswith(end)), None)
         if contents.table is None and suffix is None:
-            raise GatehouseError(f"{path} is neither .parquet nor .csv: name a file of either kind")
+            raise GatehouseError(
+                f"{path} is neither .parquet, .arrow, .csv nor .tsv: name a file of these kinds"
+            )
         if contents.table is None and suffix in DELIMITED:
             return _read_text(contents), True
         return _read_table(contents), False

@@ -1,5 +1,6 @@
 """Every format, packed in every way, by every way in: the same texts."""
 
+import codecs
 import gzip
 import json
 import os
@@ -22,6 +23,7 @@ from tests.ingest.every_format import (
     TABLE,
     TEXTS,
     WAYS_IN,
+    as_parquet,
     as_stream,
     expected,
 )
@@ -149,6 +151,8 @@ OTHERS = {
     b"PK\x05\x06" + bytes(18): "an empty zip archive",
     b"\x5d\0\0\x80\0" + b"\xff" * 8 + bytes(40): "compressed with lzma",
     b"\x10" + bytes(7) + b'{"a": {"shape"': "a file of weights (safetensors)",
+    b"PK\x03\x04" + bytes(26) + b"[Content_Types].xml": "a document of an office program",
+    b"PK\x03\x04" + bytes(26) + b"mimetypeapplication/epub+zip": "or an e-book",
     b"WARC/1.0\r\nWARC-Type: warcinfo\r\n": "a web archive",
     b"%!PS-Adobe-3.0\n": "PostScript",
     b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n": "Git LFS",
@@ -165,6 +169,21 @@ def test_what_is_no_text_is_named_and_nothing_of_it_is_read(tmp_path: Path, cont
         for lines in (False, True):
             broken = only_broken(path, lines=lines)
             assert OTHERS[content] in broken.what and "iconv" not in broken.remedy
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.json", "rows.csv.gz", "rows.parquet"])
+@pytest.mark.parametrize("page", [b"\n<!DOCTYPE html>\n<html>,\n</html>", b"<?xml ?><Error/>"])
+def test_a_page_in_the_place_of_rows_is_named(tmp_path: Path, name: str, page: bytes) -> None:
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(page) if name.endswith(".gz") else page)
+    broken = only_broken(path)
+    assert "is a web page or a server's answer" in broken.what and "download" in broken.remedy
+
+
+def test_files_with_marks_that_were_joined_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "joined.jsonl"
+    path.write_bytes(b"".join(codecs.BOM_UTF8 + line for line in LINES.splitlines(keepends=True)))
+    assert texts(path) == TEXTS
 
 
 def test_nuls_after_a_good_beginning_are_no_text(tmp_path: Path) -> None:
@@ -233,6 +252,7 @@ def only_or_first(path: Path, **reading: object) -> Broken:
     [
         ({"domain": "law", "source": "web"}, "law"),
         ({"meta": {"redpajama_set_name": "RedPajamaC4"}}, "RedPajamaC4"),
+        ({"meta": {"url": "https://example.org", "source": "stackexchange"}}, "stackexchange"),
         ({"source": "stack-dedup", "metadata": {"url": "x"}}, "stack-dedup"),
         ({"source": "https://example.org/a"}, "rows"),
         ({"source": ["a"], "meta": None}, "rows"),
@@ -244,6 +264,14 @@ def test_the_field_of_a_known_corpus_names_the_domain(tmp_path: Path, row: dict,
     path.write_text(json.dumps({"text": "a"} | row))
     (found,) = read_path(path)[0]
     assert found.domain == domain
+
+
+def test_a_map_of_arrow_holds_fields(tmp_path: Path) -> None:
+    kind = pa.map_(pa.string(), pa.string())
+    table = pa.table({"text": ["a"], "metadata": pa.array([[("source", "wiki")]], kind)})
+    path = tmp_path / "rows.parquet"
+    path.write_bytes(as_parquet(table))
+    assert [each.domain for each in read_path(path)[0]] == ["wiki"]
 
 
 CHATS = {
@@ -260,16 +288,23 @@ CHATS = {
 @pytest.mark.parametrize("field", CHATS)
 def test_a_chat_is_what_was_said(tmp_path: Path, field: str) -> None:
     path = tmp_path / "chat.jsonl"
-    path.write_text(json.dumps({field: CHATS[field]}))
+    turns = CHATS[field]
+    by_field = {name: [turn[name] for turn in turns] for name in turns[0]}
+    for kept in (json.dumps(turns), by_field, turns):
+        path.write_text(json.dumps({field: kept}))
+        assert texts(path) == ["Hi\n\nHo"]
     assert texts(path) == ["Hi\n\nHo"]
     assert texts(path, fields=Fields(text=field)) == ["Hi\n\nHo"]
     path.write_text(json.dumps({"text": [1, 2]}))
     assert "field text of type list" in only_broken(path).what
+    # what is no chat stays as it was written
+    path.write_text(
+        json.dumps({field: "[{x"}) + json.dumps({"text": json.dumps(turns)}).join("\n\n")
+    )
+    assert texts(path) == ["[{x", json.dumps(turns)]
 
 
 def test_binary_columns_hold_text_in_utf8(tmp_path: Path) -> None:
-    from tests.ingest.every_format import as_parquet
-
     path = tmp_path / "bytes.parquet"
     column = pa.array([text.encode() for text in TEXTS])
     for kind in (pa.binary(), pa.large_binary()):

@@ -148,6 +148,32 @@ def test_the_hubs_folder_of_a_dataset_is_read_at_its_main_branch(tmp_path: Path)
     assert [each.name for each in corpus.documents] == ["new.jsonl:1", "new.jsonl:2"]
 
 
+def test_of_versions_without_a_main_branch_only_a_single_one_is_read(
+    tmp_path: Path, refuses
+) -> None:
+    from gatehouse.ingest.corpora import read_corpus
+
+    root = tmp_path / "datasets--me--small"
+    write(root / "snapshots" / "old", "old.jsonl")
+    assert [each.text for each in read_corpus(str(root)).documents] == TEXTS
+    write(root / "snapshots" / "new", "new.jsonl")
+    with refuses("small holds 2 versions", "name one of the folders", "snapshots/old"):
+        read_corpus(str(root))
+
+
+def test_what_is_not_finished_yet_is_left_out(tmp_path: Path) -> None:
+    names = ("0123abcd/small-train.arrow", "5f0a.incomplete/small-train.arrow")
+    listing = list_folder(write(tmp_path, *names, "_temporary/0/part-0.jsonl"))
+    assert listing.read == ["0123abcd/small-train.arrow"]
+    assert listing.left_out == {"unfinished download or output": ["5f0a.incomplete", "_temporary"]}
+
+
+def test_a_delta_table_is_refused_because_it_keeps_deleted_rows(tmp_path: Path, refuses) -> None:
+    root = write(tmp_path, "tables/small/_delta_log/0.json", "tables/small/part-0.jsonl")
+    with refuses("tables/small is a Delta table", "deleted", "as Parquet"):
+        list_folder(root)
+
+
 def test_a_folder_that_cannot_be_listed_is_refused(tmp_path: Path, monkeypatch) -> None:
     def refuse(path: Path) -> None:
         raise PermissionError(13, "Permission denied")

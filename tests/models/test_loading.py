@@ -84,6 +84,14 @@ def test_code_from_a_repository_does_not_run_unless_asked_for(remote, tmp_path):
     assert (tmp_path / "ran").exists()
 
 
+def test_code_that_a_folder_lacks_is_named_whether_trusted_or_not(remote, tmp_path):
+    """A config.json alone, as `--analyze-structure` takes it, may name code that is not there."""
+    shutil.copy(remote / "config.json", tmp_path)
+    for trusted in (False, True):
+        with pytest.raises(GatehouseError, match=r"lacks configuration_tiny\.py, the code that"):
+            resolve(str(tmp_path), trust_remote_code=trusted)
+
+
 def test_a_model_of_its_own_code_loads_and_routes(remote):
     plan = resolve(str(remote), trust_remote_code=True)
     loaded = plan.load()

@@ -164,6 +164,12 @@ def test_a_stale_quantization_config_is_one_line(folder, stored):
     assert "remove quantization_config from config.json" in line
 
 
+def test_an_empty_quantization_config_is_one_line(folder):
+    describe(folder, quantization_config={})
+    line = refusal(resolve(str(folder)).load)
+    assert "an empty quantization_config in its config.json" in line and "remove it" in line
+
+
 @pytest.mark.parametrize(
     ("name", "dtype"),
     [

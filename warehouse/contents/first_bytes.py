@@ -22,7 +22,7 @@ PACKINGS = {
 UNPACK = "unpack it, and name a file or folder of what it holds"
 EXPORT = "export its text, one document a file or a row"
 PICTURE = "name a file of text"
-OFFICE = "a document of a word processor or a spreadsheet"
+OFFICE = "a document of an office program, or an e-book"
 UNREADABLE = {
     b"PK\x03\x04": ("a zip archive", UNPACK),
     b"PK\x05\x06": ("an empty zip archive", "name a file of text"),
@@ -57,6 +57,9 @@ UNREADABLE = {
 NO_TEXT = ("full of control characters, as no text is", "name a file of text in UTF-8")
 """What a file is that has no known beginning and holds no text."""
 
+PARTS_OF_A_DOCUMENT = (b"[Content_Types].xml", b"mimetypeapplication/")
+"""Names within a zip archive that is a document: of Microsoft's Office; of others, or a book."""
+
 MARKS = {
     codecs.BOM_UTF32_LE: "UTF-32",
     codecs.BOM_UTF32_BE: "UTF-32",
@@ -90,6 +93,8 @@ def encoding_of(head: bytes) -> str | None:
 
 def unreadable(head: bytes) -> tuple[str, str] | None:
     """Return what a file that begins so is, and the way out, unless it may be text in UTF-8."""
+    if head.startswith(b"PK\x03\x04") and any(part in head for part in PARTS_OF_A_DOCUMENT):
+        return OFFICE, EXPORT
     if known := _beginning_with(UNREADABLE, head):
         return known
     if head[257:262] == b"ustar":

@@ -217,7 +217,7 @@ def test_a_type_that_only_parquet_can_get_wrong_is_refused(frame, tmp_path):
         ("text.parquet", b"token_id,frequency\n1,2\n", "not readable Parquet"),
         ("latin.csv", "token_str\nä\n".encode("latin-1"), "not readable CSV"),
         ("ragged.csv", b"token_id,token_str\n1\n", "line 2 has 1 cell"),
-        ("table.xlsx", b"x", r"neither \.parquet nor \.csv"),
+        ("table.xlsx", b"x", r"neither \.parquet, \.arrow, \.csv nor \.tsv"),
     ],
 )
 def test_bad_files_are_refused(tmp_path, name, content, message):
