@@ -32,7 +32,7 @@ from gatehouse.ingest.samples_file import (
     SHARD_SAMPLES,
     describe_shard,
     distinct_texts,
-    is_whole,
+    put_in_place,
     read_shard,
     shard_count,
     write_samples,
@@ -87,8 +87,9 @@ def prepare(
     """Write samples `first_sample` … `first_sample + num_samples - 1` of a corpus under `folder`.
 
     Empty texts are left out before samples are numbered; a shorter corpus gives what it has. A
-    hub dataset that was prepared before in the same way is reused without the network;
-    anything else is read again, and an unchanged result keeps its file.
+    hub dataset that was prepared before in the same way is reused without the network, if its
+    file still has the fingerprint that stands beside it; anything else is read again. A samples
+    file with the same bytes is kept, any other that is in its place is replaced.
 
     Args:
         dataset: a name or path, see `corpora.read_corpus`.
@@ -146,8 +147,7 @@ def _write(
             raise _no_samples(corpus.name, numbering, first_sample)
         fingerprint = numbering.fingerprint.hexdigest()
         path = folder / folder_name(corpus.name, fingerprint, first_sample) / "samples.parquet"
-        if not is_whole(path, written):
-            write_atomically(path, staged.replace)
+        put_in_place(staged, path)
     finally:
         with suppress(OSError):
             staged.unlink()

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gatehouse.ingest.samples_file import distinct_texts, fingerprint_of, is_whole
+from gatehouse.ingest.samples_file import distinct_texts, is_whole
 from gatehouse.warehouse.files import write_atomically
 from gatehouse.warehouse.plain_text import counted, repeated
 from gatehouse.warehouse.records import slug
@@ -100,24 +100,24 @@ def _plain(reading: dict[str, Any]) -> dict[str, Any]:
 def find(
     folder: Path, dataset: str, num_samples: int, first_sample: int, reading: dict[str, Any]
 ) -> Prepared | None:
-    """Return what the same request prepared before, if its file is still whole."""
+    """Return what the same request prepared before, if its file still holds the same samples."""
     for memory in sorted(folder.glob("*/prepared.json")):
         try:
             record = json.loads(memory.read_text())
             exhausted, read_as = record.pop("exhausted"), record.pop("reading")
             del record["revision"]
             prepared = Prepared(path=memory.with_name("samples.parquet"), **record)
-        except (OSError, ValueError, TypeError, KeyError):
+            enough = prepared.num_samples == num_samples or (
+                exhausted and prepared.num_samples < num_samples
+            )
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
             continue
-        enough = prepared.num_samples == num_samples or (
-            exhausted and prepared.num_samples < num_samples
-        )
         asked = (prepared.dataset, prepared.first_sample) == (dataset, first_sample)
         if (
             asked
             and read_as == _plain(reading)
             and enough
-            and is_whole(prepared.path, prepared.num_samples)
+            and is_whole(prepared.path, prepared.num_samples, prepared.fingerprint)
         ):
             return prepared
     return None
@@ -136,7 +136,7 @@ def kept(
         first_sample: the number of the first.
     """
     path = folder / folder_name(dataset, fingerprint, first_sample) / "samples.parquet"
-    if not is_whole(path, num_samples) or fingerprint_of(path) != fingerprint:
+    if not is_whole(path, num_samples, fingerprint):
         return None
     duplicates = num_samples - distinct_texts(path)
     return Prepared(path, dataset, fingerprint, num_samples, first_sample, duplicates, 0)

@@ -4,8 +4,10 @@ Samples are written while they stream in: memory holds the shard that is being r
 before.
 """
 
+import filecmp
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -15,10 +17,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from gatehouse.ingest.numbering import split_of
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import write_atomically
 from gatehouse.warehouse.plain_text import counted
-from gatehouse.warehouse.records import SAMPLE_COLUMNS, SPLITS, Sample, sample_line
+from gatehouse.warehouse.records import (
+    SAMPLE_COLUMNS,
+    SPLITS,
+    Sample,
+    document_hash,
+    sample_line,
+)
 
 SHARD_SAMPLES = 512
 """The most samples in a row group of the samples file, and so in a shard of the lake."""
@@ -88,16 +97,26 @@ def read_shard(path: Path, shard: int) -> list[Sample]:
     """Read the samples of one shard, at most SHARD_SAMPLES, and nothing else of the file.
 
     Raises:
-        GatehouseError: the file is missing or damaged.
+        GatehouseError: the file is missing or damaged, or a text is not the one of the hash beside
+            it.
         IndexError: there is no such shard.
     """
     shards = shard_count(path)
     if not 0 <= shard < shards:
         raise IndexError(f"{path} has {counted(shards, 'shard')}, and no shard {shard}")
     samples = [Sample(**row) for table in _tables(path, [shard]) for row in table.to_pylist()]
+    if not all(_is_as_hashed(sample) for sample in samples):
+        raise _damaged(path)
     # Arrow would keep twice the size of a long text, which nobody reads as a table again
     pa.default_memory_pool().release_unused()
     return samples
+
+
+def _is_as_hashed(sample: Sample) -> bool:
+    text_sha256 = hashlib.sha256(sample.text.encode()).hexdigest()
+    dealt_by = document_hash(sample.document, text_sha256)
+    found = sample.text_sha256, sample.document_sha256, sample.split
+    return found == (text_sha256, dealt_by, split_of(dealt_by))
 
 
 def describe_shard(path: Path, shard: int) -> pa.Table:
@@ -111,15 +130,29 @@ def describe_shard(path: Path, shard: int) -> pa.Table:
 
 
 def write_splits(path: Path) -> None:
-    """Write one file per split beside a samples file; a file that exists already is kept.
+    """Write one file per split beside a samples file; one with the same bytes is kept.
 
     Raises:
         GatehouseError: the samples are damaged, or the folder cannot be written.
     """
     for split in SPLITS:
-        target = path.with_name(f"{split}.parquet")
-        if not target.exists():
-            write_atomically(target, partial(_copy, path, split))
+        staged = path.with_name(f".{split}.tmp")
+        try:
+            write_atomically(staged, partial(_copy, path, split))
+            put_in_place(staged, path.with_name(f"{split}.parquet"))
+        finally:
+            with suppress(OSError):
+                staged.unlink()
+
+
+def put_in_place(staged: Path, path: Path) -> None:
+    """Move a staged file to its path, unless a file with the same bytes is there.
+
+    Raises:
+        GatehouseError: the folder cannot be written.
+    """
+    if not (path.is_file() and filecmp.cmp(staged, path, shallow=False)):
+        write_atomically(path, staged.replace)
 
 
 def _copy(path: Path, split: str, target: Path) -> None:
@@ -150,15 +183,14 @@ def fingerprint_of(path: Path) -> str:
     found = hashlib.sha256()
     for shard in range(shard_count(path)):
         for each in read_shard(path, shard):
-            text_sha256 = hashlib.sha256(each.text.encode()).hexdigest()
-            found.update(sample_line(each.name, each.domain, each.document, text_sha256))
+            found.update(sample_line(each.name, each.domain, each.document, each.text_sha256))
     return found.hexdigest()
 
 
-def is_whole(path: Path, num_samples: int) -> bool:
-    """Return whether the file is there and readable, with this many samples."""
+def is_whole(path: Path, num_samples: int, fingerprint: str) -> bool:
+    """Return whether the file is there and holds this many samples, with this fingerprint."""
     try:
-        return bool(_metadata(path).num_rows == num_samples)
+        return _metadata(path).num_rows == num_samples and fingerprint_of(path) == fingerprint
     except GatehouseError:
         return False
 

@@ -29,6 +29,8 @@ from gatehouse.warehouse.errors import GatehouseError
 WHOLE = "model.safetensors"
 """The file that transformers loads where there is one; else those that its index names."""
 
+INDEX = f"{WHOLE}.index.json"
+
 ADAPTER = "adapter_config.json"
 TOKENIZER_FILES = re.compile(r".*token.*|vocab\..*|spiece\.model|tekken\.json")
 
@@ -68,20 +70,29 @@ class Source:
     def fingerprint(self, config: Any) -> str:
         """Return the hub's commit, or 16 digits of the SHA-256 of a folder's config and weights.
 
-        If a folder's code is trusted, that code counts too.
+        Where an index chooses the weights, the index and every file that it names count too, and so
+        does a folder's code if it is trusted.
 
         Raises:
-            GatehouseError: as `weight_files`.
+            GatehouseError: as `weight_files`, or a folder's config chooses the weights.
         """
         self.check_weights()
         if commit := self.commit or getattr(config, "_commit_hash", None):
             return commit
-        self.weight_files()  # of a folder: none of them lies elsewhere
+        if chosen := getattr(config, "transformers_weights", None):
+            raise GatehouseError(
+                f"the config.json of {self.name!r} names its weights itself (transformers_weights: "
+                f"{chosen}), and other files would be hashed: remove that, and name them {WHOLE}"
+            )
         folder = Path(self.location)
+        # none of these lies elsewhere
+        named = {folder / path.name for path in self.weight_files()}
         weights = sorted(folder.glob("*.safetensors"))
+        others = sorted(named - set(weights))
+        index = [path for path in [folder / INDEX] if path.exists()]
         digest = hashlib.sha256()
         code = sorted(folder.glob("*.py")) if self.trust_remote_code else []
-        for path in [folder / "config.json", *weights, *code]:
+        for path in [folder / "config.json", *weights, *index, *others, *code]:
             with open(path, "rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         return digest.hexdigest()[:16]
@@ -118,7 +129,7 @@ class Source:
         """
         self.check_weights()
         with self.errors(), quiet():
-            whole, index = self.file(WHOLE), self.file(f"{WHOLE}.index.json")
+            whole, index = self.file(WHOLE), self.file(INDEX)
             is_folder = Path(self.location).is_dir()
             if index is None:
                 if is_folder and whole is None:
@@ -153,7 +164,7 @@ class Source:
     def _without_index(self) -> GatehouseError:
         first = min(path.name for path in Path(self.location).glob("*.safetensors"))
         return GatehouseError(
-            f"{self.name!r} holds {first}, but neither {WHOLE} nor its index {WHOLE}.index.json, "
+            f"{self.name!r} holds {first}, but neither {WHOLE} nor its index {INDEX}, "
             "which names the files of the model: fetch or copy that too (another layout, such as "
             "consolidated.safetensors, is not read)"
         )

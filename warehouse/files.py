@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,24 +19,37 @@ from gatehouse.warehouse.records import LAKE_VERSION
 TEMPORARY = ".*.tmp"
 """Names of files that are being written, or whose writer was killed."""
 
-SEAL = b"gatehouse_rows_sha256"
-"""Key of a small table's own hash: page checksums do not cover a Parquet file's footer."""
+SEAL, PLACE = b"gatehouse_file_sha256", b"gatehouse_place"
+"""Keys of a small table's own hash, and of its place: page checksums do not cover a Parquet file's
+footer, and a whole file can be that of another run."""
+
+ROWS_SEAL = b"gatehouse_rows_sha256"
+"""Key that earlier tables have instead: a hash of their rows."""
+
+UNSEALED = b"the hash of this file, with these words in its place".ljust(64)
 
 
 def write_table(path: Path, table: pa.Table) -> None:
-    """Write a small table, sealed with the hash of its rows."""
-    sealed = table.replace_schema_metadata({SEAL: _hash_of(table)})
-    write_atomically(
-        path,
-        lambda temporary: pq.write_table(
-            sealed, temporary, compression="zstd", write_page_checksum=True
-        ),
-    )
+    """Write a small table, sealed with the hash of its file, and with its place in the lake."""
+    buffer = pa.BufferOutputStream()
+    with pq.ParquetWriter(
+        buffer, table.schema, compression="zstd", write_page_checksum=True
+    ) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({PLACE: _place(path), SEAL: UNSEALED})
+    before, after = buffer.getvalue().to_pybytes().rsplit(UNSEALED, 1)
+    content = before + _hash_of(before, after) + after
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
 
-def _hash_of(table: pa.Table) -> bytes:
-    rows = json.dumps([table.column_names, table.to_pylist()], default=str)
-    return hashlib.sha256(rows.encode()).hexdigest().encode()
+def _place(path: Path) -> bytes:
+    # a shard's file may be linked into another run, and stands in that run's table of shards
+    own = "" if path.name.startswith("shard-") else f"{path.parent.name}/{path.name}"
+    return own.encode()
+
+
+def _hash_of(before: bytes, after: bytes) -> bytes:
+    return hashlib.sha256(before + UNSEALED + after).hexdigest().encode()
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -111,25 +125,67 @@ def way_out(error: OSError) -> str:
         return "make it writable"
     if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
         return "move away what is in its place"
+    if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+        return "mount its file system so that files can be locked"
     return "put that right"
 
 
 def read_table(path: Path, schema: pa.Schema) -> pa.Table:
-    """Read one of the lake's small tables, and check its pages' checksums and its rows' seal.
+    """Read one of the lake's small tables, and check that its bytes and place are as written.
 
     Args:
         path: a file in the lake.
         schema: the one that the file must have.
 
     Raises:
-        BrokenLaw: the file is missing, damaged, or has another schema.
+        BrokenLaw: the file is missing, damaged, of another place, or has another schema.
     """
+    try:
+        # what is read is what was checked: a writer may put another file in place meanwhile
+        content = path.read_bytes()
+    except OSError as error:
+        raise damaged(path) from error
     # not `pq.read_table`, which takes longer to open a small file than this takes to read it
-    with open_table(path, schema) as file:
-        found = file.read()
-    if (found.schema.metadata or {}).get(SEAL) != _hash_of(found):
-        raise damaged(path)
+    with _opened(pa.BufferReader(content), path, schema) as file:
+        found, keys = file.read(), file.metadata.metadata or {}
+        if not _is_sealed(content, keys, found):
+            raise damaged(path)
+    _check_place(path, keys)
     return found
+
+
+def check_table(path: Path) -> None:
+    """Check what `read_table` checks of a sealed file, and read no rows.
+
+    Raises:
+        BrokenLaw: the file is missing, damaged, or of another place.
+    """
+    try:
+        content = path.read_bytes()
+        keys = pq.read_metadata(pa.BufferReader(content)).metadata or {}
+        # the rows of a table of an earlier Gatehouse take long to hash: `verify` does
+        if SEAL in keys and not _is_as_written(content, keys[SEAL]):
+            raise damaged(path)
+    except (OSError, pa.ArrowException, ValueError, TypeError) as error:
+        raise damaged(path) from error
+    _check_place(path, keys)
+
+
+def _is_as_written(content: bytes, seal: bytes) -> bool:
+    return seal == _hash_of(*content.rsplit(seal, 1))
+
+
+def _check_place(path: Path, keys: dict[bytes, bytes]) -> None:
+    place = keys.get(PLACE, b"")
+    if place not in (b"", _place(path)):
+        raise BrokenLaw(f"is that of {place.decode()}: {_way_out_of(path)}", path)
+
+
+def _is_sealed(content: bytes, keys: dict[bytes, bytes], found: pa.Table) -> bool:
+    if SEAL in keys:
+        return _is_as_written(content, keys[SEAL])
+    rows = json.dumps([found.column_names, found.to_pylist()], default=str)
+    return keys.get(ROWS_SEAL) == hashlib.sha256(rows.encode()).hexdigest().encode()
 
 
 @contextmanager
@@ -140,8 +196,14 @@ def open_table(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
         BrokenLaw: the file is missing, damaged, or has another schema; also where that shows only
             while it is being read.
     """
+    with _opened(path, path, schema) as file:
+        yield file
+
+
+@contextmanager
+def _opened(source: Any, path: Path, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with pq.ParquetFile(source, page_checksum_verification=True) as file:
             if not file.schema_arrow.equals(schema):
                 raise BrokenLaw(
                     "does not have the columns that this Gatehouse writes: it is not of lake "
@@ -156,11 +218,17 @@ def open_table(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
 
 def damaged(path: Path) -> BrokenLaw:
     """Return the error that says that one of the lake's files is damaged or missing."""
-    return BrokenLaw(
-        "is damaged or missing: `gatehouse verify` lists every such file, and "
-        "`gatehouse verify --repair` mends what it can",
-        path,
-    )
+    return BrokenLaw(f"is damaged or missing: {_way_out_of(path)}", path)
+
+
+def _way_out_of(path: Path) -> str:
+    run_id = path.parent.name.removeprefix("run_id=")
+    if path.name == "runs.parquet":
+        return (
+            "run the same `gatehouse capture` again, which writes it anew, or remove the run with "
+            f"`gatehouse runs rm {run_id}`"
+        )
+    return f"`gatehouse verify {run_id} --repair` mends it"
 
 
 def sha256_of(path: Path) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.errors import BrokenLaw, GatehouseError
 from gatehouse.warehouse.events import Events, write_events
 from gatehouse.warehouse.files import (
     TEMPORARY,
@@ -32,7 +32,7 @@ from gatehouse.warehouse.files import (
 )
 from gatehouse.warehouse.integrity import checked_events
 from gatehouse.warehouse.locks import exclusive, holder
-from gatehouse.warehouse.paths import checked_run_id
+from gatehouse.warehouse.paths import checked_run_id, is_run_id
 from gatehouse.warehouse.readings import forget_reading
 from gatehouse.warehouse.records import (
     LAKE_VERSION,
@@ -57,29 +57,34 @@ class Lake:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        marker = root / "VERSION"
-        if marker.exists() and marker.read_text().strip() != str(LAKE_VERSION):
+        stated = _stated_version(root / "VERSION")
+        if stated not in (None, LAKE_VERSION):
             raise GatehouseError(
-                f"{root} is a lake of version {marker.read_text().strip()[:20]}, this Gatehouse "
-                f"reads version {LAKE_VERSION}: name another folder with GATEHOUSE_HOME"
+                f"{root} is a lake of version {stated}, this Gatehouse reads version "
+                f"{LAKE_VERSION}: name another folder with GATEHOUSE_HOME"
             )
 
     def run_ids(self) -> list[str]:
         """Return the names of all runs, readable or not, and of those removed only in part."""
-        folders = {path.name for table in TABLES for path in (self.root / table).glob("run_id=*")}
-        return sorted(folder.removeprefix("run_id=") for folder in folders)
+        return sorted({_run_id_of(path) for path in self._folders() if _is_of_a_run(path)})
+
+    def strangers(self) -> list[Path]:
+        """Return what lies between the folders of runs and is none, as a copy made by hand."""
+        return sorted(
+            path for path in self._folders() if not (_is_of_a_run(path) or path.match(".*"))
+        )
+
+    def _folders(self) -> Iterator[Path]:
+        for table in TABLES:
+            yield from (self.root / table).glob("*")
 
     def runs(self) -> dict[str, dict[str, Any]]:
-        """Return run id -> row of `runs`, the latest start last.
-
-        Raises:
-            BrokenLaw: a row is damaged.
-        """
-        files = (self.root / "runs").glob("run_id=*/runs.parquet")
-        found = {
-            path.parent.name.removeprefix("run_id="): read_table(path, RUNS).to_pylist()[0]
-            for path in files
-        }
+        """Return run id -> row of `runs`, the latest start last; damaged rows are left out."""
+        found = {}
+        for folder in filter(_is_of_a_run, (self.root / "runs").glob("*")):
+            with suppress(BrokenLaw):
+                if record := self.run_record(_run_id_of(folder)):
+                    found[_run_id_of(folder)] = record
         return dict(sorted(found.items(), key=lambda run: run[1]["started_at"]))
 
     def run_record(self, run_id: str) -> dict[str, Any] | None:
@@ -90,6 +95,14 @@ class Lake:
         """
         path = self.file("runs", run_id)
         return read_table(path, RUNS).to_pylist()[0] if path.exists() else None
+
+    def is_readable(self, run_id: str) -> bool:
+        """Return whether the run's row of `runs` can be read, or there is none."""
+        try:
+            self.run_record(run_id)
+        except BrokenLaw:
+            return False
+        return True
 
     def land_run(
         self, run_id: str, record: dict[str, Any], layers: pa.Table, vocabulary: pa.Table
@@ -151,6 +164,13 @@ class Lake:
         path = self.file("shards", run_id)
         rows = read_table(path, SHARDS).to_pylist() if path.exists() else []
         return {row["shard"]: row for row in sorted(rows, key=lambda row: row["shard"])}
+
+    def forget_damaged_shards(self, run_id: str) -> None:
+        """Remove the run's table of shards if it cannot be read; the caller holds the lock."""
+        try:
+            self.shards(run_id)
+        except BrokenLaw:
+            self.file("shards", run_id).unlink()
 
     def finished_shards(self, run_id: str) -> set[int]:
         """Return the recorded shards whose files are there and have the recorded size."""
@@ -259,6 +279,25 @@ class Lake:
 
     def _lock(self, run_id: str) -> Path:
         return self.root / "locks" / f"{checked_run_id(run_id)}.lock"
+
+
+def _run_id_of(folder: Path) -> str:
+    return folder.name.removeprefix("run_id=")
+
+
+def _is_of_a_run(path: Path) -> bool:
+    return path.name.startswith("run_id=") and is_run_id(_run_id_of(path)) and path.is_dir()
+
+
+def _stated_version(marker: Path) -> int | None:
+    """Return the version of a lake; None if none is stated, or a crash left something else there.
+
+    Each of the lake's tables shows by its columns whether it is of this version.
+    """
+    try:
+        return int(marker.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
 
 
 def _size(path: Path) -> int | None:

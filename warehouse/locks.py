@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import cannot_write, make_folder
@@ -34,7 +34,7 @@ def exclusive(path: Path, refusal: Callable[[str], str]) -> Iterator[None]:
         GatehouseError: another process holds it, or the file cannot be written.
     """
 
-    def take(file: IO[str]) -> None:
+    def take(file: BinaryIO) -> None:
         if not _taken(file, time.monotonic() + SECONDS_OF_A_LOOK):
             raise GatehouseError(refusal(_named(path)))
 
@@ -54,7 +54,7 @@ def exclusive_after_waiting(path: Path, waiting: Callable[[str], None]) -> Itera
         GatehouseError: the file cannot be written.
     """
 
-    def take(file: IO[str]) -> None:
+    def take(file: BinaryIO) -> None:
         if not _taken(file, time.monotonic()):
             waiting(_named(path))
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -76,14 +76,14 @@ def holder(path: Path) -> str | None:
 
 
 @contextmanager
-def _held(path: Path, take: Callable[[IO[str]], None]) -> Iterator[None]:
+def _held(path: Path, take: Callable[[BinaryIO], None]) -> Iterator[None]:
     make_folder(path.parent)
     with _locked(path, take) as file:
         # the name only helps people: the lock holds even on a full disk
         with suppress(OSError):
             file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()} since {_now()}")
-            file.flush()
+            name = f"process {os.getpid()} on {socket.gethostname()} since {_now()}"
+            file.write(name.encode())
         try:
             yield
         finally:
@@ -92,15 +92,19 @@ def _held(path: Path, take: Callable[[IO[str]], None]) -> Iterator[None]:
                 path.unlink()
 
 
-def _locked(path: Path, take: Callable[[IO[str]], None]) -> IO[str]:
+def _locked(path: Path, take: Callable[[BinaryIO], None]) -> BinaryIO:
     """Return the file, locked until it is closed."""
     while True:
         try:
-            file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - the caller closes it
+            # unbuffered: what a full disk does not take would be written again on closing
+            file = open(path, "a+b", buffering=0)  # noqa: SIM115 - the caller closes it
         except OSError as error:
             raise cannot_write(path, error) from error
         try:
             take(file)
+        except OSError as error:  # of a file system without locks
+            file.close()
+            raise cannot_write(path, error) from error
         except BaseException:
             file.close()
             raise
@@ -109,7 +113,7 @@ def _locked(path: Path, take: Callable[[IO[str]], None]) -> IO[str]:
         file.close()
 
 
-def _taken(file: IO[str], until: float) -> bool:
+def _taken(file: BinaryIO, until: float) -> bool:
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -121,7 +125,7 @@ def _taken(file: IO[str], until: float) -> bool:
             return True
 
 
-def _is_at(path: Path, file: IO[str]) -> bool:
+def _is_at(path: Path, file: BinaryIO) -> bool:
     try:
         return os.path.samestat(path.stat(), os.fstat(file.fileno()))
     except FileNotFoundError:

@@ -85,12 +85,17 @@ def default_home() -> Path:
     return PACKAGE / "warehouse" / "data" if IS_CHECKOUT else user_data_path("gatehouse")
 
 
+def is_run_id(name: str) -> bool:
+    """Return whether the name can be a run id."""
+    return bool(re.fullmatch(r"[a-z0-9][a-z0-9-]*", name))
+
+
 def checked_run_id(run_id: str) -> str:
     """Return the name if it can be a run id: no separators, dots or quotes get near a path.
 
     Raises:
         GatehouseError: the name has characters that a run id cannot have.
     """
-    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", run_id):
+    if not is_run_id(run_id):
         raise GatehouseError(f"{run_id!r} is not a run id: `gatehouse status` lists the runs")
     return run_id

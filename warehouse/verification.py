@@ -19,6 +19,7 @@ from gatehouse.warehouse.events import Events
 from gatehouse.warehouse.files import TEMPORARY, read_table, sha256_of
 from gatehouse.warehouse.integrity import checked_events
 from gatehouse.warehouse.lake import TABLES, Lake
+from gatehouse.warehouse.plain_text import printable
 from gatehouse.warehouse.records import (
     LAYERS,
     RUNS,
@@ -84,7 +85,10 @@ def check_quickly(lake: Lake, run_id: str) -> Health:
         recordable = error.path == lake.file("shards", run_id)
         return unknown(str(error), RECORD if recordable else None)
     if record is None:
-        return unknown("has no row in `runs`: run its capture again")
+        return unknown(
+            "has no row in `runs`: run the same `gatehouse capture` again, or remove the run with "
+            f"`gatehouse runs rm {run_id}`"
+        )
     if record["finished_at"] and not lake.file("shards", run_id).exists():
         return unknown("its table of shards is missing", RECORD)
     intact = lake.intact(run_id, recorded)
@@ -101,6 +105,19 @@ def check_quickly(lake: Lake, run_id: str) -> Health:
     if lake.writer(run_id) is None:
         problems += _strangers(lake, run_id, record, recorded)
     return Health(record, recorded, intact, problems)
+
+
+def strangers(lake: Lake) -> list[Problem]:
+    """Return what lies between the folders of the lake's runs and belongs to none."""
+    return [
+        Problem(
+            printable(f"{path.parent.name}/{path.name}"),
+            "is not the folder of a run",
+            SET_ASIDE,
+            path=path,
+        )
+        for path in lake.strangers()
+    ]
 
 
 def check_all_quickly(lake: Lake) -> dict[str, Health]:
@@ -136,10 +153,11 @@ def verify(
             return [*found, Problem(run_id, str(error), CAPTURE, 0)]
     hashed = hashlib.sha256()
     found += _wrong_shards(lake, run_id, seen, hashed.update, moved)
+    anew = f"remove it with `gatehouse runs rm {run_id}` and run its capture again"
     if not found and RunSpec.of_record(record).run_id != run_id:
-        found.append(Problem(run_id, "its row in `runs` belongs to another run", None))
+        found.append(Problem(run_id, f"its row in `runs` is of another run: {anew}", None))
     if not found and record["finished_at"] and hashed.hexdigest() != record["dataset_fingerprint"]:
-        found.append(Problem(run_id, "its samples are not those of its dataset", None))
+        found.append(Problem(run_id, f"its samples are not those of its dataset: {anew}", None))
     return found
 
 
@@ -209,7 +227,7 @@ def _strangers(
             count = record["shards"]
             numbers = recorded if record["finished_at"] else range(count)
             own = {lake.shard_file(table, run_id, shard).name for shard in numbers}
-        for path in sorted(folder.iterdir()) if folder.exists() else []:
+        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
             place = f"{table}/{folder.name}/{path.name}"
             if path.match(TEMPORARY):
                 yield Problem(run_id, f"{place} was never finished", REMOVE, path=path)
@@ -222,13 +240,14 @@ def _strangers(
 def lawful_shards(lake: Lake, run_id: str) -> Iterator[tuple[int, pa.Table, int]]:
     """Yield (shard, its samples, number of its events) of the shards that keep the laws.
 
-    For a run whose table of shards is damaged: only shards that are readable and lawful get a row.
+    For a run whose table of shards is damaged: only shards that are readable and lawful get a row,
+    none if the run's layers are damaged too.
     """
-    layers, record = lake.layers(run_id), lake.run_record(run_id)
+    record = lake.run_record(run_id)
     assert record is not None
     for shard in range(record["shards"]):
         with suppress(BrokenLaw):
-            yield shard, *_lawful(lake, run_id, shard, layers)
+            yield shard, *_lawful(lake, run_id, shard, lake.layers(run_id))
 
 
 def _lawful(lake: Lake, run_id: str, shard: int, layers: pa.Table) -> tuple[pa.Table, int]:

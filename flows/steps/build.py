@@ -16,17 +16,19 @@ import duckdb
 
 from gatehouse.flows.console import short_path, working
 from gatehouse.flows.steps.dbt_runs import parse_ahead, project_files, run_dbt
-from gatehouse.warehouse.errors import GatehouseError
-from gatehouse.warehouse.files import cannot_write, make_folder
+from gatehouse.warehouse.errors import BrokenLaw, GatehouseError
+from gatehouse.warehouse.files import cannot_write, check_table, make_folder
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.locks import exclusive
 from gatehouse.warehouse.paths import DBT_PROJECT, Paths
 from gatehouse.warehouse.plain_text import counted
 from gatehouse.warehouse.records import LAKE_VERSION
-from gatehouse.warehouse.verification import REMOVE, Health, check_all_quickly
+from gatehouse.warehouse.verification import REMOVE, Health, check_all_quickly, strangers
 
 SMALLEST_ROOM = 1 << 20
 """Bytes: DuckDB writes blocks of 256 KiB, so on a disk with less left it has run out of room."""
+
+UNTOUCHED = "what was built before is untouched"
 
 
 def build(paths: Paths, *, afresh: bool = False) -> str:
@@ -41,17 +43,20 @@ def build(paths: Paths, *, afresh: bool = False) -> str:
     seen = _checked(Lake(paths.lake))
     runs = [run_id for run_id, health in seen.items() if health.is_finished]
     if not runs:
+        if (paths.root / "building").exists():
+            with lock(paths):
+                _remove_leftovers(paths)
         raise GatehouseError(
             f"no run in {paths.lake} has finished: `gatehouse capture` lands or resumes one"
         )
     building = paths.root / "building" / paths.database.name
     with lock(paths):
+        _remove_leftovers(paths)
         if not afresh and _holds(paths, seen):
             return (
                 f"nothing new in {counted(len(runs), 'finished run')}: {short_path(paths.database)}"
             )
-        # nothing that a killed build left can be used
-        shutil.rmtree(building.parent, ignore_errors=True)
+        _check_descriptions(Lake(paths.lake), runs)
         make_folder(building.parent)
         try:
             if not afresh:
@@ -60,7 +65,7 @@ def build(paths: Paths, *, afresh: bool = False) -> str:
             _is_whole(building)
             os.replace(building, paths.database)
         finally:
-            shutil.rmtree(building.parent, ignore_errors=True)
+            _remove_leftovers(paths)
     nodes = [node.node.resource_type for node in result.results]
     return (
         f"built {nodes.count('model')} models over {counted(len(runs), 'finished run')}, "
@@ -95,13 +100,14 @@ def rebuild(paths: Paths, *, afresh: bool = False) -> str:
     if finished_runs(paths):
         return build(paths, afresh=afresh)
     with lock(paths):
+        _remove_leftovers(paths)
         paths.database.unlink(missing_ok=True)
     return f"no finished run is left: {short_path(paths.database)} is removed"
 
 
 def finished_runs(paths: Paths) -> list[str]:
     """Return the lake's finished runs."""
-    runs = Lake(paths.lake).runs()
+    runs = Lake(paths.lake).runs()  # a damaged record is named by what needs it
     return [run_id for run_id, record in runs.items() if record["finished_at"]]
 
 
@@ -109,9 +115,16 @@ def _checked(lake: Lake) -> dict[str, Health]:
     """Return a quick check of each run, leaving out the remnants of removed ones.
 
     Raises:
-        GatehouseError: the names and sizes of a finished run's files show that it is not whole, or
-            a run's record cannot be read.
+        GatehouseError: the names and sizes of a finished run's files show that it is not whole, a
+            run's record cannot be read, or a folder is not that of a run.
     """
+    for stranger in strangers(lake):
+        # of other names, dbt reads nothing
+        if stranger.path and stranger.path.match("run_id=*"):
+            raise GatehouseError(
+                f"{stranger.path} is not the folder of a run: `gatehouse verify --repair` sets it "
+                f"aside; {UNTOUCHED}"
+            )
     seen = check_all_quickly(lake)
     seen = {
         run_id: health for run_id, health in seen.items() if lake.folder("runs", run_id).exists()
@@ -121,11 +134,30 @@ def _checked(lake: Lake) -> dict[str, Health]:
         problems = [problem for problem in health.problems if problem.cure != REMOVE]
         counted = health.record is None or health.is_finished
         if counted and problems and lake.writer(run_id) is None:
-            raise GatehouseError(
-                f"{run_id}: {problems[0].what}: `gatehouse verify {run_id} --repair` mends it; "
-                "what was built before is untouched"
-            )
+            mending = f": `gatehouse verify {run_id} --repair` mends it"
+            if problems[0].cure is None:
+                mending = ""  # what is wrong names its own way out
+            raise GatehouseError(f"{run_id}: {problems[0].what}{mending}; {UNTOUCHED}")
     return seen
+
+
+def _check_descriptions(lake: Lake, run_ids: list[str]) -> None:
+    """Make sure that what dbt reads of the runs, beside what was checked, is theirs.
+
+    Raises:
+        GatehouseError: a table of layers or of the vocabulary is damaged or of another run.
+    """
+    for run_id in run_ids:
+        for table in ("layers", "vocabulary"):
+            try:
+                check_table(lake.file(table, run_id))
+            except BrokenLaw as error:
+                raise GatehouseError(f"{run_id}: {error}; {UNTOUCHED}") from error
+
+
+def _remove_leftovers(paths: Paths) -> None:
+    """Remove what a killed build left, of which nothing can be used; the caller holds the lock."""
+    shutil.rmtree(paths.root / "building", ignore_errors=True)
 
 
 def lock(paths: Paths) -> AbstractContextManager[None]:
@@ -205,7 +237,7 @@ def _dbt(paths: Paths, database: Path, *command: str) -> Any:
     (paths.dbt_target / "graph.gpickle").unlink(missing_ok=True)
     if not outcome.success:
         raise GatehouseError(
-            f"dbt {command[0]} failed: {_reason(outcome)}; what was built before is untouched: "
+            f"dbt {command[0]} failed: {_reason(outcome)}; {UNTOUCHED}: "
             "put that right and run the same command again"
         )
     return outcome.result

@@ -116,6 +116,9 @@ class CaptureSession:
 
     def _find_pending(self) -> list[int]:
         self._described = self.lake.is_described(self.run_id)
+        if not self._described:
+            # `verify --repair` would need the description to record the shards again
+            self.lake.forget_damaged_shards(self.run_id)
         landed, recorded = self.lake.finished_shards(self.run_id), self.lake.shards(self.run_id)
         if lost := sorted(set(recorded) - landed):
             gone = listed("shard", lost)

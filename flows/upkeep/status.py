@@ -123,7 +123,7 @@ def _state_words(run: dict[str, Any]) -> str:
     if run["state"] == DAMAGED:
         first, *others = run["problems"]
         more = f" and {len(others)} more" if others else ""
-        # what a damaged record needs is in the problem itself
-        way_out = ": `gatehouse verify --repair`" if run["model"] else ""
+        # what --repair cannot mend names its own way out
+        way_out = "" if "`gatehouse " in first else ": `gatehouse verify --repair`"
         return f"damaged: {first}{more}{way_out}"
     return "finished" if run["state"] == FINISHED else "unfinished: run it again to resume"

@@ -1,21 +1,21 @@
 """`gatehouse verify`: what is wrong with the lake and the marts, and mending what can be mended."""
 
-import shutil
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gatehouse.flows.console import bar, document, say, short_path, working
+from gatehouse.flows.console import bar, document, say, working
 from gatehouse.flows.request import RunRequest
 from gatehouse.flows.steps.build import finished_runs, rebuild
+from gatehouse.flows.upkeep.aside import set_aside
 from gatehouse.ingest.corpora import is_pipe
 from gatehouse.ingest.prepare import Prepared, kept
 from gatehouse.warehouse.agreement import disagreements, runs_in_marts
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
-from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.paths import Paths, is_run_id
 from gatehouse.warehouse.plain_text import counted
 from gatehouse.warehouse.readings import Reading, reading_of
 from gatehouse.warehouse.records import RunSpec
@@ -28,6 +28,7 @@ from gatehouse.warehouse.verification import (
     SET_ASIDE,
     Problem,
     lawful_shards,
+    strangers,
     verify,
 )
 
@@ -68,9 +69,13 @@ def verify_runs(
         raise GatehouseError(f"there is no run {run_id!r}: `gatehouse status` lists the runs")
     chosen = known if run_id is None else [run_id]
     found = _problems(lake, chosen, paths)
+    for stranger in strangers(lake) if run_id is None else ():
+        found.setdefault(stranger.run_id, []).append(stranger)
     if repair and any(found.values()):
-        for name, problems in found.items():
-            if problems:
+        for path in lake.strangers() if run_id is None else ():
+            set_aside(path, paths)
+        for name in known:
+            if problems := found.get(name):
                 _mend(lake, name, problems, paths, trust_remote_code)
         _mend_marts(found, paths)
         found = _problems(lake, [name for name in found if name in lake.run_ids()], paths)
@@ -101,7 +106,9 @@ def _problems_of_marts(
     try:
         with closing(connect(paths)) as connection:
             built = runs_in_marts(connection)
-            gone = sorted(built - set(finished_runs(paths)))
+            gone = sorted(
+                name for name in built - set(finished_runs(paths)) if lake.is_readable(name)
+            )
             problems = [
                 Problem(name, "is in the marts but is not a finished run of the lake", BUILD)
                 for name in gone
@@ -127,10 +134,7 @@ def _mend(
             if problem.path and problem.cure == REMOVE:
                 problem.path.unlink(missing_ok=True)
             elif problem.path and problem.cure == SET_ASIDE:
-                aside = paths.root / "set-aside" / problem.path.relative_to(lake.root)
-                aside.parent.mkdir(parents=True, exist_ok=True)
-                shutil.move(problem.path, aside)
-                say(f"set aside {short_path(aside)}")
+                set_aside(problem.path, paths)
         if RECORD in cures:
             lake.file("shards", run_id).unlink(missing_ok=True)
             for shard, samples, events in lawful_shards(lake, run_id):
@@ -138,8 +142,18 @@ def _mend(
             say(f"recorded {counted(len(lake.shards(run_id)), 'shard')} of {run_id} as found")
             problems = [*problems, *verify(lake, run_id)]
     bad = {each.shard for each in problems if each.cure == CAPTURE and each.shard is not None}
+    if RECORD in cures:
+        bad |= _unrecorded(lake, run_id)
     if bad:
         _capture_again(lake, run_id, bad, paths, trust_remote_code)
+
+
+def _unrecorded(lake: Lake, run_id: str) -> set[int]:
+    """Return the shards of a finished run that could not be recorded."""
+    record = lake.run_record(run_id)
+    if record is None or record["finished_at"] is None:
+        return set()
+    return set(range(record["shards"])) - lake.shards(run_id).keys()
 
 
 def _capture_again(
@@ -226,7 +240,7 @@ def _entry(lake: Lake, run_id: str, problems: list[Problem]) -> dict[str, Any]:
         rows = None
     return {
         "run_id": run_id,
-        "name": name_of(lake.root, run_id),
+        "name": name_of(lake.root, run_id) if is_run_id(run_id) else None,
         "shards": None if rows is None else len(rows),
         "events": None if rows is None else sum(row["events"] for row in rows),
         "problems": [

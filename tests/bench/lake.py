@@ -17,8 +17,10 @@ from rich.progress import track
 
 from gatehouse.ingest.prepare import SHARD_SAMPLES
 from gatehouse.warehouse.events import Events
-from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.files import read_table, write_table
+from gatehouse.warehouse.lake import TABLES, Lake
 from gatehouse.warehouse.records import EVENTS, LAYERS, RUNS, SAMPLES, VOCABULARY
+from gatehouse.warehouse.verification import RUN_TABLES
 
 NUM_LAYERS, NUM_EXPERTS, TOP_K = 32, 8, 2
 VOCABULARY_SIZE, LENGTH, DOMAINS = 32_000, 512, 8
@@ -47,12 +49,18 @@ def lake_of(home: Path, events: int, seed: int = 0) -> Path:
 
 
 def linked(home: Path, runs: dict[str, Path]) -> Path:
-    """Return `home` with made-up lakes' runs in its lake under these names; nothing is copied."""
+    """Return `home` with made-up lakes' runs in its lake under these names; no shard is copied."""
+    lake = Lake(home / "lake")
     for run_id, made in runs.items():
-        for table in (path for path in (made / "lake").iterdir() if path.is_dir()):
-            place = home / "lake" / table.name
-            place.mkdir(parents=True, exist_ok=True)
-            (place / f"run_id={run_id}").symlink_to(table / f"run_id={RUN_ID}")
+        theirs = Lake(made / "lake")
+        for table in TABLES:
+            folder = lake.folder(table, run_id)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            if table in RUN_TABLES:
+                found = read_table(theirs.file(table, RUN_ID), RUN_TABLES[table])
+                write_table(lake.file(table, run_id), found)
+            else:
+                folder.symlink_to(theirs.folder(table, RUN_ID))
         shutil.copy(made / "lake" / "VERSION", home / "lake")
     return home
 

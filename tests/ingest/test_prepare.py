@@ -16,7 +16,7 @@ from gatehouse.ingest import prepare as module
 from gatehouse.ingest.corpora import Corpus
 from gatehouse.ingest.fields import Fields
 from gatehouse.ingest.hub import HubDataset
-from gatehouse.ingest.prepare import kept, prepare
+from gatehouse.ingest.prepare import kept, prepare, read_shard
 from gatehouse.ingest.pydoc import read_pydoc
 from gatehouse.ingest.rows import Broken, Document
 from gatehouse.warehouse.errors import GatehouseError
@@ -255,3 +255,37 @@ def test_what_came_through_a_pipe_is_found_again(tmp_path: Path, monkeypatch) ->
     assert kept(tmp_path / "out", first.dataset, "0" * 64, 4, 0) is None
     first.path.unlink()
     assert kept(tmp_path / "out", *asked) is None
+
+
+@pytest.mark.parametrize("column", ["all", "text", "split"])
+def test_other_samples_under_the_same_name_are_replaced(tmp_path: Path, column, refuses) -> None:
+    """Those of another text, or with one column of them, under the hashes that were there."""
+    own, other = (
+        prepare(str(write_texts(tmp_path / name, numbered(count)[-9:])), folder=tmp_path / "out")
+        for name, count in (("own.jsonl", 9), ("other.jsonl", 20))
+    )
+    content, table = own.path.read_bytes(), pq.ParquetFile(own.path).read()
+    strange = pq.ParquetFile(other.path).read()
+    if column == "all":
+        own.path.write_bytes(other.path.read_bytes())
+    else:
+        place = table.schema.get_field_index(column)
+        values = strange[column] if column == "text" else pa.array(["test"] * 9)
+        pq.write_table(table.set_column(place, table.schema.field(place), values), own.path)
+        with refuses(str(own.path), "prepare the dataset again"):
+            read_shard(own.path, 0)
+    asked = own.dataset, own.fingerprint, 9, 0
+    assert kept(tmp_path / "out", *asked) is None
+    assert prepare(own.dataset, folder=tmp_path / "out") == own
+    assert own.path.read_bytes() == content
+
+
+def test_a_hub_dataset_is_found_again_only_with_its_own_text(fake_hub: Path, tmp_path: Path):
+    first = prepare("c4", num_samples=10, folder=tmp_path / "out")
+    content = first.path.read_bytes()
+    other = prepare("c4", num_samples=10, first_sample=10, folder=tmp_path / "out")
+    first.path.write_bytes(other.path.read_bytes())
+    assert prepare("c4", num_samples=10, folder=tmp_path / "out") == first
+    assert first.path.read_bytes() == content
+    first.path.with_name("prepared.json").write_text("4")
+    assert prepare("c4", num_samples=10, folder=tmp_path / "out") == first

@@ -118,3 +118,12 @@ def test_long_texts_close_a_shard_early(give, monkeypatch, tmp_path: Path) -> No
     path = prepare("pydoc", folder=tmp_path).path
     shards = [[len(s.text) for s in read_shard(path, n)] for n in range(shard_count(path))]
     assert shards == [[40, 40, 40], [300], [1, 99], [5]]
+
+
+def test_a_split_that_is_damaged_is_written_anew(lines: Path, tmp_path: Path) -> None:
+    prepared = prepare(str(lines), folder=tmp_path / "out", create_splits=True)
+    train = prepared.path.with_name("train.parquet")
+    content = train.read_bytes()
+    train.write_bytes(content[: len(content) // 2])
+    assert prepare(str(lines), folder=tmp_path / "out", create_splits=True) == prepared
+    assert train.read_bytes() == content

@@ -72,6 +72,27 @@ def test_weights_outside_the_folder_do_not_go_by_its_fingerprint(folder, parts, 
     assert f"names {place}/{PARTS[0]}, which is not a file beside it" in refused(folder)
 
 
+def test_what_an_index_chooses_is_part_of_the_fingerprint(folder, parts):
+    """The index itself, and a file that it names under any ending."""
+    before = resolve(str(folder)).fingerprint
+    turned = {name: PARTS[1 - PARTS.index(part)] for name, part in parts.items()}
+    (folder / INDEX).write_text(json.dumps({"weight_map": turned}))
+    after = resolve(str(folder)).fingerprint
+    (folder / PARTS[0]).rename(folder / "part.weights")
+    named = {name: "part.weights" if part == PARTS[0] else part for name, part in parts.items()}
+    (folder / INDEX).write_text(json.dumps({"weight_map": named}))
+    renamed = resolve(str(folder)).fingerprint
+    with (folder / "part.weights").open("ab") as file:
+        file.write(b"0")
+    assert len({before, after, renamed, resolve(str(folder)).fingerprint}) == 4
+
+
+def test_weights_that_a_config_chooses_are_refused(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"transformers_weights": "a/b.bin"}))
+    assert "names its weights itself (transformers_weights: a/b.bin)" in refused(folder)
+
+
 def test_one_name_with_two_values_in_two_files_is_refused(folder, parts):
     name = min(parts)
     first, second = load_file(folder / PARTS[0]), load_file(folder / PARTS[1])

@@ -16,10 +16,7 @@ from gatehouse.warehouse.records import EVENTS, LAKE_VERSION, SAMPLES, SHARDS
 from gatehouse.warehouse.verification import CAPTURE, RECORD, Problem, verify
 from tests.warehouse.conftest import RUN, event_row, sample_row
 
-DAMAGED = (
-    "is damaged or missing: `gatehouse verify` lists every such file, and "
-    "`gatehouse verify --repair` mends what it can"
-)
+DAMAGED = f"is damaged or missing: `gatehouse verify {RUN} --repair` mends it"
 FOREIGN = (
     "does not have the columns that this Gatehouse writes: it is not of lake version "
     f"{LAKE_VERSION}; name another folder with GATEHOUSE_HOME"
@@ -83,7 +80,11 @@ def test_a_damaged_table_of_shards_is_recorded_again_wherever_the_lake_is(lake, 
 def test_another_damaged_record_is_not_mended_by_recording(lake):
     path = lake.file("runs", RUN)
     path.write_bytes(b"PAR1")
-    assert verify(lake, RUN) == [Problem(RUN, f"{path} {DAMAGED}", None)]
+    what = (
+        f"{path} is damaged or missing: run the same `gatehouse capture` again, which writes it "
+        f"anew, or remove the run with `gatehouse runs rm {RUN}`"
+    )
+    assert verify(lake, RUN) == [Problem(RUN, what, None)]
 
 
 def test_a_shard_recorded_against_the_law_is_named_with_it(lake, samples, events):

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import json
 import math
 import os
 from pathlib import Path
@@ -12,10 +13,11 @@ import pytest
 
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.events import Events
-from gatehouse.warehouse.files import cannot_write, write_atomically
+from gatehouse.warehouse.files import cannot_write, check_table, read_table, write_atomically
 from gatehouse.warehouse.integrity import COLLAPSED_TOKENS
 from gatehouse.warehouse.lake import Lake
-from gatehouse.warehouse.records import EVENTS, LAKE_VERSION, SAMPLES, VOCABULARY
+from gatehouse.warehouse.records import EVENTS, LAKE_VERSION, RUNS, SAMPLES, VOCABULARY
+from gatehouse.warehouse.verification import RUN_TABLES, verify
 from tests.warehouse.conftest import event_row, sample_row
 
 RUN = "tiny-texts-0123456789"
@@ -203,7 +205,7 @@ def test_a_damaged_table_of_shards_is_named_with_the_way_out(lake, samples, even
     content = bytearray(path.read_bytes())
     content[len(content) // 3] ^= 1
     path.write_bytes(content)
-    with pytest.raises(GatehouseError, match=r"shards\.parquet is damaged .*verify --repair"):
+    with pytest.raises(GatehouseError, match=r"shards\.parquet is damaged .*verify .* --repair"):
         lake.finished_shards(RUN)
 
 
@@ -236,6 +238,63 @@ def test_a_lake_of_another_version_is_refused_untouched(lake):
     with pytest.raises(GatehouseError, match=f"version 99.* reads version {LAKE_VERSION}"):
         Lake(lake.root)
     assert files_under(lake.root) == before
+
+
+@pytest.mark.parametrize("left", [b"", b"\0\0", b"\xb3\n", b"4\n\0"])
+def test_a_damaged_version_is_not_that_of_another_lake(lake, record, left):
+    """What a crash of the machine leaves: the tables show of which version they are."""
+    (lake.root / "VERSION").write_bytes(left)
+    assert Lake(lake.root).run_record(RUN) == record
+
+
+def test_what_is_no_folder_of_a_run_is_no_run(lake):
+    (lake.root / "events").mkdir()
+    names = {f"run_id={RUN} (copy)", f"run_id={RUN}.bak", f"Copy of run_id={RUN}", "run_id=file"}
+    for name in sorted(names - {"run_id=file"}):
+        (lake.root / "events" / name).mkdir()
+    (lake.root / "events" / "run_id=file").write_text("")
+    (lake.root / "events" / ".DS_Store").write_text("")
+    assert lake.run_ids() == list(lake.runs()) == [RUN]
+    assert {path.name for path in lake.strangers()} == names
+
+
+@pytest.mark.parametrize("table", ["runs", "layers", "vocabulary", "shards"])
+def test_a_table_of_another_run_is_noticed(lake, record, samples, events, table):
+    vocabulary = read_table(lake.file("vocabulary", RUN), VOCABULARY)
+    lake.land_run("other", record, lake.layers(RUN), vocabulary)
+    for run_id in (RUN, "other"):
+        lake.land_shard(run_id, 0, samples, Events.of(events))
+    path, other = (lake.file(table, run_id) for run_id in (RUN, "other"))
+    path.write_bytes(other.read_bytes())
+    (problem,) = verify(lake, RUN)
+    assert f"{path} is that of run_id=other/{table}.parquet: " in problem.what
+    with pytest.raises(GatehouseError, match=f"{table}.parquet is that of run_id=other"):
+        check_table(path)
+
+
+@pytest.mark.parametrize("table", ["runs", "layers", "vocabulary", "shards"])
+def test_no_flipped_byte_of_a_small_table_goes_unnoticed(lake, samples, events, table):
+    """Nor in its footer, which has no checksum of its own."""
+    lake.land_shard(RUN, 0, samples, Events.of(events))
+    path, schema = lake.file(table, RUN), RUN_TABLES[table]
+    content = path.read_bytes()
+    for place in range(0, len(content), 11):
+        altered = bytearray(content)
+        altered[place] ^= 1 << place % 8
+        path.write_bytes(altered)
+        with pytest.raises(GatehouseError):
+            read_table(path, schema)
+    path.write_bytes(content)
+    read_table(path, schema)
+
+
+def test_a_table_of_an_earlier_gatehouse_is_read_by_the_hash_of_its_rows(lake, record):
+    path, seal = lake.file("runs", RUN), b"gatehouse_rows_sha256"
+    table = pa.Table.from_pylist([record], schema=RUNS)
+    rows = json.dumps([table.column_names, table.to_pylist()], default=str)
+    for digest in (hashlib.sha256(rows.encode()).hexdigest(), "0" * 64):
+        pq.write_table(table.replace_schema_metadata({seal: digest}), path)
+        assert lake.is_readable(RUN) == (digest != "0" * 64)
 
 
 def test_runs_are_listed_by_start_and_read_back(lake, record):

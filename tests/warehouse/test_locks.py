@@ -1,6 +1,9 @@
 """A lock names its holder, refuses a second one, and ends with its process."""
 
+import errno
+import fcntl
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -8,7 +11,7 @@ import sys
 import pytest
 
 from gatehouse.warehouse.errors import GatehouseError
-from gatehouse.warehouse.locks import exclusive, holder
+from gatehouse.warehouse.locks import exclusive, exclusive_after_waiting, holder
 from gatehouse.warehouse.paths import PACKAGE
 
 HOLD = """
@@ -69,3 +72,24 @@ def test_a_lock_is_for_threads_of_one_process_too(path):
 def test_a_lock_that_cannot_be_written_is_one_line(tmp_path):
     with pytest.raises(GatehouseError, match="cannot write"):
         exclusive(tmp_path, refusal).__enter__()
+
+
+@pytest.mark.parametrize("take", [exclusive, exclusive_after_waiting])
+def test_a_file_system_without_locks_is_named_with_the_way_out(path, monkeypatch, take):
+    def refuse(file, operation):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(GatehouseError, match=f"cannot write {path}: .*locked.*GATEHOUSE_HOME"):
+        take(path, refusal).__enter__()
+
+
+def test_a_lock_is_held_where_not_a_byte_can_be_written(path):
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limit[1]))
+    try:
+        with exclusive(path, refusal):
+            assert holder(path) == "another process"
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert not path.exists()

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import duckdb
@@ -90,11 +90,23 @@ def test_a_build_that_is_killed_leaves_what_was_there(run, copy):
         # a reader keeps the file that it opened; the next reader gets the new one
         assert reader.execute(LAYERS).fetchall() == rows(copy, LAYERS) == [(3,)]
     assert os.listdir(copy / "lake" / "events")
-    # not even dbt starts
+    # not even dbt starts, and what a killed build left goes
     before = (copy / "gatehouse.duckdb").read_bytes()
+    left.parent.mkdir()
+    left.write_bytes(b"half a database")
     code, out, _ = run("build", "--home", copy)
     assert code == 0 and out.startswith("nothing new in 1 finished run: ")
+    assert not left.parent.exists()
     assert (copy / "gatehouse.duckdb").read_bytes() == before
+
+
+def test_what_a_killed_build_left_goes_with_the_last_run(tmp_path):
+    for build_again in (build.build, build.rebuild):
+        (tmp_path / "building").mkdir()
+        (tmp_path / "building" / "gatehouse.duckdb").write_bytes(b"half a database")
+        with suppress(GatehouseError):  # no run has finished
+            build_again(Paths(tmp_path))
+        assert os.listdir(tmp_path) == []
 
 
 @contextmanager

@@ -13,12 +13,14 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from gatehouse.flows.request import RunRequest
-from gatehouse.flows.steps import capture
+from gatehouse.flows.steps import build, capture
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.events import Events, write_events
+from gatehouse.warehouse.files import read_table, write_table
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.verification import RUN_TABLES
 from tests.flows.steps.test_resume import contents
 
 
@@ -136,6 +138,14 @@ DAMAGES = {
     "the records damaged": (lambda p: flip(file(p, "shards"), 0.3), "shards.parquet is damaged"),
     "the layers damaged": (lambda p: flip(file(p, "layers"), 0.3), "layers.parquet is damaged"),
     "the vocabulary lost": (lambda p: file(p, "vocabulary").unlink(), "vocabulary.parquet is dam"),
+    "the records and the layers damaged": (
+        lambda p: [flip(file(p, table), 0.3) for table in ("shards", "layers")],
+        "shards.parquet is damaged",
+    ),
+    "the records and every shard lost": (
+        lambda p: [shard(p, n).unlink() for n in range(3)] + [flip(file(p, "shards"), 0.3)],
+        "shards.parquet is damaged",
+    ),
     "two shards swapped": (swapped, "shard 0 begins at sample 512, not 0"),
 }
 
@@ -169,14 +179,20 @@ def test_what_is_set_aside_is_kept(run, copy):
     assert aside.read_bytes() == kept
 
 
-def test_a_lost_row_of_the_run_is_told_again_by_its_own_command(run, copy, landed, tiny_mixtral):
-    path = file(copy, "runs")
+@pytest.mark.parametrize("tables", [("runs",), ("runs", "shards")])
+def test_a_lost_row_of_the_run_is_told_again_by_its_own_command(
+    run, copy, landed, tiny_mixtral, tables
+):
+    """And nobody is sent to `--repair`, which cannot tell it."""
     run_id = only_run(copy)
-    flip(path, 0.3)
-    code, out, _ = run("verify", "--home", copy.root)
-    assert code == 1 and "runs.parquet is damaged" in out
-    code, out, _ = run("status", "--home", copy.root)
-    assert code == 0 and run_id in out and "damaged" in out
+    for path in [file(copy, table) for table in tables]:
+        flip(path, 0.3)
+    for words in (["verify"], ["verify", "--repair"], ["status"], ["build"]):
+        code, out, err = run(*words, "--home", copy.root)
+        said = " ".join((out + err).split())
+        assert code == {"status": 0, "build": 2}.get(words[0], 1)
+        assert run_id in said and "runs.parquet is damaged" in said
+        assert "run the same `gatehouse capture` again" in said and "--repair" not in said
     corpus = landed.parent / "texts.jsonl"
     words = ["--document-field", "page", "--batch-size", 8, "--max-length", 64, "--home", copy.root]
     assert run("capture", "--model", tiny_mixtral, "--dataset", corpus, *words)[0] == 0
@@ -304,18 +320,32 @@ def test_a_build_refuses_a_run_that_is_not_whole(run, copy):
     assert not copy.database.exists()
 
 
-def test_no_flipped_byte_of_a_small_table_goes_unnoticed(copy):
-    """The rows are as written, or the file is refused: footers have no checksums of their own."""
+def test_a_folder_copied_by_hand_stops_nothing_and_is_set_aside(run, copy):
+    run_id, folder = only_run(copy), shard(copy, 0).parent
+    copied = folder.with_name(f"{folder.name} (copy)")
+    shutil.copytree(folder, copied)
+    code, out, _ = run("status", "--home", copy.root)
+    assert code == 0 and run_id in out and "(copy)" not in out
+    code, _, err = run("build", "--home", copy.root)
+    assert code == 2 and f"{copied} is not the folder of a run: " in err
+    code, out, _ = run("verify", "--format", "json", "--home", copy.root)
+    *_, last = json.loads(out)["runs"]
+    assert code == 1 and last["run_id"] == f"events/{copied.name}"
+    assert last["problems"][0]["cure"] == "set aside"
+    for name in (copied.name, f"{copied.name}.2"):
+        code, out, err = run("verify", "--repair", "--home", copy.root)
+        assert code == 0 and "(copy)" not in out, (out, err)
+        assert len(list((copy.root / "set-aside" / "events" / name).iterdir())) == 3
+        shutil.copytree(folder, copied)
+
+
+@pytest.mark.parametrize("table", ["layers", "vocabulary"])
+def test_a_build_names_a_description_of_another_run(copy, table):
     lake, run_id = Lake(copy.lake), only_run(copy)
-    path = lake.file("runs", run_id)
-    content, record = path.read_bytes(), lake.run_record(run_id)
-    refused = 0
-    for place in range(0, len(content), 5):
-        altered = bytearray(content)
-        altered[place] ^= 1 << place % 8
-        path.write_bytes(altered)
-        try:
-            assert lake.run_record(run_id) == record
-        except GatehouseError:
-            refused += 1
-    assert refused > len(content) / 25
+    shutil.copytree(lake.folder(table, run_id), lake.folder(table, "other"))
+    write_table(lake.file(table, "other"), read_table(lake.file(table, run_id), RUN_TABLES[table]))
+    shutil.copy(lake.file(table, "other"), lake.file(table, run_id))
+    shutil.rmtree(lake.folder(table, "other"))
+    with pytest.raises(GatehouseError, match=f"{run_id}: .* is that of run_id=other/{table}"):
+        build.build(copy)
+    assert not copy.database.exists()
