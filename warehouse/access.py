@@ -222,7 +222,7 @@ def _target(connection: duckdb.DuckDBPyConnection, words: list[Word]) -> str:
     elif words[0][1] == string:
         while end < len(words) and words[end][1] == string:
             end += 1
-    else:
+    elif words[0][1] in (duckdb.token_type.identifier, duckdb.token_type.keyword):
         while end + 1 < len(words) and words[end][0] == ".":
             end += 2
         return "".join(word.strip('"').replace('""', '"') for word, _, _ in words[:end])

@@ -130,8 +130,10 @@ class Reserved:
 
     def _places_in(self, root: Path) -> Iterator[Path]:
         home = Paths(root)
-        whole = [home.lake, home.prepared, home.prefect, home.dbt_target, root / "set-aside"]
-        whole += [home.database, *root.glob("building*"), *root.glob(f"{home.database.name}.*")]
+        whole = [home.lake, home.prepared, home.prefect, home.dbt_target]
+        # beside them lie what a build and DuckDB need while they work, and what a repair set aside
+        whole += [root / name for name in ("building", "building.lock", "set-aside")]
+        whole += [Path(f"{home.database}{end}") for end in ("", ".wal", ".tmp")]
         for run in home.lake.glob("runs/run_id=*"):
             whole.append(root / "results" / run.name.removeprefix("run_id="))
         for place in whole:

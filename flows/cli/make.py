@@ -43,8 +43,8 @@ def prepare(
     """Read a corpus and write it as numbered samples, each in its split."""
     paths = paths_of(home)
     request = RunRequest(**parameters)
-    if output_dir:
-        check_output_folder(output_dir, ("*/samples.parquet",), paths, paths.prepared)
+    if output_dir and output_dir.resolve() != paths.prepared.resolve():
+        check_output_folder(output_dir, ("*/samples.parquet",), paths)
     from gatehouse.flows.steps.prepare import prepare_samples
     from gatehouse.warehouse.plain_text import counted
 
