@@ -28,9 +28,19 @@ class Paths:
 
     @classmethod
     def resolve(cls, home: Path | None = None) -> "Paths":
-        """Return the paths of `home`, else of GATEHOUSE_HOME, else of `default_home`."""
+        """Return the paths of `home`, else of GATEHOUSE_HOME, else of `default_home`.
+
+        Raises:
+            GatehouseError: it lies in the lake of a warehouse.
+        """
         chosen = home or os.environ.get("GATEHOUSE_HOME") or default_home()
-        return cls(Path(chosen).expanduser().resolve())
+        root = Path(chosen).expanduser().resolve()
+        for folder in (root, *root.parents):
+            if folder.name == "lake" and (folder / "VERSION").is_file():
+                raise GatehouseError(
+                    f"{root} lies in a lake: name {folder.parent}, or another home"
+                )
+        return cls(root)
 
     @property
     def lake(self) -> Path:

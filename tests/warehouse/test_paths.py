@@ -59,6 +59,13 @@ def test_the_warehouses_own_is_reserved_in_every_spelling(paths, tmp_path, monke
         check_output(name, paths)
 
 
+def test_a_home_cannot_lie_in_a_lake(paths):
+    assert Paths.resolve(paths.root) == paths
+    for home in (paths.lake, paths.lake / "runs" / "x"):
+        with pytest.raises(GatehouseError, match=f"lies in a lake: name {paths.root}"):
+            Paths.resolve(home)
+
+
 def test_a_linked_home_or_lake_is_the_same_place(paths, tmp_path):
     (tmp_path / "moved").mkdir()
     paths.lake.rename(tmp_path / "moved" / "lake")

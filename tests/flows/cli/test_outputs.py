@@ -9,6 +9,7 @@ import pytest
 import typer
 
 from gatehouse.flows.cli import app
+from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.paths import Paths
 
 
@@ -92,6 +93,16 @@ def test_what_belongs_to_the_warehouse_is_refused(run, captured, texts, targets,
         assert "belongs to the warehouse: name another" in err, (target, err)
     assert contents(captured) == before
     assert set((captured / "results").rglob("*")) == results
+
+
+def test_the_flow_and_the_library_refuse_it_too(captured, monkeypatch):
+    import gatehouse
+    from gatehouse.flows.pipeline import pipeline
+
+    monkeypatch.setenv("GATEHOUSE_HOME", str(captured))
+    for begin in (gatehouse.run, pipeline.fn):
+        with pytest.raises(GatehouseError, match="belongs to the warehouse"):
+            begin(output=captured / "lake" / "events" / "routing_stats.parquet")
 
 
 def test_a_folder_around_the_warehouse_or_of_others_is_refused(run, captured, texts, tmp_path):
