@@ -28,7 +28,7 @@ from gatehouse.flows.steps.prepare import prepare_samples, read_ahead
 from gatehouse.ingest.corpora import resolved
 from gatehouse.ingest.prepare import AtTheEnd, Prepared
 from gatehouse.reports.results import files
-from gatehouse.reports.results.results import Results, open_results
+from gatehouse.reports.results.results import Results, check_results, open_results
 from gatehouse.reports.results.selection import Selection
 from gatehouse.warehouse import environment
 from gatehouse.warehouse.lake import Lake
@@ -149,9 +149,11 @@ def pipeline(**parameters: Any) -> str:
     """
     request = RunRequest(**parameters)
     paths = Paths.resolve()
+    check_results(request.output, paths, paths.root / "results")
     plan = plan_model(request)
     prepared = prepare_task(request, paths)
     session = CaptureSession(request, plan, prepared, paths)
+    check_results(request.output, paths, paths.results(session.run_id))
     summary = capture_run(session, capture_shard_task)
     say(summary.line)
     return _reported(summary.run_id, request, paths)

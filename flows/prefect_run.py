@@ -46,6 +46,11 @@ def run(**parameters: Any) -> str:
     """
     request = RunRequest(**parameters)  # a wrong parameter fails before a server starts
     paths = Paths.resolve()
+    if request.output:
+        from gatehouse.reports.results.results import check_results
+
+        # which run's results are its own is known once its text is
+        check_results(request.output, paths, paths.root / "results")
     if prefect_settings.name_a_server():
         prefect_settings.fill_in()
         with _the_users_settings(), working("starting"):

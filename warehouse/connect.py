@@ -13,7 +13,12 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from gatehouse.warehouse.access import close_to_all_but, has_external_access, keep_off_the_warehouse
+from gatehouse.warehouse.access import (
+    close_to_all_but,
+    has_external_access,
+    keep_off_the_warehouse,
+    keep_to_the_lake,
+)
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.paths import Paths
 
@@ -94,13 +99,15 @@ def statements(connection: duckdb.DuckDBPyConnection, text: str) -> list[str]:
 
     Raises:
         GatehouseError: the text is not SQL, a statement does more than read on a connection without
-            external access, or it names a file of the warehouse.
+            external access, or it names a file of the warehouse or one behind a link.
     """
     with errors_in_one_line():
         found = connection.extract_statements(_in_utf_8(text))
     others = [each for each in found if each.type != duckdb.StatementType.SELECT]
     if others and not has_external_access(connection):
         raise GatehouseError(READ_ONLY)
+    for statement in found:
+        keep_to_the_lake(connection, statement.query)
     for statement in others:
         keep_off_the_warehouse(connection, statement)
     return [without_semicolon(statement.query) for statement in found]

@@ -38,7 +38,7 @@ def validate(
         from gatehouse.reports.results import files
         from gatehouse.reports.results.results import open_results
 
-        results = open_results(selection, paths, bar, every_layer=False)
+        results = open_results(selection, paths, bar, every_layer=False, instead=output)
         written = files.write_validation(results, output)
         text = results.shown(short_path(written[0]) if written else "")
         supported = results.supported
@@ -66,7 +66,7 @@ def plot(
     from gatehouse.reports.results import files
     from gatehouse.reports.results.results import open_results
 
-    results = open_results(selection, paths, bar)
+    results = open_results(selection, paths, bar, instead=output_dir)
     with working("drawing figures"):
         drawn = files.write_figures(results, output_dir)
     for path in drawn.values():
@@ -93,7 +93,7 @@ def report(
         from gatehouse.reports.results import files
         from gatehouse.reports.results.results import open_results
 
-        results = open_results(selection, paths, bar)
+        results = open_results(selection, paths, bar, instead=output)
         with working("drawing figures"):
             drawn = files.write_figures(results)
         print(files.write_page(results, drawn, paths, output))

@@ -5,6 +5,7 @@ from typing import Any
 from gatehouse.flows.cli import options
 from gatehouse.flows.cli.options import OF_A_RUN, paths_of
 from gatehouse.flows.request import LOADING, RunRequest, takes_fields
+from gatehouse.warehouse.paths import check_output_folder
 
 PREPARING = (
     "dataset",
@@ -40,11 +41,14 @@ def prepare(
     output_dir: options.PreparedFolder = None, home: options.Home = None, **parameters: Any
 ) -> None:
     """Read a corpus and write it as numbered samples, each in its split."""
+    paths = paths_of(home)
     request = RunRequest(**parameters)
+    if output_dir and output_dir.resolve() != paths.prepared.resolve():
+        check_output_folder(output_dir, ("*/samples.parquet",), paths)
     from gatehouse.flows.steps.prepare import prepare_samples
     from gatehouse.warehouse.plain_text import counted
 
-    prepared = prepare_samples(request, output_dir or paths_of(home).prepared)
+    prepared = prepare_samples(request, output_dir or paths.prepared)
     broken = f"{prepared.skipped_broken:,} broken and " if prepared.skipped_broken else ""
     print(
         f"{prepared.samples_text} of {prepared.dataset}, "

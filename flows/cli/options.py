@@ -86,7 +86,9 @@ OF_A_RUN: dict[str, Any] = {
         help="Fast path: its mean entropy must be below this, in nats."
     ),
     "output": typer.Option(
-        "--output", help="Folder of the results, or a .parquet path in it. Default: by run id."
+        "--output",
+        help="Folder of the results (new, empty or of results), or a .parquet path in it. "
+        "Default: by run id.",
     ),
     "name": typer.Option(
         help="A name for the run: shown beside its id, and good wherever a run is asked for."
@@ -155,7 +157,10 @@ Input = Annotated[
 ]
 PreparedFolder = Annotated[
     Path | None,
-    typer.Option("--output-dir", help="Folder of the prepared dataset. Default: in the home."),
+    typer.Option(
+        "--output-dir",
+        help="Folder of the prepared text: new, empty or of such text. Default: in the home.",
+    ),
 ]
 ReportFile = Annotated[
     Path | None,
@@ -181,7 +186,10 @@ Compare = Annotated[
 ]
 FigureFolder = Annotated[
     Path | None,
-    typer.Option("--output-dir", help="Folder of the figures. Default: the run's results."),
+    typer.Option(
+        "--output-dir",
+        help="Folder of the figures: new, empty or of figures. Default: the run's results.",
+    ),
 ]
 PageFile = Annotated[
     Path | None, typer.Option("--output", help="File of the page. Default: the run's results.")
@@ -208,7 +216,8 @@ ExternalAccess = Annotated[
     typer.Option(
         "--external-access",
         help="Let this session read and write files wherever you may, attach other databases and "
-        "load extensions. The warehouse itself stays read-only.",
+        "load extensions. The warehouse itself stays read-only: a statement that names its files, "
+        "or would empty a folder around them, is refused.",
     ),
 ]
 Examples = Annotated[

@@ -21,7 +21,7 @@ from gatehouse.warehouse.connect import errors_in_one_line, interruptible, query
 from gatehouse.warehouse.contents import spreadsheets
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import write_atomically
-from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.paths import Paths, check_output
 from gatehouse.warehouse.plain_text import printable
 
 SUFFIXES = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".md": "markdown"}
@@ -95,8 +95,7 @@ def checked_output(output: Path, paths: Paths) -> Path:
             the warehouse's own.
     """
     target = output.expanduser().resolve()
-    if target == paths.database or target.is_relative_to(paths.lake):
-        raise GatehouseError(f"{output} belongs to the warehouse: name another file")
+    check_output(output.expanduser(), paths)
     if target.exists() and not target.is_file():
         raise GatehouseError(f"{output} is not a file: name one")
     if not target.parent.is_dir():

@@ -9,7 +9,7 @@ from gatehouse.reports.results.results import Bar, assess
 from gatehouse.reports.verdict.thresholds import Thresholds
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
-from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.paths import Paths, check_output
 
 
 def compare(
@@ -22,8 +22,10 @@ def compare(
     """Write the HTML page that puts two runs side by side and return its file.
 
     Raises:
-        GatehouseError: there are no such runs, or they are one.
+        GatehouseError: there are no such runs, they are one, or the file belongs to the warehouse.
     """
+    if output:
+        check_output(output, paths)
     with closing(connect(paths)) as connection:
         first, second = (resolve_run(connection, run_id) for run_id in run_ids)
         if first == second:

@@ -18,12 +18,25 @@ from gatehouse.reports.verdict.assessment import Assessment, assess_run, assess_
 from gatehouse.reports.verdict.findings import AssessedRun
 from gatehouse.reports.verdict.thresholds import Thresholds
 from gatehouse.warehouse.connect import connect
-from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.paths import Paths, check_output, check_output_folder
 from gatehouse.warehouse.readings import reading_of
 from gatehouse.warehouse.run_names import name_of
 
 Bar = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
 """`with bar(what, total) as moved: moved(done)` shows progress, wherever that is."""
+
+FILES = (".parquet", ".txt", ".html")
+"""Suffixes of what names a file of results; all other names are folders."""
+
+MADE_HERE = (
+    "routing_stats.parquet",
+    "validation_report.txt",
+    "report.html",
+    "figures",
+    "frequency_vs_entropy.png",
+    "layer-*",
+)
+"""What a folder of results, or of figures, holds."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +98,7 @@ def open_results(
     output: Path | None = None,
     *,
     every_layer: bool = True,
+    instead: Path | None = None,
 ) -> Results:
     """Read what the selection names, from the warehouse or a file, and assess it.
 
@@ -94,15 +108,20 @@ def open_results(
         bar: shows how far it is.
         output: a folder, or a .parquet file whose folder takes everything else.
         every_layer: assess all layers of a run, which the page and the figures need.
+        instead: what the caller will write into instead of the results' folder.
 
     Raises:
-        GatehouseError: no such run, layer or file, or nothing in it that can be used.
+        GatehouseError: no such run, layer or file, nothing in it that can be used, or `output` or
+            `instead` may not be written.
     """
     if selection.input:
+        check_results(instead, paths)
         return _of_file(selection.input, selection.layer, selection.thresholds)
     with closing(connect(paths)) as connection:
         run_id = resolve_run(connection, selection.run_id)
         check_layer(connection, run_id, selection.layer)
+        for each in (output, instead):
+            check_results(each, paths, paths.results(run_id))
         alone = None if every_layer or selection.layer is None else [selection.layer]
         of_run = assess(connection, run_id, paths, selection.thresholds, bar, alone)
     sections = [each for each in of_run.layers if selection.layer in (None, each.layer)]
@@ -111,6 +130,29 @@ def open_results(
         return Results(target.parent, target, sections, run_title(of_run.run), of_run)
     table = target / "routing_stats.parquet"
     return Results(target, table, sections, run_title(of_run.run), of_run)
+
+
+def check_results(target: Path | None, paths: Paths, own: Path | None = None) -> None:
+    """Refuse a file or folder for results that would take something from the warehouse or others.
+
+    Args:
+        target: what a user names, a file if it ends as one of FILES; None: the run's own results.
+        paths: the warehouse.
+        own: what of the warehouse may be written: the run's results, or those of all runs.
+
+    Raises:
+        GatehouseError: it may not be written.
+    """
+    if target is None:
+        return
+    if target.suffix not in FILES or target.is_dir():
+        check_output_folder(target, MADE_HERE, paths, own)
+        return
+    check_output(target, paths, own)
+    if target.suffix == ".parquet":
+        # its folder takes everything else
+        for each in (target.parent, target.parent / "figures"):
+            check_output(each, paths, own)
 
 
 def assess(

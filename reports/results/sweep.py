@@ -12,7 +12,7 @@ from gatehouse.reports.verdict.sweep import correlations, judged_grid, summary
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import write_atomically
-from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.paths import Paths, check_output
 
 
 def sweep(
@@ -31,8 +31,9 @@ def sweep(
         A table of runs and layers, and whether any of them is SUPPORTED somewhere.
 
     Raises:
-        GatehouseError: there is no such run or layer.
+        GatehouseError: there is no such run or layer, or the file belongs to the warehouse.
     """
+    check_output(target, paths, paths.results(run_id) if run_id else None)
     with closing(connect(paths)) as connection:
         chosen = resolve_run(connection, run_id) if run_id else None
         grid = threshold_grid(connection, chosen)

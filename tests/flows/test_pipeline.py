@@ -185,6 +185,20 @@ def test_nights_after_the_last_sample_end_well_and_say_so(first_night):
     assert [state.name for state in asyncio.run(states_of("gatehouse"))].count("Failed") == 1
 
 
+def test_another_runs_results_are_refused_before_anything_is_captured(first_night):
+    from gatehouse.flows.pipeline import pipeline
+
+    paths = Paths(first_night.home)
+    other, before = paths.lake / "runs" / "run_id=other", Lake(paths.lake).run_ids()
+    other.mkdir()
+    try:
+        with pytest.raises(GatehouseError, match="belongs to the warehouse"):
+            pipeline(**first_night.again, first_sample=1, output=paths.results("other"))
+    finally:
+        other.rmdir()
+    assert Lake(paths.lake).run_ids() == before
+
+
 def test_a_run_of_other_settings_that_broke_off_is_left_to_whoever_began_it(tmp_path, monkeypatch):
     """A night takes what it asks for, not the ten thousand windows of somebody's experiment."""
     from gatehouse.flows.pipeline import next_samples

@@ -25,6 +25,9 @@ def world(tmp_path_factory) -> Path:
     pq.write_table(pa.table({"word": ["swordfish"]}), folder / "secret.parquet")
     (paths.lake / "link.csv").symlink_to(folder / "secret.csv")
     (paths.lake / "folder").symlink_to(folder)
+    (paths.lake / "runs" / "run_id=run-a").mkdir(parents=True)
+    (folder / "link.csv").symlink_to(paths.lake / "made.csv")
+    (folder / "linked").symlink_to(paths.lake / "events")
     with duckdb.connect(str(folder / "other.duckdb")) as writer:
         writer.execute("create table words as select 'swordfish' as word")
     with duckdb.connect(str(paths.database)) as writer:
@@ -170,6 +173,56 @@ def test_the_lake_may_be_a_link_to_another_disk(ask, world, monkeypatch, tmp_pat
     assert ask(f"from read_csv('{home}/lake/link.csv')")[0] == 2
 
 
+def test_a_folder_of_the_lake_may_be_on_another_disk_which_stays_closed_around(
+    ask, world, monkeypatch, tmp_path
+):
+    home, disk = tmp_path / "home", tmp_path / "disk"
+    lake = home / "lake"
+    (disk / "events" / "run_id=a").mkdir(parents=True)
+    shard = world / "it's [a] *home é" / "lake" / "events" / "shard-0.parquet"
+    (disk / "events" / "run_id=a" / "shard-0.parquet").write_bytes(shard.read_bytes())
+    for place in (disk, disk / "samples"):
+        place.mkdir(exist_ok=True)
+        (place / "private.csv").write_text("word\nswordfish\n")
+    (lake / "samples").mkdir(parents=True)
+    (lake / "events").symlink_to(disk / "events")
+    (lake / "more").symlink_to(disk / "events")
+    (disk / "samples" / "run_id=a").mkdir()
+    (lake / "samples" / "run_id=a").symlink_to(disk / "samples" / "run_id=a")
+    (home / "gatehouse.duckdb").write_bytes(
+        (world / "it's [a] *home é" / "gatehouse.duckdb").read_bytes()
+    )
+    monkeypatch.setenv("GATEHOUSE_HOME", str(home))
+    text = f"from read_parquet('{lake}/events/*/*.parquet') select sum(token_id) as s"
+    assert ask(text, "--format", "csv") == (0, '"s"\n7\n', "")
+    assert ask("select '..' as a, '/../' as b", "--format", "csv")[0] == 0
+    for refused in (
+        f"from read_text('{lake}/events/../private.csv')",
+        f"from read_text('{lake}/more/../private.csv')",
+        f"from read_text('file:{lake}/more/../private.csv')",
+        f"from read_text('{lake}/more/' || '../private.csv')",
+        f"from read_text('{lake}/more/.' || './samples/private.csv')",
+        f"from read_text('{lake}/samples/run_id=a/../private.csv')",
+        f"from read_text('{lake}/samples/run_id=a/.' || './private.csv')",
+        f"from read_text(['{lake}/samples/run_id=a/.' || './private.csv'])",
+        f"from query('from read_text(''{lake}/samples/run_id=a/.'' || ''./private.csv'')')",
+        f"from '{lake}/samples/run_id=a/../private.csv'",
+        f'from "{lake}/samples/run_id=a/../private.csv"',
+        f"from read_text('{disk}/private.csv')",
+        f"from glob('{disk}/*')",
+    ):
+        code, out, err = ask(refused, "--format", "csv")
+        assert code == 2 and "swordfish" not in out + err and len(err.splitlines()) == 1, refused
+
+
+def test_what_is_no_target_may_be_any_text(ask, world):
+    text = "copy (select '/' as a, '..' as b) to 'd.csv' (delimiter '/', nullstr '.')"
+    assert ask("--external-access", "--format", "csv", text) == (0, '"Count"\n1\n', "")
+    text = "copy (select 1 as a, 2 as b) to 'parts' (format parquet, partition_by (a), overwrite)"
+    for _ in range(2):
+        assert ask("--external-access", "--format", "csv", text)[0] == 0
+
+
 def test_external_access_reads_and_writes_files_one_statement_each(ask, world):
     code, out, err = ask("--external-access", "--format", "csv", "copy (select 7 as n) to 'x.csv'")
     assert (code, out, err) == (0, '"Count"\n1\n', "")
@@ -192,6 +245,9 @@ def test_external_access_holds_for_a_pipe(ask):
     assert code == 0 and out.endswith('"word"\n"swordfish"\n')
 
 
+EMPTYING = "(format parquet, partition_by (a), overwrite)"
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -210,11 +266,42 @@ def test_external_access_holds_for_a_pipe(ask):
             "belongs to the warehouse",
         ),
         ("with w as (copy (select 1) to 'out.csv') from w", "read-only"),
+        (f"copy (select 1 as a, 2 as b) to 'HOME' {EMPTYING}", "the warehouse lies in"),
+        (f"copy (select 1 as a, 2 as b) to 'HOME/results/..' {EMPTYING}", "the warehouse lies in"),
+        (f"copy (select 1 as a, 2 as b) to '.' {EMPTYING}", "the warehouse lies in"),
+        (f"copy (select 1 as a, 2 as b) to 'HOME/results' {EMPTYING}", "the warehouse lies in"),
+        (
+            f"copy (select 1 as a, 2 as b) to ('HOME/x' || '/..') {EMPTYING}",
+            "the warehouse lies in",
+        ),
+        (
+            f"copy (select 1 as a, 2 as b) to e'HOME'\n'/lake' {EMPTYING}",
+            "belongs to the warehouse",
+        ),
+        (f"explain analyze copy (select 1 as a, 2 as b) to 'HOME' {EMPTYING}", "lies in"),
+        (f"prepare p as copy (select 1 as a, 2 as b) to $1 {EMPTYING}", "not certain what $"),
+        ("copy (select 1) to 'file:/HOME/lake/x.csv'", "belongs to the warehouse"),
+        ("copy (select 1) to link.csv", "belongs to the warehouse"),
+        ("copy (select 1) to linked (format csv)", "belongs to the warehouse"),
+        ("copy (select 1) to 'HOME/prepared/text/train.parquet'", "belongs to the warehouse"),
+        ("copy (select 1) to 'HOME/results/run-a/report.html'", "belongs to the warehouse"),
+        ("set home_directory = 'HOME'; copy (select 1) to '~/lake/x.csv'", "belongs to the"),
+        ("export database memory to 'HOME'", "the warehouse lies in"),
+        ("use memory; export database 'HOME'", "the warehouse lies in"),
+        ("attach 'HOME/lake/new.duckdb' as new", "belongs to the warehouse"),
+        ("set temp_directory = 'HOME/lake/spill'", "belongs to the warehouse"),
+        ("pragma profile_output = 'HOME/lake/profile.json'", "belongs to the warehouse"),
+        ("call enable_logging(storage_path = 'HOME/lake')", "belongs to the warehouse"),
+        (
+            "from enable_logging('QueryLog', storage_config = {'path': 'HOME/lake'})",
+            "belongs to the warehouse",
+        ),
     ],
 )
 def test_external_access_does_not_open_the_warehouse(ask, world, text, says):
     before = contents(world)
     quoted = text.replace("'HOME", "'" + str(world / "it''s [a] *home é"))
+    quoted = quoted.replace("file:/HOME", "file:" + str(world / "it''s [a] *home é"))
     quoted = quoted.replace("//HOME", "//" + str(world / "it''s [a] *home é"))
     code, _, err = ask(
         "--external-access", stdin=quoted.replace("HOME", str(world / "it's [a] *home é"))
