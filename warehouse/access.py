@@ -30,6 +30,14 @@ def close_to_all_but(lake: Path, connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("set lock_configuration = true")
 
 
+def kind_of(statement: duckdb.Statement) -> duckdb.StatementType | None:
+    """Return the kind of a statement, None for one that DuckDB's client has no name for."""
+    try:
+        return statement.type
+    except ValueError:  # such as `update extensions`
+        return None
+
+
 def has_external_access(connection: duckdb.DuckDBPyConnection) -> bool:
     """Return whether statements can reach files outside the lake."""
     # a result that is not read to its end would keep its transaction open
@@ -49,7 +57,7 @@ def keep_off_the_warehouse(
     Raises:
         GatehouseError: it does.
     """
-    if statement.type == duckdb.StatementType.DETACH and "gatehouse" in statement.query.lower():
+    if kind_of(statement) == duckdb.StatementType.DETACH and "gatehouse" in statement.query.lower():
         raise GatehouseError("gatehouse stays attached: leave the shell to detach it")
     rows = connection.execute(
         "select path from duckdb_databases() where database_name = 'gatehouse'"
