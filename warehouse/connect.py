@@ -263,7 +263,7 @@ def _interrupt_when_told(
                 connection.interrupt()
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """Return what an error of DuckDB or Arrow says: its first line, its hint, and a way out."""
     message = str(error)
     first = message.splitlines()[0] if message else type(error).__name__
