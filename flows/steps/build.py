@@ -14,8 +14,9 @@ from typing import Any
 
 import duckdb
 
-from gatehouse.flows.console import short_path, working
+from gatehouse.flows.console import say, short_path, working
 from gatehouse.flows.steps.dbt_runs import parse_ahead, project_files, run_dbt
+from gatehouse.warehouse.connect import DAMAGED
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import cannot_write, make_folder
 from gatehouse.warehouse.lake import Lake
@@ -38,32 +39,37 @@ def build(paths: Paths, *, afresh: bool = False) -> str:
     Raises:
         GatehouseError: no run has finished, a model or test failed (named), or the disk is full.
     """
-    seen = _checked(Lake(paths.lake))
-    runs = [run_id for run_id, health in seen.items() if health.is_finished]
-    if not runs:
-        raise GatehouseError(
-            f"no run in {paths.lake} has finished: `gatehouse capture` lands or resumes one"
-        )
-    building = paths.root / "building" / paths.database.name
+    seen = _finished(Lake(paths.lake))
     with lock(paths):
-        if not afresh and _holds(paths, seen):
-            return (
-                f"nothing new in {counted(len(runs), 'finished run')}: {short_path(paths.database)}"
-            )
-        # nothing that a killed build left can be used
+        return _built(paths, seen, afresh)
+
+
+def _built(paths: Paths, seen: dict[str, Health], afresh: bool) -> str:
+    """Build as `build` does, of a checked lake and under its lock."""
+    runs = counted(sum(health.is_finished for health in seen.values()), "finished run")
+    building = paths.root / "building" / paths.database.name
+    if not afresh and _holds(paths, seen):
+        return f"nothing new in {runs}: {short_path(paths.database)}"
+    # nothing that a killed build left can be used
+    shutil.rmtree(building.parent, ignore_errors=True)
+    make_folder(building.parent)
+    try:
+        if not afresh:
+            _start_from(paths.database, building)
+        result = _dbt(paths, building, "build", "--exclude-resource-type", "unit_test")
+        _is_whole(building)
+        os.replace(building, paths.database)
+    except GatehouseError as error:
+        # what is damaged in the previous database may show only now
+        if afresh or not DAMAGED.search(str(error)):
+            raise
+        say(f"{short_path(paths.database)} is damaged: building afresh")
+        return _built(paths, seen, afresh=True)
+    finally:
         shutil.rmtree(building.parent, ignore_errors=True)
-        make_folder(building.parent)
-        try:
-            if not afresh:
-                _start_from(paths.database, building)
-            result = _dbt(paths, building, "build", "--exclude-resource-type", "unit_test")
-            _is_whole(building)
-            os.replace(building, paths.database)
-        finally:
-            shutil.rmtree(building.parent, ignore_errors=True)
     nodes = [node.node.resource_type for node in result.results]
     return (
-        f"built {nodes.count('model')} models over {counted(len(runs), 'finished run')}, "
+        f"built {nodes.count('model')} models over {runs}, "
         f"{nodes.count('test')} tests passed: {short_path(paths.database)}"
     )
 
@@ -89,13 +95,14 @@ def begin_to_parse(paths: Paths) -> None:
 def rebuild(paths: Paths, *, afresh: bool = False) -> str:
     """Build after a run was removed or mended; if no finished run is left, remove the database.
 
+    The caller holds `lock`: it has changed the lake under it.
+
     Raises:
         GatehouseError: as `build`.
     """
     if finished_runs(paths):
-        return build(paths, afresh=afresh)
-    with lock(paths):
-        paths.database.unlink(missing_ok=True)
+        return _built(paths, _finished(Lake(paths.lake)), afresh)
+    paths.database.unlink(missing_ok=True)
     return f"no finished run is left: {short_path(paths.database)} is removed"
 
 
@@ -103,6 +110,20 @@ def finished_runs(paths: Paths) -> list[str]:
     """Return the lake's finished runs."""
     runs = Lake(paths.lake).runs()
     return [run_id for run_id, record in runs.items() if record["finished_at"]]
+
+
+def _finished(lake: Lake) -> dict[str, Health]:
+    """Return a quick check of each run, of which at least one has finished.
+
+    Raises:
+        GatehouseError: none has, or as `_checked`.
+    """
+    seen = _checked(lake)
+    if not any(health.is_finished for health in seen.values()):
+        raise GatehouseError(
+            f"no run in {lake.root} has finished: `gatehouse capture` lands or resumes one"
+        )
+    return seen
 
 
 def _checked(lake: Lake) -> dict[str, Health]:
@@ -147,6 +168,13 @@ def _holds(paths: Paths, seen: dict[str, Health]) -> bool:
     """Return whether the database is what a build of today's lake would make."""
     if _builder(paths.database) != _fingerprint():
         return False
+    try:
+        return _counted(paths, seen)
+    except duckdb.Error:  # damaged, which shows when it is read
+        return False
+
+
+def _counted(paths: Paths, seen: dict[str, Health]) -> bool:
     listed = "select filename, size, last_modified from read_blob($files)"
     with closing(duckdb.connect(str(paths.database), read_only=True)) as connection:
         counted = connection.execute("select path, bytes, modified_at from stg_shards").fetchall()
