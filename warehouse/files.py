@@ -97,10 +97,10 @@ def make_folder(path: Path) -> None:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder and what it holds, a file, or a link and not what it leads to, if it is there.
+    """Remove a folder with what it holds, a file, or a link and not what it leads to.
 
-    The folder gets another name first, under which nobody writes into it; what was left under that
-    name by a process that was killed goes too.
+    Where nothing is, nothing happens. A folder gets another name first, under which nobody writes
+    into it; what was left under that name by a process that was killed goes too.
 
     Raises:
         GatehouseError: it cannot be removed.

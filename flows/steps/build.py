@@ -16,6 +16,7 @@ import duckdb
 
 from gatehouse.flows.console import say, short_path, working
 from gatehouse.flows.steps.dbt_runs import parse_ahead, project_files, run_dbt
+from gatehouse.warehouse import environment
 from gatehouse.warehouse.connect import DAMAGED
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import cannot_write, make_folder
@@ -25,6 +26,8 @@ from gatehouse.warehouse.paths import DBT_PROJECT, Paths
 from gatehouse.warehouse.plain_text import counted
 from gatehouse.warehouse.records import LAKE_VERSION
 from gatehouse.warehouse.verification import REMOVE, Health, check_all_quickly
+
+READING = environment.Variables(("GATEHOUSE_ACCESS",), "while dbt documents what others read")
 
 SMALLEST_ROOM = 1 << 20
 """Bytes: DuckDB writes blocks of 256 KiB, so on a disk with less left it has run out of room."""
@@ -82,7 +85,8 @@ def docs(paths: Paths) -> Path:
     """
     if not paths.database.exists():
         raise GatehouseError(f"there is no {paths.database} yet: run `gatehouse build` first")
-    _dbt(paths, paths.database, "docs", "generate", "--static")
+    with environment.chosen(READING, {"GATEHOUSE_ACCESS": "READ_ONLY"}):
+        _dbt(paths, paths.database, "docs", "generate", "--static")
     return paths.lineage_page
 
 

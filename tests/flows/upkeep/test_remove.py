@@ -1,4 +1,4 @@
-"""`gatehouse runs rm`: wherever it stops, nothing is half gone for good; the same command goes on."""
+"""`gatehouse runs rm`: wherever it stops, the same command goes on."""
 
 import sys
 from pathlib import Path
