@@ -236,9 +236,12 @@ def _dbt(paths: Paths, database: Path, *command: str) -> Any:
     # dbt writes its graph as a pickle and never reads it
     (paths.dbt_target / "graph.gpickle").unlink(missing_ok=True)
     if not outcome.success:
+        reason = _reason(outcome)
+        way_out = "put that right and run the same command again"
+        if DAMAGED.search(reason):
+            way_out = "`gatehouse verify --repair` builds it afresh"
         raise GatehouseError(
-            f"dbt {command[0]} failed: {_reason(outcome)}; what was built before is untouched: "
-            "put that right and run the same command again"
+            f"dbt {command[0]} failed: {reason}; what was built before is untouched: {way_out}"
         )
     return outcome.result
 
