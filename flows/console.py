@@ -27,12 +27,15 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from gatehouse.warehouse.plain_text import printable
+from gatehouse.warehouse.plain_text import STEERING, printable, printable_lines
 
 SECONDS_OF_SILENCE = 5
 SECONDS_BETWEEN_LINES = 30
 LISTED_NUMBERS = 8
-BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
+BEYOND_ASCII = re.compile(r"[^\x00-\x7e]+")
+STEERING_IN_JSON = re.compile(rf"(?![\x00-\x1f]){STEERING.pattern}")
+"""JSON escapes the first control characters itself, and has line ends of its own."""
+
 console = Console(stderr=True, highlight=False)
 
 
@@ -49,6 +52,19 @@ def say(message: str) -> None:
     line = printable(message)
     if not _logged(line):
         console.print(line, markup=False, emoji=False, soft_wrap=True)
+
+
+def answer(text: str) -> None:
+    """Print what a command answers on standard output, the one way there for text from outside.
+
+    Names and tokens come from others: what would steer a terminal is escaped in each line.
+    """
+    print(printable_lines(text), end="" if text.endswith("\n") else "\n")
+
+
+def answer_data(part: str) -> None:
+    """Print part of a CSV or JSON document, as it is unless a person reads it on a terminal."""
+    sys.stdout.write(printable_lines(part) if sys.stdout.isatty() else part)
 
 
 def _logged(line: str) -> bool:
@@ -84,10 +100,14 @@ def prints_utf_8() -> bool:
 
 
 def json_that_can_be_printed(text: str) -> str:
-    """Return JSON that means the same, in ASCII where standard output is not in UTF-8."""
-    if prints_utf_8():
-        return text
-    return BEYOND_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], text)
+    """Return JSON that means the same and steers no terminal, in ASCII where that is not UTF-8."""
+    found = STEERING_IN_JSON if prints_utf_8() else BEYOND_ASCII
+    return found.sub(_escaped_in_json, text)
+
+
+def _escaped_in_json(found: re.Match[str]) -> str:
+    digits = found[0].encode("utf-16-be", "surrogatepass").hex()
+    return re.sub("....", r"\\u\g<0>", digits)
 
 
 def print_every_character() -> None:
@@ -106,6 +126,10 @@ class Remaining(ProgressColumn):
         return Text(words, style="progress.remaining")
 
 
+def _description() -> TextColumn:
+    return TextColumn("{task.description}", markup=False)
+
+
 @contextmanager
 def bar(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """Show a bar while the block runs; the function that it yields moves it to `done` of `total`.
@@ -119,7 +143,7 @@ def bar(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
         return
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        _description(),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -129,7 +153,7 @@ def bar(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
         Progress(*columns, console=console, transient=True) as progress,
         _lines(description, total, _logged) as logged,
     ):
-        task = progress.add_task(description, total=total)
+        task = progress.add_task(printable(description), total=total)
 
         def moved(done: int) -> None:
             progress.update(task, completed=done)
@@ -145,12 +169,12 @@ def working(description: str) -> Iterator[None]:
         with _lines(description, None, say):
             yield
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (SpinnerColumn(), _description(), TimeElapsedColumn())
     with (
         Progress(*columns, console=console, transient=True) as progress,
         _lines(description, None, _logged),
     ):
-        progress.add_task(description, total=None)
+        progress.add_task(printable(description), total=None)
         yield
 
 

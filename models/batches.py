@@ -145,7 +145,7 @@ class Memory:
             return None
 
 
-def out_of_memory(error: Exception) -> bool:
+def out_of_memory(error: BaseException) -> bool:
     """Return whether the device (on a CPU: the machine or the process) ran out of memory."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True

@@ -24,7 +24,7 @@ from gatehouse.models.checkpoint.failures import (
     unfilled,
 )
 from gatehouse.models.checkpoint.stored import indexed_files
-from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.errors import ENDINGS, GatehouseError
 
 WHOLE = "model.safetensors"
 """The file that transformers loads where there is one; else those that its index names."""
@@ -185,12 +185,13 @@ class Source:
         """Turn what transformers and the hub raise about a part into one line with the way out."""
         try:
             yield
-        except GatehouseError:
+        except (*ENDINGS, GatehouseError):
             raise
-        except Exception as error:  # from transformers, safetensors, or the hub's HTTP library
+        # from transformers, safetensors, the hub's HTTP library, or a panic of one in Rust
+        except BaseException as error:
             raise self._failure(error, part) from error
 
-    def _failure(self, error: Exception, part: str) -> GatehouseError:
+    def _failure(self, error: BaseException, part: str) -> GatehouseError:
         if found := no_memory(self.name, error):
             return found
         asks_for_trust = "trust_remote_code" in str(error) and not self.trust_remote_code

@@ -9,11 +9,15 @@ other ends, and the ids are those of the whole text.
 import hashlib
 from array import array
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from tokenizers.models import Unigram
 from transformers import PreTrainedTokenizerBase
+
+from gatehouse.warehouse.errors import ENDINGS, GatehouseError
+from gatehouse.warehouse.plain_text import quoted
 
 PIECE = 100_000
 """Characters of a piece."""
@@ -69,13 +73,28 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list["array[
 
 
 def _encoded(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> Any:
-    return tokenizer(
-        texts,
-        add_special_tokens=True,
-        verbose=False,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-    )
+    with _named(tokenizer):
+        return tokenizer(
+            texts,
+            add_special_tokens=True,
+            verbose=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        )
+
+
+@contextmanager
+def _named(tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
+    """Turn what a tokenizer raises into one line that names it; a panic in Rust is no Exception."""
+    try:
+        yield
+    except (*ENDINGS, GatehouseError, MemoryError):
+        raise
+    except BaseException as error:
+        raise GatehouseError(
+            f"the tokenizer of {tokenizer.name_or_path} gave up ({quoted(error)}): restore its "
+            "files, or name another model"
+        ) from error
 
 
 def _in_pieces(tokenizer: PreTrainedTokenizerBase, text: str) -> "array[int]":
@@ -139,14 +158,15 @@ def vocabulary(tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:
     added = tokenizer.added_tokens_decoder.items()
     special = {*tokenizer.all_special_ids, *(index for index, token in added if token.special)}
     spellings = sorted((index, token) for token, index in tokenizer.get_vocab().items())
-    return [
-        {
-            "token_id": index,
-            "token_str": token if "\ufffd" in (text := tokenizer.decode([index])) else text,
-            "is_special": index in special,
-        }
-        for index, token in spellings
-    ]
+    with _named(tokenizer):
+        return [
+            {
+                "token_id": index,
+                "token_str": token if "\ufffd" in (text := tokenizer.decode([index])) else text,
+                "is_special": index in special,
+            }
+            for index, token in spellings
+        ]
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -90,6 +90,28 @@ def test_imports_follow_the_design(path):
     assert not imported(path) & {"pickle", "joblib", "dill"}
 
 
+PRINTS = {
+    "flows/console.py": "answers: escaped",
+    "flows/cli/app.py": "the line of an error: escaped",
+    "flows/cli/options.py": "the version",
+    "flows/sql/shell.py": "errors, which are escaped, and fixed words",
+    "models/demo/train.py": "a program of its own",
+}
+"""Files that print by themselves. What came from outside goes through `console.answer` or `say`."""
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(CHECKOUT)))
+def test_there_is_one_way_to_print_text_from_outside(path):
+    calls = [node.func for node in ast.walk(ast.parse(path.read_bytes())) if hasattr(node, "func")]
+    printing = {ast.unparse(call) for call in calls} & {
+        "print",
+        "typer.echo",
+        "sys.stdout.write",
+        "sys.stderr.write",
+    }
+    assert not printing or str(path.relative_to(CHECKOUT)) in PRINTS
+
+
 def test_the_help_imports_nothing_heavy():
     heavy = {"torch", "transformers", "prefect", "dbt", "pandas", "numpy", "pyarrow", "duckdb"}
     code = f"import gatehouse.flows.cli.app, sys; print(sorted({heavy} & set(sys.modules)))"

@@ -66,6 +66,14 @@ def _folders_linked(folder: Path) -> list[Path]:
     return [each for each in folder.glob("*") if each.is_symlink() and each.is_dir()]
 
 
+def kind_of(statement: duckdb.Statement) -> duckdb.StatementType | None:
+    """Return the kind of a statement, None for one that DuckDB's client has no name for."""
+    try:
+        return statement.type
+    except ValueError:  # such as `update extensions`
+        return None
+
+
 def has_external_access(connection: duckdb.DuckDBPyConnection) -> bool:
     """Return whether statements can reach files outside the lake."""
     # a result that is not read to its end would keep its transaction open
@@ -86,7 +94,7 @@ def keep_off_the_warehouse(
     Raises:
         GatehouseError: it does.
     """
-    if statement.type == duckdb.StatementType.DETACH and "gatehouse" in statement.query.lower():
+    if kind_of(statement) == duckdb.StatementType.DETACH and "gatehouse" in statement.query.lower():
         raise GatehouseError("gatehouse stays attached: leave the shell to detach it")
     words = _words(statement.query)
     reserved, home = Reserved(_warehouse(connection)), _home(connection)

@@ -68,6 +68,22 @@ def disagreements(connection: duckdb.DuckDBPyConnection, lake: Lake, run_id: str
     return found
 
 
+def unreadable_tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Return which tables of the database cannot be read, one sentence each, after reading all."""
+    tables = connection.execute(
+        "select table_name from duckdb_tables() where database_name = 'gatehouse' order by 1"
+    ).fetchall()
+    found = []
+    for (table,) in tables:
+        try:
+            # a count alone would read no column
+            every_column = f'select bit_xor(hash(row)) from "{table}" as row'  # noqa: S608 - a table
+            connection.execute(every_column).fetchall()
+        except duckdb.Error as error:
+            found.append(f"{table} cannot be read: {str(error).splitlines()[0]}")
+    return found
+
+
 def runs_in_marts(connection: duckdb.DuckDBPyConnection) -> set[str]:
     """Return the runs that the marts hold."""
     return {run_id for (run_id,) in connection.execute("select run_id from dim_run").fetchall()}

@@ -18,6 +18,7 @@ from gatehouse.warehouse.access import (
     has_external_access,
     keep_off_the_warehouse,
     keep_to_the_lake,
+    kind_of,
 )
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.paths import Paths
@@ -26,6 +27,12 @@ READ_ONLY = "the warehouse is read-only: give one `select` statement"
 HINT = re.compile(r"^(Did you mean .*|Candidate bindings: .*)$", re.MULTILINE)
 HOLDER = re.compile(r"Conflicting lock is held in (.*?) \(PID (\d+)\)")
 """How DuckDB names the program and the process that has a database open."""
+
+DAMAGED = re.compile(
+    r"Corrupt database file|not a valid DuckDB"
+    r'|Could not read enough bytes from file "[^"]*gatehouse\.duckdb"'
+)
+"""What DuckDB says of a database that was cut or altered, often when it is read, not opened."""
 
 LINE = re.compile(r"^LINE (\d+):", re.MULTILINE)
 SECONDS_BETWEEN_INTERRUPTS = 0.1
@@ -103,7 +110,7 @@ def statements(connection: duckdb.DuckDBPyConnection, text: str) -> list[str]:
     """
     with errors_in_one_line():
         found = connection.extract_statements(_in_utf_8(text))
-    others = [each for each in found if each.type != duckdb.StatementType.SELECT]
+    others = [each for each in found if kind_of(each) != duckdb.StatementType.SELECT]
     if others and not has_external_access(connection):
         raise GatehouseError(READ_ONLY)
     for statement in found:
@@ -139,7 +146,8 @@ def query(connection: duckdb.DuckDBPyConnection, text: str) -> duckdb.DuckDBPyRe
     if len(found) != 1:
         raise GatehouseError(READ_ONLY)
     with errors_in_one_line():
-        if connection.extract_statements(found[0])[0].type != duckdb.StatementType.SELECT:
+        (statement,) = connection.extract_statements(found[0])
+        if kind_of(statement) != duckdb.StatementType.SELECT:
             return connection.from_arrow(_carried_out(connection, found[0]))
         # `with x as (copy … to …) select …` counts as a SELECT, but DuckDB refuses it in brackets
         relation = connection.sql("\n".join(["select * from (", found[0], ")"]))
@@ -208,7 +216,7 @@ def errors_in_one_line() -> Iterator[None]:
     except BrokenPipeError:  # the program that reads the output has read enough
         raise
     except (duckdb.Error, pa.ArrowException, OSError) as error:
-        raise GatehouseError(_one_line(error)) from error
+        raise GatehouseError(one_line(error)) from error
 
 
 @contextmanager
@@ -258,11 +266,14 @@ def _interrupt_when_told(
                 connection.interrupt()
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
+    """Return what an error of DuckDB or Arrow says: its first line, its hint, and a way out."""
     message = str(error)
     first = message.splitlines()[0] if message else type(error).__name__
     if "must be at the top level" in first:
         return READ_ONLY
+    if DAMAGED.search(first):
+        return f"the database is damaged ({first}): `gatehouse verify --repair` builds it afresh"
     if hint := HINT.search(message):
         first = f"{first} {hint[1]}"
     if isinstance(error, duckdb.ParserException) and (line := LINE.search(message)):

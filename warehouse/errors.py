@@ -4,6 +4,9 @@ from pathlib import Path
 
 from gatehouse.warehouse.plain_text import printable, without_secrets
 
+ENDINGS = (KeyboardInterrupt, SystemExit, GeneratorExit)
+"""What ends a process; a panic of a library in Rust is no `Exception` either, but an error."""
+
 
 class GatehouseError(Exception):
     """Something the user can put right: one line that says what is wrong and the way out.

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from glob import escape
@@ -105,6 +106,28 @@ def make_folder(path: Path) -> None:
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder with what it holds, a file, or a link and not what it leads to.
+
+    Where nothing is, nothing happens. A folder gets another name first, under which nobody writes
+    into it; what was left under that name by a process that was killed goes too.
+
+    Raises:
+        GatehouseError: it cannot be removed.
+    """
+    aside = path.with_name(f".{path.name}.removed.tmp")
+    try:
+        if aside.exists():
+            shutil.rmtree(aside)
+        if path.is_symlink() or path.is_file():
+            path.unlink()
+        elif path.exists():
+            os.rename(path, aside)
+            shutil.rmtree(aside)
     except OSError as error:
         raise cannot_write(path, error) from error
 

@@ -10,7 +10,6 @@
 A shard's events land, then its samples, then its row in `shards`, so what a row names is complete.
 """
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -24,8 +23,9 @@ from gatehouse.warehouse.errors import BrokenLaw, GatehouseError
 from gatehouse.warehouse.events import Events, write_events
 from gatehouse.warehouse.files import (
     TEMPORARY,
-    cannot_write,
+    make_folder,
     read_table,
+    remove_folder,
     sha256_of,
     write_atomically,
     write_table,
@@ -137,23 +137,31 @@ class Lake:
                 with suppress(OSError):
                     path.unlink()
 
-    def remove_run(self, run_id: str) -> None:
-        """Remove a whole run, its row of `runs` first; the caller holds the run's lock.
+    @contextmanager
+    def removing(self, run_id: str) -> Iterator[None]:
+        """Remove a run, its row of `runs` first; the caller holds the run's lock.
+
+        While the block removes what was made of the run, an empty folder and the run's name stay:
+        with them the same removal goes on wherever it was killed, and needs no room on the disk.
 
         Raises:
             GatehouseError: the lake cannot be written.
         """
-        for table in TABLES:
-            folder = self.folder(table, run_id)
-            try:
-                if folder.is_symlink():
-                    folder.unlink()
-                elif folder.exists():
-                    shutil.rmtree(folder)
-            except OSError as error:
-                raise cannot_write(folder, error) from error
-        forget_name(self.root, run_id)
+        *first, last = (self.folder(table, run_id) for table in TABLES)
+        make_folder(last)
+        for folder in first:
+            remove_folder(folder)
+        if not last.is_symlink():
+            for path in last.iterdir():
+                remove_folder(path)
+        yield
+        if last.is_symlink():
+            last.unlink()
+        else:
+            last.rmdir()
         forget_reading(self.root, run_id)
+        # last: a person may have named the run by it
+        forget_name(self.root, run_id)
 
     def shards(self, run_id: str) -> dict[int, dict[str, Any]]:
         """Return shard -> its row of `shards`, in the order of the shards.

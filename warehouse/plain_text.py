@@ -39,6 +39,11 @@ def printable(text: str) -> str:
     return STEERING.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
+def printable_lines(text: str) -> str:
+    """Return text as `printable` does, with its line ends: for an answer of several lines."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def quoted(words: object) -> str:
     """Return the beginning of the first line of what a library says, without odd characters."""
     first = next(iter(str(words).splitlines()), "")[:QUOTED_CHARACTERS]

@@ -16,7 +16,7 @@ import typer
 
 from gatehouse.flows.cli import ask, make, options, upkeep
 from gatehouse.warehouse.environment import missing_certificates, unreadable
-from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.errors import ENDINGS, GatehouseError
 from gatehouse.warehouse.plain_text import printable
 
 COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
@@ -51,6 +51,8 @@ SECONDS_TO_END = 5
 """How long a command has to end after a signal; the shard being captured is discarded."""
 
 LEAST_COLUMNS = 20
+LONGEST_COMMAND = 300
+"""Characters of a command that an error quotes."""
 
 
 def application() -> typer.Typer:
@@ -100,11 +102,15 @@ def main() -> None:
     try:
         words = options.spelled_out(sys.argv[1:]) or ["--help"]
         code, line = app(words, prog_name="gatehouse", standalone_mode=False), ""
-    except Exception as error:
+    except ENDINGS:
+        raise
+    # a panic of a library in Rust is no Exception; on Ctrl-C the flow's server ends too, and
+    # Prefect fails to tell it that the flow crashed
+    except BaseException as error:
         code, line = 2, said_of(error)
-        # on Ctrl-C the flow's server ends too, and Prefect fails to tell it that the flow crashed
-        if not (line or pressed):
+        if not (line or pressed) and sys.flags.dev_mode:
             raise
+        line = line or unforeseen(error)
     if pressed:
         code, line = 128 + pressed[0], ENDED_BY[pressed[0]]
     if line:
@@ -126,7 +132,18 @@ def need_a_width() -> None:
         del os.environ["COLUMNS"]
 
 
-def said_of(error: Exception) -> str:
+def unforeseen(error: BaseException) -> str:
+    """Return the line for an error that nobody foresaw: the command that it came of, and itself."""
+    words = " ".join(["gatehouse", *sys.argv[1:]])[:LONGEST_COMMAND]
+    said = (str(error).splitlines() or [""])[0][:LONGEST_COMMAND]
+    line = GatehouseError(
+        f"cannot do `{words}`: {type(error).__name__}: {said}; give it another input; after "
+        "PYTHONDEVMODE=1 the same command shows where this is, for a report"
+    )
+    return str(line)
+
+
+def said_of(error: BaseException) -> str:
     """Return the line for an error that the user can put right; nothing for a bug."""
     if isinstance(error, GatehouseError):
         return str(error)
@@ -148,6 +165,10 @@ def said_of(error: Exception) -> str:
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
         return printable(f"{place}{error.strerror or error}; put that right; {GO_ON}")
+    if type(error).__module__ == "_duckdb":
+        from gatehouse.warehouse.connect import one_line
+
+        return str(GatehouseError(one_line(error)))
     return printable(unreadable(error))
 
 
@@ -174,7 +195,7 @@ def end_in_time(number: int) -> None:
     timer.start()
 
 
-def unusable_name(error: Exception) -> str:
+def unusable_name(error: BaseException) -> str:
     """Return one line on a name that no file can have; nothing for any other error."""
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         name = str(error.filename)

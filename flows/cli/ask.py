@@ -22,7 +22,7 @@ def validate(
     """Test the VAR hypotheses on a run or a file and print the verdict."""
     paths = paths_of(home)
     run = run and find_run(paths.lake, run)
-    from gatehouse.flows.console import bar, short_path
+    from gatehouse.flows.console import answer, bar, short_path
     from gatehouse.reports.results.selection import Selection, parse_layer
 
     if sweep:
@@ -42,7 +42,7 @@ def validate(
         written = files.write_validation(results, output)
         text = results.shown(short_path(written[0]) if written else "")
         supported = results.supported
-    print(text, end="" if text.endswith("\n") else "\n")
+    answer(text)
     if strict and not supported:
         raise typer.Exit(1)
 
@@ -59,7 +59,7 @@ def plot(
     """Draw the figures as 300-DPI PNG and as PDF: four for a layer or file, the rest for a run."""
     paths = paths_of(home)
     run = run and find_run(paths.lake, run)
-    from gatehouse.flows.console import bar, working
+    from gatehouse.flows.console import answer, bar, working
     from gatehouse.reports.results.selection import Selection
 
     selection = Selection.of(input, run, layer, frequency_threshold, entropy_threshold)
@@ -70,7 +70,7 @@ def plot(
     with working("drawing figures"):
         drawn = files.write_figures(results, output_dir)
     for path in drawn.values():
-        print(path)
+        answer(str(path))
 
 
 def report(
@@ -85,7 +85,7 @@ def report(
     """Write the self-contained HTML report of a run, or of two runs side by side."""
     paths = paths_of(home)
     run = run and find_run(paths.lake, run)
-    from gatehouse.flows.console import bar, working
+    from gatehouse.flows.console import answer, bar, working
     from gatehouse.reports.results.selection import Selection
 
     selection = Selection.of(None, run, layer, frequency_threshold, entropy_threshold)
@@ -96,14 +96,14 @@ def report(
         results = open_results(selection, paths, bar, instead=output)
         with working("drawing figures"):
             drawn = files.write_figures(results)
-        print(files.write_page(results, drawn, paths, output))
+        answer(str(files.write_page(results, drawn, paths, output)))
         return
     if run or layer:
         raise GatehouseError("--compare names its runs: leave --run and --layer out")
     from gatehouse.reports.results import comparison
 
     first, second = (find_run(paths.lake, each) for each in compare)
-    print(comparison.compare((first, second), selection.thresholds, paths, bar, output))
+    answer(str(comparison.compare((first, second), selection.thresholds, paths, bar, output)))
 
 
 def sql(
@@ -141,6 +141,7 @@ def sql(
 def docs(home: options.Home = None) -> None:
     """Write the static page of every model, column and its lineage."""
     paths = paths_of(home)
+    from gatehouse.flows.console import answer
     from gatehouse.flows.steps import build
 
-    print(build.docs(paths))
+    answer(str(build.docs(paths)))

@@ -32,8 +32,9 @@ def run(home: options.Home = None, **parameters: Any) -> None:
     """Do everything: prepare, capture, build, validate, plot, report; resume where it stopped."""
     paths_of(home)
     from gatehouse.flows import prefect_run
+    from gatehouse.flows.console import answer
 
-    print(prefect_run.run(**parameters))
+    answer(prefect_run.run(**parameters))
 
 
 @takes_fields(PREPARING, OF_A_RUN)
@@ -45,12 +46,13 @@ def prepare(
     request = RunRequest(**parameters)
     if output_dir and output_dir.resolve() != paths.prepared.resolve():
         check_output_folder(output_dir, ("*/samples.parquet",), paths)
+    from gatehouse.flows.console import answer
     from gatehouse.flows.steps.prepare import prepare_samples
     from gatehouse.warehouse.plain_text import counted
 
     prepared = prepare_samples(request, output_dir or paths.prepared)
     broken = f"{prepared.skipped_broken:,} broken and " if prepared.skipped_broken else ""
-    print(
+    answer(
         f"{prepared.samples_text} of {prepared.dataset}, "
         f"{broken}{counted(prepared.skipped_empty, 'empty one')} skipped: {prepared.path}"
     )
@@ -67,9 +69,10 @@ def fetch(
     if name:
         parameters["model"] = name
     request = RunRequest(**parameters)
+    from gatehouse.flows.console import answer
     from gatehouse.flows.steps import fetch as fetching
 
-    print(fetching.fetch(request, analyze_structure=analyze_structure, test=test))
+    answer(fetching.fetch(request, analyze_structure=analyze_structure, test=test))
 
 
 @takes_fields(CAPTURING, OF_A_RUN)
@@ -77,14 +80,16 @@ def capture(home: options.Home = None, **parameters: Any) -> None:
     """Run the model and land its routing events; running it again resumes."""
     paths = paths_of(home)
     request = RunRequest(**parameters)
+    from gatehouse.flows.console import answer
     from gatehouse.flows.steps import capture
 
-    print(capture.capture(request, paths).line)
+    answer(capture.capture(request, paths).line)
 
 
 def build(home: options.Home = None) -> None:
     """Build and test the marts from the lake's finished runs with dbt."""
     paths = paths_of(home)
+    from gatehouse.flows.console import answer
     from gatehouse.flows.steps import build
 
-    print(build.build(paths))
+    answer(build.build(paths))

@@ -7,15 +7,17 @@ import typer
 from gatehouse.flows.cli import options
 from gatehouse.flows.cli.options import paths_of
 from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.plain_text import printable
 from gatehouse.warehouse.run_names import find_run
 
 
 def status(format: options.Answer = "text", home: options.Home = None) -> None:
     """List the runs: how far each has come, how fast, what is left, and whether it is whole."""
     paths = paths_of(home)
+    from gatehouse.flows.console import answer
     from gatehouse.flows.upkeep.status import overview
 
-    print(overview(paths, format), end="")
+    answer(overview(paths, format))
 
 
 def runs(
@@ -38,6 +40,7 @@ def verify(
     The exit code is 1 if something is wrong.
     """
     paths = paths_of(home)
+    from gatehouse.flows.console import answer
     from gatehouse.flows.upkeep.verify import verify_runs
 
     text, well = verify_runs(
@@ -47,7 +50,7 @@ def verify(
         trust_remote_code=trust_remote_code,
         form=format,
     )
-    print(text)
+    answer(text)
     if not well:
         raise typer.Exit(1)
 
@@ -60,6 +63,7 @@ def rm(
 ) -> None:
     """Remove one run from the lake, the marts and the results."""
     paths = paths_of(home)
+    from gatehouse.flows.console import answer
     from gatehouse.flows.upkeep.remove import remove_run
 
     def confirmed(question: str) -> bool:
@@ -67,6 +71,6 @@ def rm(
             return True
         if not sys.stdin.isatty():
             raise GatehouseError(f"{question} Add --yes to agree")
-        return typer.confirm(question, err=True)
+        return typer.confirm(printable(question), err=True)
 
-    print(remove_run(find_run(paths.lake, run), paths, confirmed, form=format))
+    answer(remove_run(find_run(paths.lake, run), paths, confirmed, form=format))

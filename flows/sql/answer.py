@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from gatehouse.flows.console import answer
 from gatehouse.flows.sql import examples, tabular
 from gatehouse.warehouse.connect import connect, interruptible, query
 from gatehouse.warehouse.errors import GatehouseError
@@ -76,7 +77,7 @@ def sql_examples(
     """
     form = tabular.chosen_format(form, output, spreadsheet_safe=spreadsheet_safe)
     if not names:
-        print(examples.listing())
+        answer(examples.listing())
         return
     chosen = examples.chosen(names)
     if output and len(chosen) > 1:

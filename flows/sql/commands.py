@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Callable
 from pathlib import Path
 
+from gatehouse.flows.console import answer
 from gatehouse.flows.sql import examples
 from gatehouse.flows.sql.completion import BUILDING_BLOCKS, COMMANDS, MODES
 from gatehouse.flows.sql.session import Session
@@ -36,11 +37,11 @@ def obey(session: Session, text: str) -> None:
 
 
 def _show_tables(session: Session, argument: str) -> None:
-    print(_tables(session))
+    answer(_tables(session))
 
 
 def _show_columns(session: Session, table: str) -> None:
-    print(_columns(session, table))
+    answer(_columns(session, table))
 
 
 def _show_schema(session: Session, table: str) -> None:
@@ -56,11 +57,11 @@ def _show_schema(session: Session, table: str) -> None:
     else:
         known = session.completer.catalog.tables
         names = [name for name in known if not name.startswith(BUILDING_BLOCKS)]
-    print("\n".join(f"{made[name]};" for name in names if name in made))
+    answer("\n".join(f"{made[name]};" for name in names if name in made))
 
 
 def _list_examples(session: Session, argument: str) -> None:
-    print(examples.listing())
+    answer(examples.listing())
 
 
 def _run_examples(session: Session, names: str) -> None:
@@ -71,7 +72,7 @@ def _run_examples(session: Session, names: str) -> None:
 
 def _choose_mode(session: Session, mode: str) -> None:
     if not mode:
-        print(session.form)
+        answer(session.form)
     elif mode in MODES:
         session.form = mode
     else:
@@ -94,7 +95,7 @@ def _choose_output(session: Session, name: str) -> None:
 
 
 def _show_help(session: Session, argument: str) -> None:
-    print("\n".join(f"{name:<10} {does}" for name, does in COMMANDS.items()))
+    answer("\n".join(f"{name:<10} {does}" for name, does in COMMANDS.items()))
 
 
 DOING: dict[str, Callable[[Session, str], None]] = {

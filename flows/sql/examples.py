@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 import yaml
 
+from gatehouse.flows.console import answer
 from gatehouse.flows.sql import tabular
 from gatehouse.warehouse.connect import interruptible, query
 from gatehouse.warehouse.errors import GatehouseError
@@ -48,11 +49,11 @@ class Example:
         """
         relation = self.run(connection)
         if form in ("table", "markdown"):
-            print(f"{'## ' if form == 'markdown' else ''}{self.title}\n\n{self.description}\n")
+            answer(f"{'## ' if form == 'markdown' else ''}{self.title}\n\n{self.description}\n\n")
         with interruptible(connection):
             tabular.show(relation, form)
         if form == "markdown":
-            print()
+            answer("\n")
 
     def run(self, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation:
         """Return the query's result, not yet read.

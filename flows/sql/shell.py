@@ -13,7 +13,7 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.lexers import PygmentsLexer
 from pygments.lexers.sql import SqlLexer
 
-from gatehouse.flows.console import short_path
+from gatehouse.flows.console import answer, short_path
 from gatehouse.flows.sql import tabular
 from gatehouse.flows.sql.commands import LEAVING, obey
 from gatehouse.flows.sql.session import Session
@@ -46,7 +46,7 @@ def interact(paths: Paths, form: str, *, external_access: bool = False) -> None:
             completer=session.completer,
             history=_history(paths.root / "sql_history"),
         )
-        print(_banner(session))
+        answer(_banner(session))
         while (text := _typed(prompt)) is not None:
             try:
                 _answer(session, text)

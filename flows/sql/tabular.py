@@ -16,7 +16,13 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from gatehouse.flows.console import json_that_can_be_printed, print_every_character, working
+from gatehouse.flows.console import (
+    answer,
+    answer_data,
+    json_that_can_be_printed,
+    print_every_character,
+    working,
+)
 from gatehouse.warehouse.connect import errors_in_one_line, interruptible, query, statements
 from gatehouse.warehouse.contents import spreadsheets
 from gatehouse.warehouse.errors import GatehouseError
@@ -117,12 +123,12 @@ def show(relation: duckdb.DuckDBPyRelation, form: str) -> None:
             wide = shutil.get_terminal_size().columns if os.isatty(1) else 100_000
             with running(), errors_in_one_line(), redirect_stdout(StringIO()) as table:
                 relation.show(max_rows=TABLE_ROWS, max_width=wide)
-            print("\n".join(map(printable, table.getvalue().split("\n"))), end="")
+            answer(table.getvalue())
         else:
             if form in ("csv", CSV_FOR_SPREADSHEETS):
                 print_every_character()
             for part in TEXTS[form](relation):
-                sys.stdout.write(json_that_can_be_printed(part) if form == "json" else part)
+                answer_data(json_that_can_be_printed(part) if form == "json" else part)
         sys.stdout.flush()
     except BrokenPipeError:
         # `| head` has read enough; what Python still wants to print has to go somewhere

@@ -14,8 +14,10 @@ from typing import Any
 
 import duckdb
 
-from gatehouse.flows.console import short_path, working
+from gatehouse.flows.console import say, short_path, working
 from gatehouse.flows.steps.dbt_runs import parse_ahead, project_files, run_dbt
+from gatehouse.warehouse import environment
+from gatehouse.warehouse.connect import DAMAGED
 from gatehouse.warehouse.errors import BrokenLaw, GatehouseError
 from gatehouse.warehouse.files import cannot_write, check_table, make_folder
 from gatehouse.warehouse.lake import Lake
@@ -24,6 +26,8 @@ from gatehouse.warehouse.paths import DBT_PROJECT, Paths
 from gatehouse.warehouse.plain_text import counted
 from gatehouse.warehouse.records import LAKE_VERSION
 from gatehouse.warehouse.verification import REMOVE, Health, check_all_quickly, strangers
+
+READING = environment.Variables(("GATEHOUSE_ACCESS",), "while dbt documents what others read")
 
 SMALLEST_ROOM = 1 << 20
 """Bytes: DuckDB writes blocks of 256 KiB, so on a disk with less left it has run out of room."""
@@ -40,35 +44,41 @@ def build(paths: Paths, *, afresh: bool = False) -> str:
     Raises:
         GatehouseError: no run has finished, a model or test failed (named), or the disk is full.
     """
-    seen = _checked(Lake(paths.lake))
-    runs = [run_id for run_id, health in seen.items() if health.is_finished]
-    if not runs:
-        if (paths.root / "building").exists():
-            with lock(paths):
-                _remove_leftovers(paths)
-        raise GatehouseError(
-            f"no run in {paths.lake} has finished: `gatehouse capture` lands or resumes one"
-        )
-    building = paths.root / "building" / paths.database.name
-    with lock(paths):
-        _remove_leftovers(paths)
-        if not afresh and _holds(paths, seen):
-            return (
-                f"nothing new in {counted(len(runs), 'finished run')}: {short_path(paths.database)}"
-            )
-        _check_descriptions(Lake(paths.lake), runs)
-        make_folder(building.parent)
-        try:
-            if not afresh:
-                _start_from(paths.database, building)
-            result = _dbt(paths, building, "build", "--exclude-resource-type", "unit_test")
-            _is_whole(building)
-            os.replace(building, paths.database)
-        finally:
+    if (paths.root / "building").exists() and not finished_runs(paths):
+        with lock(paths):
             _remove_leftovers(paths)
+    seen = _finished(Lake(paths.lake))
+    with lock(paths):
+        return _built(paths, seen, afresh)
+
+
+def _built(paths: Paths, seen: dict[str, Health], afresh: bool) -> str:
+    """Build as `build` does, of a checked lake and under its lock."""
+    finished = [run_id for run_id, health in seen.items() if health.is_finished]
+    runs = counted(len(finished), "finished run")
+    building = paths.root / "building" / paths.database.name
+    _remove_leftovers(paths)
+    if not afresh and _holds(paths, seen):
+        return f"nothing new in {runs}: {short_path(paths.database)}"
+    _check_descriptions(Lake(paths.lake), finished)
+    make_folder(building.parent)
+    try:
+        if not afresh:
+            _start_from(paths.database, building)
+        result = _dbt(paths, building, "build", "--exclude-resource-type", "unit_test")
+        _is_whole(building)
+        os.replace(building, paths.database)
+    except GatehouseError as error:
+        # what is damaged in the previous database may show only now
+        if afresh or not DAMAGED.search(str(error)):
+            raise
+        say(f"{short_path(paths.database)} is damaged: building afresh")
+        return _built(paths, seen, afresh=True)
+    finally:
+        _remove_leftovers(paths)
     nodes = [node.node.resource_type for node in result.results]
     return (
-        f"built {nodes.count('model')} models over {counted(len(runs), 'finished run')}, "
+        f"built {nodes.count('model')} models over {runs}, "
         f"{nodes.count('test')} tests passed: {short_path(paths.database)}"
     )
 
@@ -81,7 +91,8 @@ def docs(paths: Paths) -> Path:
     """
     if not paths.database.exists():
         raise GatehouseError(f"there is no {paths.database} yet: run `gatehouse build` first")
-    _dbt(paths, paths.database, "docs", "generate", "--static")
+    with environment.chosen(READING, {"GATEHOUSE_ACCESS": "READ_ONLY"}):
+        _dbt(paths, paths.database, "docs", "generate", "--static")
     return paths.lineage_page
 
 
@@ -94,14 +105,15 @@ def begin_to_parse(paths: Paths) -> None:
 def rebuild(paths: Paths, *, afresh: bool = False) -> str:
     """Build after a run was removed or mended; if no finished run is left, remove the database.
 
+    The caller holds `lock`: it has changed the lake under it.
+
     Raises:
         GatehouseError: as `build`.
     """
     if finished_runs(paths):
-        return build(paths, afresh=afresh)
-    with lock(paths):
-        _remove_leftovers(paths)
-        paths.database.unlink(missing_ok=True)
+        return _built(paths, _finished(Lake(paths.lake)), afresh)
+    _remove_leftovers(paths)
+    paths.database.unlink(missing_ok=True)
     return f"no finished run is left: {short_path(paths.database)} is removed"
 
 
@@ -109,6 +121,20 @@ def finished_runs(paths: Paths) -> list[str]:
     """Return the lake's finished runs."""
     runs = Lake(paths.lake).runs()  # a damaged record is named by what needs it
     return [run_id for run_id, record in runs.items() if record["finished_at"]]
+
+
+def _finished(lake: Lake) -> dict[str, Health]:
+    """Return a quick check of each run, of which at least one has finished.
+
+    Raises:
+        GatehouseError: none has, or as `_checked`.
+    """
+    seen = _checked(lake)
+    if not any(health.is_finished for health in seen.values()):
+        raise GatehouseError(
+            f"no run in {lake.root} has finished: `gatehouse capture` lands or resumes one"
+        )
+    return seen
 
 
 def _checked(lake: Lake) -> dict[str, Health]:
@@ -179,6 +205,13 @@ def _holds(paths: Paths, seen: dict[str, Health]) -> bool:
     """Return whether the database is what a build of today's lake would make."""
     if _builder(paths.database) != _fingerprint():
         return False
+    try:
+        return _counted(paths, seen)
+    except duckdb.Error:  # damaged, which shows when it is read
+        return False
+
+
+def _counted(paths: Paths, seen: dict[str, Health]) -> bool:
     listed = "select filename, size, last_modified from read_blob($files)"
     with closing(duckdb.connect(str(paths.database), read_only=True)) as connection:
         counted = connection.execute("select path, bytes, modified_at from stg_shards").fetchall()
@@ -236,10 +269,11 @@ def _dbt(paths: Paths, database: Path, *command: str) -> Any:
     # dbt writes its graph as a pickle and never reads it
     (paths.dbt_target / "graph.gpickle").unlink(missing_ok=True)
     if not outcome.success:
-        raise GatehouseError(
-            f"dbt {command[0]} failed: {_reason(outcome)}; {UNTOUCHED}: "
-            "put that right and run the same command again"
-        )
+        reason = _reason(outcome)
+        way_out = "put that right and run the same command again"
+        if DAMAGED.search(reason):
+            way_out = "`gatehouse verify --repair` builds it afresh"
+        raise GatehouseError(f"dbt {command[0]} failed: {reason}; {UNTOUCHED}: {way_out}")
     return outcome.result
 
 

@@ -1,23 +1,24 @@
 """`gatehouse runs rm`: remove a run from the lake, the marts and the results."""
 
-import shutil
 from collections.abc import Callable
 
 from gatehouse.flows.console import document
-from gatehouse.flows.steps.build import rebuild
+from gatehouse.flows.steps.build import lock, rebuild
 from gatehouse.warehouse.errors import GatehouseError
-from gatehouse.warehouse.files import cannot_write
+from gatehouse.warehouse.files import remove_folder
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.plain_text import counted
+from gatehouse.warehouse.run_names import name_of
 
 
 def remove_run(
     run_id: str, paths: Paths, confirmed: Callable[[str], bool], *, form: str = "text"
 ) -> str:
-    """Remove a run from the lake, then from the marts, and its results; say what was done.
+    """Remove a run from the lake, its results, and it from the marts; say what was done.
 
-    The prepared text stays: other runs may read it.
+    The prepared text stays: other runs may read it. Wherever this is killed or fails, the same
+    call goes on.
 
     Args:
         run_id: a run, or the remnant of one.
@@ -26,22 +27,21 @@ def remove_run(
         form: text, or json: run_id, removed (true or false), and marts, a line on what was built.
 
     Raises:
-        GatehouseError: no such run, it is being captured, or a folder cannot be written.
+        GatehouseError: no such run, it is being captured, a build is at work, a folder cannot be
+            written, or as `build`.
     """
     lake = Lake(paths.lake)
-    if run_id not in lake.run_ids():
+    # its name is the last that a removal leaves
+    if run_id not in lake.run_ids() and name_of(lake.root, run_id) is None:
         raise GatehouseError(f"there is no run {run_id!r}: `gatehouse status` lists the runs")
     results = paths.results(run_id)
     with lake.writing(run_id):
         if not confirmed(f"remove {run_id} with its {_contents(lake, run_id)} and {results}?"):
             return _said(form, run_id, removed=False)
-        lake.remove_run(run_id)
-        try:
-            if results.exists():
-                shutil.rmtree(results)
-        except OSError as error:
-            raise cannot_write(results, error) from error
-    built = rebuild(paths) if paths.database.exists() else None
+        # both locks are held before anything is touched
+        with lock(paths), lake.removing(run_id):
+            remove_folder(results)
+            built = rebuild(paths) if paths.database.exists() else None
     return _said(form, run_id, removed=True, marts=built)
 
 

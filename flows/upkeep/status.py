@@ -53,8 +53,13 @@ def overview(paths: Paths, form: str = "text") -> str:
     table = Table(*shown, box=None)
     for row in rows:
         table.add_row(*(row[name] for name in shown))
+    # without styles, too: an answer has no escapes at all
     console = Console(
-        width=None if os.isatty(1) else 240, highlight=False, markup=False, emoji=False
+        width=None if os.isatty(1) else 240,
+        color_system=None,
+        highlight=False,
+        markup=False,
+        emoji=False,
     )
     with console.capture() as captured:
         console.print(table)

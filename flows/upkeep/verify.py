@@ -7,12 +7,12 @@ from typing import Any
 
 from gatehouse.flows.console import bar, document, say, working
 from gatehouse.flows.request import RunRequest
-from gatehouse.flows.steps.build import finished_runs, rebuild
+from gatehouse.flows.steps.build import finished_runs, lock, rebuild
 from gatehouse.flows.upkeep.aside import set_aside
 from gatehouse.ingest.corpora import is_pipe
 from gatehouse.ingest.prepare import Prepared, kept
-from gatehouse.warehouse.agreement import disagreements, runs_in_marts
-from gatehouse.warehouse.connect import connect
+from gatehouse.warehouse.agreement import disagreements, runs_in_marts, unreadable_tables
+from gatehouse.warehouse.connect import connect, errors_in_one_line
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths, is_run_id
@@ -104,7 +104,9 @@ def _problems_of_marts(
     lake: Lake, run_ids: list[str], found: dict[str, list[Problem]], paths: Paths
 ) -> list[Problem]:
     try:
-        with closing(connect(paths)) as connection:
+        with closing(connect(paths)) as connection, errors_in_one_line():
+            if unreadable := unreadable_tables(connection):
+                raise GatehouseError(f"the database is damaged: {unreadable[0]}")
             built = runs_in_marts(connection)
             gone = sorted(
                 name for name in built - set(finished_runs(paths)) if lake.is_readable(name)
@@ -230,7 +232,9 @@ def _mend_marts(found: dict[str, list[Problem]], paths: Paths) -> None:
     if not paths.database.exists():
         return
     afresh = any(problem.cure == BUILD for problems in found.values() for problem in problems)
-    say(rebuild(paths, afresh=afresh))
+    with lock(paths):
+        line = rebuild(paths, afresh=afresh)
+    say(line)
 
 
 def _entry(lake: Lake, run_id: str, problems: list[Problem]) -> dict[str, Any]:

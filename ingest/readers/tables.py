@@ -1,7 +1,6 @@
 """Tables of texts: Parquet, Arrow files and streams, and delimited text, a row a document."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +15,10 @@ from gatehouse.warehouse.errors import GatehouseError
 
 BATCH_ROWS = 256
 NOT_UTF8 = "write the file again with UTF-8 text"
+MEND_VALUE = "correct it, or write its column as text"
+UNREADABLE = (OverflowError, LookupError)
+"""What Arrow raises of a date beyond Python's calendar, and of a time zone that is none."""
+
 MEND_ROW = "put cells that hold the delimiter in quotes, or mend the line"
 
 
@@ -92,20 +95,35 @@ def _documents(
             yield Broken(f"{place} {row.problem}", MEND_ROW)
         elif row is None:
             yield Broken(f"{where} is not UTF-8", NOT_UTF8)
+        elif isinstance(row, Exception):
+            yield Broken(f"{where} holds a value that cannot be read ({row})", MEND_VALUE)
         else:
             yield document_of(row, where, f"{name}:{index}", domain, fields)
 
 
-def _rows(batch: pa.RecordBatch | BrokenRow) -> Iterator[dict[str, Any] | BrokenRow | None]:
-    """Yield the rows of a batch, None for one whose text is not UTF-8; a broken row as it is."""
+def _rows(
+    batch: pa.RecordBatch | BrokenRow,
+) -> Iterator[dict[str, Any] | BrokenRow | Exception | None]:
+    """Yield the rows of a batch, None for one whose text is not UTF-8; a broken row as it is.
+
+    A row with a value that Python has no room for, such as a date of the year 10000, is yielded as
+    the error that says so.
+    """
     if isinstance(batch, BrokenRow):
         yield batch
         return
     try:
         yield from batch.to_pylist()
-    except UnicodeDecodeError:
+    except (UnicodeDecodeError, *UNREADABLE):
         for index in range(batch.num_rows):
-            row = None
-            with suppress(UnicodeDecodeError):
-                (row,) = batch.slice(index, 1).to_pylist()
-            yield row
+            yield _row(batch.slice(index, 1))
+
+
+def _row(batch: pa.RecordBatch) -> dict[str, Any] | Exception | None:
+    try:
+        (row,) = batch.to_pylist()
+    except UnicodeDecodeError:
+        return None
+    except UNREADABLE as error:
+        return error
+    return dict(row)

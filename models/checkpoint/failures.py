@@ -25,7 +25,7 @@ QUOTED = 160
 """Characters of another program's message."""
 
 
-def no_memory(name: str, error: Exception) -> GatehouseError | None:
+def no_memory(name: str, error: BaseException) -> GatehouseError | None:
     """Return the error for a model that does not fit, None if memory did not run out."""
     if isinstance(error, torch.OutOfMemoryError):
         return GatehouseError(
@@ -54,7 +54,7 @@ def unfilled(files: Iterable[Path]) -> GatehouseError | None:
     return None
 
 
-def damaged(name: str, files: Iterable[Path], error: Exception) -> GatehouseError:
+def damaged(name: str, files: Iterable[Path], error: BaseException) -> GatehouseError:
     """Return the error that says which of a folder's files is not safetensors, or is cut off."""
     for path in sorted(files):
         try:
@@ -77,7 +77,7 @@ def not_fetched(name: str, why: str) -> GatehouseError:
     )
 
 
-def cannot_load(name: str, error: Exception, part: str = "model") -> GatehouseError:
+def cannot_load(name: str, error: BaseException, part: str = "model") -> GatehouseError:
     """Return the line about an error of transformers or the hub, without the secrets in it."""
     # before it is cut: half a secret would not be recognised
     text = without_secrets(" ".join(str(error).split()))
@@ -110,7 +110,7 @@ def _package(text: str) -> str:
     return f"a package that it needs is missing; install it ({text[:QUOTED]})"
 
 
-def _of_a_model(error: Exception, text: str) -> str:
+def _of_a_model(error: BaseException, text: str) -> str:
     if "valid JSON" in text:
         return f"restore the config.json that came with this model ({text[:QUOTED]})"
     if isinstance(error, OSError):
@@ -123,6 +123,6 @@ def _of_a_model(error: Exception, text: str) -> str:
     return f"transformers cannot read it ({text[:QUOTED]})"
 
 
-def is_of_the_cache(error: Exception) -> bool:
+def is_of_the_cache(error: BaseException) -> bool:
     """Return whether an error says that the hub's cache does not hold a file."""
     return bool(kinds_of(error) & {"LocalEntryNotFoundError", "OfflineModeIsEnabled"})

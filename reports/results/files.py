@@ -10,8 +10,8 @@ Where several layers are asked for, the figures of each are in results/RUN/layer
 """
 
 import os
-from collections.abc import Container
-from contextlib import closing
+from collections.abc import Container, Iterator
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,32 @@ from gatehouse.reports.results.summary import summary_text
 from gatehouse.reports.verdict.assessment import Assessment
 from gatehouse.reports.verdict.findings import AssessedRun
 from gatehouse.warehouse.connect import connect
-from gatehouse.warehouse.files import write_atomically
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.files import remove_folder, write_atomically
 from gatehouse.warehouse.paths import Paths
 
 PAGE = "report.html"
+
+
+@contextmanager
+def _gone_with_its_run(results: Results) -> Iterator[None]:
+    """Let results go if their run was removed while they were written in the block.
+
+    Whichever comes last of the removal and this, the run's own folder is gone.
+
+    Raises:
+        GatehouseError: the run was removed.
+    """
+    try:
+        yield
+    finally:
+        run_id = results.of_run.run["run_id"] if results.of_run else None
+        if results.folder.name == run_id and not results.kept():
+            remove_folder(results.folder)
+            raise GatehouseError(
+                f"{run_id} was removed meanwhile, and its results with it: capture it again, or "
+                "name another run"
+            )
 
 
 def write_tables(results: Results, paths: Paths, *, spreadsheet_safe: bool = False) -> list[Path]:
@@ -47,8 +69,9 @@ def write_tables(results: Results, paths: Paths, *, spreadsheet_safe: bool = Fal
     with closing(connect(paths)) as connection:
         statistics = routing_statistics(connection, run["run_id"], layer)
     text = summary_text(run, results.of_run.marts.layers, first.frame, first.layer or 0)
-    summary = _write_text(results.folder / "analysis_summary.txt", text)
-    written = write_statistics(statistics, results.table, spreadsheet_safe=spreadsheet_safe)
+    with _gone_with_its_run(results):
+        summary = _write_text(results.folder / "analysis_summary.txt", text)
+        written = write_statistics(statistics, results.table, spreadsheet_safe=spreadsheet_safe)
     return [*written, summary]
 
 
@@ -65,10 +88,11 @@ def write_validation(results: Results, output: Path | None = None) -> list[Path]
     content = document(results.sections, results.of_model, source)
     report = _named(output or results.folder, "validation_report.txt")
     beside = "validation.json" if report.name == "validation_report.txt" else f"{report.stem}.json"
-    return [
-        _write_text(report, results.report_text),
-        _write_text(report.with_name(beside), content),
-    ]
+    with _gone_with_its_run(results):
+        return [
+            _write_text(report, results.report_text),
+            _write_text(report.with_name(beside), content),
+        ]
 
 
 def write_figures(results: Results, folder: Path | None = None) -> dict[str, Path]:
@@ -84,10 +108,11 @@ def write_figures(results: Results, folder: Path | None = None) -> dict[str, Pat
 def write_section_figures(results: Results, folder: Path | None = None) -> dict[str, Path]:
     """Draw the figures of every section, as `write_figures` does."""
     drawn: dict[str, Path] = {}
-    for section in results.sections:
-        place = results.subfolder(section, folder or results.folder)
-        target = place if folder else place / "figures"
-        drawn = _draw_layer(section, results.title(section), target)
+    with _gone_with_its_run(results):
+        for section in results.sections:
+            place = results.subfolder(section, folder or results.folder)
+            target = place if folder else place / "figures"
+            drawn = _draw_layer(section, results.title(section), target)
     return drawn
 
 
@@ -115,7 +140,8 @@ def write_page(
         figures={stem: _link(path, target) for stem, path in figures.items()},
         layer=results.sections[0].layer or 0,
     )
-    return _write_text(target, render(results.of_run, links))
+    with _gone_with_its_run(results):
+        return _write_text(target, render(results.of_run, links))
 
 
 def write_comparison(

@@ -18,6 +18,7 @@ from gatehouse.reports.verdict.assessment import Assessment, assess_run, assess_
 from gatehouse.reports.verdict.findings import AssessedRun
 from gatehouse.reports.verdict.thresholds import Thresholds
 from gatehouse.warehouse.connect import connect
+from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths, check_output, check_output_folder
 from gatehouse.warehouse.readings import reading_of
 from gatehouse.warehouse.run_names import name_of
@@ -43,7 +44,8 @@ MADE_HERE = (
 class Results:
     """What was assessed, and where it goes: `table` is the parquet file of the statistics.
 
-    `sections` are the layers asked for, or a file; `of_run` is None for a file.
+    `sections` are the layers asked for, or a file; `of_run` is None for a file. `kept` says whether
+    the run is still in the lake: it may be removed while its results are written.
     """
 
     folder: Path
@@ -51,6 +53,7 @@ class Results:
     sections: list[Assessment]
     name: str
     of_run: AssessedRun | None = None
+    kept: Callable[[], bool] = lambda: True
 
     @property
     def of_model(self) -> AssessedRun | None:
@@ -126,10 +129,13 @@ def open_results(
         of_run = assess(connection, run_id, paths, selection.thresholds, bar, alone)
     sections = [each for each in of_run.layers if selection.layer in (None, each.layer)]
     target = output or paths.results(run_id)
+    record = Lake(paths.lake).file("runs", run_id)
+    # of marts without a lake, nothing is removed
+    kept = record.exists if record.exists() else lambda: True
+    folder, table = target, target / "routing_stats.parquet"
     if target.suffix == ".parquet":
-        return Results(target.parent, target, sections, run_title(of_run.run), of_run)
-    table = target / "routing_stats.parquet"
-    return Results(target, table, sections, run_title(of_run.run), of_run)
+        folder, table = target.parent, target
+    return Results(folder, table, sections, run_title(of_run.run), of_run, kept)
 
 
 def check_results(target: Path | None, paths: Paths, own: Path | None = None) -> None:

@@ -379,6 +379,20 @@ def test_only_the_parquet_rows_that_are_not_utf8_are_broken(tmp_path: Path) -> N
         assert sum(isinstance(row, Broken) for row in found) == 1
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [pa.timestamp("us"), pa.timestamp("s", "UTC"), pa.duration("s"), pa.timestamp("s", "Mars/X")],
+)
+def test_a_row_with_a_time_beyond_the_calendar_is_broken_in_its_place(tmp_path: Path, kind) -> None:
+    path = tmp_path / "corpus.arrow"
+    table = pa.table({"text": ["a", "b", "c"], "id": pa.array([None, 2**62, None], kind)})
+    with pa.ipc.new_file(path, table.schema) as file:
+        file.write(table)
+    first, broken, last = found_in(path)
+    assert (first[2], last[2]) == ("a", "c")
+    assert broken.what.startswith(f"{path} row 1 holds a value that cannot be read")
+
+
 def test_a_parquet_file_without_text_names_its_columns(tmp_path: Path, refuses) -> None:
     path = tmp_path / "corpus.parquet"
     pq.write_table(pa.table({f"column {index}": ["a"] for index in range(50)}), path)

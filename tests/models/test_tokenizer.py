@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from gatehouse.models import tokenizer as encoding
 from gatehouse.models.tokenizer import encode
 from gatehouse.models.zoo import resolve
+from gatehouse.warehouse.errors import GatehouseError
 
 ENGLISH = "\n".join(text for _, text in sorted(pydoc_data.topics.topics.items()))[:60_000]
 CHINESE = "路由器为每个标记选择专家并记录它们的权重。熵以奈特为单位。" * 40
@@ -117,6 +118,15 @@ def test_so_they_do_for_odd_texts(tokenizer, parts):
         patch.setattr(encoding, "PIECE", 400)
         patch.setattr(encoding, "SHARED", 160)
         assert encode(tokenizer, [text]) == [whole(tokenizer, text)]
+
+
+def test_a_tokenizer_that_panics_is_named():
+    """An expression that takes back too much: Oniguruma gives up, and the library panics."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"(e+|[a-z ]+)+\d\d$"), "isolated")
+    panicking = PreTrainedTokenizerFast(tokenizer_object=tokenizer, name_or_path="a/model")
+    with pytest.raises(GatehouseError, match=r"the tokenizer of a/model gave up .*name another"):
+        encode(panicking, ["the router sends every token to two experts of a layer " * 3])
 
 
 def test_no_more_than_some_pieces_are_encoded_at_once(tokenizer, small_pieces, monkeypatch):

@@ -85,6 +85,8 @@ def test_views_find_the_lake_of_the_home_that_was_opened(connection, paths, tmp_
         "set variable gatehouse_home = '/'",
         "pragma database_list",
         "explain analyze delete from dim_run",
+        "update extensions",
+        "disconnect",
         "select 1; drop table dim_run",
         "select 1; select 2",
         "",

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatehouse.warehouse.errors import GatehouseError
-from gatehouse.warehouse.plain_text import counted, printable, without_secrets
+from gatehouse.warehouse.plain_text import counted, printable, printable_lines, without_secrets
 
 MARKER = "hf_" + "Marker0" * 5
 
@@ -23,6 +23,10 @@ def test_what_can_be_read_stays():
     text = "there is no run 'é 漢\u3000字 😀 it\\'s [a] *b?': name another"
     assert printable(text) == text
     assert printable("a\nb\x1b[31m\0\u202e\u2028\udcff") == r"a\nb\x1b[31m\x00\u202e\u2028\udcff"
+
+
+def test_an_answer_keeps_its_lines():
+    assert printable_lines("a\x1b[31m\nb\r\u202e\n") == "a\\x1b[31m\nb\\r\\u202e\n"
 
 
 @pytest.mark.parametrize("name", ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "PREFECT_API_KEY"])

@@ -11,7 +11,8 @@ READING = Reading("raw.content", None, "2 files: 2 .jsonl", "1 file: 1 .pdf (a.p
 def test_it_is_kept_and_goes_with_the_run(tmp_path):
     keep_reading(tmp_path, "a-run", READING)
     assert reading_of(tmp_path, "a-run") == READING
-    Lake(tmp_path).remove_run("a-run")
+    with Lake(tmp_path).removing("a-run"):
+        pass
     assert reading_of(tmp_path, "a-run") == Reading()
 
 

@@ -31,7 +31,8 @@ def test_a_name_of_two_runs_means_neither(lake):
 
 def test_a_name_goes_with_its_run(lake):
     name_run(lake, "one-1", "x")
-    Lake(lake).remove_run("one-1")
+    with Lake(lake).removing("one-1"):
+        pass
     assert name_of(lake, "one-1") is None and find_run(lake, "x") == "x"
 
 

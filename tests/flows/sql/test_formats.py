@@ -230,3 +230,21 @@ def test_a_stream_that_is_not_in_utf_8_gives_back_every_character(monkeypatch, f
     written = stream.buffer.getvalue().decode()
     read = json.loads(written) if form == "json" else list(csv.DictReader(io.StringIO(written)))
     assert read == [{"é": text}]
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+@pytest.mark.parametrize("reader", ["a person", "a program"])
+def test_a_terminal_gets_no_escapes_and_a_pipe_gets_every_byte(monkeypatch, form, reader):
+    text = "\x1b]0;x\a\u202e\x7f\x9b"
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    monkeypatch.setattr(stream, "isatty", lambda: reader == "a person", raising=False)
+    monkeypatch.setattr(sys, "stdout", stream)
+    with closing(duckdb.connect()) as session:
+        tabular.show(session.from_arrow(pa.table({text: [text]})), form)
+    written = stream.buffer.getvalue().decode()
+    if form == "json":
+        assert json.loads(written) == [{text: text}]
+    if form == "json" or reader == "a person":
+        assert written.split("\n") == [printable(line) for line in written.split("\n")]
+    else:
+        assert list(csv.DictReader(io.StringIO(written))) == [{text: text}]

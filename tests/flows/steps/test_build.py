@@ -33,8 +33,14 @@ def rows(home: Path, query: str) -> list[tuple]:
         return connection.execute(query).fetchall()
 
 
-def test_docs_writes_one_static_page(run, captured):
-    code, out, _ = run("docs", "--home", captured)
+def test_docs_writes_one_static_page_beside_readers(run, captured):
+    before = (captured / "gatehouse.duckdb").stat()
+    with closing(connect(Paths(captured))) as reader:
+        code, out, _ = run("docs", "--home", captured)
+        assert reader.execute(LAYERS).fetchall() == rows(captured, LAYERS)
+    after = (captured / "gatehouse.duckdb").stat()
+    # opened for writing, the file would be locked, and its header written when it is closed
+    assert "GATEHOUSE_ACCESS" not in os.environ and after.st_mtime_ns == before.st_mtime_ns
     page = Path(out.strip()).read_text(encoding="utf-8")
     assert code == 0 and "fct_token_routing" in page
 

@@ -53,6 +53,17 @@ def test_texts_are_written_under_their_names_or_the_one_given(results, tmp_path)
     assert (tmp_path / "new" / "validation.json").exists()
 
 
+def test_results_go_with_a_run_that_is_removed_meanwhile(results, tmp_path):
+    own = tmp_path / results.of_run.run["run_id"]
+    gone = dataclasses.replace(results, folder=own, kept=lambda: False)
+    with pytest.raises(GatehouseError, match=r"was removed meanwhile, and its results with it"):
+        files.write_validation(gone)
+    assert not own.exists()
+    # what was asked for elsewhere is the user's own
+    files.write_validation(dataclasses.replace(results, kept=lambda: False))
+    assert results.folder.exists()
+
+
 def test_the_tables_of_a_run_are_its_marts(warehouse_paths, run_ids, tmp_path):
     selection = Selection(run_id=run_ids[1])
     with pytest.MonkeyPatch.context() as patch:
