@@ -7,6 +7,7 @@ import asyncio
 import atexit
 import os
 import re
+import secrets
 import socket
 import sqlite3
 import subprocess
@@ -18,7 +19,7 @@ from pathlib import Path
 from gatehouse.flows import prefect_settings, process
 from gatehouse.warehouse import cache, environment
 from gatehouse.warehouse.errors import GatehouseError
-from gatehouse.warehouse.files import make_folder
+from gatehouse.warehouse.files import cannot_write, make_folder
 
 SECONDS_TO_START = 90
 SETTINGS = {
@@ -36,29 +37,54 @@ ERROR = re.compile(r"[\w.]+(Error|Exception|Interrupt)\b")
 """How the last line of a traceback begins."""
 
 SQLITE = "sqlite+aiosqlite:///"
+DATABASE = "prefect.db"
+UNUSABLE = re.compile(
+    r"malformed|not a database|Can't locate revision|no such (table|column)|already exists"
+)
+"""How SQLite and Prefect say that a database is damaged, or of another version of Prefect."""
 
 
 class OwnServer:
     """A server that this process started on a free port of loopback.
 
     Attributes:
-        api_url: what Prefect calls PREFECT_API_URL.
+        access: the settings of a client of it, its address and its password.
         log: the file with what the server says, which is nothing unless something is wrong.
+        damaged: where Prefect's database is now if it was damaged.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Start the process with Prefect's home in `folder`; requests wait until it is ready."""
+        """Start the process with Prefect's home in `folder`; requests wait until it is ready.
+
+        Raises:
+            GatehouseError: a damaged database cannot be set aside.
+        """
         self.folder = folder
         self.log = folder / "server.log"
+        self.damaged = set_damaged_aside(folder / DATABASE)
+        # other users of this machine, and pages in a browser, can reach the port as well
+        password = f"gatehouse:{secrets.token_urlsafe(32)}"
         with socket.create_server(("127.0.0.1", 0)) as listening, open(self.log, "wb") as log:
-            self.api_url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
+            origin = f"http://127.0.0.1:{listening.getsockname()[1]}"
+            self.access = {
+                "PREFECT_API_URL": f"{origin}/api",
+                "PREFECT_API_AUTH_STRING": password,
+            }
+            closed = {
+                "PREFECT_SERVER_API_AUTH_STRING": password,
+                "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": origin,
+            }
             self._process = subprocess.Popen(
                 # -P: no module of the folder that it starts in
                 [sys.executable, "-P", "-m", __name__, str(listening.fileno())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
-                env=environment.of_a_process() | prefect_settings.of_a_home(folder) | SETTINGS,
+                # other users cannot read a process's environment, as they can its arguments
+                env=environment.of_a_process()
+                | prefect_settings.of_a_home(folder)
+                | SETTINGS
+                | closed,
                 pass_fds=[listening.fileno()],
                 # Ctrl-C in a terminal goes to all of its group
                 start_new_session=True,
@@ -73,7 +99,8 @@ class OwnServer:
         """
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            direct.open(f"{self.api_url}/health", timeout=SECONDS_TO_START).close()
+            health = f"{self.access['PREFECT_API_URL']}/health"
+            direct.open(health, timeout=SECONDS_TO_START).close()
         except OSError as error:
             # it may be about to say why
             self.stop()
@@ -93,7 +120,13 @@ class OwnServer:
         errors = [line for line in said if ERROR.match(line)]
         if not said:
             return f" (its log is {self.log})"
-        return f" ({(errors or said)[-1][:200]}; more in {self.log})"
+        last = (errors or said)[-1][:200]
+        if UNUSABLE.search(last):
+            return (
+                f" ({last}): delete {self.folder / DATABASE}, which is damaged or of another "
+                "version of Prefect and holds no result, and run the same command again"
+            )
+        return f" ({last}; more in {self.log})"
 
     def stop(self) -> None:
         """End the server, if it has not ended."""
@@ -108,7 +141,7 @@ def begin(folder: Path) -> OwnServer:
     """Start a server with Prefect's home in `folder`, or return the one that runs; do not wait.
 
     Raises:
-        GatehouseError: the folder cannot be made.
+        GatehouseError: the folder cannot be made, or a damaged database in it not set aside.
     """
     running = [server for server in _started if server.folder == folder and server.runs()]
     if not running:
@@ -116,6 +149,36 @@ def begin(folder: Path) -> OwnServer:
         running = [OwnServer(folder)]
         _started.extend(running)
     return running[0]
+
+
+def set_damaged_aside(database: Path) -> Path | None:
+    """Rename an SQLite database that is damaged; return its new path, None if it is sound.
+
+    Raises:
+        GatehouseError: it cannot be renamed.
+    """
+    if not _is_damaged(database):
+        return None
+    number = 1
+    while (aside := database.with_name(f"{database.name}.damaged-{number}")).exists():
+        number += 1
+    try:
+        # what SQLite has not yet written into the file, under the name that it looks for
+        for suffix in ("-wal", "-shm", ""):
+            with suppress(FileNotFoundError):
+                os.rename(f"{database}{suffix}", f"{aside}{suffix}")
+    except OSError as error:
+        raise cannot_write(aside, error) from error
+    return aside
+
+
+def _is_damaged(database: Path) -> bool:
+    """Return whether SQLite can open a database, but not read all of it."""
+    try:
+        with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as opened:
+            return opened.execute("pragma quick_check(1)").fetchall() != [("ok",)]
+    except sqlite3.DatabaseError as error:
+        return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def serve(listening: int) -> None:
@@ -145,7 +208,7 @@ def make_database() -> None:
     from prefect.settings import get_current_settings
 
     settings = get_current_settings()
-    file = settings.home / "prefect.db"
+    file = settings.home / DATABASE
     connection_url = settings.server.database.connection_url
     default = connection_url and connection_url.get_secret_value() == f"{SQLITE}{file}"
     if not default or file.exists():

@@ -160,13 +160,15 @@ from gatehouse.warehouse.errors import GatehouseError
 
 home = Path(sys.argv[1])
 server = prefect_server.begin(home)
-with prefect_settings.own(home, server.api_url):
+with prefect_settings.own(home, server.access):
     from prefect import context, get_client
     from prefect.settings import get_current_settings
 
     found = get_current_settings()
-    assert found.api.url == server.api_url and found.home == home, found.api
-    assert not (found.api.key or found.api.auth_string or found.testing.test_mode)
+    assert found.api.url == server.access["PREFECT_API_URL"] and found.home == home, found.api
+    password = found.api.auth_string.get_secret_value()
+    assert password == server.access["PREFECT_API_AUTH_STRING"] != "admin:other"
+    assert not (found.api.key or found.testing.test_mode)
     get_client(sync_client=True), get_client()
     try:
         server.wait()
@@ -174,7 +176,9 @@ with prefect_settings.own(home, server.api_url):
         print(error)
 users = context.GLOBAL_SETTINGS_CONTEXT
 assert users.settings.api.url == "http://127.0.0.1:9/api" and users.settings.api.key
-with suppress(GatehouseError), prefect_settings.own(home, "http://127.0.0.1:1/api"):
+with suppress(GatehouseError), prefect_settings.own(
+    home, {"PREFECT_API_URL": "http://127.0.0.1:1/api"}
+):
     assert get_current_settings().api.url == "http://127.0.0.1:1/api"
     raise GatehouseError("a run that fails")
 assert context.GLOBAL_SETTINGS_CONTEXT is users
