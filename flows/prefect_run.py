@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gatehouse.flows import prefect_server, prefect_settings
-from gatehouse.flows.console import say, short_path, working
+from gatehouse.flows.console import working
 from gatehouse.flows.prefect_server import OwnServer
 from gatehouse.flows.request import RunRequest
 from gatehouse.flows.steps.build import begin_to_parse
@@ -55,11 +55,6 @@ def run(**parameters: Any) -> str:
     with working("starting"):
         # a new server takes longer to be ready than torch takes to import
         server = prefect_server.begin(paths.prefect)
-        if server.damaged:
-            say(
-                f"Prefect's database was damaged and is now {short_path(server.damaged)}; it holds "
-                "no result, and a new one is made"
-            )
         begin_to_parse(paths)
     with prefect_settings.own(paths.prefect, server.access):
         with working("starting"):

@@ -12,16 +12,21 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import urllib.request
 from contextlib import closing, suppress
 from pathlib import Path
 
 from gatehouse.flows import prefect_settings, process
+from gatehouse.flows.console import say, short_path
 from gatehouse.warehouse import cache, environment
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import cannot_write, make_folder
 
 SECONDS_TO_START = 90
+SOME_TIMES = 3
+"""How often a server that answered is begun again, should something kill it."""
+
 SETTINGS = {
     "PREFECT_UI_ENABLED": "0",
     "PREFECT__SERVER_EPHEMERAL": "1",
@@ -50,46 +55,59 @@ class OwnServer:
     Attributes:
         access: the settings of a client of it, its address and its password.
         log: the file with what the server says, which is nothing unless something is wrong.
-        damaged: where Prefect's database is now if it was damaged.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Start the process with Prefect's home in `folder`; requests wait until it is ready.
-
-        Raises:
-            GatehouseError: a damaged database cannot be set aside.
-        """
+        """Start the process with Prefect's home in `folder`; requests wait until it is ready."""
         self.folder = folder
         self.log = folder / "server.log"
-        self.damaged = set_damaged_aside(folder / DATABASE)
+        self.log.write_bytes(b"")
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        origin = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
         # other users of this machine, and pages in a browser, can reach the port as well
         password = f"gatehouse:{secrets.token_urlsafe(32)}"
-        with socket.create_server(("127.0.0.1", 0)) as listening, open(self.log, "wb") as log:
-            origin = f"http://127.0.0.1:{listening.getsockname()[1]}"
-            self.access = {
-                "PREFECT_API_URL": f"{origin}/api",
-                "PREFECT_API_AUTH_STRING": password,
-            }
-            closed = {
-                "PREFECT_SERVER_API_AUTH_STRING": password,
-                "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": origin,
-            }
-            self._process = subprocess.Popen(
+        self.access = {"PREFECT_API_URL": f"{origin}/api", "PREFECT_API_AUTH_STRING": password}
+        self._closed = {
+            "PREFECT_SERVER_API_AUTH_STRING": password,
+            "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": origin,
+        }
+        self._changing = threading.Lock()
+        self._times_begun_again = SOME_TIMES
+        self._process = self._begun()
+        threading.Thread(target=self._watch, daemon=True).start()
+        atexit.register(self.stop)
+
+    def _begun(self) -> subprocess.Popen[bytes]:
+        number = self._listening.fileno()
+        with open(self.log, "ab") as log:
+            return subprocess.Popen(
                 # -P: no module of the folder that it starts in
-                [sys.executable, "-P", "-m", __name__, str(listening.fileno())],
+                [sys.executable, "-P", "-m", __name__, str(number)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 # other users cannot read a process's environment, as they can its arguments
                 env=environment.of_a_process()
-                | prefect_settings.of_a_home(folder)
+                | prefect_settings.of_a_home(self.folder)
                 | SETTINGS
-                | closed,
-                pass_fds=[listening.fileno()],
+                | self._closed,
+                pass_fds=[number],
                 # Ctrl-C in a terminal goes to all of its group
                 start_new_session=True,
             )
-        atexit.register(self.stop)
+
+    def _watch(self) -> None:
+        """Begin a server that was killed again; what is asked meanwhile waits at its socket."""
+        while True:
+            self._process.wait()
+            with self._changing:
+                if self._times_begun_again >= SOME_TIMES:
+                    # whoever waits hears that there is no server
+                    self._listening.close()
+                    return
+                self._times_begun_again += 1
+                self._process = self._begun()
+            say("Prefect's own server was killed: it begins again, and the run goes on")
 
     def wait(self) -> None:
         """Return when the server answers.
@@ -108,6 +126,7 @@ class OwnServer:
                 f"Prefect's own server does not answer{self.last_words()}; `gatehouse capture` "
                 "and `gatehouse build` do without Prefect"
             ) from error
+        self._times_begun_again = 0
 
     def runs(self) -> bool:
         """Return whether the process has not ended."""
@@ -130,6 +149,8 @@ class OwnServer:
 
     def stop(self) -> None:
         """End the server, if it has not ended."""
+        with self._changing:
+            self._times_begun_again = SOME_TIMES
         try:
             self._process.communicate(timeout=process.SECONDS_TO_END + 1)
         except subprocess.TimeoutExpired:
@@ -146,6 +167,11 @@ def begin(folder: Path) -> OwnServer:
     running = [server for server in _started if server.folder == folder and server.runs()]
     if not running:
         make_folder(folder)
+        if damaged := set_damaged_aside(folder / DATABASE):
+            say(
+                f"Prefect's database was damaged and is now {short_path(damaged)}: it holds no "
+                "result, and a new one is made"
+            )
         running = [OwnServer(folder)]
         _started.extend(running)
     return running[0]
