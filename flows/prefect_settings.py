@@ -35,6 +35,8 @@ ALONE = {
     "PREFECT_LOGGING_TO_API_ENABLED": "false",
     # it is on this machine: more tries only keep Ctrl-C waiting for a server that ended
     "PREFECT_CLIENT_MAX_RETRIES": "1",
+    # what its threads say of such a server
+    "PREFECT_INTERNAL_LOGGING_LEVEL": "CRITICAL",
 }
 
 
