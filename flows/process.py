@@ -19,7 +19,7 @@ SECONDS_TO_END = 4
 SECONDS_AFTER_A_SIGNAL = 5
 """How long a command has to end after a signal; the shard being captured is discarded."""
 
-SECONDS_AFTER_A_FAILURE = 30
+SECONDS_AFTER_A_FAILURE = 5
 """How long what happens at exit may take after a command that failed."""
 
 SHOW_CURSOR = b"\x1b[?25h"
