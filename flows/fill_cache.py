@@ -4,7 +4,7 @@ from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from gatehouse.flows import prefect_server, prefect_settings
+from gatehouse.flows import prefect_database, prefect_settings
 from gatehouse.flows.steps import build, dbt_runs
 from gatehouse.warehouse import environment
 from gatehouse.warehouse.paths import Paths
@@ -22,7 +22,7 @@ def fill_cache() -> None:
         with environment.chosen(environment.PREFECT, settings):
             with prefect_settings.away_from_files(paths.prefect):
                 import_module("prefect.context")
-            prefect_server.make_database()
+            prefect_database.make_database()
         dbt_runs.finish_parsing()
 
 

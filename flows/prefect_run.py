@@ -61,7 +61,7 @@ def run(**parameters: Any) -> str:
         # a new server takes longer to be ready than torch takes to import
         server = prefect_server.begin(paths.prefect)
         begin_to_parse(paths)
-    with prefect_settings.own(paths.prefect, server.api_url):
+    with prefect_settings.own(paths.prefect, server.access):
         with working("starting"):
             from gatehouse.flows.pipeline import pipeline, work_ahead
         # the flow finds it done

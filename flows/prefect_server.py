@@ -3,24 +3,28 @@
 This module is both sides: `OwnServer` in the run's process, `serve` in the server's.
 """
 
-import asyncio
 import atexit
 import os
 import re
+import secrets
 import socket
-import sqlite3
 import subprocess
 import sys
+import threading
 import urllib.request
-from contextlib import closing, suppress
 from pathlib import Path
 
 from gatehouse.flows import prefect_settings, process
-from gatehouse.warehouse import cache, environment
+from gatehouse.flows.console import say, short_path
+from gatehouse.flows.prefect_database import DATABASE, UNUSABLE, make_database, set_damaged_aside
+from gatehouse.warehouse import environment
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import make_folder
 
 SECONDS_TO_START = 90
+SOME_TIMES = 3
+"""How often a server that answered is begun again, should something kill it."""
+
 SETTINGS = {
     "PREFECT_UI_ENABLED": "0",
     "PREFECT__SERVER_EPHEMERAL": "1",
@@ -35,14 +39,12 @@ _started: list["OwnServer"] = []
 ERROR = re.compile(r"[\w.]+(Error|Exception|Interrupt)\b")
 """How the last line of a traceback begins."""
 
-SQLITE = "sqlite+aiosqlite:///"
-
 
 class OwnServer:
     """A server that this process started on a free port of loopback.
 
     Attributes:
-        api_url: what Prefect calls PREFECT_API_URL.
+        access: the settings of a client of it, its address and its password.
         log: the file with what the server says, which is nothing unless something is wrong.
     """
 
@@ -50,20 +52,53 @@ class OwnServer:
         """Start the process with Prefect's home in `folder`; requests wait until it is ready."""
         self.folder = folder
         self.log = folder / "server.log"
-        with socket.create_server(("127.0.0.1", 0)) as listening, open(self.log, "wb") as log:
-            self.api_url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
-            self._process = subprocess.Popen(
+        self.log.write_bytes(b"")
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        origin = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        # other users of this machine, and pages in a browser, can reach the port as well
+        password = f"gatehouse:{secrets.token_urlsafe(32)}"
+        self.access = {"PREFECT_API_URL": f"{origin}/api", "PREFECT_API_AUTH_STRING": password}
+        self._closed = {
+            "PREFECT_SERVER_API_AUTH_STRING": password,
+            "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": origin,
+        }
+        self._changing = threading.Lock()
+        self._times_begun_again = SOME_TIMES
+        self._process = self._begun()
+        threading.Thread(target=self._watch, daemon=True).start()
+        atexit.register(self.stop)
+
+    def _begun(self) -> subprocess.Popen[bytes]:
+        number = self._listening.fileno()
+        with open(self.log, "ab") as log:
+            return subprocess.Popen(
                 # -P: no module of the folder that it starts in
-                [sys.executable, "-P", "-m", __name__, str(listening.fileno())],
+                [sys.executable, "-P", "-m", __name__, str(number)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
-                env=environment.of_a_process() | prefect_settings.of_a_home(folder) | SETTINGS,
-                pass_fds=[listening.fileno()],
+                # other users cannot read a process's environment, as they can its arguments
+                env=environment.of_a_process()
+                | prefect_settings.of_a_home(self.folder)
+                | SETTINGS
+                | self._closed,
+                pass_fds=[number],
                 # Ctrl-C in a terminal goes to all of its group
                 start_new_session=True,
             )
-        atexit.register(self.stop)
+
+    def _watch(self) -> None:
+        """Begin a server that was killed again; what is asked meanwhile waits at its socket."""
+        while True:
+            self._process.wait()
+            with self._changing:
+                if self._times_begun_again >= SOME_TIMES:
+                    # whoever waits hears that there is no server
+                    self._listening.close()
+                    return
+                self._times_begun_again += 1
+                say("Prefect's own server was killed: it begins again, and the run goes on")
+                self._process = self._begun()
 
     def wait(self) -> None:
         """Return when the server answers.
@@ -73,7 +108,8 @@ class OwnServer:
         """
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            direct.open(f"{self.api_url}/health", timeout=SECONDS_TO_START).close()
+            health = f"{self.access['PREFECT_API_URL']}/health"
+            direct.open(health, timeout=SECONDS_TO_START).close()
         except OSError as error:
             # it may be about to say why
             self.stop()
@@ -81,6 +117,7 @@ class OwnServer:
                 f"Prefect's own server does not answer{self.last_words()}; `gatehouse capture` "
                 "and `gatehouse build` do without Prefect"
             ) from error
+        self._times_begun_again = 0
 
     def runs(self) -> bool:
         """Return whether the process has not ended."""
@@ -93,10 +130,18 @@ class OwnServer:
         errors = [line for line in said if ERROR.match(line)]
         if not said:
             return f" (its log is {self.log})"
-        return f" ({(errors or said)[-1][:200]}; more in {self.log})"
+        last = (errors or said)[-1][:200]
+        if UNUSABLE.search(last):
+            return (
+                f" ({last}): delete {self.folder / DATABASE}, which is damaged or of another "
+                "version of Prefect and holds no result, and run the same command again"
+            )
+        return f" ({last}; more in {self.log})"
 
     def stop(self) -> None:
         """End the server, if it has not ended."""
+        with self._changing:
+            self._times_begun_again = SOME_TIMES
         try:
             self._process.communicate(timeout=process.SECONDS_TO_END + 1)
         except subprocess.TimeoutExpired:
@@ -108,11 +153,16 @@ def begin(folder: Path) -> OwnServer:
     """Start a server with Prefect's home in `folder`, or return the one that runs; do not wait.
 
     Raises:
-        GatehouseError: the folder cannot be made.
+        GatehouseError: the folder cannot be made, or a damaged database in it not set aside.
     """
     running = [server for server in _started if server.folder == folder and server.runs()]
     if not running:
         make_folder(folder)
+        if damaged := set_damaged_aside(folder / DATABASE):
+            say(
+                f"Prefect's database was damaged and is now {short_path(damaged)}: it holds no "
+                "result, and a new one is made"
+            )
         running = [OwnServer(folder)]
         _started.extend(running)
     return running[0]
@@ -133,39 +183,6 @@ def serve(listening: int) -> None:
     make_database()
     config = uvicorn.Config(create_app, factory=True, log_level="error", lifespan="on")
     uvicorn.Server(config).run([socket.socket(fileno=listening)])
-
-
-def make_database() -> None:
-    """Give a new home Prefect's database as this user's last one was when it was new.
-
-    More than a hundred migrations make it otherwise, which take longer than a small run.
-    """
-    from prefect import __version__
-    from prefect.server.database import provide_database_interface
-    from prefect.settings import get_current_settings
-
-    settings = get_current_settings()
-    file = settings.home / "prefect.db"
-    connection_url = settings.server.database.connection_url
-    default = connection_url and connection_url.get_secret_value() == f"{SQLITE}{file}"
-    if not default or file.exists():
-        return
-    if content := cache.read("prefect", __version__):
-        _put(content, file)
-        return
-    asyncio.run(provide_database_interface().create_db())
-    with closing(sqlite3.connect(file)) as connection:
-        cache.write("prefect", __version__, connection.serialize())
-
-
-def _put(content: bytes, file: Path) -> None:
-    """Write a file unless there is one meanwhile; Prefect makes what cannot be written."""
-    new = file.with_name(f".{file.name}.{os.getpid()}")
-    with suppress(OSError):
-        new.write_bytes(content)
-        # another run's server may have made it, and use it
-        os.link(new, file)
-    new.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ folder and from the user's profiles.
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import chdir, contextmanager, suppress
 from functools import partialmethod
 from pathlib import Path
@@ -35,6 +35,8 @@ ALONE = {
     "PREFECT_LOGGING_TO_API_ENABLED": "false",
     # it is on this machine: more tries only keep Ctrl-C waiting for a server that ended
     "PREFECT_CLIENT_MAX_RETRIES": "1",
+    # what its threads say of such a server
+    "PREFECT_INTERNAL_LOGGING_LEVEL": "CRITICAL",
 }
 
 
@@ -55,12 +57,12 @@ def of_a_home(folder: Path) -> dict[str, str]:
 
 
 @contextmanager
-def own(folder: Path, api_url: str) -> Iterator[None]:
+def own(folder: Path, access: Mapping[str, str]) -> Iterator[None]:
     """Let Prefect in this process have Gatehouse's settings and server until the block ends.
 
     Args:
         folder: Prefect's home.
-        api_url: what Prefect calls PREFECT_API_URL.
+        access: the settings with which a client reaches the server.
 
     Raises:
         GatehouseError: the folder cannot be made.
@@ -70,7 +72,7 @@ def own(folder: Path, api_url: str) -> Iterator[None]:
         _the_users_afterwards(),
         environment.chosen(environment.PREFECT, of_a_home(folder) | _certificates()),
     ):
-        os.environ["PREFECT_API_URL"] = api_url
+        os.environ.update(access)
         # some of Prefect's modules open certificates when they are imported
         with away_from_files(folder), environment.chosen(environment.CERTIFICATES):
             import prefect.context
@@ -78,8 +80,9 @@ def own(folder: Path, api_url: str) -> Iterator[None]:
             # else it looks for profiles where the settings before these say
             prefect.context.GLOBAL_SETTINGS_CONTEXT = None  # type: ignore[assignment]
             prefect.context.refresh_global_settings_context()
-        # a process that this one starts may outlive the server
-        del os.environ["PREFECT_API_URL"]
+        # a process that this one starts may outlive the server, and needs no password
+        for name in access:
+            del os.environ[name]
         with _without_proxies():
             yield
 

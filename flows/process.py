@@ -12,10 +12,17 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 SECONDS_TO_END = 4
+SECONDS_AFTER_A_SIGNAL = 5
+"""How long a command has to end after a signal; the shard being captured is discarded."""
+
+SECONDS_AFTER_A_FAILURE = 5
+"""How long what happens at exit may take after a command that failed."""
+
+SHOW_CURSOR = b"\x1b[?25h"
 NOT_FOR_USERS = (
     DeprecationWarning,
     PendingDeprecationWarning,
@@ -72,6 +79,59 @@ def run(main: Callable[[], object]) -> None:
     except SystemExit as asked:
         code = asked.code if isinstance(asked.code, int) else bool(asked.code)
         raise
+    finally:
+        if code:
+            # a library may wait for what does not answer any more
+            last = threading.Timer(SECONDS_AFTER_A_FAILURE, lambda: _end(code))
+            last.daemon = True
+            last.start()
+
+
+class EndInTime:
+    """Ends this process some seconds after a signal, even if the main thread is not let go by then.
+
+    Python calls its handlers only once native code has returned, which may take minutes. So another
+    thread hears the signals. The lake and the database are whole at every instant, and what is
+    under way is removed as after a kill.
+    """
+
+    def __init__(self, lines: Mapping[int, str]) -> None:
+        """Begin to listen, in the main thread.
+
+        Args:
+            lines: signal -> the last line on standard error; the exit code is 128 + the signal.
+        """
+        self._lines = lines
+        self._over = threading.Event()
+        self._heard, self._wakeup = os.pipe()
+        os.set_blocking(self._wakeup, False)
+        self._before = signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def hear(self, number: int) -> None:
+        """Take notice of a signal in a handler, too: a library may have begun to listen instead."""
+        if not self._over.is_set():
+            with suppress(OSError):
+                os.write(self._wakeup, bytes([number]))
+
+    def stop(self) -> None:
+        """Let the process live, and whoever listened before listen again."""
+        self._over.set()
+        signal.set_wakeup_fd(self._before)
+        os.close(self._wakeup)
+        self._thread.join()
+        os.close(self._heard)
+
+    def _listen(self) -> None:
+        while heard := os.read(self._heard, 1):
+            line = self._lines.get(heard[0])
+            if line and not self._over.wait(SECONDS_AFTER_A_SIGNAL):
+                with suppress(OSError):
+                    cursor = SHOW_CURSOR if os.isatty(2) else b""
+                    # not through sys.stderr, whose lock the main thread may hold
+                    os.write(2, cursor + f"gatehouse: {line}\n".encode())
+                os._exit(128 + heard[0])
 
 
 def end_with_parent() -> None:

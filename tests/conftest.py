@@ -191,7 +191,8 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
         server = prefect_server.begin(folder)
         patched.setenv("PREFECT_HOME", str(folder))
-        patched.setenv("PREFECT_API_URL", server.api_url)
+        for name, value in server.access.items():
+            patched.setenv(name, value)
         from prefect.context import refresh_global_settings_context
         from prefect.logging.handlers import APILogHandler
 

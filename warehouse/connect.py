@@ -7,7 +7,7 @@ import socket
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
@@ -232,11 +232,13 @@ def interruptible(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     pressed, over = threading.Event(), threading.Event()
     heard, wakeup = socket.socketpair()
     wakeup.setblocking(False)
-    watcher = threading.Thread(
-        target=_interrupt_when_told, args=(connection, heard, pressed, over), daemon=True
-    )
     previous = signal.signal(signal.SIGINT, lambda number, frame: None)
     previous_wakeup = signal.set_wakeup_fd(wakeup.fileno(), warn_on_full_buffer=False)
+    watcher = threading.Thread(
+        target=_interrupt_when_told,
+        args=(connection, heard, previous_wakeup, pressed, over),
+        daemon=True,
+    )
     watcher.start()
     try:
         yield
@@ -254,10 +256,14 @@ def interruptible(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
 def _interrupt_when_told(
     connection: duckdb.DuckDBPyConnection,
     heard: socket.socket,
+    next_to_hear: int,
     pressed: threading.Event,
     over: threading.Event,
 ) -> None:
     while number := heard.recv(1):
+        if next_to_hear >= 0:
+            with suppress(OSError):
+                os.write(next_to_hear, number)
         if number[0] == signal.SIGINT:
             pressed.set()
             connection.interrupt()

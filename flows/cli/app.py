@@ -9,11 +9,11 @@ import io
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable
 
 import typer
 
+from gatehouse.flows import process
 from gatehouse.flows.cli import ask, make, options, upkeep
 from gatehouse.warehouse.environment import missing_certificates, unreadable
 from gatehouse.warehouse.errors import ENDINGS, GatehouseError
@@ -46,9 +46,6 @@ ENDED_BY: dict[int, str] = {
     signal.SIGTERM: f"terminated; {GO_ON}",
 }
 """Signals that end a command, and the line that it then prints."""
-
-SECONDS_TO_END = 5
-"""How long a command has to end after a signal; the shard being captured is discarded."""
 
 LEAST_COLUMNS = 20
 LONGEST_COMMAND = 300
@@ -89,10 +86,11 @@ app = application()
 def main() -> None:
     """Run the command line; bad input ends in one line on standard error and exit code 2."""
     pressed: list[int] = []
+    clock = process.EndInTime(ENDED_BY)
 
     def interrupt(number: int, frame: object) -> None:
         pressed.append(number)
-        end_in_time(number)
+        clock.hear(number)
         raise KeyboardInterrupt
 
     for number in ENDED_BY:
@@ -111,6 +109,10 @@ def main() -> None:
         if not (line or pressed) and sys.flags.dev_mode:
             raise
         line = line or unforeseen(error)
+    finally:
+        # once it is heard, the clock runs to the end of the process
+        if not pressed:
+            clock.stop()
     if pressed:
         code, line = 128 + pressed[0], ENDED_BY[pressed[0]]
     if line:
@@ -178,21 +180,6 @@ def _working_folder() -> str:
     except FileNotFoundError:
         return "the working folder is gone: change to one that is there, and run the command again"
     return ""
-
-
-def end_in_time(number: int) -> None:
-    """End the process in a few seconds even if a library does not let go of the main thread.
-
-    The lake and the database are whole at every instant, so nothing is lost.
-    """
-
-    def end() -> None:
-        print(f"gatehouse: {ENDED_BY[number]}", file=sys.stderr, flush=True)
-        os._exit(128 + number)
-
-    timer = threading.Timer(SECONDS_TO_END, end)
-    timer.daemon = True
-    timer.start()
 
 
 def unusable_name(error: BaseException) -> str:

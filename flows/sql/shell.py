@@ -13,6 +13,7 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.lexers import PygmentsLexer
 from pygments.lexers.sql import SqlLexer
 
+from gatehouse.flows import process
 from gatehouse.flows.console import answer, short_path
 from gatehouse.flows.sql import tabular
 from gatehouse.flows.sql.commands import LEAVING, obey
@@ -21,6 +22,12 @@ from gatehouse.warehouse.connect import without_semicolon
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.plain_text import counted
+
+ENDED_BY: dict[int, str] = {
+    signal.SIGINT: "interrupted; the statement could not be stopped alone, so the shell has ended",
+    signal.SIGTERM: "terminated",
+}
+"""Signals that end the shell if a statement does not end, and the line that it then prints."""
 
 
 def interact(paths: Paths, form: str, *, external_access: bool = False) -> None:
@@ -48,6 +55,8 @@ def interact(paths: Paths, form: str, *, external_access: bool = False) -> None:
         )
         answer(_banner(session))
         while (text := _typed(prompt)) is not None:
+            # prompt_toolkit leaves nobody who listens for signals
+            clock = process.EndInTime(ENDED_BY)
             try:
                 _answer(session, text)
             except GatehouseError as error:
@@ -56,6 +65,8 @@ def interact(paths: Paths, form: str, *, external_access: bool = False) -> None:
                 print("interrupted", file=sys.stderr)
             except EOFError:
                 return
+            finally:
+                clock.stop()
 
 
 def _typed(prompt: PromptSession[str]) -> str | None:

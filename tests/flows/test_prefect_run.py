@@ -1,5 +1,6 @@
 """Prefect's own server for a run lives as long as the run, however that ends."""
 
+import base64
 import errno
 import os
 import re
@@ -8,14 +9,17 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from contextlib import closing, suppress
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
-from gatehouse.flows import prefect_run, prefect_server
+from gatehouse.flows import prefect_database, prefect_run, prefect_server
 from gatehouse.warehouse import cache
+from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.paths import PACKAGE
 from tests.conftest import without_prefect
 
@@ -105,12 +109,12 @@ NEW_HOMES = """
 import os, sys
 from pathlib import Path
 from prefect.context import refresh_global_settings_context
-from gatehouse.flows import prefect_server
+from gatehouse.flows import prefect_database
 
 for folder in sys.argv[1:]:
     os.environ["PREFECT_HOME"] = folder
     refresh_global_settings_context()
-    prefect_server.make_database()
+    prefect_database.make_database()
 
 import alembic.script
 from prefect.server.database.alembic_commands import alembic_config
@@ -153,6 +157,8 @@ def test_a_new_home_gets_prefects_newest_database_and_an_old_one_stays(tmp_path)
 
 ALONE = """
 import sys
+import urllib.error
+import urllib.request
 from contextlib import suppress
 from pathlib import Path
 from gatehouse.flows import prefect_server, prefect_settings
@@ -160,13 +166,15 @@ from gatehouse.warehouse.errors import GatehouseError
 
 home = Path(sys.argv[1])
 server = prefect_server.begin(home)
-with prefect_settings.own(home, server.api_url):
+with prefect_settings.own(home, server.access):
     from prefect import context, get_client
     from prefect.settings import get_current_settings
 
     found = get_current_settings()
-    assert found.api.url == server.api_url and found.home == home, found.api
-    assert not (found.api.key or found.api.auth_string or found.testing.test_mode)
+    assert found.api.url == server.access["PREFECT_API_URL"] and found.home == home, found.api
+    password = found.api.auth_string.get_secret_value()
+    assert password == server.access["PREFECT_API_AUTH_STRING"] != "admin:other"
+    assert not (found.api.key or found.testing.test_mode)
     get_client(sync_client=True), get_client()
     try:
         server.wait()
@@ -174,7 +182,9 @@ with prefect_settings.own(home, server.api_url):
         print(error)
 users = context.GLOBAL_SETTINGS_CONTEXT
 assert users.settings.api.url == "http://127.0.0.1:9/api" and users.settings.api.key
-with suppress(GatehouseError), prefect_settings.own(home, "http://127.0.0.1:1/api"):
+with suppress(GatehouseError), prefect_settings.own(
+    home, {"PREFECT_API_URL": "http://127.0.0.1:1/api"}
+):
     assert get_current_settings().api.url == "http://127.0.0.1:1/api"
     raise GatehouseError("a run that fails")
 assert context.GLOBAL_SETTINGS_CONTEXT is users
@@ -187,7 +197,7 @@ def test_prefect_has_gatehouses_settings_in_a_run_and_the_users_after_it(tmp_pat
     home, folder = tmp_path / "home", tmp_path / "folder"
     for each in (home, folder):
         each.mkdir()
-    (home / "prefect.db").write_text("not a database, and longer than its header would be" * 9)
+    (home / "prefect.db").mkdir()
     (folder / "prefect.toml").write_text('[api]\nurl = "http://127.0.0.1:9/api"\n')
     (folder / ".env").write_text("PREFECT_API_KEY=the-users\n")
     # what is wrong with them is for whoever uses them to hear
@@ -200,7 +210,9 @@ def test_prefect_has_gatehouses_settings_in_a_run_and_the_users_after_it(tmp_pat
         env=without_prefect() | users | {"PYTHONPATH": python_path()},
         cwd=folder,
     )
-    assert re.fullmatch(".* does not answer.*file is not a database.*server.log.*\n", ended.stdout)
+    assert re.fullmatch(
+        ".* does not answer.*unable to open database file.*server.log.*\n", ended.stdout
+    )
     assert ended.stderr == "" and ended.returncode == 0, ended
 
 
@@ -210,6 +222,11 @@ def test_prefect_has_gatehouses_settings_in_a_run_and_the_users_after_it(tmp_pat
         ("sqlite3.OperationalError: database or disk is full", ValueError("500"), "make room"),
         ("attempt to write a readonly database", ValueError("500"), "cannot be written"),
         ("", OSError(errno.ENOSPC, "No space left on device"), "make room"),
+        (
+            "sqlite3.DatabaseError: database disk image is malformed",
+            ValueError("500"),
+            r"malformed\): delete .*prefect.db, .* and run the same command again",
+        ),
         ("KeyError: 'a'", ValueError("500"), r"\(500\) \(KeyError: 'a'; more in .*server.log\)"),
     ],
 )
@@ -223,6 +240,120 @@ def test_what_stopped_prefect_is_what_was_seen(tmp_path, log, error, said):
     message = prefect_run._what_stopped(error, Server())
     assert re.search(said, message) and "without Prefect" in message
     assert ("room" in message) == (said == "make room"), message
+
+
+def test_only_the_run_itself_may_ask_its_server(prefect_server):
+    """Neither other users of the machine nor pages of other origins; and nothing shows how."""
+    address, password = os.environ["PREFECT_API_URL"], os.environ["PREFECT_API_AUTH_STRING"]
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def asked(url: str, origin: str, **headers: str) -> urllib.request.Request:
+        headers |= {"Origin": origin, "Content-Type": "application/json"}
+        return urllib.request.Request(url, b"{}", headers, method="POST")
+
+    foreign = "https://evil.example"
+    for origin in (foreign, "null", address.removesuffix("/api")):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            direct.open(asked(f"{address}/flow_runs/filter", origin))
+        assert refused.value.code == 401
+    known = f"Basic {base64.b64encode(password.encode()).decode()}"
+    with direct.open(asked(f"{address}/flow_runs/filter", foreign, Authorization=known)) as answer:
+        assert answer.status == 200 and "access-control-allow-origin" not in answer.headers
+    secret = password.partition(":")[2].encode()
+    home = Path(os.environ["PREFECT_HOME"])
+    assert len(secret) > 40
+    assert not any(secret in path.read_bytes() for path in home.rglob("*") if path.is_file())
+    assert not any(secret in command_line(child) for child in children_of(os.getpid()))
+
+
+@pytest.fixture
+def sound(tmp_path) -> bytes:
+    """An SQLite database of a few pages."""
+    with closing(sqlite3.connect(tmp_path / "sound")) as connection:
+        connection.execute("create table t as select hex(randomblob(9000)) as a")
+        connection.execute("create index i on t (a)")
+        connection.commit()
+        return connection.serialize()
+
+
+@pytest.mark.parametrize("damage", ["zeros", "text", "cut", "overwritten in the middle"])
+def test_a_damaged_database_of_prefects_is_set_aside_in_one_line(
+    damage, sound, tmp_path, monkeypatch, capsys
+):
+    home = tmp_path / "home"
+    home.mkdir()
+    damaged = {
+        "zeros": bytes(len(sound)),
+        "text": b"not a database, and longer than its header would be" * 9,
+        "cut": sound[: len(sound) // 2],
+        "overwritten in the middle": sound[:4096] + b"\xff" * 4096 + sound[8192:],
+    }[damage]
+    monkeypatch.setattr(prefect_server, "OwnServer", lambda folder: None)
+    monkeypatch.setattr(prefect_server, "_started", [])
+    for number in (1, 2):
+        (home / "prefect.db").write_bytes(damaged)
+        (home / "prefect.db-wal").write_bytes(b"")
+        prefect_server.begin(home)
+        monkeypatch.setattr(prefect_server, "_started", [])
+        said = capsys.readouterr().err.splitlines()
+        assert len(said) == 1 and f"prefect.db.damaged-{number}" in said[0]
+        assert (home / f"prefect.db.damaged-{number}").read_bytes() == damaged
+        assert not (home / "prefect.db").exists() and not (home / "prefect.db-wal").exists()
+
+
+def test_a_database_of_prefects_that_is_sound_or_in_use_stays(sound, tmp_path):
+    file = tmp_path / "prefect.db"
+    assert prefect_database.set_damaged_aside(file) is None and not file.exists()
+    file.write_bytes(sound)
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("pragma journal_mode = wal")
+        connection.execute("create table u as select 1 as a")
+        connection.execute("begin immediate")
+        assert prefect_database.set_damaged_aside(file) is None
+        connection.rollback()
+        assert connection.execute("select a from u").fetchall() == [(1,)]
+
+
+ANSWERING = """
+import os, socket, sys, threading
+
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
+listening = socket.socket(fileno=int(sys.argv[1]))
+while True:
+    connection = listening.accept()[0]
+    connection.recv(4096)
+    connection.sendall(b"HTTP/1.0 200 OK\\r\\n\\r\\n")
+    connection.close()
+"""
+
+
+class Answering(prefect_server.OwnServer):
+    """A server that only answers; Prefect's takes seconds to begin."""
+
+    def _begun(self) -> subprocess.Popen:
+        number = self._listening.fileno()
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", ANSWERING, str(number)],
+            stdin=subprocess.PIPE,
+            pass_fds=[number],
+        )
+
+
+def test_a_server_that_is_killed_begins_again_at_the_same_address(tmp_path, capsys):
+    server = Answering(tmp_path)
+    server.wait()
+    for _ in range(2):
+        killed = server._process
+        killed.kill()
+        # asked while there is none, it answers when there is one again
+        server.wait()
+        assert server.runs() and server._process is not killed
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["Prefect's own server was killed: it begins again, and the run goes on"] * 2
+    server.stop()
+    assert not server.runs()
+    with pytest.raises(GatehouseError, match="does not answer"):
+        server.wait()
 
 
 def children_of(process: int) -> dict[int, int]:

@@ -1,11 +1,14 @@
 """A process of Gatehouse's own ends at once, and just as Python would have ended it."""
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
+from gatehouse.flows import process
 from gatehouse.warehouse.paths import PACKAGE
 
 PROGRAM = """
@@ -78,3 +81,57 @@ def test_what_is_printed_to_a_closed_stream_lands_in_no_file(tmp_path):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     assert subprocess.run(words, env=environment, cwd=tmp_path).returncode == 0
     assert (tmp_path / "file").read_text() == ""
+
+
+def test_a_command_that_failed_waits_for_no_thread():
+    program = (
+        "import sys, threading\n"
+        "from gatehouse.flows import process\n"
+        "process.SECONDS_AFTER_A_FAILURE = 0.1\n"
+        "threading.Thread(target=threading.Event().wait).start()\n"
+        "process.run(lambda: sys.exit(2))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], cwd=PACKAGE).returncode == 2
+
+
+IN_NATIVE_CODE = """
+import ctypes, signal
+from gatehouse.flows import process
+
+process.SECONDS_AFTER_A_SIGNAL = 0.1
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda number, frame: None)
+process.EndInTime({signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"})
+print("ready", flush=True)
+library, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(128)
+while True:
+    # the second time it never returns, and no signal wakes it
+    library.pthread_mutex_lock(mutex)
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "line"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")]
+)
+def test_a_signal_ends_a_process_whose_main_thread_is_in_native_code(number, line):
+    running = subprocess.Popen(
+        [sys.executable, "-c", IN_NATIVE_CODE],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=PACKAGE,
+    )
+    assert running.stdout.readline() == "ready\n"
+    running.send_signal(number)
+    assert running.communicate()[1] == f"gatehouse: {line}\n"
+    assert running.returncode == 128 + number
+
+
+def test_what_ends_in_time_is_left_alone_and_leaves_nothing_behind():
+    threads, before = threading.active_count(), signal.set_wakeup_fd(-1)
+    clock = process.EndInTime({signal.SIGINT: "interrupted"})
+    clock.hear(signal.SIGINT)
+    clock.stop()
+    clock.hear(signal.SIGINT)
+    assert threading.active_count() == threads
+    assert signal.set_wakeup_fd(before) == -1

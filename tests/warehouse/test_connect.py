@@ -1,5 +1,6 @@
 """The read-only session: what it refuses, what it finds, and how it reports errors."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -216,6 +217,18 @@ def test_ctrl_c_is_heard_while_the_main_thread_computes(pressed):
         signal.raise_signal(signal.SIGINT)
         session.execute(busy).fetchall()
     assert pressed == [signal.SIGINT]
+
+
+def test_whoever_listened_for_signals_before_hears_them_during_a_query_too(pressed):
+    heard, wakeup = os.pipe()
+    os.set_blocking(wakeup, False)
+    before = signal.set_wakeup_fd(wakeup)
+    with closing(duckdb.connect()) as session, interruptible(session):
+        signal.raise_signal(signal.SIGINT)
+        assert os.read(heard, 1) == bytes([signal.SIGINT])
+    assert signal.set_wakeup_fd(before) == wakeup
+    os.close(heard)
+    os.close(wakeup)
 
 
 def test_without_ctrl_c_nothing_is_left_behind(pressed):
