@@ -97,6 +97,7 @@ PRINTS = {
     "flows/cli/options.py": "the version",
     "flows/sql/shell.py": "errors, which are escaped, and fixed words",
     "models/demo/train.py": "a program of its own",
+    "flows/steps/drawing.py": "JSON, to the process that asked",
 }
 """Files that print by themselves. What came from outside goes through `console.answer` or `say`."""
 

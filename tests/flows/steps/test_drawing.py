@@ -29,12 +29,13 @@ def test_its_figures_are_those_of_this_process(captured, selection, two_cores, t
     """Real ones, byte for byte; one of them is compared."""
     paths = Paths(captured)
     with drawing.drawer() as drawer:
-        drawer.begin(selection, paths, tmp_path)
+        drawer.begin(selection, paths, tmp_path / "there")
         here = open_results(selection, paths, drawing._silent, tmp_path / "here")
         (png,) = files.write_run_figures(here, stems=["zipf"]).values()
         drawn = drawer._drawn_beside()
     assert list(drawn) == list(RUN_FIGURES)[: -drawing.LEFT]
-    assert all(path == tmp_path / "figures" / f"{stem}.png" for stem, path in drawn.items())
+    folder = tmp_path / "there" / "figures"
+    assert all(path == folder / f"{stem}.png" for stem, path in drawn.items())
     for path in (png, png.with_suffix(".pdf")):
         assert path.read_bytes() == drawn["zipf"].with_suffix(path.suffix).read_bytes()
 

@@ -107,7 +107,7 @@ def test_figures_are_for_screen_and_print(section, tmp_path):
 
 def test_figures_of_a_run(quick_figures, tmp_path):
     marts, findings = made_up(layers=1, tokens=60)
-    paths = files._draw_run(assessed(marts, findings), tmp_path)
+    paths = files._draw_run(assessed(marts, findings), tmp_path, None)
     assert paths == {stem: tmp_path / f"{stem}.png" for stem in RUN_FIGURES}
     written = {f"{stem}.{kind}" for stem in RUN_FIGURES for kind in ("png", "pdf")}
     assert {each.name for each in tmp_path.iterdir()} == written
