@@ -2,18 +2,18 @@
 
 import posixpath
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from gatehouse.ingest.hub import LISTED_CONFIGURATIONS, SPLIT
 from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.plain_text import first_few
 
 CARD = "README.md"
 CARD_BYTES = 1 << 20
-SPLIT = "train"
-LISTED = 20
-"""So many configurations are named."""
 DESCRIPTION = "description of a dataset"
 NO_DATA = {CARD, "config.json", "dataset_info.json", "dataset_infos.json", "dataset_dict.json"}
 """Files that no pattern means."""
@@ -34,23 +34,22 @@ class Chosen:
     others: dict[str, str]
 
 
-def chosen_by_card(folder: Path, names: list[str]) -> Chosen | None:
+def chosen_by_card(
+    folder: Path, configurations: Mapping[str, Mapping[str, Any]], names: list[str]
+) -> Chosen:
     """Return which of a folder's files are of the split train of its default configuration.
 
-    That is what the hub name of a dataset would read, in the same order; None for a folder whose
-    card names no configuration.
+    That is what the hub name of a dataset would read, in the same order.
 
     Args:
         folder: a folder with a README.md.
+        configurations: those that it names, as `configurations_of` returns them.
         names: its files, as paths from it, in order.
 
     Raises:
-        GatehouseError: the card is damaged, has several configurations and no default, no split
-            train, or names files that are not there.
+        GatehouseError: several configurations and no default, no split train, or files that are
+            not there.
     """
-    configurations = _configurations(folder / CARD)
-    if not configurations:
-        return None
     default = _default(folder, configurations)
     splits = _splits(configurations[default])
     files = [name for name in names if PurePosixPath(name).name not in NO_DATA]
@@ -76,8 +75,12 @@ def chosen_by_card(folder: Path, names: list[str]) -> Chosen | None:
     return Chosen(train, others)
 
 
-def _configurations(card: Path) -> dict[str, dict[str, Any]]:
-    """Return name -> what the card says of each configuration."""
+def configurations_of(card: Path) -> dict[str, dict[str, Any]]:
+    """Return name -> what a README.md says of each configuration.
+
+    Raises:
+        GatehouseError: it does not say it as the hub asks for.
+    """
     import yaml
 
     try:
@@ -99,7 +102,7 @@ def _configurations(card: Path) -> dict[str, dict[str, Any]]:
 
 
 def _checked(configuration: Any) -> dict[str, Any]:
-    """Raise what `_configurations` expects unless the files are named as the hub asks for."""
+    """Raise what `configurations_of` expects unless the files are named as the hub asks for."""
     _splits(configuration)
     return dict(configuration)
 
@@ -112,8 +115,7 @@ def _default(folder: Path, configurations: Mapping[str, Mapping[str, Any]]) -> s
     ]
     if len(default) != 1:
         named = list(default or configurations)
-        more = ", …" if len(named) > LISTED else ""
-        which = f"the configurations {', '.join(named[:LISTED])}{more}"
+        which = f"the configurations {first_few(named, LISTED_CONFIGURATIONS)}"
         raise GatehouseError(
             f"{folder} has {which}, {'all of them' if default else 'none of them the'} default: "
             f"give one of them `default: true` in its {CARD}, {ELSE}"
@@ -160,11 +162,10 @@ def _within(
     return _matching(patterns or [posixpath.normpath(anything)], files)
 
 
-def _all_matching(folder: Path, patterns: Iterable[str], files: Sequence[str]) -> list[str]:
+def _all_matching(folder: Path, patterns: Sequence[str], files: Sequence[str]) -> list[str]:
     """Return the files in the order of the patterns, each of which leads to some."""
     found: dict[str, None] = {}
-    for pattern in patterns:
-        matching = _matching([pattern], files)
+    for pattern, matching in zip(patterns, _matches(patterns, files), strict=True):
         if not matching:
             raise GatehouseError(
                 f"{folder} lacks {pattern!r}, which its {CARD} names for the split {SPLIT}: "
@@ -175,24 +176,28 @@ def _all_matching(folder: Path, patterns: Iterable[str], files: Sequence[str]) -
 
 
 def _matching(patterns: Iterable[str], files: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(chain.from_iterable(_matches(patterns, files))))
+
+
+def _matches(patterns: Iterable[str], files: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the files that each pattern leads to."""
     from fsspec.utils import glob_translate
 
-    found: dict[str, None] = {}
     # a card may name thousands of files one by one
     names = set(files)
     for pattern in patterns:
         if not set(pattern) & WILDCARDS:
-            found |= dict.fromkeys({pattern} & names)
+            yield [pattern] if pattern in names else []
             continue
         try:
             matches = re.compile(glob_translate(pattern)).match
         except ValueError:  # `**` beside other characters, which the hub refuses too
+            yield []
             continue
-        wanted = _special(pattern)
-        found |= {name: None for name in files if matches(name) and _special(name) == wanted}
-    return list(found)
+        wanted = special_folders(pattern)
+        yield [name for name in files if matches(name) and special_folders(name) == wanted]
 
 
-def _special(path: str) -> int:
+def special_folders(path: str) -> int:
     """Return how many folders are such that only a pattern that names them means their files."""
     return sum(part.startswith("__") for part in PurePosixPath(path).parent.parts)

@@ -141,7 +141,7 @@ def joined_chat(turns: Any) -> str | None:
 def chat_in_text(text: str) -> str | None:
     """Return what is said in a chat that is kept as JSON; None for any other text."""
     turns = None
-    if text.lstrip().startswith("[{"):
+    if text.lstrip().startswith("["):
         with suppress(ValueError, RecursionError):
             turns = json.loads(text)
     return joined_chat(turns)

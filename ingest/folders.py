@@ -8,10 +8,17 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from gatehouse.ingest.cards import CARD, DESCRIPTION, NO_DATA, chosen_by_card
+from gatehouse.ingest.cards import (
+    CARD,
+    DESCRIPTION,
+    NO_DATA,
+    chosen_by_card,
+    configurations_of,
+    special_folders,
+)
 from gatehouse.ingest.formats import PROSE, format_of, suffix_of
 from gatehouse.warehouse.errors import GatehouseError
-from gatehouse.warehouse.plain_text import counted, printable
+from gatehouse.warehouse.plain_text import counted, first_few, printable
 
 SPLITS = {
     "train": ("train", "training"),
@@ -89,10 +96,10 @@ def list_folder(folder: Path) -> Listing:
             listing.left_out.setdefault(reason, []).append(path.relative_to(folder).as_posix())
         else:
             listing.read.append(path.relative_to(folder).as_posix())
-    listing.read.sort()
     decided = _choose_by_cards(folder, listing)
     _leave_out_cards(listing)
-    _leave_out(listing, {name: "in a special folder" for name in _special(listing.read) - decided})
+    special = {name for name in listing.read if special_folders(name)} - decided
+    _leave_out(listing, dict.fromkeys(special, "in a special folder"))
     _leave_out_splits(listing, decided)
     if missing := _missing_shards(listing.read):
         listing.left_out["missing"] = missing
@@ -152,15 +159,18 @@ def _why_not(path: Path) -> str | None:
 def _choose_by_cards(folder: Path, listing: Listing) -> set[str]:
     """Leave out what the datasets' cards do not choose; return the files that they do choose."""
     places: dict[str, tuple[str, int]] = {}
-    everything = sorted(chain(listing.read, *listing.left_out.values()))
+    everything, read = sorted(chain(listing.read, *listing.left_out.values())), set(listing.read)
     # a card that lies deeper may be one of the files that another leaves out
     for card in sorted((each for each in everything if Path(each).name == CARD), key=_depth):
+        configurations = configurations_of(folder / card) if card in read else {}
+        if not configurations:
+            continue
         inside = card.removesuffix(CARD)
         files = [name.removeprefix(inside) for name in everything if name.startswith(inside)]
-        chosen = chosen_by_card(folder / inside, files) if card in listing.read else None
-        if chosen:
-            places |= {inside + name: (inside, place) for place, name in enumerate(chosen.train)}
-            _leave_out(listing, {inside + name: why for name, why in chosen.others.items()})
+        chosen = chosen_by_card(folder / inside, configurations, files)
+        places |= {inside + name: (inside, place) for place, name in enumerate(chosen.train)}
+        _leave_out(listing, {inside + name: why for name, why in chosen.others.items()})
+        read = set(listing.read)
     listing.read.sort(key=lambda name: places.get(name, (name, 0)))
     return set(places)
 
@@ -195,11 +205,6 @@ def _leave_out_splits(listing: Listing, decided: set[str]) -> None:
             }
             _leave_out(listing, reasons)
             return
-
-
-def _special(names: list[str]) -> set[str]:
-    """Return the files in folders as __MACOSX and __pycache__, which `datasets` passes over."""
-    return {name for name in names if any(part[:2] == "__" for part in Path(name).parent.parts)}
 
 
 def _missing_shards(names: list[str]) -> list[str]:
@@ -251,5 +256,4 @@ def _most_first(counts: dict[str, int]) -> list[tuple[str, int]]:
 
 
 def _named(names: list[str]) -> str:
-    more = ", …" if len(names) > NAMED_FILES else ""
-    return printable(", ".join(names[:NAMED_FILES])) + more
+    return printable(first_few(names, NAMED_FILES))

@@ -114,8 +114,9 @@ def prepare(
     reading: dict[str, Any] = {"lines": lines, "fields": fields}
     corpus = None if on_hub else read_corpus(dataset, **reading)
     with one_writer(folder, slug(corpus.name if corpus else dataset), say):
-        found = find(folder, dataset, num_samples, first_sample, reading) if on_hub else None
-        if found and (skip_broken or not found.skipped_broken):
+        asked = (dataset, num_samples, first_sample, reading)
+        found = find(folder, *asked, skip_broken=skip_broken) if on_hub else None
+        if found:
             prepared = found
         else:
             corpus = corpus or read_corpus(dataset, **reading)

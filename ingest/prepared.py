@@ -98,9 +98,18 @@ def _plain(reading: dict[str, Any]) -> dict[str, Any]:
 
 
 def find(
-    folder: Path, dataset: str, num_samples: int, first_sample: int, reading: dict[str, Any]
+    folder: Path,
+    dataset: str,
+    num_samples: int,
+    first_sample: int,
+    reading: dict[str, Any],
+    *,
+    skip_broken: bool,
 ) -> Prepared | None:
-    """Return what the same request prepared before, if its file still holds the same samples."""
+    """Return what the same request prepared before, if its file still holds the same samples.
+
+    One from which broken texts were left out is such only where that was asked for.
+    """
     for memory in sorted(folder.glob("*/prepared.json")):
         try:
             record = json.loads(memory.read_text())
@@ -117,6 +126,7 @@ def find(
             asked
             and read_as == _plain(reading)
             and enough
+            and (skip_broken or not prepared.skipped_broken)
             and is_whole(prepared.path, prepared.num_samples, prepared.fingerprint)
         ):
             return prepared

@@ -16,6 +16,7 @@ from gatehouse.ingest.fields import (
     text_field,
 )
 from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.plain_text import first_few
 
 LISTED_FIELDS = 20
 REMEDIES = {
@@ -116,8 +117,10 @@ def _text(row: Mapping[str, Any], fields: Fields) -> str:
             ) from None
     in_chats = isinstance(value, str) and field in CHATS
     chat = chat_in_text(value) if in_chats else joined_chat(value)
-    if chat is not None or value is None or isinstance(value, str):
-        return chat or (value if isinstance(value, str) else "")
+    if chat is not None:
+        return chat
+    if value is None or isinstance(value, str):
+        return value or ""
     kind = type(value).__name__
     raise _Unreadable(f"has a field {field} of type {kind}", "it must hold a string or a chat")
 
@@ -159,6 +162,5 @@ def known_columns(where: str, columns: list[str], fields: Fields) -> list[str]:
 
 
 def _without(field: str, columns: list[str]) -> str:
-    listed = ", ".join(map(repr, columns[:LISTED_FIELDS])) or "no fields"
-    more = ", …" if len(columns) > LISTED_FIELDS else ""
-    return f"has no field {field}, only {listed}{more}"
+    listed = first_few(list(map(repr, columns)), LISTED_FIELDS) or "no fields"
+    return f"has no field {field}, only {listed}"

@@ -104,12 +104,20 @@ def read_shard(path: Path, shard: int) -> list[Sample]:
     shards = shard_count(path)
     if not 0 <= shard < shards:
         raise IndexError(f"{path} has {counted(shards, 'shard')}, and no shard {shard}")
-    samples = [Sample(**row) for table in _tables(path, [shard]) for row in table.to_pylist()]
-    if not all(_is_as_hashed(sample) for sample in samples):
-        raise _damaged(path)
-    # Arrow would keep twice the size of a long text, which nobody reads as a table again
-    pa.default_memory_pool().release_unused()
+    (samples,) = _read(path, [shard])
     return samples
+
+
+def _read(path: Path, shards: Iterable[int]) -> Iterator[list[Sample]]:
+    """Yield the samples of each shard, once they are found to be those of their hashes."""
+    for table in _tables(path, shards):
+        samples = [Sample(**row) for row in table.to_pylist()]
+        del table
+        if not all(_is_as_hashed(sample) for sample in samples):
+            raise _damaged(path)
+        # Arrow would keep twice the size of a long text, which nobody reads as a table again
+        pa.default_memory_pool().release_unused()
+        yield samples
 
 
 def _is_as_hashed(sample: Sample) -> bool:
@@ -137,22 +145,22 @@ def write_splits(path: Path) -> None:
     """
     for split in SPLITS:
         staged = path.with_name(f".{split}.tmp")
-        try:
-            write_atomically(staged, partial(_copy, path, split))
-            put_in_place(staged, path.with_name(f"{split}.parquet"))
-        finally:
-            with suppress(OSError):
-                staged.unlink()
+        write_atomically(staged, partial(_copy, path, split))
+        put_in_place(staged, path.with_name(f"{split}.parquet"))
 
 
 def put_in_place(staged: Path, path: Path) -> None:
-    """Move a staged file to its path, unless a file with the same bytes is there.
+    """Move a staged file to its path, unless a file with the same bytes is there; it is gone then.
 
     Raises:
         GatehouseError: the folder cannot be written.
     """
-    if not (path.is_file() and filecmp.cmp(staged, path, shallow=False)):
-        write_atomically(path, staged.replace)
+    try:
+        if not (path.is_file() and filecmp.cmp(staged, path, shallow=False)):
+            write_atomically(path, staged.replace)
+    finally:
+        with suppress(OSError):
+            staged.unlink()
 
 
 def _copy(path: Path, split: str, target: Path) -> None:
@@ -181,8 +189,8 @@ def fingerprint_of(path: Path) -> str:
         GatehouseError: the file is missing or damaged.
     """
     found = hashlib.sha256()
-    for shard in range(shard_count(path)):
-        for each in read_shard(path, shard):
+    for samples in _read(path, range(shard_count(path))):
+        for each in samples:
             found.update(sample_line(each.name, each.domain, each.document, each.text_sha256))
     return found.hexdigest()
 

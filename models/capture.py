@@ -1,7 +1,7 @@
 """Capture what the routers decide while the model runs.
 
-    with RoutingTap(model) as tap:
-        events = capture(tap, batches)
+    with RoutingTap(model) as tap, captured(tap, batches) as events:
+        ...
 
 Read-only hooks watch every MoE layer, where its reader asks for them. Everything stays on the
 device until one copy per field and batch. Of the logits, only entropy and confidence are kept.

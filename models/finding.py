@@ -1,7 +1,6 @@
 """Models by name: which folder, or which commit of the hub, a name stands for."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from huggingface_hub.errors import GatedRepoError, HFValidationError, Repository
 from gatehouse.models.aliases import ALIASES
 from gatehouse.models.checkpoint.adapters import refuse_adapter
 from gatehouse.models.checkpoint.failures import cannot_load
-from gatehouse.models.source import ADAPTER, WHOLE, Source, cached_files
+from gatehouse.models.source import ADAPTER, INDEX, Source, cached_files
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.hub.causes import why_unanswered
 
@@ -72,25 +71,24 @@ def _of_folder(source: Source) -> Source:
         )
     with source.errors():
         files = [path.name for path in folder.iterdir()]
-        inside = sorted(path.parent.name for path in folder.glob("*/config.json"))
-    has_weights = f"{WHOLE}.index.json" in files or any(
-        file.endswith(".safetensors") for file in files
-    )
-    return _checked(replace(source, has_weights=has_weights), files, inside)
+    has_weights = INDEX in files or any(file.endswith(".safetensors") for file in files)
+    return _checked(replace(source, has_weights=has_weights), files)
 
 
-def _checked(source: Source, files: list[str], inside: Sequence[str] = ()) -> Source:
+def _checked(source: Source, files: list[str]) -> Source:
     """Return the source, if its files are a model's and not an adapter's.
 
     Args:
         source: of the model.
         files: names of its files, as far as they are known.
-        inside: names of its subfolders that hold a config of their own.
     """
     with source.errors():
         configs = {each: source.file(each) for each in (ADAPTER, CONFIG) if each in files}
     refuse_adapter(source.name, files, configs.get(ADAPTER), configs.get(CONFIG))
     if files and CONFIG not in files:
+        with source.errors():
+            found = Path(source.location).glob(f"*/{CONFIG}")
+            inside = sorted(path.parent.name for path in found)
         way_out = (
             f"name one of its folders that do: {', '.join(inside)}"
             if inside

@@ -1,11 +1,11 @@
 """A model's files, in a folder or of the hub at one commit, and the errors of reading them."""
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import transformers
 from transformers import AutoTokenizer
 from transformers.utils import cached_file
 
+from gatehouse.models.checkpoint.adapters import described
 from gatehouse.models.checkpoint.failures import (
     cannot_load,
     damaged,
@@ -86,7 +87,7 @@ class Source:
             )
         folder = Path(self.location)
         # none of these lies elsewhere
-        named = {folder / path.name for path in self.weight_files()}
+        named = {folder / path.name for path in self.weight_files}
         weights = sorted(folder.glob("*.safetensors"))
         others = sorted(named - set(weights))
         index = [path for path in [folder / INDEX] if path.exists()]
@@ -120,6 +121,7 @@ class Source:
             "(the hub keeps conversions as refs/pr/NUMBER); pickled weights are not read"
         )
 
+    @cached_property
     def weight_files(self) -> list[Path]:
         """Return the files whose weights `read` loads, fetched if they are the hub's.
 
@@ -219,10 +221,7 @@ class Source:
     def _lacking_code(self) -> list[str]:
         """Return the files of code that a folder's config names, and that are not there."""
         folder = Path(self.location)
-        described: Any = {}
-        with suppress(OSError, ValueError):
-            described = json.loads((folder / "config.json").read_bytes())
-        classes = described.get("auto_map") if isinstance(described, dict) else None
+        classes = described(folder / "config.json").get("auto_map")
         names = classes.values() if isinstance(classes, dict) else ()
         # what has `--` in it is in another repository, of the hub
         own = (name for name in names if isinstance(name, str) and "--" not in name)

@@ -17,8 +17,6 @@ from gatehouse.warehouse.records import TokenWindow
 IN_MEMORY = 64_000_000
 """Bytes of routing beyond which it goes to disk: 4 million events of a top-2 router."""
 
-TOKEN_ID = np.dtype(np.int32)
-
 
 class Spool:
     """The routing of token windows, from `add` to `events`; what is on disk goes with the object.
@@ -33,7 +31,8 @@ class Spool:
         self._sites = sites
         self._rows = [_row(site.top_k) for site in sites]
         self._folder = folder or Path(gettempdir())
-        self._placed = [np.empty((0, 6), np.int64)]
+        self._windows: list[TokenWindow] = []
+        self._placed = [np.empty((0, 7), np.int64)]
         make_folder(self._folder)
         self._file = SpooledTemporaryFile(  # noqa: SIM115
             IN_MEMORY, prefix=".routing.", suffix=".tmp", dir=str(self._folder)
@@ -53,15 +52,14 @@ class Spool:
         """
         lengths = np.array([len(window.token_ids) for window in windows])
         tokens = lengths.sum()
-        placed = np.empty((len(windows), 6), np.int64)
+        placed = np.empty((len(windows), 7), np.int64)
         placed[:, 0] = [window.sample_id for window in windows]
         placed[:, 1] = [window.start for window in windows]
         placed[:, 2] = lengths
         placed[:, 3] = lengths.cumsum() - lengths
+        placed[:, 6] = np.arange(len(windows)) + len(self._windows)
         try:
-            placed[:, 4:] = self._file.tell(), tokens
-            for window in windows:
-                self._file.write(np.asarray(window.token_ids, TOKEN_ID).tobytes())
+            placed[:, 4:6] = self._file.tell(), tokens
             for row, routing in zip(self._rows, found, strict=True):
                 rows = np.empty(tokens, row)
                 for name in row.names or ():
@@ -69,6 +67,7 @@ class Spool:
                 self._file.write(rows.tobytes())
         except OSError as error:
             raise cannot_write(self._folder, error) from error
+        self._windows += windows
         self._placed.append(placed)
 
     def events(self) -> Events:
@@ -79,7 +78,7 @@ class Spool:
         return Events(tokens * len(self._sites), lambda: self._parts(placed, tokens))
 
     def _parts(self, placed: np.ndarray, tokens: int) -> Iterator[pa.Table]:
-        before = TOKEN_ID.itemsize
+        before = 0
         for site, row in zip(self._sites, self._rows, strict=True):
             for start in range(0, tokens, PART_ROWS):
                 part = _cut(placed, start, min(start + PART_ROWS, tokens))
@@ -88,14 +87,21 @@ class Spool:
                 sample_id, first, lengths = part[:, 0], part[:, 1], part[:, 2]
                 begins = lengths.cumsum() - lengths
                 position = np.arange(len(rows)) + (first - begins).repeat(lengths)
-                token_id = np.frombuffer(self._read(part, 0, TOKEN_ID), TOKEN_ID)
+                token_id = self._token_ids(part)
                 yield layer_events(routing, site, sample_id.repeat(lengths), position, token_id)
             before += row.itemsize
+
+    def _token_ids(self, part: np.ndarray) -> np.ndarray:
+        found = []
+        for _, start, length, _, _, _, number in part.tolist():
+            window = self._windows[number]
+            found.append(np.asarray(window.token_ids)[start - window.start :][:length])
+        return np.concatenate(found)
 
     def _read(self, part: np.ndarray, before: int, row: np.dtype) -> bytes:
         """Return the rows of some windows; `before` bytes a token stand before them in a batch."""
         found = []
-        for _, _, length, skipped, batch, tokens in part.tolist():
+        for _, _, length, skipped, batch, tokens, _ in part.tolist():
             self._file.seek(batch + before * tokens + skipped * row.itemsize)
             found.append(self._file.read(length * row.itemsize))
         return b"".join(found)

@@ -11,9 +11,11 @@ from importlib.metadata import version
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
+from gatehouse.models.batches import out_of_memory
 from gatehouse.models.checkpoint.fp8 import check_scales, restoring
 from gatehouse.models.checkpoint.stored import (
     check_loaded,
@@ -133,7 +135,10 @@ class ModelPlan:
                 **({"quantization_config": quantization} if quantization else {}),
             )
         except GatehouseError as error:
-            if self.quantization in ("none", *BLOCK):
+            cause = error.__cause__ or error
+            # the files, the hub and the memory would be no different in 16 bits
+            elsewhere = isinstance(cause, OSError | SafetensorError) or out_of_memory(cause)
+            if self.quantization in ("none", *BLOCK) or elsewhere:
                 raise
             raise GatehouseError(
                 f"{error}; the checkpoint is stored in {self.quantization}, and its 16-bit version "
@@ -149,7 +154,7 @@ class ModelPlan:
 
     def _checked_config(self) -> Any:
         """Return the config to load with, after comparing the stored tensors with it."""
-        files = self.source.weight_files()
+        files = self.source.weight_files
         with self.source.errors():
             tensors = stored_tensors(files)
         check_stated(self.name, self.config, tensors)

@@ -99,7 +99,7 @@ def keep_off_the_warehouse(
     words = _words(statement.query)
     reserved, home = Reserved(_warehouse(connection)), _home(connection)
     _refuse_reserved(_strings(_without_its_query(statement.query, words)), reserved, home)
-    for target in map(lambda name: _path(name, home), _targets(connection, statement.query, words)):
+    for target in map(lambda name: _path(name, home), _targets(connection, words)):
         if reserved.has(target):
             raise _belongs(target)
         if reserved.lies_in(target):
@@ -209,9 +209,7 @@ def _words(statement: str) -> list[Word]:
     ]
 
 
-def _targets(
-    connection: duckdb.DuckDBPyConnection, statement: str, words: list[Word]
-) -> Iterator[str]:
+def _targets(connection: duckdb.DuckDBPyConnection, words: list[Word]) -> Iterator[str]:
     """Yield what the parts of a statement that copy or export write into."""
     lower = [word.lower() for word, _, _ in words]
     if not {"copy", "export"} & set(lower):

@@ -57,7 +57,7 @@ def checked_events(events: Events, samples: pa.Table, layers: pa.Table) -> Itera
         _require(rows == tokens, f"{where} has {counted(rows, 'event')}")
         token_ids.add(digest.digest())
         _require(len(token_ids) == 1, f"{where} has other tokens than the first layer")
-        choices.check(where)
+        choices.check(where, tokens)
 
 
 def _check_part(part: pa.Table, samples: pa.Table, layer: dict, start: int) -> None:
@@ -176,13 +176,11 @@ class _Choices:
     """What a layer chose; dense layers and replaced routers seem to choose the same for all."""
 
     def __init__(self) -> None:
-        self.rows = 0
         self.first: dict[str, Any] = {}
         self.varied: set[str] = set()
 
     def see(self, part: pa.Table) -> None:
         """Take in the next events of the layer."""
-        self.rows += part.num_rows
         for column in ("token_id", "experts", "weights", "entropy"):
             # the experts of nearly every layer vary at once: then the rest does not matter
             if not self.varied & {column, "experts"}:
@@ -191,14 +189,14 @@ class _Choices:
                 if (values != self.first.setdefault(column, values[0].copy())).any():
                     self.varied.add(column)
 
-    def check(self, where: str) -> None:
-        """Refuse a choice that cannot be a router's."""
+    def check(self, where: str, rows: int) -> None:
+        """Refuse a choice, in all of the layer's rows, that cannot be a router's."""
         if "token_id" not in self.varied or "experts" in self.varied:
             return
         same_scores = not self.varied & {"weights", "entropy"}
         chosen = " and ".join(map(str, self.first["experts"]))
         _require(
-            not (same_scores or self.rows >= COLLAPSED_TOKENS),
+            not (same_scores or rows >= COLLAPSED_TOKENS),
             f"{where} sent every token to expert {chosen}: that is what dense layers look like, "
             "and routers that never ran",
         )

@@ -31,6 +31,11 @@ def repeated(duplicates: int) -> str:
     return f" ({duplicates:,} with the text of an earlier one)" if duplicates else ""
 
 
+def first_few(names: list[str], most: int) -> str:
+    """Return the first names with commas between them, and `…` in the place of more."""
+    return ", ".join([*names[:most], *(["…"] if len(names) > most else [])])
+
+
 def printable(text: str) -> str:
     """Return text with line ends, control characters and direction marks escaped as in Python.
 

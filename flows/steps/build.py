@@ -25,9 +25,7 @@ from gatehouse.warehouse.locks import exclusive
 from gatehouse.warehouse.paths import DBT_PROJECT, Paths
 from gatehouse.warehouse.plain_text import counted
 from gatehouse.warehouse.records import LAKE_VERSION
-from gatehouse.warehouse.verification import REMOVE, Health, check_all_quickly, strangers
-
-READING = environment.Variables(("GATEHOUSE_ACCESS",), "while dbt documents what others read")
+from gatehouse.warehouse.verification import REMOVE, Health, check_all_quickly
 
 SMALLEST_ROOM = 1 << 20
 """Bytes: DuckDB writes blocks of 256 KiB, so on a disk with less left it has run out of room."""
@@ -91,7 +89,7 @@ def docs(paths: Paths) -> Path:
     """
     if not paths.database.exists():
         raise GatehouseError(f"there is no {paths.database} yet: run `gatehouse build` first")
-    with environment.chosen(READING, {"GATEHOUSE_ACCESS": "READ_ONLY"}):
+    with environment.chosen(environment.DBT, {"GATEHOUSE_ACCESS": "READ_ONLY"}):
         _dbt(paths, paths.database, "docs", "generate", "--static")
     return paths.lineage_page
 
@@ -144,11 +142,11 @@ def _checked(lake: Lake) -> dict[str, Health]:
         GatehouseError: the names and sizes of a finished run's files show that it is not whole, a
             run's record cannot be read, or a folder is not that of a run.
     """
-    for stranger in strangers(lake):
+    for path in lake.strangers():
         # of other names, dbt reads nothing
-        if stranger.path and stranger.path.match("run_id=*"):
+        if path.match("run_id=*"):
             raise GatehouseError(
-                f"{stranger.path} is not the folder of a run: `gatehouse verify --repair` sets it "
+                f"{path} is not the folder of a run: `gatehouse verify --repair` sets it "
                 f"aside; {UNTOUCHED}"
             )
     seen = check_all_quickly(lake)

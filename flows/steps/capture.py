@@ -170,7 +170,8 @@ class CaptureSession:
             windows=self.request.windows,
         )
         token_budget = self.request.batch_size * self.request.max_length
-        beside = self.lake.folder("events", self.run_id)
+        # not in the run's own folder, which would be a run's before the run is described
+        beside = self.lake.folder("events", self.run_id).parent
         with captured(self._tap, batches(windows, token_budget=token_budget), beside) as events:
             self._say_if_memory_ran_out()
             if not self._described:

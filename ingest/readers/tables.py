@@ -93,7 +93,7 @@ def _documents(
         where = f"{place} row {index}"
         if isinstance(row, BrokenRow):
             yield Broken(f"{place} {row.problem}", MEND_ROW)
-        elif row is None:
+        elif isinstance(row, UnicodeDecodeError):
             yield Broken(f"{where} is not UTF-8", NOT_UTF8)
         elif isinstance(row, Exception):
             yield Broken(f"{where} holds a value that cannot be read ({row})", MEND_VALUE)
@@ -103,11 +103,11 @@ def _documents(
 
 def _rows(
     batch: pa.RecordBatch | BrokenRow,
-) -> Iterator[dict[str, Any] | BrokenRow | Exception | None]:
-    """Yield the rows of a batch, None for one whose text is not UTF-8; a broken row as it is.
+) -> Iterator[dict[str, Any] | BrokenRow | Exception]:
+    """Yield the rows of a batch; a broken row as it is.
 
-    A row with a value that Python has no room for, such as a date of the year 10000, is yielded as
-    the error that says so.
+    A row whose text is not UTF-8, or with a value that Python has no room for, such as a date of
+    the year 10000, is yielded as the error that says so.
     """
     if isinstance(batch, BrokenRow):
         yield batch
@@ -119,11 +119,9 @@ def _rows(
             yield _row(batch.slice(index, 1))
 
 
-def _row(batch: pa.RecordBatch) -> dict[str, Any] | Exception | None:
+def _row(batch: pa.RecordBatch) -> dict[str, Any] | Exception:
     try:
         (row,) = batch.to_pylist()
-    except UnicodeDecodeError:
-        return None
-    except UNREADABLE as error:
+    except (UnicodeDecodeError, *UNREADABLE) as error:
         return error
     return dict(row)

@@ -112,4 +112,6 @@ def _text(contents: Contents, charset: re.Pattern[bytes] | None = None) -> str |
 def _encoding(name: bytes) -> str:
     """Return the encoding that a browser takes for one that a page names."""
     encoding = codecs.lookup(name.decode("ascii")).name
+    if encoding.startswith("utf-16"):  # a page that could say so in single bytes is not
+        return "utf-8"
     return "cp1252" if encoding in ("iso8859-1", "ascii") else encoding

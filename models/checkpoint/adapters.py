@@ -40,12 +40,12 @@ def refuse_adapter(
     """
     there = sorted(files)
     found = [file for file in there if FILES.fullmatch(file)]
-    described = _described(model_config)
-    if "peft_type" in described:
+    stated = described(model_config)
+    if "peft_type" in stated:
         found.append("config.json with peft_type")
     if not found:
         return
-    base = (_described(config) or described).get("base_model_name_or_path")
+    base = (described(config) or stated).get("base_model_name_or_path")
     alone = not any(file.endswith(".safetensors") for file in there if file not in found)
     either = "" if alone else ", or remove the adapter's files to capture the base alone"
     raise _not_applied(name, ", ".join(found), base, either)
@@ -73,7 +73,8 @@ def _not_applied(name: str, found: str, base: Any = None, either: str = "") -> G
     )
 
 
-def _described(config: Path | None) -> dict[str, Any]:
+def described(config: Path | None) -> dict[str, Any]:
+    """Return what a JSON file describes; nothing if there is none, or it holds something else."""
     with suppress(OSError, ValueError):
         found = json.loads(config.read_bytes()) if config else {}
         return found if isinstance(found, dict) else {}

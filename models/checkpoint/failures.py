@@ -10,12 +10,10 @@ import safetensors
 import torch
 
 from gatehouse.models.batches import out_of_memory
+from gatehouse.warehouse.contents.first_bytes import GIT_LFS
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.hub.causes import kinds_of, refusal, unkept, why_unanswered
 from gatehouse.warehouse.plain_text import without_secrets
-
-POINTER = b"version https://git-lfs.github.com/spec/"
-"""How a file begins that stands for a large one in a clone that Git LFS has not filled."""
 
 PACKAGE = re.compile(r"pip install (?!--upgrade transformers)|No module named")
 BY_TURNS = "`tiktoken` file"
@@ -46,7 +44,7 @@ def unfilled(files: Iterable[Path]) -> GatehouseError | None:
         if not path.is_file():
             continue
         with open(path, "rb") as file:
-            if file.read(len(POINTER)) == POINTER:
+            if file.read(len(GIT_LFS)) == GIT_LFS:
                 return GatehouseError(
                     f"{path} is a pointer of Git LFS and not the file itself: run `git lfs pull` "
                     "in its folder"
@@ -86,21 +84,22 @@ def cannot_load(name: str, error: BaseException, part: str = "model") -> Gatehou
         return not_fetched(name, why)
     if said := refusal(repr(name), error):
         return GatehouseError(said)
+    return GatehouseError(f"cannot load {what} {name!r}: {_reason(error, text, part)}")
+
+
+def _reason(error: BaseException, text: str, part: str) -> str:
     if said := unkept(error):
-        return GatehouseError(f"cannot load {what} {name!r}: {said}")
+        return said
     if sys.flags.optimize > 1 and "docstring" in text:
-        return GatehouseError(
-            f"cannot load {what} {name!r}: transformers reads its docstrings, which Python leaves "
-            "out here: unset PYTHONOPTIMIZE, or set it to 1"
+        return (
+            "transformers reads its docstrings, which Python leaves out here: unset "
+            "PYTHONOPTIMIZE, or set it to 1"
         )
     if PACKAGE.search(text):
-        return GatehouseError(f"cannot load {what} {name!r}: {_package(text)}")
+        return _package(text)
     if part == "tokenizer":
-        return GatehouseError(
-            f"cannot load the tokenizer of {name!r}: restore the tokenizer files that came with "
-            f"this model ({text[:QUOTED]})"
-        )
-    return GatehouseError(f"cannot load model {name!r}: {_of_a_model(error, text)}")
+        return f"restore the tokenizer files that came with this model ({text[:QUOTED]})"
+    return _of_a_model(error, text)
 
 
 def _package(text: str) -> str:

@@ -46,12 +46,11 @@ def _gone_with_its_run(results: Results) -> Iterator[None]:
     try:
         yield
     finally:
-        run_id = results.of_run.run["run_id"] if results.of_run else None
-        if results.folder.name == run_id and not results.kept():
+        if not results.kept():
             remove_folder(results.folder)
             raise GatehouseError(
-                f"{run_id} was removed meanwhile, and its results with it: capture it again, or "
-                "name another run"
+                f"{results.folder.name} was removed meanwhile, and its results with it: capture it "
+                "again, or name another run"
             )
 
 
@@ -122,7 +121,8 @@ def write_run_figures(
     """Draw the figures of the run as a whole, or some of them, as `write_figures` does."""
     if results.of_run is None:
         return {}
-    return _draw_run(results.of_run, folder or results.folder / "figures", stems)
+    with _gone_with_its_run(results):
+        return _draw_run(results.of_run, folder or results.folder / "figures", stems)
 
 
 def write_page(

@@ -125,16 +125,17 @@ def open_results(
         check_layer(connection, run_id, selection.layer)
         for each in (output, instead):
             check_results(each, paths, paths.results(run_id))
+        target = output or paths.results(run_id)
+        folder, table = target, target / "routing_stats.parquet"
+        if target.suffix == ".parquet":
+            folder, table = target.parent, target
+        record = Lake(paths.lake).file("runs", run_id)
+        own = folder.resolve() == paths.results(run_id).resolve()
+        # of marts without a lake nothing is removed, and other folders are the user's
+        kept = record.exists if own and record.exists() else lambda: True
         alone = None if every_layer or selection.layer is None else [selection.layer]
         of_run = assess(connection, run_id, paths, selection.thresholds, bar, alone)
     sections = [each for each in of_run.layers if selection.layer in (None, each.layer)]
-    target = output or paths.results(run_id)
-    record = Lake(paths.lake).file("runs", run_id)
-    # of marts without a lake, nothing is removed
-    kept = record.exists if record.exists() else lambda: True
-    folder, table = target, target / "routing_stats.parquet"
-    if target.suffix == ".parquet":
-        folder, table = target.parent, target
     return Results(folder, table, sections, run_title(of_run.run), of_run, kept)
 
 

@@ -274,6 +274,13 @@ def test_a_map_of_arrow_holds_fields(tmp_path: Path) -> None:
     assert [each.domain for each in read_path(path)[0]] == ["wiki"]
 
 
+def test_a_chat_in_which_nothing_is_said_is_no_text(tmp_path: Path) -> None:
+    turns = [{"role": "assistant", "content": None}]
+    for kept in (turns, json.dumps(turns)):
+        (tmp_path / "chat.jsonl").write_text(json.dumps({"messages": kept}))
+        assert texts(tmp_path / "chat.jsonl") == [""]
+
+
 CHATS = {
     "messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}],
     "conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Ho"}],
@@ -290,7 +297,7 @@ def test_a_chat_is_what_was_said(tmp_path: Path, field: str) -> None:
     path = tmp_path / "chat.jsonl"
     turns = CHATS[field]
     by_field = {name: [turn[name] for turn in turns] for name in turns[0]}
-    for kept in (json.dumps(turns), by_field, turns):
+    for kept in (json.dumps(turns), json.dumps(turns, indent=1), by_field, turns):
         path.write_text(json.dumps({field: kept}))
         assert texts(path) == ["Hi\n\nHo"]
     assert texts(path) == ["Hi\n\nHo"]

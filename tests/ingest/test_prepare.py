@@ -1,7 +1,6 @@
 """Prepared datasets: kept, found again, and either whole or absent."""
 
 import json
-import resource
 from collections.abc import Iterator
 from functools import partial
 from hashlib import sha256
@@ -20,6 +19,7 @@ from gatehouse.ingest.prepare import kept, prepare, read_shard
 from gatehouse.ingest.pydoc import read_pydoc
 from gatehouse.ingest.rows import Broken, Document
 from gatehouse.warehouse.errors import GatehouseError
+from tests.conftest import files_of_at_most
 
 
 def write_lines(path: Path, lines: list[str]) -> Path:
@@ -207,13 +207,8 @@ def test_a_folder_that_cannot_be_written_is_refused(lines: Path, tmp_path: Path,
 def test_a_full_disk_is_refused_and_leaves_nothing(give, tmp_path: Path, refuses) -> None:
     digests = (sha256(str(index).encode()).hexdigest() for index in range(4_000))
     give(Document(digest, "d", digest) for digest in digests)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, hard))
-    try:
-        with refuses("cannot write", "make room"):
-            prepare("pydoc", folder=tmp_path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with files_of_at_most(60_000), refuses("cannot write", "make room"):
+        prepare("pydoc", folder=tmp_path)
     assert files_under(tmp_path) == []
 
 

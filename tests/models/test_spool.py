@@ -1,6 +1,5 @@
 """Routing in any order of windows, on disk or in memory, comes back in the lake's order."""
 
-import resource
 import tracemalloc
 
 import numpy as np
@@ -15,6 +14,7 @@ from gatehouse.models.spool import Spool
 from gatehouse.warehouse import events
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.records import EVENTS, TokenWindow
+from tests.conftest import files_of_at_most
 
 
 class Site:
@@ -127,13 +127,9 @@ def test_memory_holds_a_part_however_many_events_there_are(tmp_path, monkeypatch
 
 def test_a_full_disk_is_one_line_that_names_the_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(spool, "IN_MEMORY", 1)
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
     found = [routing(5_000, site.top_k, np.random.default_rng(0)) for site in SITES]
     with Spool(SITES, tmp_path) as held:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
-        try:
-            with pytest.raises(GatehouseError, match=f"cannot write {tmp_path}: .*make room"):
-                held.add([TokenWindow(0, 0, [1] * 5_000)], found)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        said = pytest.raises(GatehouseError, match=f"cannot write {tmp_path}: .*make room")
+        with files_of_at_most(20_000), said:
+            held.add([TokenWindow(0, 0, [1] * 5_000)], found)
     assert list(tmp_path.iterdir()) == []

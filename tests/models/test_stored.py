@@ -7,7 +7,7 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+from transformers import AutoModel, AutoModelForCausalLM, BitsAndBytesConfig
 
 from gatehouse.models.checkpoint.stored import check_precision
 from gatehouse.models.structure import analyze, route
@@ -200,6 +200,22 @@ def test_a_format_whose_package_is_missing_names_both_ways_out(folder):
     line = refusal(resolve(str(folder)).load)
     assert "a package that it needs is missing" in line and "pip install optimum-quanto" in line
     assert "stored in quanto, and its 16-bit version does without" in line
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [(MemoryError(), "does not fit this"), (OSError(5, "Input/output"), "name")]
+)
+def test_what_16_bits_would_not_change_does_not_name_them(folder, monkeypatch, error, said):
+    describe(folder, quantization_config={"quant_method": "quanto", "weights": "int8"})
+    add(folder, {f"{ATTENTION}.q_proj.weight": torch.ones(32, 32, dtype=torch.int8)})
+    plan = resolve(str(folder))
+
+    def fails(*_, **__):
+        raise error
+
+    monkeypatch.setattr(AutoModel, "from_pretrained", fails)
+    line = refusal(plan.load)
+    assert said in line and "16-bit" not in line
 
 
 def test_weights_in_64_bits_are_not_quantised(folder):

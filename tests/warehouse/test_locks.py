@@ -3,7 +3,6 @@
 import errno
 import fcntl
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import pytest
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.locks import exclusive, exclusive_after_waiting, holder
 from gatehouse.warehouse.paths import PACKAGE
+from tests.conftest import files_of_at_most
 
 HOLD = """
 import sys
@@ -85,11 +85,6 @@ def test_a_file_system_without_locks_is_named_with_the_way_out(path, monkeypatch
 
 
 def test_a_lock_is_held_where_not_a_byte_can_be_written(path):
-    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limit[1]))
-    try:
-        with exclusive(path, refusal):
-            assert holder(path) == "another process"
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    with files_of_at_most(0), exclusive(path, refusal):
+        assert holder(path) == "another process"
     assert not path.exists()

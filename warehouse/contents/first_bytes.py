@@ -23,6 +23,9 @@ UNPACK = "unpack it, and name a file or folder of what it holds"
 EXPORT = "export its text, one document a file or a row"
 PICTURE = "name a file of text"
 OFFICE = "a document of an office program, or an e-book"
+GIT_LFS = b"version https://git-lfs"
+"""How a file begins that stands for a large one in a clone that Git LFS has not filled."""
+
 UNREADABLE = {
     b"PK\x03\x04": ("a zip archive", UNPACK),
     b"PK\x05\x06": ("an empty zip archive", "name a file of text"),
@@ -47,7 +50,7 @@ UNREADABLE = {
     b"Obj\x01": ("an Avro file", "write it as Parquet"),
     b"FEA1\0": ("a Feather file of version 1", "write it as Parquet"),
     b"\x7fELF": ("a program", "name a file of text"),
-    b"version https://git-lfs": (
+    GIT_LFS: (
         "a pointer of Git LFS in the file's place",
         "run `git lfs pull` in its clone",
     ),

@@ -10,6 +10,7 @@ import typer
 
 from gatehouse.flows.cli import app
 from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
 
 
@@ -79,11 +80,12 @@ def contents(captured: Path) -> dict[str, str]:
 )
 def test_what_belongs_to_the_warehouse_is_refused(run, captured, texts, targets, option, words):
     before, results = contents(captured), set((captured / "results").rglob("*"))
+    (run_id,) = Lake(captured / "lake").run_ids()
     stands_for = {
         "TEXTS": str(texts),
         "TABLE": str(captured / "no such table.parquet"),
-        "RUN": next((captured / "lake" / "runs").glob("run_id=*")).name.removeprefix("run_id="),
-        "OTHER": next((captured / "lake" / "runs").glob("run_id=*")).name.removeprefix("run_id="),
+        "RUN": run_id,
+        "OTHER": run_id,
     }
     words = [stands_for.get(word, word) for word in words]
     for target in targets:

@@ -215,7 +215,7 @@ def test_a_folder_of_the_lake_may_be_on_another_disk_which_stays_closed_around(
         assert code == 2 and "swordfish" not in out + err and len(err.splitlines()) == 1, refused
 
 
-def test_what_is_no_target_may_be_any_text(ask, world):
+def test_what_is_no_target_may_be_any_text(ask):
     text = "copy (select '/' as a, '..' as b) to 'd.csv' (delimiter '/', nullstr '.')"
     assert ask("--external-access", "--format", "csv", text) == (0, '"Count"\n1\n', "")
     text = "copy (select 1 as a, 2 as b) to 'parts' (format parquet, partition_by (a), overwrite)"

@@ -12,6 +12,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, LlamaConfig, LlamaModel
 
+from gatehouse.warehouse.lake import Lake
+
 ROUTER = "model.layers.1.block_sparse_moe.gate.weight"
 EXPERT = "model.layers.2.block_sparse_moe.experts.3.w2.weight"
 EMBEDDING = "model.embed_tokens.weight"
@@ -155,6 +157,8 @@ def test_a_bad_model_is_one_line_and_nothing_lands(damage, folder, texts, home, 
     assert line.startswith("gatehouse: ")
     assert re.search(DAMAGE[damage], line), line
     assert not landed(home) and not (folder / "sprung").exists()
+    # not even a trace that status and verify would call damaged
+    assert Lake(home / "lake").run_ids() == []
 
 
 def test_pickles_beside_safetensors_are_not_touched(folder, texts, home, run):

@@ -18,6 +18,8 @@ from gatehouse.reports.results.summary import summary_text
 from gatehouse.reports.verdict.assessment import assess_table
 from gatehouse.reports.verdict.thresholds import Thresholds
 from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.files import remove_folder
+from gatehouse.warehouse.lake import Lake
 from tests.reports.figures.drawn import assessed, made_up
 from tests.reports.made_up_page import made_up_page
 
@@ -53,15 +55,33 @@ def test_texts_are_written_under_their_names_or_the_one_given(results, tmp_path)
     assert (tmp_path / "new" / "validation.json").exists()
 
 
-def test_results_go_with_a_run_that_is_removed_meanwhile(results, tmp_path):
-    own = tmp_path / results.of_run.run["run_id"]
-    gone = dataclasses.replace(results, folder=own, kept=lambda: False)
+@pytest.mark.parametrize(
+    "write", [files.write_validation, files.write_section_figures, files.write_run_figures]
+)
+def test_results_go_with_a_run_that_is_removed_meanwhile(results, quick_figures, write):
+    gone = dataclasses.replace(results, kept=lambda: False)
     with pytest.raises(GatehouseError, match=r"was removed meanwhile, and its results with it"):
-        files.write_validation(gone)
-    assert not own.exists()
-    # what was asked for elsewhere is the user's own
-    files.write_validation(dataclasses.replace(results, kept=lambda: False))
-    assert results.folder.exists()
+        write(gone)
+    assert not results.folder.exists()
+
+
+def test_only_a_runs_own_folder_goes_with_it(warehouse_paths, run_ids, tmp_path):
+    """Also if the run goes while it is assessed; a user's own folder may have the run's name."""
+    record = Lake(warehouse_paths.lake).file("runs", run_ids[1])
+
+    def removed(*_):
+        remove_folder(record.parent)
+        return made_up_page(2, 60)
+
+    for output in (None, tmp_path / run_ids[1]):
+        record.parent.mkdir(parents=True)
+        record.touch()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("gatehouse.reports.results.results.assess", removed)
+            opened = open_results(Selection(run_id=run_ids[1]), warehouse_paths, bar, output)
+        assert opened.kept() is (output is not None)
+    files.write_validation(opened)
+    assert (tmp_path / run_ids[1] / "validation.json").exists()
 
 
 def test_the_tables_of_a_run_are_its_marts(warehouse_paths, run_ids, tmp_path):

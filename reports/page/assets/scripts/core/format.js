@@ -56,7 +56,7 @@ function csv({ columns, rows }, safe = (text) => text) {
 
 const NEGATIVE = /^'*-([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$/;
 
-/** Return text that no spreadsheet runs as a formula: the rule of warehouse/spreadsheets.py. */
+/** Return text that no spreadsheet runs as a formula: the rule of warehouse/contents/spreadsheets.py. */
 function guarded(text) {
   const formula = /^'*[=+@\t\r\n-]/.test(text) && !NEGATIVE.test(text);
   return formula ? `'${text}` : text;
