@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 from gatehouse.reports.results.selection import parse_layer
 from gatehouse.reports.verdict.thresholds import Thresholds
 from gatehouse.warehouse.errors import require
-from gatehouse.warehouse.run_names import LONGEST, is_name
+from gatehouse.warehouse.notes.run_names import LONGEST, is_name
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

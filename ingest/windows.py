@@ -81,6 +81,7 @@ def _row(sample: Sample, tokens: int, dropped_tokens: int) -> dict[str, object]:
         "dropped_tokens": dropped_tokens,
         "text_sha256": sample.text_sha256,
         "document_sha256": sample.document_sha256,
+        "prompt_tokens": tokens,
     }
 
 

@@ -32,7 +32,7 @@ from gatehouse.models.scoring import STATED, distribution, fitting_kinds, sums_t
 from gatehouse.models.spool import Spool
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.events import Events
-from gatehouse.warehouse.records import LAYERS, TokenWindow
+from gatehouse.warehouse.records import CAPTURED, LAYERS, TokenWindow
 
 
 class RoutingTap:
@@ -127,6 +127,7 @@ class RoutingTap:
             scoring, sums = self._scoring.get(site.moe_index, (site.scoring, None))
             rows.append(
                 {name: getattr(site, name, None) for name in LAYERS.names}
+                | CAPTURED
                 | {"scoring": scoring, "weights_sum_to_one": sums}
             )
         return pa.Table.from_pylist(rows, schema=LAYERS)

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gatehouse.warehouse.errors import BrokenLaw, GatehouseError
-from gatehouse.warehouse.records import LAKE_VERSION
+from gatehouse.warehouse.older import completed, is_readable
+from gatehouse.warehouse.records import LAKE_VERSION, READABLE_VERSIONS
 
 TEMPORARY = ".*.tmp"
 """Names of files that are being written, or whose writer was killed."""
@@ -158,7 +159,7 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
 
     Args:
         path: a file in the lake.
-        schema: the one that the file must have.
+        schema: the one that the table has; what files of earlier versions lack is filled in.
 
     Raises:
         BrokenLaw: the file is missing, damaged, of another place, or has another schema.
@@ -174,7 +175,7 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
         if not _is_sealed(content, keys, found):
             raise damaged(path)
     _check_place(path, keys)
-    return found
+    return completed(found, schema)
 
 
 def check_table(path: Path) -> None:
@@ -227,10 +228,11 @@ def open_table(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
 def _opened(source: Any, path: Path, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(source, page_checksum_verification=True) as file:
-            if not file.schema_arrow.equals(schema):
+            if not is_readable(file.schema_arrow, schema):
                 raise BrokenLaw(
-                    "does not have the columns that this Gatehouse writes: it is not of lake "
-                    f"version {LAKE_VERSION}; name another folder with GATEHOUSE_HOME",
+                    "does not have the columns that this Gatehouse reads: it is not of lake "
+                    f"version {READABLE_VERSIONS[0]} to {LAKE_VERSION}; name another folder with "
+                    "GATEHOUSE_HOME",
                     path,
                 )
             yield file

@@ -47,6 +47,7 @@ def checked_events(events: Events, samples: pa.Table, layers: pa.Table) -> Itera
         rows, digest, choices = 0, hashlib.sha256(), _Choices()
         for part in parts:
             _check_part(part, samples, layer, rows)
+            # null becomes NaN, which no token id is
             digest.update(part["token_id"].to_numpy())
             choices.see(part)
             yield part
@@ -62,16 +63,36 @@ def checked_events(events: Events, samples: pa.Table, layers: pa.Table) -> Itera
 
 def _check_part(part: pa.Table, samples: pa.Table, layer: dict, start: int) -> None:
     """Some events of one layer, which begin with its row `start`, keep every law of an event."""
-    for column in ("entropy", "confidence"):
+    unknown = _unknown_columns(part, layer)
+    for column in {"entropy", "confidence"} - unknown:
         _require(
             pc.all(pc.is_finite(part[column])).as_py() and part[column].null_count == 0,
             f"{column} is not finite in {counted(_count_not_finite(part[column]), 'event')}",
         )
     for column in part.column_names:
-        _require(part[column].null_count == 0, f"events without {column}")
-    _require(pc.min(part["token_id"]).as_py() >= 0, "a token id is negative")
+        if column in unknown:
+            _require(
+                part[column].null_count == part.num_rows,
+                f"layer {layer['layer']} has {column} in some events, which its run does not know",
+            )
+        else:
+            _require(part[column].null_count == 0, f"events without {column}")
+    _require((pc.min(part["token_id"]).as_py() or 0) >= 0, "a token id is negative")
     _check_places(part, samples, layer, start)
-    _check_layer(part, layer)
+    _check_layer(part, layer, unknown)
+
+
+def _unknown_columns(part: pa.Table, layer: dict) -> set[str]:
+    """Return the columns that are null in every event of a layer, as its source does not tell."""
+    flags = {
+        "weights": layer["has_weights"],
+        "entropy": layer["has_distribution"],
+        "confidence": layer["has_distribution"],
+        "top_expert": layer["ranked"],
+        # the same in every layer, which the hash of the token ids shows
+        "token_id": part["token_id"].null_count == 0,
+    }
+    return {column for column, is_known in flags.items() if not is_known}
 
 
 def _check_samples(samples: pa.Table) -> None:
@@ -112,12 +133,16 @@ def _check_places(part: pa.Table, samples: pa.Table, layer: dict, start: int) ->
     )
 
 
-def _check_layer(events: pa.Table, layer: dict) -> None:
+def _check_layer(events: pa.Table, layer: dict, unknown: set[str]) -> None:
     """Values in range: expert ids, weights, entropy in [0, ln E], confidence in [1/E, 1]."""
     where = f"layer {layer['layer']}"
     num_experts = layer["num_experts"]
     _check_experts(events, layer, where)
-    _check_weights(events, layer, where)
+    if "weights" not in unknown:
+        _require(layer["ranked"], f"{where} has weights, so its experts have an order")
+        _check_weights(events, layer, where)
+    if "entropy" in unknown:
+        return
     entropy = pc.min_max(events["entropy"]).as_py()
     confidence = pc.min_max(events["confidence"]).as_py()
     _require(
@@ -132,7 +157,7 @@ def _check_layer(events: pa.Table, layer: dict) -> None:
 
 
 def _check_experts(events: pa.Table, layer: dict, where: str) -> None:
-    """Top-k different experts that exist, the first of which is the top expert."""
+    """Top-k different experts that exist; the first is the top expert, where they are ranked."""
     experts = events["experts"].combine_chunks()
     top_k, num_experts = layer["top_k"], layer["num_experts"]
     _check_lists(experts, top_k, f"{where}: lists of experts")
@@ -140,10 +165,17 @@ def _check_experts(events: pa.Table, layer: dict, where: str) -> None:
         pc.max(experts.flatten()).as_py() < num_experts, f"{where}: an expert id is out of range"
     )
     first = pc.list_element(experts, 0)
-    _require(
-        pc.all(pc.equal(first, events["top_expert"].combine_chunks())).as_py(),
-        f"{where}: the top expert is not the first of the experts",
-    )
+    if layer["ranked"]:
+        _require(
+            pc.all(pc.equal(first, events["top_expert"].combine_chunks())).as_py(),
+            f"{where}: the top expert is not the first of the experts",
+        )
+    else:
+        by_rank = experts.flatten().to_numpy().reshape(events.num_rows, -1)
+        _require(
+            bool((by_rank[:, :-1] <= by_rank[:, 1:]).all()),
+            f"{where}: experts without an order are not in that of their ids",
+        )
     for rank in range(1, top_k):
         for other in range(rank):
             same = pc.equal(pc.list_element(experts, rank), pc.list_element(experts, other))
@@ -183,7 +215,7 @@ class _Choices:
         """Take in the next events of the layer."""
         for column in ("token_id", "experts", "weights", "entropy"):
             # the experts of nearly every layer vary at once: then the rest does not matter
-            if not self.varied & {column, "experts"}:
+            if not (self.varied & {column, "experts"} or part[column].null_count):
                 rows = pc.list_flatten(part[column]) if column in LISTS else part[column]
                 values = rows.to_numpy().reshape(part.num_rows, -1)
                 if (values != self.first.setdefault(column, values[0].copy())).any():
@@ -191,9 +223,12 @@ class _Choices:
 
     def check(self, where: str, rows: int) -> None:
         """Refuse a choice, in all of the layer's rows, that cannot be a router's."""
-        if "token_id" not in self.varied or "experts" in self.varied:
+        known = self.first.keys()
+        # tokens that are not known may differ
+        if "experts" in self.varied or "token_id" in known - self.varied:
             return
-        same_scores = not self.varied & {"weights", "entropy"}
+        scores = known & {"weights", "entropy"}
+        same_scores = "token_id" in known and scores and not scores & self.varied
         chosen = " and ".join(map(str, self.first["experts"]))
         _require(
             not (same_scores or rows >= COLLAPSED_TOKENS),

@@ -32,17 +32,18 @@ from gatehouse.warehouse.files import (
 )
 from gatehouse.warehouse.integrity import checked_events
 from gatehouse.warehouse.locks import exclusive, holder
+from gatehouse.warehouse.notes.readings import forget_reading
+from gatehouse.warehouse.notes.run_names import forget_name
 from gatehouse.warehouse.paths import checked_run_id, is_run_id
-from gatehouse.warehouse.readings import forget_reading
 from gatehouse.warehouse.records import (
     LAKE_VERSION,
     LAYERS,
+    READABLE_VERSIONS,
     RUNS,
     SAMPLES,
     SHARDS,
     VOCABULARY,
 )
-from gatehouse.warehouse.run_names import forget_name
 
 TABLES = ("runs", "layers", "vocabulary", "shards", "samples", "events")
 """The lake's folders of runs, in the order in which a run is removed from them."""
@@ -58,10 +59,10 @@ class Lake:
     def __init__(self, root: Path) -> None:
         self.root = root
         stated = _stated_version(root / "VERSION")
-        if stated not in (None, LAKE_VERSION):
+        if stated is not None and stated not in READABLE_VERSIONS:
             raise GatehouseError(
-                f"{root} is a lake of version {stated}, this Gatehouse reads version "
-                f"{LAKE_VERSION}: name another folder with GATEHOUSE_HOME"
+                f"{root} is a lake of version {stated}, this Gatehouse reads versions "
+                f"{READABLE_VERSIONS[0]} to {LAKE_VERSION}: name another folder with GATEHOUSE_HOME"
             )
 
     def run_ids(self) -> list[str]:

@@ -12,8 +12,14 @@ from typing import Any
 
 import pyarrow as pa
 
-LAKE_VERSION = 4
-"""Layout of the lake's files; a lake of another version is refused."""
+LAKE_VERSION = 5
+"""Layout of the lake's files, as they are written."""
+
+READABLE_VERSIONS = range(3, LAKE_VERSION + 1)
+"""Lakes that are read as they are: warehouse/older.py says what their columns lack."""
+
+IDENTITY_VERSION = 4
+"""The version of the lake in which what identifies a run last changed."""
 
 EVENTS = pa.schema(
     [
@@ -30,7 +36,11 @@ EVENTS = pa.schema(
 )
 """One row per (sample, position, layer): experts and weights in descending weight, entropy in
 nats of the full normalised router distribution, confidence its largest probability. A weight is 0
-where the block did not run the expert, and only there: an expert that ran has at least 2^-24."""
+where the block did not run the expert, and only there: an expert that ran has at least 2^-24.
+
+What a source does not tell is null in all events of a layer, as LAYERS says: weights, entropy and
+confidence, or the top expert; experts without an order are in that of their ids. The token id is
+null in all events of a run that has no token ids."""
 
 SAMPLES = pa.schema(
     [
@@ -43,12 +53,17 @@ SAMPLES = pa.schema(
         ("dropped_tokens", pa.int32()),
         ("text_sha256", pa.string()),
         ("document_sha256", pa.string()),
+        ("prompt_tokens", pa.int32()),
+        ("turns", pa.list_(pa.struct([("role", pa.string()), ("first_position", pa.uint32())]))),
     ]
 )
 """One row per sample: `tokens` landed, `dropped_tokens` cut off by the maximum length; `document`
-is null where the sample is its own document, and `document_sha256` what `document_hash` gives."""
+is null where the sample is its own document, and `document_sha256` what `document_hash` gives. Of
+its tokens, `prompt_tokens` were given and those that follow were generated. The turns of a chat
+are in order, each from its first position to the next one's; null where the text is no chat."""
 
-SAMPLE_COLUMNS = [name for name in SAMPLES.names if name not in ("tokens", "dropped_tokens")]
+TOKENISED = ("tokens", "dropped_tokens", "prompt_tokens", "turns")
+SAMPLE_COLUMNS = [name for name in SAMPLES.names if name not in TOKENISED]
 """What is known of a sample before it is tokenised."""
 
 SHARDS = pa.schema(
@@ -81,13 +96,17 @@ LAYERS = pa.schema(
         ("num_experts", pa.int32()),
         ("top_k", pa.int32()),
         ("weights_sum_to_one", pa.bool_()),
+        ("has_weights", pa.bool_()),
+        ("has_distribution", pa.bool_()),
+        ("ranked", pa.bool_()),
     ]
 )
 """One row per MoE layer: `layer` is the block's index, or the same as `moe_index` where blocks are
 not unique (two stacks, two MoE layers in a block, blocks that run more than once); `moe_index`
 counts MoE layers only; `block` is the index within the stack (encoder, decoder); `num_experts`
 counts the router's classes, including those that compute nothing; `weights_sum_to_one` says whether
-each token's weights do."""
+each token's weights do, null where it has none. Events have weights if `has_weights`, entropy and
+confidence if `has_distribution`, and experts in descending weight, with a top one, if `ranked`."""
 
 VOCABULARY = pa.schema(
     [("token_id", pa.int32()), ("token_str", pa.string()), ("is_special", pa.bool_())]
@@ -122,11 +141,22 @@ RUNS = pa.schema(
         ("started_at", pa.timestamp("us", tz="UTC")),
         ("finished_at", pa.timestamp("us", tz="UTC")),
         ("capture_seconds", pa.float64()),
+        ("source", pa.string()),
+        ("source_files", pa.string()),
+        ("has_token_ids", pa.bool_()),
     ]
 )
 """One row per run: the identity (RunSpec), then how it was captured, how many empty and broken
 texts were met and left out before its last sample, and how the dataset was read; `finished_at` is
-null and `capture_seconds` 0 until the last shard has landed."""
+null and `capture_seconds` 0 until the last shard has landed. `source` is CAPTURE, or the format of
+the trace that was imported; `source_files` is then a JSON list of its files, each with name, bytes
+and sha256."""
+
+CAPTURED = {"has_weights": True, "has_distribution": True, "ranked": True}
+"""What LAYERS says of a layer that Gatehouse captured itself."""
+
+CAPTURE = "capture"
+"""The source of runs that Gatehouse captured itself."""
 
 SPLITS = {"train": 0.8, "validation": 0.1, "test": 0.1}
 """Shares of the splits; a sample's split follows from the hash of its document."""
@@ -193,7 +223,7 @@ class RunSpec:
     @property
     def run_id(self) -> str:
         """Slug of model and dataset, then 10 hexadecimal digits of the identity's SHA-256."""
-        identity = json.dumps(asdict(self) | {"lake_version": LAKE_VERSION}, sort_keys=True)
+        identity = json.dumps(asdict(self) | {"lake_version": IDENTITY_VERSION}, sort_keys=True)
         digest = hashlib.sha256(identity.encode()).hexdigest()[:10]
         return f"{slug(self.model)}-{slug(self.dataset)}-{digest}"
 

@@ -4,7 +4,57 @@
    the folder's own name, so it can be read where no variable is set. #}
 {% macro lake(table) -%}
     {%- set folder = lake_folder() | replace("'", "''") if execute -%}
-    {{ source('lake', table) | string | replace('GATEHOUSE_LAKE', folder or '') }}
+    {%- set files = source('lake', table) | string | replace('GATEHOUSE_LAKE', folder or '') -%}
+    {%- set added = added_since().get(table) -%}
+    {%- if added -%}
+        {{ with_what_was_added(files, added) }}
+    {%- else -%}
+        {{ files }}
+    {%- endif -%}
+{%- endmacro %}
+
+{# The rows of files, some of which may lack columns; `added` as `added_since` gives it. #}
+{% macro with_what_was_added(files, added) -%}
+    {%- set nulls, meanings = [], [] -%}
+    {%- for name, (type, meaning) in added.items() -%}
+        {%- do nulls.append('cast(null as ' ~ type ~ ') as ' ~ name) -%}
+        {%- if meaning -%}
+            {%- do meanings.append('coalesce(' ~ name ~ ', ' ~ meaning ~ ') as ' ~ name) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    (
+        select * replace ({{ meanings | join(', ') }})
+        from (
+            select {{ nulls | join(', ') }} where false
+            union all by name
+            select * from {{ files }}
+        )
+    )
+{%- endmacro %}
+
+{# Columns that were added to a table of the lake since version 3: their types, and what a file
+   without them means. gatehouse/warehouse/older.py says the same. #}
+{% macro added_since() -%}
+    {{ return({
+        'runs': {
+            'lines': ('boolean', 'false'),
+            'document_field': ('varchar', none),
+            'source': ('varchar', "'capture'"),
+            'source_files': ('varchar', none),
+            'has_token_ids': ('boolean', 'true'),
+        },
+        'layers': {
+            'has_weights': ('boolean', 'true'),
+            'has_distribution': ('boolean', 'true'),
+            'ranked': ('boolean', 'true'),
+        },
+        'samples': {
+            'document': ('varchar', none),
+            'document_sha256': ('varchar', 'text_sha256'),
+            'prompt_tokens': ('integer', 'tokens'),
+            'turns': ('struct(role varchar, first_position uinteger)[]', none),
+        },
+    }) }}
 {%- endmacro %}
 
 {# The folder of the lake: Gatehouse names it; for dbt by itself it is beside the database. #}

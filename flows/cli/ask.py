@@ -5,7 +5,7 @@ import typer
 from gatehouse.flows.cli import options
 from gatehouse.flows.cli.options import paths_of
 from gatehouse.warehouse.errors import GatehouseError
-from gatehouse.warehouse.run_names import find_run
+from gatehouse.warehouse.notes.run_names import find_run
 
 
 def validate(

@@ -7,8 +7,8 @@ import typer
 from gatehouse.flows.cli import options
 from gatehouse.flows.cli.options import paths_of
 from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.notes.run_names import find_run
 from gatehouse.warehouse.plain_text import printable
-from gatehouse.warehouse.run_names import find_run
 
 
 def status(format: options.Answer = "text", home: options.Home = None) -> None:

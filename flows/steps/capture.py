@@ -22,12 +22,12 @@ from gatehouse.models.structure import weights_line
 from gatehouse.models.tokenizer import vocabulary
 from gatehouse.models.zoo import LoadedModel, ModelPlan, versions
 from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.notes.readings import Reading, keep_reading, reading_of
+from gatehouse.warehouse.notes.run_names import name_run
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.plain_text import counted, repeated
-from gatehouse.warehouse.readings import Reading, keep_reading, reading_of
-from gatehouse.warehouse.records import LAKE_VERSION, VOCABULARY
+from gatehouse.warehouse.records import CAPTURE, LAKE_VERSION, VOCABULARY
 from gatehouse.warehouse.release import gatehouse_version
-from gatehouse.warehouse.run_names import name_run
 
 
 @dataclass(frozen=True)
@@ -243,6 +243,9 @@ class CaptureSession:
             "started_at": datetime.now(UTC),
             "finished_at": None,
             "capture_seconds": 0.0,
+            "source": CAPTURE,
+            "source_files": None,
+            "has_token_ids": True,
         }
 
     def _land_run(self) -> None:

@@ -7,9 +7,9 @@ from gatehouse.flows.steps.build import lock, rebuild
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import remove_folder
 from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.notes.run_names import name_of
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.plain_text import counted
-from gatehouse.warehouse.run_names import name_of
 
 
 def remove_run(

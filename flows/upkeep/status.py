@@ -9,10 +9,10 @@ from rich.table import Table
 
 from gatehouse.flows.console import clock, document
 from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.notes.run_names import name_of
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.plain_text import printable
 from gatehouse.warehouse.records import precision
-from gatehouse.warehouse.run_names import name_of
 from gatehouse.warehouse.verification import REMOVE, Health, check_all_quickly
 
 FINISHED, UNFINISHED, WRITING, DAMAGED = "finished", "unfinished", "being written", "damaged"

@@ -15,11 +15,11 @@ from gatehouse.warehouse.agreement import disagreements, runs_in_marts, unreadab
 from gatehouse.warehouse.connect import connect, errors_in_one_line
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.notes.readings import Reading, reading_of
+from gatehouse.warehouse.notes.run_names import name_of
 from gatehouse.warehouse.paths import Paths, is_run_id
 from gatehouse.warehouse.plain_text import counted
-from gatehouse.warehouse.readings import Reading, reading_of
 from gatehouse.warehouse.records import RunSpec
-from gatehouse.warehouse.run_names import name_of
 from gatehouse.warehouse.verification import (
     BUILD,
     CAPTURE,

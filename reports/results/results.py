@@ -19,9 +19,9 @@ from gatehouse.reports.verdict.findings import AssessedRun
 from gatehouse.reports.verdict.thresholds import Thresholds
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.notes.readings import reading_of
+from gatehouse.warehouse.notes.run_names import name_of
 from gatehouse.warehouse.paths import Paths, check_output, check_output_folder
-from gatehouse.warehouse.readings import reading_of
-from gatehouse.warehouse.run_names import name_of
 
 Bar = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
 """`with bar(what, total) as moved: moved(done)` shows progress, wherever that is."""

@@ -19,7 +19,7 @@ from gatehouse.ingest.prepare import SHARD_SAMPLES
 from gatehouse.warehouse.events import Events
 from gatehouse.warehouse.files import read_table, write_table
 from gatehouse.warehouse.lake import TABLES, Lake
-from gatehouse.warehouse.records import EVENTS, LAYERS, RUNS, SAMPLES, VOCABULARY
+from gatehouse.warehouse.records import CAPTURED, EVENTS, LAYERS, RUNS, SAMPLES, VOCABULARY
 from gatehouse.warehouse.verification import RUN_TABLES
 
 NUM_LAYERS, NUM_EXPERTS, TOP_K = 32, 8, 2
@@ -116,6 +116,7 @@ def _layers() -> pa.Table:
             "top_k": TOP_K,
             "weights_sum_to_one": True,
         }
+        | CAPTURED
         for layer in range(NUM_LAYERS)
     ]
     return pa.Table.from_pylist(rows, schema=LAYERS)

@@ -20,6 +20,7 @@ from gatehouse.flows.steps.dbt_runs import run_dbt
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import DBT_PROJECT
 from tests.dbt_project.random_lake import RUNS_TO_LAND, RandomRun, land
+from tests.older_lake import SCHEMAS, read_today
 
 FINISHED = sorted(run.run_id for run in RUNS_TO_LAND if run.finished)
 AssertMart = Callable[[str, list[str], pd.DataFrame], None]
@@ -136,11 +137,14 @@ def raw(built: Project) -> dict[str, pd.DataFrame]:
     """The lake's tables of the finished runs, read file by file; float32 as float64."""
 
     def read(table: str) -> pd.DataFrame:
-        parts = [
-            pd.read_parquet(path, partitioning=None).assign(run_id=run_id)
-            for run_id in FINISHED
-            for path in sorted((built.lake.root / table / f"run_id={run_id}").iterdir())
-        ]
+        parts = []
+        for run_id in FINISHED:
+            if table in SCHEMAS:
+                found = [read_today(built.lake, run_id)[table].to_pandas()]
+            else:
+                files = sorted((built.lake.root / table / f"run_id={run_id}").iterdir())
+                found = [pd.read_parquet(path, partitioning=None) for path in files]
+            parts += [each.assign(run_id=run_id) for each in found]
         frame = pd.concat(parts, ignore_index=True)
         doubles = frame.select_dtypes("float32").columns
         return frame.astype(dict.fromkeys(doubles, "float64"))

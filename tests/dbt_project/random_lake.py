@@ -17,13 +17,17 @@ import pyarrow as pa
 from gatehouse.warehouse.events import Events
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.records import (
+    CAPTURE,
+    CAPTURED,
     EVENTS,
+    LAKE_VERSION,
     LAYERS,
     RUNS,
     SAMPLES,
     VOCABULARY,
     document_hash,
 )
+from tests.older_lake import make_older
 
 VOCABULARY_SIZE = 60
 SAMPLES_IN_A_SHARD = 10
@@ -64,6 +68,7 @@ class RandomRun:
     """The samples belong to so many documents in turn; 0: each is its own."""
     texts: int = 0
     """So many texts are read again and again; 0: each sample has its own."""
+    lake_version: int = LAKE_VERSION
     rewritten: tuple[int, ...] = ()
     """Samples whose text differs but is as long as the other runs'."""
 
@@ -100,6 +105,7 @@ RUNS_TO_LAND = [
     ),
     RandomRun(
         "switch",
+        lake_version=4,
         num_experts=8,
         top_k=1,
         blocks=(1, 3),
@@ -109,7 +115,17 @@ RUNS_TO_LAND = [
         dropped=0.2,
         text="wide",
     ),
-    RandomRun("flat", 128, 4, (0,), samples=range(8), flat=True, text="wide", tokenizer="other"),
+    RandomRun(
+        "flat",
+        num_experts=128,
+        top_k=4,
+        blocks=(0,),
+        samples=range(8),
+        flat=True,
+        text="wide",
+        tokenizer="other",
+        lake_version=3,
+    ),
     RandomRun("skipping", 5, 1, (0, 2), samples=range(8, 10), skip_class=True),
     RandomRun(
         "fine",
@@ -144,6 +160,8 @@ def land(lake: Lake, run: RandomRun) -> None:
     for shard in range(run.shards):
         lake.land_shard(run.run_id, shard, *random_shard(run, shard))
     lake.update_run(run.run_id, record(run, finished=run.finished))
+    if run.lake_version != LAKE_VERSION:
+        make_older(lake, run.run_id, run.lake_version)
 
 
 def record(run: RandomRun, finished: bool) -> dict[str, Any]:
@@ -162,6 +180,9 @@ def record(run: RandomRun, finished: bool) -> dict[str, Any]:
         "started_at": started,
         "finished_at": started + timedelta(minutes=5) if finished else None,
         "capture_seconds": 1.5,
+        "source": CAPTURE,
+        "source_files": None,
+        "has_token_ids": True,
     }
 
 
@@ -178,6 +199,7 @@ def layers(run: RandomRun) -> pa.Table:
             "top_k": run.top_k,
             "weights_sum_to_one": not (run.dropped or run.skip_class),
         }
+        | CAPTURED
         for index, (layer, stack, block) in enumerate(run.layers)
     ]
     return pa.Table.from_pylist(rows, schema=LAYERS)
@@ -212,6 +234,7 @@ def random_shard(run: RandomRun, shard: int) -> tuple[pa.Table, Events]:
             "dropped_tokens": len(tokens) - landed(run, tokens),
             "text_sha256": text_sha256(run, sample),
             "document_sha256": document_hash(document_of(run, sample), text_sha256(run, sample)),
+            "prompt_tokens": landed(run, tokens),
         }
         for sample, tokens in texts.items()
     ]

@@ -240,6 +240,9 @@ def test_layers_describe_the_routers(model):
             "num_experts": 4,
             "top_k": 2,
             "weights_sum_to_one": True,
+            "has_weights": True,
+            "has_distribution": True,
+            "ranked": True,
         }
         for layer in range(3)
     ]

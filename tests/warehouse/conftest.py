@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from gatehouse.warehouse.lake import Lake
-from gatehouse.warehouse.records import EVENTS, LAYERS, RUNS, SAMPLES, VOCABULARY
+from gatehouse.warehouse.records import CAPTURED, EVENTS, LAYERS, RUNS, SAMPLES, VOCABULARY
 
 RUN = "tiny-texts-0123456789"
 
@@ -23,6 +23,8 @@ def sample_row(sample_id: int, tokens: int) -> dict:
         "dropped_tokens": 0,
         "text_sha256": "0" * 64,
         "document_sha256": "0" * 64,
+        "prompt_tokens": tokens,
+        "turns": None,
     }
 
 
@@ -55,6 +57,7 @@ def layers() -> pa.Table:
             "top_k": 2,
             "weights_sum_to_one": True,
         }
+        | CAPTURED
         for index, layer in enumerate((1, 3))
     ]
     return pa.Table.from_pylist(rows, schema=LAYERS)
@@ -87,6 +90,9 @@ def record() -> dict:
         "started_at": datetime(2026, 1, 1, tzinfo=UTC),
         "finished_at": None,
         "capture_seconds": 0.5,
+        "source": "capture",
+        "source_files": None,
+        "has_token_ids": True,
     }
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.events import Events
 from gatehouse.warehouse.integrity import checked_events
-from gatehouse.warehouse.records import EVENTS, LAYERS, SAMPLES
+from gatehouse.warehouse.records import CAPTURED, EVENTS, LAYERS, SAMPLES
 from tests.warehouse.conftest import sample_row
 
 HALVES = [1, 0.75, 0.5, 0.25, 0.125, 2.0**-24, 0.0]
@@ -63,7 +63,7 @@ def layer_rows(draw, index: int, block: int) -> dict:
         "num_experts": num_experts,
         "top_k": draw(st.integers(1, min(num_experts, 3))),
         "weights_sum_to_one": False,
-    }
+    } | CAPTURED
 
 
 @st.composite

@@ -186,7 +186,7 @@ def test_a_foreign_file_in_the_lake_is_refused(lake):
     path = shard_path(lake)
     path.parent.mkdir(parents=True)
     pq.write_table(pa.table({"a": [1]}), path)
-    with pytest.raises(GatehouseError, match="not have the columns that this Gatehouse writes"):
+    with pytest.raises(GatehouseError, match="not have the columns that this Gatehouse reads"):
         Events.in_file(path).table()
 
 
@@ -235,7 +235,7 @@ def test_temporary_files_of_a_killed_process_are_not_shards(lake, samples, event
 def test_a_lake_of_another_version_is_refused_untouched(lake):
     (lake.root / "VERSION").write_text("99\n")
     before = files_under(lake.root)
-    with pytest.raises(GatehouseError, match=f"version 99.* reads version {LAKE_VERSION}"):
+    with pytest.raises(GatehouseError, match=f"version 99.* reads versions 3 to {LAKE_VERSION}"):
         Lake(lake.root)
     assert files_under(lake.root) == before
 

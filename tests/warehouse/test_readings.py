@@ -3,7 +3,7 @@
 import pytest
 
 from gatehouse.warehouse.lake import Lake
-from gatehouse.warehouse.readings import Reading, keep_reading, reading_of
+from gatehouse.warehouse.notes.readings import Reading, keep_reading, reading_of
 
 READING = Reading("raw.content", None, "2 files: 2 .jsonl", "1 file: 1 .pdf (a.pdf)")
 

@@ -4,7 +4,7 @@ import pytest
 
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
-from gatehouse.warehouse.run_names import find_run, is_name, name_of, name_run
+from gatehouse.warehouse.notes.run_names import find_run, is_name, name_of, name_run
 
 
 @pytest.fixture

@@ -26,6 +26,10 @@ final as (
         layers.stack,
         layers.num_experts,
         layers.top_k,
+        layers.has_weights,
+        layers.has_distribution,
+        layers.ranked,
+        runs.has_token_ids,
         runs.max_length,
         waiting_runs.run_id is not null as is_waiting
     from layers

@@ -6,7 +6,8 @@ final as (
     select
         run_id,
         run_key,
-        max_length
+        max_length,
+        has_token_ids
     from runs
     where is_new
 )

@@ -17,6 +17,7 @@ final as (
         samples.domain,
         samples.split,
         samples.tokens,
+        samples.prompt_tokens,
         samples.text_sha256
     from samples
     semi join touched_runs on samples.run_id = touched_runs.run_id

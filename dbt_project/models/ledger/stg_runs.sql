@@ -63,7 +63,10 @@ final as (
         versions,
         started_at,
         finished_at,
-        capture_seconds
+        capture_seconds,
+        source,
+        source_files,
+        has_token_ids
     from finished
 )
 

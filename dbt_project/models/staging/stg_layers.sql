@@ -19,7 +19,10 @@ final as (
         layers.scoring,
         layers.num_experts,
         layers.top_k,
-        layers.weights_sum_to_one
+        layers.weights_sum_to_one,
+        layers.has_weights,
+        layers.has_distribution,
+        layers.ranked
     from layers
     semi join finished_runs on layers.run_id = finished_runs.run_id
 )

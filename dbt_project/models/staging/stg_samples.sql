@@ -1,10 +1,7 @@
 {{ config(alias='samples') }}
 
 with samples as (
-    select
-        *,
-        filename
-    from {{ lake('samples') }}
+    select * from {{ lake('samples') }}
 ),
 
 finished_runs as (
@@ -23,7 +20,9 @@ final as (
         samples.tokens,
         samples.dropped_tokens,
         samples.text_sha256,
-        samples.document_sha256
+        samples.document_sha256,
+        samples.prompt_tokens,
+        samples.turns
     from samples
     semi join finished_runs on samples.run_id = finished_runs.run_id
 )

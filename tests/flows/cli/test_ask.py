@@ -20,8 +20,8 @@ from gatehouse.reports.results.results import assess
 from gatehouse.reports.verdict.thresholds import Thresholds
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.notes.run_names import forget_name, name_run
 from gatehouse.warehouse.paths import Paths
-from gatehouse.warehouse.run_names import forget_name, name_run
 
 
 @pytest.fixture

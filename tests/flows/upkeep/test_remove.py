@@ -10,8 +10,8 @@ from gatehouse.flows.upkeep import remove
 from gatehouse.warehouse import locks
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import TABLES, Lake
+from gatehouse.warehouse.notes.run_names import find_run, name_run
 from gatehouse.warehouse.paths import Paths
-from gatehouse.warehouse.run_names import find_run, name_run
 
 RUN = "a-run"
 REMOVES = ("os.remove", "os.rmdir", "os.rename")

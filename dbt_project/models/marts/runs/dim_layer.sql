@@ -15,7 +15,10 @@ final as (
         scoring,
         num_experts,
         top_k,
-        weights_sum_to_one
+        weights_sum_to_one,
+        has_weights,
+        has_distribution,
+        ranked
     from layers
 )
 

@@ -19,6 +19,8 @@ final as (
         samples.dropped_tokens,
         samples.text_sha256,
         samples.document_sha256,
+        samples.prompt_tokens,
+        samples.turns,
         blocks.block
     from samples
     left join blocks

@@ -1,0 +1,76 @@
+"""The noun of every trace: one sequence, and how it was routed."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class RoutedSequence:
+    """The routing of one sequence's first T tokens, as a file tells it; L layers, k experts.
+
+    Attributes:
+        name: where it is, for people: the file, and the line or key.
+        token_ids: [T] int32 or more, None where the format has none; it may hold tokens after
+            those that were routed, as the last one.
+        experts: [T, L, k] integers, with what the engine puts where it did not route.
+        weights: [T, L, k] floats, None where the format has none.
+        logits: the router's scores of each layer, [T, E] floats, in place of experts and weights:
+            these follow from them. None elsewhere.
+        is_ordered: whether the experts are in descending weight.
+        prompt_tokens: how many of the tokens were given; None where all were.
+        domain: the group that the file gives it, "" where it gives none.
+        document: what it is a part of, None where it is a document by itself.
+    """
+
+    name: str
+    token_ids: np.ndarray | None
+    experts: np.ndarray
+    weights: np.ndarray | None = None
+    logits: list[np.ndarray] | None = None
+    is_ordered: bool = False
+    prompt_tokens: int | None = None
+    domain: str = ""
+    document: str | None = None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a model's config says of its MoE layers.
+
+    Attributes:
+        blocks: the index of each MoE layer's block, in order.
+        num_blocks: blocks of the model, dense ones included.
+        num_experts: of each MoE layer.
+        top_k: of each MoE layer.
+    """
+
+    blocks: tuple[int, ...]
+    num_blocks: int
+    num_experts: tuple[int, ...]
+    top_k: tuple[int, ...]
+
+
+Read = Callable[[list[Path], Layout], Iterator[RoutedSequence]]
+"""Yields the sequences of some files, in order, with one of them in memory at a time.
+
+Raises GatehouseError that names the file and the place in it."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of traces.
+
+    Attributes:
+        name: what `gatehouse import` calls it.
+        description: one line on what writes it.
+        suffixes: of its files, in lower case, with the dot.
+        read: reads it.
+    """
+
+    name: str
+    description: str
+    suffixes: tuple[str, ...]
+    read: Read

@@ -1,0 +1,1 @@
+"""What stands beside the tables of the lake: names of runs, and how their text was read."""

@@ -1,0 +1,57 @@
+"""What the files of earlier lakes lack, and what stands for it: nothing is written anew."""
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from gatehouse.warehouse.records import CAPTURE, CAPTURED, LAYERS, RUNS, SAMPLES
+
+_OF_RUNS = {
+    "lines": False,
+    "document_field": None,
+    "source": CAPTURE,
+    "source_files": None,
+    "has_token_ids": True,
+}
+_OF_SAMPLES = {
+    "document": None,
+    "document_sha256": pc.field("text_sha256"),
+    "prompt_tokens": pc.field("tokens"),
+    "turns": None,
+}
+
+ADDED: list[tuple[pa.Schema, dict[str, Any]]] = [
+    (RUNS, _OF_RUNS),
+    (LAYERS, CAPTURED),
+    (SAMPLES, _OF_SAMPLES),
+]
+"""Columns that were added to a table since lake version 3, and the value, or the column of the same
+table, that a file without them means. The macro `lake` of the dbt project says the same."""
+
+
+def is_readable(found: pa.Schema, schema: pa.Schema) -> bool:
+    """Return whether a file's columns are those of a table, or lack only what was added since."""
+    added = _added(schema)
+    wanted = [field for field in schema if field.name not in added or field.name in found.names]
+    return found.equals(pa.schema(wanted))
+
+
+def completed(found: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return a table with all the columns of its schema; those that a file lacks are filled in."""
+    if found.num_columns == len(schema):
+        return found
+    columns = {name: found[name] for name in found.column_names}
+    for name, meaning in _added(schema).items():
+        if name not in columns:
+            if isinstance(meaning, pc.Expression):
+                columns[name] = found[str(meaning)]
+            else:
+                field = schema.field(name)
+                columns[name] = pa.array([meaning] * found.num_rows, field.type)
+    return pa.table({name: columns[name] for name in schema.names}, schema=schema)
+
+
+def _added(schema: pa.Schema) -> dict[str, Any]:
+    # a schema is not hashable by its fields
+    return next((columns for table, columns in ADDED if table is schema), {})
