@@ -5,7 +5,7 @@ BIN := .venv/bin
 # what a user needs, and what developers need besides
 INSTALLED := .venv/.installed
 DEVELOPERS := .venv/.installed-for-developers
-SLOW := bench chaos flows/cli flows/steps flows/upkeep flows/test_pipeline.py flows/test_prefect_run.py \
+SLOW := bench chaos flows/cli flows/remedies flows/steps flows/upkeep flows/test_pipeline.py flows/test_prefect_run.py \
 	models/test_families.py reports/page/test_report.py reports/results/test_files.py reports/figures/test_run_figures_of_extremes.py \
 	reports/statistics/test_power_law.py reports/statistics/test_resampling.py test_specification.py test_wheel.py
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gatehouse.warehouse.errors import BrokenLaw, GatehouseError
+from gatehouse.warehouse.errors import ANOTHER_HOME, BrokenLaw, GatehouseError
 from gatehouse.warehouse.older import completed, is_readable
 from gatehouse.warehouse.records import LAKE_VERSION, READABLE_VERSIONS
 
@@ -136,8 +136,8 @@ def remove_folder(path: Path) -> None:
 def cannot_write(path: Path, error: OSError) -> GatehouseError:
     """Return the error that says what could not be written, and what to do about that cause."""
     return GatehouseError(
-        f"cannot write {path}: {error.strerror or error}; {way_out(error)} or name another folder "
-        "with GATEHOUSE_HOME, then run the same command again"
+        f"cannot write {path}: {error.strerror or error}; {way_out(error)} or name another place "
+        "for it (--home or GATEHOUSE_HOME names the warehouse's), then run the same command again"
     )
 
 
@@ -231,8 +231,7 @@ def _opened(source: Any, path: Path, schema: pa.Schema) -> Iterator[pq.ParquetFi
             if not is_readable(file.schema_arrow, schema):
                 raise BrokenLaw(
                     "does not have the columns that this Gatehouse reads: it is not of lake "
-                    f"version {READABLE_VERSIONS[0]} to {LAKE_VERSION}; name another folder with "
-                    "GATEHOUSE_HOME",
+                    f"version {READABLE_VERSIONS[0]} to {LAKE_VERSION}; {ANOTHER_HOME}",
                     path,
                 )
             yield file

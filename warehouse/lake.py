@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gatehouse.warehouse.errors import BrokenLaw, GatehouseError
+from gatehouse.warehouse.errors import ANOTHER_HOME, BrokenLaw, GatehouseError
 from gatehouse.warehouse.events import Events, write_events
 from gatehouse.warehouse.files import (
     TEMPORARY,
@@ -62,7 +62,7 @@ class Lake:
         if stated is not None and stated not in READABLE_VERSIONS:
             raise GatehouseError(
                 f"{root} is a lake of version {stated}, this Gatehouse reads versions "
-                f"{READABLE_VERSIONS[0]} to {LAKE_VERSION}: name another folder with GATEHOUSE_HOME"
+                f"{READABLE_VERSIONS[0]} to {LAKE_VERSION}: {ANOTHER_HOME}"
             )
 
     def run_ids(self) -> list[str]:

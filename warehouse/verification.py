@@ -78,7 +78,7 @@ def check_quickly(lake: Lake, run_id: str) -> Health:
         return Health(None, {}, set(), [Problem(run_id, what, cure)])
 
     if not lake.folder("runs", run_id).exists():
-        return unknown("leftovers of a run: `gatehouse runs rm` removes them")
+        return unknown(f"leftovers of a run: `gatehouse runs rm {run_id}` removes them")
     try:
         record, recorded = lake.run_record(run_id), lake.shards(run_id)
     except BrokenLaw as error:

@@ -309,7 +309,7 @@ def test_what_a_killed_removal_left_can_be_removed(run, copy):
     lake, run_id = Lake(copy.lake), only_run(copy)
     shutil.rmtree(lake.folder("runs", run_id))
     code, out, _ = run("verify", "--home", copy.root)
-    assert code == 1 and "leftovers of a run: `gatehouse runs rm` removes them" in out
+    assert code == 1 and f"leftovers of a run: `gatehouse runs rm {run_id}` removes them" in out
     assert run("runs", "rm", run_id, "--yes", "--home", copy.root)[0] == 0
     assert lake.run_ids() == []
 
