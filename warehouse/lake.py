@@ -43,7 +43,7 @@ from gatehouse.warehouse.records import (
     SHARDS,
     VOCABULARY,
 )
-from gatehouse.warehouse.rows import Rows
+from gatehouse.warehouse.remembered.rows import Rows
 from gatehouse.warehouse.run_names import forget_name
 
 TABLES = ("runs", "layers", "vocabulary", "shards", "samples", "events")

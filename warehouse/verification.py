@@ -31,7 +31,7 @@ from gatehouse.warehouse.records import (
     RunSpec,
     sample_line,
 )
-from gatehouse.warehouse.verified import Subject
+from gatehouse.warehouse.remembered.verified import Subject
 
 RUN_TABLES = {"runs": RUNS, "layers": LAYERS, "vocabulary": VOCABULARY, "shards": SHARDS}
 SHARD_TABLES = ("samples", "events")

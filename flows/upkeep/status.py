@@ -13,7 +13,7 @@ from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.plain_text import printable
 from gatehouse.warehouse.records import precision
-from gatehouse.warehouse.rows import remembered_rows
+from gatehouse.warehouse.remembered.rows import remembered_rows
 from gatehouse.warehouse.run_names import name_of
 from gatehouse.warehouse.verification import REMOVE, Health, check_all_quickly
 

@@ -22,7 +22,8 @@ from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths, is_run_id
 from gatehouse.warehouse.plain_text import counted
-from gatehouse.warehouse.rows import remembered_rows
+from gatehouse.warehouse.remembered.rows import remembered_rows
+from gatehouse.warehouse.remembered.verified import Subject, Unread, Verified
 from gatehouse.warehouse.run_names import name_of
 from gatehouse.warehouse.verification import (
     BUILD,
@@ -34,7 +35,6 @@ from gatehouse.warehouse.verification import (
     strangers,
     verify,
 )
-from gatehouse.warehouse.verified import Subject, Unread, Verified
 
 MENDING = {
     CAPTURE: " (--repair captures it again)",

@@ -4,13 +4,13 @@ import os
 
 import pytest
 
-from gatehouse.warehouse import rows
 from gatehouse.warehouse.errors import BrokenLaw
 from gatehouse.warehouse.events import Events
 from gatehouse.warehouse.files import read_table
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.records import RUNS, SHARDS
-from gatehouse.warehouse.rows import remembered_rows
+from gatehouse.warehouse.remembered import rows
+from gatehouse.warehouse.remembered.rows import remembered_rows
 from tests.warehouse.conftest import RUN
 
 

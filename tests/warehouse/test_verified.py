@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from gatehouse.warehouse import remembered, verification, verified
+from gatehouse.warehouse import verification
 from gatehouse.warehouse.events import Events
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
-from gatehouse.warehouse.verified import Unread, Verified
+from gatehouse.warehouse.remembered import memory, verified
+from gatehouse.warehouse.remembered.verified import Unread, Verified
 from tests.dbt_project.random_lake import RandomRun, land_lawful
 
 MADE_UP = RandomRun("", 8, 2, blocks=(0, 1), shards=2, samples=range(8), text="a", routing="a")
@@ -170,9 +171,9 @@ def test_of_a_run_that_grows_the_new_shard_is_read(paths, read):
 )
 def test_a_memory_that_is_lost_or_damaged_is_none(paths, read, damage):
     check(paths)
-    memory = paths.remembered / "verified"
-    damaged = damage(memory.read_bytes())
-    memory.unlink() if damaged is None else memory.write_bytes(damaged)
+    kept = paths.remembered / "verified"
+    damaged = damage(kept.read_bytes())
+    kept.unlink() if damaged is None else kept.write_bytes(damaged)
     read.clear()
     assert check(paths) == ([], Unread(8, 0, None))
     assert check(paths)[1].unchanged == 6
@@ -180,14 +181,14 @@ def test_a_memory_that_is_lost_or_damaged_is_none(paths, read, damage):
 
 def test_by_other_laws_all_is_read_again(paths, monkeypatch):
     check(paths)
-    monkeypatch.setattr(remembered, "_laws", lambda: "others")
+    monkeypatch.setattr(memory, "_laws", lambda: "others")
     assert check(paths) == ([], Unread(8, 0, None))
 
 
 def test_the_laws_are_those_of_the_sources(monkeypatch):
-    before = remembered._laws.__wrapped__()
-    monkeypatch.setattr(remembered, "SOURCES", remembered.SOURCES[1:])
-    assert remembered._laws.__wrapped__() != before
+    before = memory._laws.__wrapped__()
+    monkeypatch.setattr(memory, "SOURCES", memory.SOURCES[1:])
+    assert memory._laws.__wrapped__() != before
 
 
 def test_two_at_once_keep_what_both_found(paths):
@@ -207,13 +208,13 @@ def test_a_run_that_is_gone_is_forgotten(paths):
     for folder in paths.lake.rglob(f"run_id={first}"):
         shutil.rmtree(folder)
     check(paths, second)
-    assert remembered.recall(paths.remembered / "verified").keys() == {second}
+    assert memory.recall(paths.remembered / "verified").keys() == {second}
 
 
 def test_killed_while_it_remembers_it_remembers_what_it_did(paths, monkeypatch):
     check(paths)
-    memory = paths.remembered / "verified"
-    before = memory.read_bytes()
+    kept = paths.remembered / "verified"
+    before = kept.read_bytes()
 
     def killed(*arguments):
         raise KeyboardInterrupt
@@ -222,7 +223,7 @@ def test_killed_while_it_remembers_it_remembers_what_it_did(paths, monkeypatch):
         patch.setattr("os.replace", killed)
         with pytest.raises(KeyboardInterrupt):
             check(paths, Lake(paths.lake).run_ids()[1])
-    assert memory.read_bytes() == before and list(memory.parent.iterdir()) == [memory]
+    assert kept.read_bytes() == before and list(kept.parent.iterdir()) == [kept]
 
 
 def test_where_nothing_can_be_written_nothing_is_remembered(paths, read):

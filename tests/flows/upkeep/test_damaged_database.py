@@ -12,8 +12,8 @@ from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.remembered.verified import Subject
 from gatehouse.warehouse.verification import BUILD
-from gatehouse.warehouse.verified import Subject
 
 
 @pytest.fixture(scope="module")

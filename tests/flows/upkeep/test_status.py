@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from gatehouse.flows.upkeep import status
-from gatehouse.warehouse import rows
 from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.remembered import rows
 
 ROWS = [
     ["a-run", "日本 model", ""],

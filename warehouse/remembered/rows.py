@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from gatehouse.warehouse.files import damaged, table_of
-from gatehouse.warehouse.remembered import recall, remember
+from gatehouse.warehouse.remembered.memory import recall, remember
 
 
 class Rows:

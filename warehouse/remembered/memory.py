@@ -1,4 +1,4 @@
-"""What a home remembers of its lake, so that the same is not worked out twice.
+"""The files in which a home remembers, and by which laws.
 
     remembered/verified     what `verify` found right, and the marks of the files that it read
     remembered/rows         the rows of small tables, and the hashes of their files
@@ -16,17 +16,18 @@ from typing import Any
 
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import write_atomically
+from gatehouse.warehouse.paths import PACKAGE
 
 SOURCES = (
-    "agreement",
-    "events",
-    "files",
-    "integrity",
-    "records",
-    "remembered",
-    "rows",
-    "verification",
-    "verified",
+    "agreement.py",
+    "events.py",
+    "files.py",
+    "integrity.py",
+    "records.py",
+    "remembered/memory.py",
+    "remembered/rows.py",
+    "remembered/verified.py",
+    "verification.py",
 )
 """The modules by whose laws a file of the lake is found right."""
 
@@ -58,5 +59,5 @@ def _laws() -> str:
     """Return a hash of all that decides whether a file is right."""
     hashed = hashlib.sha256(f"duckdb {version('duckdb')}, pyarrow {version('pyarrow')}".encode())
     for name in SOURCES:
-        hashed.update(Path(__file__).with_name(f"{name}.py").read_bytes())
+        hashed.update((PACKAGE / "warehouse" / name).read_bytes())
     return hashed.hexdigest()

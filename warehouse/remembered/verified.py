@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gatehouse.warehouse.remembered import recall, remember
+from gatehouse.warehouse.remembered.memory import recall, remember
 
 SETTLED = 100_000_000
 """Nanoseconds: a file that changed so shortly ago may change again at the same time by its clock,
