@@ -49,6 +49,9 @@ from gatehouse.warehouse.run_names import forget_name
 TABLES = ("runs", "layers", "vocabulary", "shards", "samples", "events")
 """The lake's folders of runs, in the order in which a run is removed from them."""
 
+NO_FOLDER = (FileNotFoundError, NotADirectoryError)
+"""What is raised where a table, or a run in it, has none."""
+
 
 class Lake:
     """The lake in the folder `root`; creating the object touches nothing on disk.
@@ -85,7 +88,7 @@ class Lake:
 
     def _folders(self) -> Iterator[os.DirEntry[str]]:
         for table in TABLES:
-            with suppress(OSError), os.scandir(self.root / table) as entries:
+            with suppress(*NO_FOLDER), os.scandir(self.root / table) as entries:
                 yield from entries
 
     def runs(self) -> dict[str, dict[str, Any]]:

@@ -20,7 +20,7 @@ from gatehouse.warehouse.errors import BrokenLaw
 from gatehouse.warehouse.events import Events
 from gatehouse.warehouse.files import TEMPORARY, read_table, sha256_of
 from gatehouse.warehouse.integrity import checked_events
-from gatehouse.warehouse.lake import TABLES, Lake, shard_name
+from gatehouse.warehouse.lake import NO_FOLDER, TABLES, Lake, shard_name
 from gatehouse.warehouse.plain_text import printable
 from gatehouse.warehouse.records import (
     LAYERS,
@@ -285,7 +285,7 @@ def _strangers(
 def _names_in(folder: Path) -> set[str]:
     try:
         return set(os.listdir(folder))
-    except OSError:
+    except NO_FOLDER:
         return set()
 
 
