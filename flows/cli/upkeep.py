@@ -38,8 +38,9 @@ def verify(
 ) -> None:
     """Check the lake against its records, and the marts against the lake.
 
-    The first time, every byte is read. Later, a file whose size, times and inode are as they were
-    when it was found right is not read again: what a disk loses meanwhile, only --all finds.
+    The first time, every byte is read. Later, a file whose size, times and
+    inode are as they were when it was found right is not read again: what a
+    disk loses meanwhile, only --all finds.
 
     The exit code is 1 if something is wrong.
     """
