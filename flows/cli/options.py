@@ -142,6 +142,14 @@ Answer = Annotated[
     Literal["text", "json"],
     typer.Option("--format", help="text for people, or one JSON document for programs."),
 ]
+All = Annotated[
+    bool,
+    typer.Option(
+        "--all",
+        help="Read every byte, also of files that are unchanged since they were found right. "
+        "--repair does, too.",
+    ),
+]
 Repair = Annotated[
     bool,
     typer.Option(
