@@ -29,6 +29,7 @@ from gatehouse.warehouse.records import (
     SHARDS,
     VOCABULARY,
     RunSpec,
+    files_fingerprint,
     sample_line,
 )
 from gatehouse.warehouse.remembered.verified import Subject
@@ -191,7 +192,11 @@ def _wrong_whole(run_id: str, record: dict[str, Any], of_samples: str) -> Iterat
     anew = f"remove it with `gatehouse runs rm {run_id}` and run its capture again"
     if RunSpec.of_record(record).run_id != run_id:
         yield Problem(run_id, f"its row in `runs` is of another run: {anew}", None)
-    elif record["finished_at"] and of_samples != record["dataset_fingerprint"]:
+        return
+    # an import's data set is its files
+    files = record["source_files"]
+    found = files_fingerprint(files) if files else of_samples
+    if record["finished_at"] and found != record["dataset_fingerprint"]:
         yield Problem(run_id, f"its samples are not those of its dataset: {anew}", None)
 
 

@@ -68,9 +68,11 @@ class Format:
         description: one line on what writes it.
         suffixes: of its files, in lower case, with the dot.
         read: reads it.
+        example: what a file looks like, or how it comes about.
     """
 
     name: str
     description: str
     suffixes: tuple[str, ...]
     read: Read
+    example: str = ""

@@ -1,6 +1,11 @@
 """Remedies that are not in the table: the test that carries each out, or why none can here."""
 
 ELSEWHERE = {
+    "… of …… unchanged since they were verified on … or later: `gatehouse verify --all` reads them "
+    "too": (
+        "tests/flows/upkeep/test_verify.py::"
+        "test_what_was_found_right_is_not_asked_again_without_all"
+    ),
     # the hub and what lies before it: tests have none, but a server that answers as one
     "HF_TOKEN holds letters that no token has (set it again, or unset it)": (
         "tests/warehouse/test_hub.py::test_what_was_seen_is_what_is_said"
