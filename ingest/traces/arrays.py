@@ -108,6 +108,9 @@ def saved(path: Path) -> dict[str, np.ndarray]:
         GatehouseError: it cannot be read, or holds objects.
     """
     try:
+        with path.open("rb") as file:
+            if not file.read(6).startswith((np.lib.format.MAGIC_PREFIX, b"PK")):
+                raise ValueError("it does not begin as one")
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return {"": loaded}
@@ -128,9 +131,7 @@ def _array(value: Any, where: str, dimensions: int) -> np.ndarray:
                 f"{where} has rows of different lengths: write {AXES[dimensions]}, all filled"
             ) from error
     if array.ndim != dimensions:
-        raise GatehouseError(
-            f"{where} has the shape {array.shape}: write {AXES[dimensions]}, {dimensions} dimensions"
-        )
+        raise GatehouseError(f"{where} has the shape {array.shape}: write {AXES[dimensions]}")
     return array
 
 

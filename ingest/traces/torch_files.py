@@ -10,7 +10,7 @@ import numpy as np
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.plain_text import quoted
 
-FOREIGN = re.compile(r"GLOBAL ([\w.]+)")
+FOREIGN = re.compile(r"(?:GLOBAL |but got <class ')([\w.]+)")
 """What torch says of an object that it does not make."""
 
 
@@ -63,8 +63,8 @@ def as_array(value: Any, where: str) -> Any:
 
 
 def _arrays() -> list[Any]:
-    """Return what NumPy's arrays of numbers are made from, by the names of NumPy 1 and 2."""
-    from numpy._core.multiarray import _reconstruct
+    """Return what NumPy's arrays and numbers are made from, by the names of NumPy 1 and 2."""
+    from numpy._core.multiarray import _reconstruct, scalar
 
     kinds = "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64"
     return [
@@ -72,5 +72,7 @@ def _arrays() -> list[Any]:
         np.dtype,
         (_reconstruct, "numpy.core.multiarray._reconstruct"),
         (_reconstruct, "numpy._core.multiarray._reconstruct"),
+        (scalar, "numpy.core.multiarray.scalar"),
+        (scalar, "numpy._core.multiarray.scalar"),
         *(type(np.dtype(kind)) for kind in kinds.split()),
     ]

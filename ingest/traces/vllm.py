@@ -73,10 +73,8 @@ def _sequence(
     name: str,
     document: str | None,
 ) -> RoutedSequence:
-    given = token_ids(
-        choice.get("prompt_token_ids", response.get("prompt_token_ids")),
-        f"{where} `prompt_token_ids`",
-    )
+    holder = response if choice.get("prompt_token_ids") is None else choice
+    given = token_ids(holder.get("prompt_token_ids"), f"{where} `prompt_token_ids`")
     made = token_ids(choice.get("token_ids"), f"{where} `token_ids`")
     prompt, experts = _experts(response, choice, made, where)
     if prompt is not None:
