@@ -41,6 +41,9 @@ def _is_unsafe(call: ast.Call) -> bool:
         if call.func.attr in ("to_pickle", "read_pickle"):
             return True
         module = ast.unparse(call.func.value)
+        if (module, call.func.attr) == ("torch", "load"):
+            safely = [word.value for word in call.keywords if word.arg == "weights_only"]
+            return [getattr(value, "value", False) for value in safely] != [True]
         return call.func.attr in UNSAFE_METHODS.get(module, set())
     return False
 
@@ -51,6 +54,8 @@ def _is_unsafe(call: ast.Call) -> bool:
         "eval('1')",
         "yaml.load(text)",
         "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "torch.load(path, weights_only=chosen)",
         "np.load(path, allow_pickle=True)",
         "subprocess.run('ls', shell=True)",
         "tempfile.mktemp()",
@@ -64,6 +69,7 @@ def test_an_unsafe_call_is_found(source):
 def test_a_safe_call_is_left_alone():
     assert (
         unsafe("yaml.safe_load(text); model.eval(); re.compile('a'); run('ls', shell=False)") == []
+        and unsafe("torch.load(path, weights_only=True)") == []
     )
 
 
