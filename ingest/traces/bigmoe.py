@@ -120,7 +120,7 @@ def _sequence(name: str, rows: Columns, layout: Layout) -> RoutedSequence:
     )
     given = np.zeros(len(weights), bool)
     given[step] = rows["phase"] == PREFILL
-    is_missing = np.isnan(weights).any(axis=2)
+    is_missing = np.any(np.isnan(weights), axis=2)
     first = _unfinished_prompt(is_missing, given)
     missing = np.argwhere(is_missing[first:])
     require(

@@ -11,6 +11,9 @@ from gatehouse.warehouse.plain_text import counted
 ROUNDED_SUM = 1e-2
 """Probabilities that were saved in 16 bits sum to 1 within this."""
 
+FAR = 1e4
+"""The exponential of minus this is 0."""
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -80,7 +83,7 @@ def _check(name: str, logits: list[np.ndarray], layout: Layout) -> None:
 
 def _of_layer(logits: np.ndarray, top_k: int, renormalised: bool) -> tuple[np.ndarray, ...]:
     """Return (experts [T, k], weights [T, k], entropy [T], confidence [T])."""
-    shares = _probabilities(logits)
+    shares, entropy = _distribution(logits)
     # of the logits: probabilities that underflow would tie
     chosen = np.argpartition(-logits, top_k - 1, axis=1)[:, :top_k]
     chosen.sort(axis=1)
@@ -89,17 +92,20 @@ def _of_layer(logits: np.ndarray, top_k: int, renormalised: bool) -> tuple[np.nd
     weights = np.take_along_axis(shares, chosen, 1)
     if renormalised:
         weights = weights / weights.sum(axis=1, keepdims=True)
-    logarithms = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
-    entropy = np.maximum(-(shares * logarithms).sum(axis=1), 0)
     found = weights, entropy, shares.max(axis=1)
     return chosen, *(each.astype(np.float32) for each in found)
 
 
-def _probabilities(logits: np.ndarray) -> np.ndarray:
-    """Return [T, E] float64 that sum to 1."""
+def _distribution(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (probabilities [T, E] that sum to 1, entropy [T] in nats), both float64."""
     scores = logits.astype(np.float64)
     sums = scores.sum(axis=1, keepdims=True)
     if (scores >= 0).all() and (np.abs(sums - 1) <= ROUNDED_SUM).all():
-        return scores / sums
-    scores = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return scores / scores.sum(axis=1, keepdims=True)
+        scores = np.log(scores, out=np.full_like(scores, -np.inf), where=scores > 0)
+    # of this size instead of -infinity, which 0 could not be multiplied with
+    scores = np.maximum(scores - scores.max(axis=1, keepdims=True), -FAR)
+    shares = np.exp(scores)
+    total = shares.sum(axis=1, keepdims=True)
+    shares /= total
+    entropy = np.log(total[:, 0]) - np.einsum("te,te->t", shares, scores)
+    return shares, np.maximum(entropy, 0)

@@ -4,8 +4,9 @@ from math import comb, prod
 
 import numpy as np
 
-MANY = 8
-"""Different tokens that do not share all of their experts in all layers."""
+MANY_ROWS = 8
+DIFFERENT_TOKENS = 4
+"""As many rows, of as many tokens, are not the same in all layers."""
 
 UNLIKELY = 1e-6
 """Runs of a row that chance would bring about, fewer than which are no chance."""
@@ -17,7 +18,7 @@ BEYOND_CHANCE = 2**40
 def stale_rows(
     experts: np.ndarray, token_ids: np.ndarray, num_experts: tuple[int, ...]
 ) -> np.ndarray | None:
-    """Return the rows, in order, that are the same under 8 or more different tokens, or None.
+    """Return the 8 or more rows, in order, that are the same under different tokens, or None.
 
     Of a small model some rows are the same by chance. There they count only as a run, if rows
     that are as frequent as this one is elsewhere would hardly ever make it.
@@ -28,30 +29,35 @@ def stale_rows(
         num_experts: of each of the L layers.
     """
     rows = _numbered(experts)
-    pairs = np.unique(np.stack([rows, _numbers(token_ids)]), axis=1)
-    tokens_of_row = np.bincount(pairs[0])
-    most = int(tokens_of_row.argmax())
-    if tokens_of_row[most] < MANY:
-        return None
     possible = prod(comb(number, experts.shape[2]) for number in num_experts)
     if possible >= BEYOND_CHANCE:
-        return np.flatnonzero(rows == most)
+        candidates = (np.flatnonzero(rows == row) for row in _frequent(rows))
+        return next((found for found in candidates if _different(token_ids[found])), None)
     starts = np.flatnonzero(np.diff(rows, prepend=-1))
-    for start, end in zip(starts, np.append(starts[1:], len(rows)), strict=True):
-        different = len(np.unique(token_ids[start:end])) if end - start >= MANY else 0
-        elsewhere = np.count_nonzero(rows == rows[start]) - (end - start)
-        share = (elsewhere + 1) / (len(rows) - (end - start) + possible)
-        if different >= MANY and len(rows) * share ** (different - 1) < UNLIKELY:
-            return np.arange(start, end)
+    lengths = np.diff(starts, append=len(rows))
+    is_long = lengths >= MANY_ROWS
+    for start, length in zip(starts[is_long], lengths[is_long], strict=True):
+        found = np.arange(start, start + length)
+        different = _different(token_ids[found])
+        elsewhere = np.count_nonzero(rows == rows[start]) - length
+        share = (elsewhere + 1) / (len(rows) - length + possible)
+        if different and len(rows) * share ** (different - 1) < UNLIKELY:
+            return found
     return None
+
+
+def _frequent(rows: np.ndarray) -> np.ndarray:
+    return np.flatnonzero(np.bincount(rows) >= MANY_ROWS)
+
+
+def _different(token_ids: np.ndarray) -> int:
+    """Return the number of different tokens, 0 where it is small."""
+    number = len(np.unique(token_ids))
+    return number if number >= DIFFERENT_TOKENS else 0
 
 
 def _numbered(experts: np.ndarray) -> np.ndarray:
     """Return a number for each row [T], the same for rows that are the same."""
     flat = experts.reshape(len(experts), -1).astype(np.uint64)
     factors = np.random.default_rng(0).integers(1, 2**63, flat.shape[1], dtype=np.uint64)
-    return _numbers(flat @ factors)
-
-
-def _numbers(values: np.ndarray) -> np.ndarray:
-    return np.unique(values, return_inverse=True)[1]
+    return np.unique(flat @ factors, return_inverse=True)[1]

@@ -84,7 +84,7 @@ def check_all_routed(name: str, experts: np.ndarray, layout: Layout) -> None:
 
 def _diagnosis(places: Places, layout: Layout) -> tuple[str, str, str]:
     """Return (where there is no choice, the likely cause, the way out)."""
-    tokens, layers = places.all(axis=1), places.all(axis=0)
+    tokens, layers = np.all(places, axis=1), np.all(places, axis=0)
     if places.all():
         return (
             "everywhere",
@@ -116,12 +116,12 @@ def _diagnosis(places: Places, layout: Layout) -> tuple[str, str, str]:
 
 
 def _zeros(experts: np.ndarray) -> Places:
-    return ~experts.any(axis=2)
+    return np.all(experts == 0, axis=2)
 
 
 def _fills(experts: np.ndarray, num_experts: np.ndarray) -> Places:
     """Return where any of the experts [T, L, k] is a number that engines fill with."""
-    found = (experts < 0).any(axis=2)
+    found = np.any(experts < 0, axis=2)
     beyond = experts >= num_experts[:, None]
     if beyond.any():
         found |= (beyond & np.isin(experts.astype(np.uint64), FILLS)).any(axis=2)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gatehouse.ingest.traces.required import require
 from gatehouse.ingest.traces.sequence import Format, Layout, RoutedSequence
 from gatehouse.warehouse.errors import GatehouseError
 
@@ -19,20 +20,33 @@ def read(paths: list[Path], layout: Layout) -> Iterator[RoutedSequence]:
         GatehouseError: a line is no token of such a trace, or tokens are missing.
     """
     for path in paths:
-        first_line, rows, last = 1, [], None
+        first_line, last = 1, -1
+        rows: list[np.ndarray] = []
         for line, number, row in _tokens(path):
-            if last is not None and number not in (last + 1, 0, 1):
-                raise GatehouseError(
-                    f"{path} line {line} is token {number} after token {last}: tokens between them "
-                    "are missing; give the whole file, or leave out the sequence"
-                )
-            if rows and (number != last + 1 or row.shape != rows[0].shape):
+            if rows and number != last + 1:
+                _check_begins(path, line, number, last)
                 yield _sequence(path, first_line, rows)
-                first_line, rows = line, []
+                rows = []
+            if not rows:
+                first_line = line
+            elif row.shape != rows[0].shape:
+                raise GatehouseError(
+                    f"{path} line {line} has experts of the shape {list(row.shape)}, and line "
+                    f"{first_line} of {list(rows[0].shape)}; {AS_WRITTEN}"
+                )
             rows.append(row)
             last = number
         if rows:
             yield _sequence(path, first_line, rows)
+
+
+def _check_begins(path: Path, line: int, number: int, last: int) -> None:
+    require(
+        number in (0, 1),
+        f"{path} line {line} is token {number} after token {last}, which begins no sequence: lines "
+        "are missing",
+        "give the whole file, or leave out the sequence",
+    )
 
 
 def _sequence(path: Path, line: int, rows: list[np.ndarray]) -> RoutedSequence:
