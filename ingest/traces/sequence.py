@@ -23,6 +23,7 @@ class RoutedSequence:
         prompt_tokens: how many of the tokens were given; None where all were.
         domain: the group that the file gives it, "" where it gives none.
         document: what it is a part of, None where it is a document by itself.
+        note: what the reader left out of it, and why; "" where it left out nothing.
     """
 
     name: str
@@ -34,6 +35,7 @@ class RoutedSequence:
     prompt_tokens: int | None = None
     domain: str = ""
     document: str | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)
