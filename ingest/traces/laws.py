@@ -125,8 +125,8 @@ def _check_number_of_experts(name: str, top_k: int, layout: Layout) -> None:
     require(
         top_k <= min(layout.top_k),
         f"{name} has {counted(top_k, 'expert')} a token where the model chooses "
-        f"{min(layout.top_k)}: shared experts are among them, or it is another model",
-        f"leave out the shared experts, or {ANOTHER_MODEL}",
+        f"{min(layout.top_k)}: shared experts or padding are among them, or it is another model",
+        f"leave them out, or {ANOTHER_MODEL}",
     )
 
 
