@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gatehouse.warehouse.errors import BrokenLaw, GatehouseError
+from gatehouse.warehouse.errors import ANOTHER_HOME, BrokenLaw, GatehouseError
 from gatehouse.warehouse.older import completed, is_readable
 from gatehouse.warehouse.records import LAKE_VERSION, READABLE_VERSIONS
 
@@ -136,8 +136,8 @@ def remove_folder(path: Path) -> None:
 def cannot_write(path: Path, error: OSError) -> GatehouseError:
     """Return the error that says what could not be written, and what to do about that cause."""
     return GatehouseError(
-        f"cannot write {path}: {error.strerror or error}; {way_out(error)} or name another folder "
-        "with GATEHOUSE_HOME, then run the same command again"
+        f"cannot write {path}: {error.strerror or error}; {way_out(error)} or name another place "
+        "for it (--home or GATEHOUSE_HOME names the warehouse's), then run the same command again"
     )
 
 
@@ -169,9 +169,19 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
         content = path.read_bytes()
     except OSError as error:
         raise damaged(path) from error
+    return table_of(content, path, schema)
+
+
+def table_of(content: bytes, path: Path, schema: pa.Schema) -> pa.Table:
+    """Return the table whose file holds `content`, checked as `read_table` does.
+
+    Raises:
+        BrokenLaw: as `read_table`.
+    """
     # not `pq.read_table`, which takes longer to open a small file than this takes to read it
     with _opened(pa.BufferReader(content), path, schema) as file:
-        found, keys = file.read(), file.metadata.metadata or {}
+        # threads take longer to start than a small table takes to read
+        found, keys = file.read(use_threads=False), file.metadata.metadata or {}
         if not _is_sealed(content, keys, found):
             raise damaged(path)
     _check_place(path, keys)
@@ -231,8 +241,7 @@ def _opened(source: Any, path: Path, schema: pa.Schema) -> Iterator[pq.ParquetFi
             if not is_readable(file.schema_arrow, schema):
                 raise BrokenLaw(
                     "does not have the columns that this Gatehouse reads: it is not of lake "
-                    f"version {READABLE_VERSIONS[0]} to {LAKE_VERSION}; name another folder with "
-                    "GATEHOUSE_HOME",
+                    f"version {READABLE_VERSIONS[0]} to {LAKE_VERSION}; {ANOTHER_HOME}",
                     path,
                 )
             yield file

@@ -235,6 +235,12 @@ def precision(run: dict[str, Any]) -> str:
     return f"{run['quantization']} in {run['dtype']}"
 
 
+def files_fingerprint(source_files: str) -> str:
+    """Return the hash that is the fingerprint of an import's data set, from its `source_files`."""
+    hashes = [each["sha256"] for each in json.loads(source_files)]
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+
 def sample_line(name: str, domain: str, document: str | None, text_sha256: str) -> bytes:
     """Return what one sample adds to the hash that is its dataset's fingerprint."""
     return json.dumps([name, domain, document, text_sha256]).encode() + b"\n"

@@ -142,6 +142,14 @@ Answer = Annotated[
     Literal["text", "json"],
     typer.Option("--format", help="text for people, or one JSON document for programs."),
 ]
+All = Annotated[
+    bool,
+    typer.Option(
+        "--all",
+        help="Read every byte, also of files that are unchanged since they were found right. "
+        "--repair does, too.",
+    ),
+]
 Repair = Annotated[
     bool,
     typer.Option(
@@ -194,6 +202,32 @@ FigureFolder = Annotated[
 PageFile = Annotated[
     Path | None, typer.Option("--output", help="File of the page. Default: the run's results.")
 ]
+TraceFormat = Annotated[
+    str | None,
+    typer.Argument(metavar="[FORMAT]", help="What wrote the trace: --example all lists them."),
+]
+TraceFiles = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="[PATH]...", help="Files or folders of the trace, in their order."),
+]
+TraceExample = Annotated[
+    str | None,
+    typer.Option(
+        "--example",
+        metavar="FORMAT",
+        help="Print an example of a format and how it is read; all: list the formats.",
+    ),
+]
+TraceModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="The model that was run: a hub id, a folder, or a config.json. Its config says which "
+        "layers are MoE, and its tokenizer, where there is one, what the tokens are.",
+    ),
+]
+RunName = Annotated[str | None, OF_A_RUN["name"]]
+Revision = Annotated[str | None, OF_A_RUN["revision"]]
 ModelName = Annotated[str | None, typer.Argument(metavar="[MODEL]", help="The same as --model.")]
 AnalyzeStructure = Annotated[
     bool,

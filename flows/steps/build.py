@@ -237,15 +237,19 @@ def _start_from(previous: Path, building: Path) -> None:
 
 
 def _builder(database: Path) -> str | None:
-    """Return the fingerprint stored in a database; None if there is no readable one."""
+    """Return the fingerprint stored in a database; None if it lacks that or a table."""
     if not database.exists():
         return None
+    models = {path.stem for path in (DBT_PROJECT / "models").rglob("*.sql")}
+    # views over the lake, of other names in the database
+    models -= {path.stem for path in (DBT_PROJECT / "models" / "staging").glob("*.sql")}
     try:
         with closing(duckdb.connect(str(database), read_only=True)) as connection:
             row = connection.execute("select fingerprint from stg_build").fetchone()
+            there = connection.execute("select distinct table_name from duckdb_columns()")
+            return row[0] if row and models <= {name for (name,) in there.fetchall()} else None
     except duckdb.Error:
         return None
-    return row[0] if row else None
 
 
 def _fingerprint() -> str:

@@ -94,7 +94,7 @@ def test_what_is_half_gone_is_shown_with_its_way_out(run, paths):
     with pytest.raises(Killed):
         rm(paths)
     code, out, _ = run("status", "--home", paths.root)
-    assert code == 0 and RUN in out and "`gatehouse runs rm` removes them" in out
+    assert code == 0 and RUN in out and f"`gatehouse runs rm {RUN}` removes them" in out
 
 
 def test_nothing_is_touched_while_a_build_is_at_work(paths, monkeypatch):
