@@ -52,6 +52,11 @@ class Description:
         ]
 
     @property
+    def renormalises(self) -> bool:
+        """Whether it divides the weights of the chosen experts by their sum, as Mixtral does."""
+        return bool(getattr(self.plan.config.get_text_config(), "norm_topk_prob", True))
+
+    @property
     def num_blocks(self) -> int:
         """Blocks of the model, dense ones included."""
         return block_count(self.plan.skeleton, self.plan.sites)

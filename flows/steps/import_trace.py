@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from gatehouse.flows.console import bar, say, working
+from gatehouse.ingest.traces.alignment import alignment
 from gatehouse.ingest.traces.formats import FORMATS
 from gatehouse.ingest.traces.landing import Survey, events_of, samples_of, shards, survey
 from gatehouse.ingest.traces.laws import Fitted, fitted
@@ -89,18 +91,57 @@ class ImportRequest:
         require(self.name is None or is_name(self.name), "name", one_line)
 
 
-class Trace:
-    """The files of a request, as sequences that fit the model; each iteration reads them anew."""
+TESTED_TOKENS = 50_000
+"""Tokens from the start of a trace by which the order of its rows is tested."""
 
-    def __init__(self, request: ImportRequest, layout: Layout) -> None:
+BATCHES = (4, 8)
+"""Sequences whose rows take turns in FLAME-MoE's traces: its micro-batches."""
+
+
+class Trace:
+    """The files of a request, as sequences that fit the model; each iteration reads them anew.
+
+    Args:
+        request: names the files.
+        layout: of the model.
+        renormalised: whether the model divides the weights of the chosen experts by their sum.
+
+    Attributes:
+        alignment: whether rows stand beside their tokens, or in which order they follow.
+
+    Raises:
+        GatehouseError: there is no file; a sequence breaks a law, or rows fit their tokens in no
+            order.
+    """
+
+    def __init__(self, request: ImportRequest, layout: Layout, renormalised: bool) -> None:
         self.format: Format = FORMATS[request.format]
         self.files = [path for given in request.files for path in _files(given, self.format)]
-        self.given = list(request.files)
-        self.layout = layout
+        self._given = list(request.files)
+        self._layout = layout
+        self._renormalised = renormalised
+        self.alignment = alignment(self._first(), BATCHES)
 
     def __iter__(self) -> Iterator[Fitted]:
-        for sequence in self.format.read(self.given, self.layout):
-            yield fitted(sequence, self.layout)
+        order = self.alignment.order
+        sequences = self._as_they_are()
+        while together := list(islice(sequences, order.batch)):
+            yield from order.applied(together)
+
+    def _as_they_are(self) -> Iterator[Fitted]:
+        for sequence in self.format.read(self._given, self._layout):
+            yield fitted(sequence, self._layout, self._renormalised)
+
+    def _first(self) -> list[Fitted]:
+        first: list[Fitted] = []
+        tokens = 0
+        for sequence in self._as_they_are():
+            # of whole batches, whichever it is
+            if tokens >= TESTED_TOKENS and len(first) % max(BATCHES) == 0:
+                break
+            first.append(sequence)
+            tokens += len(sequence.experts)
+        return first
 
     @cached_property
     def source_files(self) -> str:
@@ -119,8 +160,7 @@ def _files(given: Path, format: Format) -> list[Path]:
     wanted = [path for path in found if path.name.lower().endswith(format.suffixes)]
     if not wanted:
         raise GatehouseError(
-            f"{given} holds no {', '.join(format.suffixes)}: name a folder or file of "
-            f"{format.name}"
+            f"{given} holds no {', '.join(format.suffixes)}: name a folder or file of {format.name}"
         )
     return wanted
 
@@ -138,13 +178,23 @@ def import_trace(request: ImportRequest, paths: Paths) -> ImportSummary:
     """
     with working(f"looking at {request.model}"):
         described = describe(request.model, request.revision, request.trust_remote_code)
-    trace = Trace(request, layout_of(described))
     with working("checking the trace"):
+        trace = Trace(request, layout_of(described), described.renormalises)
         seen = survey(trace)
+    for line in (trace.alignment.sentence, *notes_of(seen)):
+        say(line)
     session = _Session(request, described, trace, seen, Lake(paths.lake))
     with session.lake.writing(session.run_id):
         session.lake.remove_leftovers(session.run_id)
         return session.land()
+
+
+def notes_of(seen: Survey) -> list[str]:
+    """Return a line on each thing that was left out of sequences, with how many and the first."""
+    return [
+        f"{counted(len(names), 'sequence')}, the first {names[0]}: {note}"
+        for note, names in seen.notes.items()
+    ]
 
 
 def layout_of(described: Description) -> Layout:

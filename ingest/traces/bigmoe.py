@@ -18,6 +18,8 @@ VERSION = b"# route_trace v1"
 WHOLE_NUMBERS = ("turn", "phase", "step", "layer", "slot", "expert")
 TYPES = {**{column: pa.int32() for column in WHOLE_NUMBERS}, "weight": pa.float32()}
 PREFILL = 0
+BLOCK_BYTES = 2**20
+"""Of a file, that are parsed at once."""
 
 Columns = dict[str, np.ndarray]
 """The rows of a part of a file."""
@@ -87,7 +89,7 @@ def _batches(path: Path, lines: int) -> Iterator[Columns]:
     options = csv.ConvertOptions(column_types=TYPES, include_columns=list(TYPES))
     try:
         with csv.open_csv(
-            path, csv.ReadOptions(skip_rows=lines), convert_options=options
+            path, csv.ReadOptions(skip_rows=lines, block_size=BLOCK_BYTES), convert_options=options
         ) as batches:
             for batch in batches:
                 require(

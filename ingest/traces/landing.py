@@ -148,6 +148,7 @@ class Survey:
         knows: what every sequence has of weights, distribution, order and token_ids.
         weights_sum_to_one: whether the weights of each event do, for each MoE layer; None where
             there are none.
+        notes: what was left out of sequences, without its numbers -> the sequences' names.
     """
 
     sequences: int
@@ -157,6 +158,7 @@ class Survey:
     top_k: int
     knows: dict[str, bool]
     weights_sum_to_one: list[bool] | None
+    notes: dict[str, list[str]]
 
 
 TOLERANCE = 2e-3
@@ -170,7 +172,7 @@ def survey(sequences: Iterable[Fitted]) -> Survey:
         GatehouseError: there is no sequence, or two do not tell the same things.
     """
     first: Fitted | None = None
-    found = Survey(0, 0, 0, 0, 0, {}, None)
+    found = Survey(0, 0, 0, 0, 0, {}, None, {})
     for shard in shards(sequences):
         found.shards += 1
         for routed in (each.routed for each in shard):
@@ -179,10 +181,14 @@ def survey(sequences: Iterable[Fitted]) -> Survey:
             found.sequences += 1
             found.tokens += len(routed.experts)
             found.longest = max(found.longest, len(routed.experts))
+            for note in routed.notes:
+                found.notes.setdefault(note, []).append(routed.name)
             if routed.weights is not None:
                 sums = (abs(routed.weights.sum(axis=2) - 1) < TOLERANCE).all(axis=0)
                 so_far = found.weights_sum_to_one or [True] * len(sums)
-                found.weights_sum_to_one = [bool(a and b) for a, b in zip(so_far, sums, strict=True)]
+                found.weights_sum_to_one = [
+                    bool(a and b) for a, b in zip(so_far, sums, strict=True)
+                ]
     if first is None:
         raise GatehouseError("there is no sequence in it: name files that hold some")
     found.top_k, found.knows = first.experts.shape[2], _knows(first)

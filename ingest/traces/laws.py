@@ -90,7 +90,22 @@ def _as_chosen(
     sequence: RoutedSequence, layout: Layout
 ) -> tuple[np.ndarray, np.ndarray | None, bool]:
     """Return (experts [T, L, k], their weights, whether they are ordered), each in its order."""
-    name, experts, weights = sequence.name, sequence.experts, sequence.weights
+    experts = _checked_experts(sequence, layout)
+    if sequence.weights is not None:
+        weights = _checked_weights(sequence, layout)
+        if (weights[..., :-1] < weights[..., 1:]).any():
+            by_rank = np.argsort(-weights, axis=2, kind="stable")
+            experts = np.take_along_axis(experts, by_rank, 2)
+            weights = np.take_along_axis(weights, by_rank, 2)
+        return experts, weights, True
+    if not sequence.is_ordered:
+        experts = np.sort(experts, axis=2)
+    return experts, None, sequence.is_ordered
+
+
+def _checked_experts(sequence: RoutedSequence, layout: Layout) -> np.ndarray:
+    """Return the experts of the MoE layers, [T, L, k] uint16."""
+    name, experts = sequence.name, sequence.experts
     require(
         experts.ndim == 3 and np.issubdtype(experts.dtype, np.integer),
         f"{name} has experts of type {experts.dtype} and shape {list(experts.shape)}",
@@ -106,27 +121,33 @@ def _as_chosen(
     _check_number_of_experts(name, experts.shape[2], layout)
     check_all_routed(name, experts, layout)
     _check_ids(name, experts, layout)
-    if weights is None:
-        experts = experts.astype(np.uint16)
-        return (
-            experts if sequence.is_ordered else np.sort(experts, axis=2),
-            None,
-            sequence.is_ordered,
-        )
-    _check_weights(sequence)
+    return experts.astype(np.uint16)
+
+
+def _checked_weights(sequence: RoutedSequence, layout: Layout) -> np.ndarray:
+    """Return the weights of the MoE layers, [T, L, k] float32."""
+    name, weights = sequence.name, np.asarray(sequence.weights)
+    require(
+        weights.shape == sequence.experts.shape,
+        f"{name} has weights of the shape {list(weights.shape)} and experts of "
+        f"{list(sequence.experts.shape)}",
+        "write a weight for each expert",
+    )
     weights = of_moe_layers(name, weights, layout).astype(np.float32)
-    if (weights[..., :-1] < weights[..., 1:]).any():
-        by_rank = np.argsort(-weights, axis=2, kind="stable")
-        experts, weights = (np.take_along_axis(each, by_rank, 2) for each in (experts, weights))
-    return experts.astype(np.uint16), weights, True
+    require(
+        bool(np.isfinite(weights).all() and (weights >= 0).all()),
+        f"{name} has weights that are negative or not finite",
+        "write the weights as they are applied, after softmax or sigmoid",
+    )
+    return weights
 
 
 def _check_number_of_experts(name: str, top_k: int, layout: Layout) -> None:
     require(
         top_k <= min(layout.top_k),
         f"{name} has {counted(top_k, 'expert')} a token where the model chooses "
-        f"{min(layout.top_k)}: shared experts are among them, or it is another model",
-        f"leave out the shared experts, or {ANOTHER_MODEL}",
+        f"{min(layout.top_k)}: shared experts or padding are among them, or it is another model",
+        f"leave them out, or {ANOTHER_MODEL}",
     )
 
 
@@ -152,21 +173,6 @@ def _check_ids(name: str, experts: np.ndarray, layout: Layout) -> None:
             "array that was read in the wrong shape; check how it was saved, or leave out the "
             "sequence"
         )
-
-
-def _check_weights(sequence: RoutedSequence) -> None:
-    name, weights = sequence.name, np.asarray(sequence.weights)
-    require(
-        weights.shape == sequence.experts.shape,
-        f"{name} has weights of the shape {list(weights.shape)} and experts of "
-        f"{list(sequence.experts.shape)}",
-        "write a weight for each expert",
-    )
-    require(
-        bool(np.isfinite(weights).all() and (weights >= 0).all()),
-        f"{name} has weights that are negative or not finite",
-        "write the weights as they are applied, after softmax or sigmoid",
-    )
 
 
 def _beside_rows(

@@ -103,8 +103,8 @@ def _diagnosis(places: Places, layout: Layout) -> tuple[str, str, str]:
     if len(rows) and tokens[: len(rows)].all():
         return (
             f"of its first {counted(len(rows), 'token')}",
-            "they came from the prefix cache, which keeps no routing",
-            "record again with prefix caching switched off, or leave out the sequence",
+            "they came from the prefix cache, which keeps no routing, or are padding on the left",
+            "record again with prefix caching switched off, leave out the padding, or the sequence",
         )
     t, layer = (int(index) for index in np.argwhere(places)[0])
     return (

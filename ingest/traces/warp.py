@@ -66,7 +66,7 @@ def _tokens(path: Path) -> Iterator[tuple[int, int, np.ndarray]]:
                 raise _broken(path, line) from error
             if type(number) is not int or experts.ndim != 2 or experts.dtype != np.int64:
                 raise _broken(path, line)
-            yield line, number, experts.astype(np.int32)
+            yield line, number, experts
 
 
 def _broken(path: Path, line: int) -> GatehouseError:

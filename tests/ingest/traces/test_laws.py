@@ -43,6 +43,14 @@ def test_dense_layers_are_left_out():
     np.testing.assert_array_equal(found.experts, experts)
 
 
+def test_weights_of_dense_layers_are_not_looked_at():
+    experts = with_dense_first(choices(TOKENS))
+    weights = np.full(experts.shape, 0.25)
+    weights[:, 0] = np.nan
+    found = fitted(routed(experts, weights=weights), DENSE_FIRST)
+    assert (found.weights == 0.25).all() and found.weights.shape == (TOKENS, BLOCKS, TOP_K)
+
+
 def test_experts_follow_their_weights_and_ties_stay():
     experts = np.tile(np.array([5, 9, 2, 7], np.int32), (2, BLOCKS, 1))
     weights = np.tile(np.array([0.1, 0.4, 0.1, 0.4]), (2, BLOCKS, 1))
