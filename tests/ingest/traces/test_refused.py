@@ -242,7 +242,6 @@ SCORES = {
         ({"router_logits.0": None}, "holds input_ids, attention_mask, and no `router_logits.0`"),
         ({"router_logits.0": np.zeros((5, 4))}, "layer 0 has scores of (5, 4) for 6 tokens"),
         ({"router_logits.0": np.full((6, 4), "a")}, "layer 0 has scores of (6, 4)"),
-        ({"router_logits.0": np.full((6, 4), np.nan)}, "row 0 layer 0 holds NaN or infinity"),
         ({"input_ids": np.full((2, 3), -1)}, "`input_ids` holds -1 to -1"),
     ],
 )
