@@ -3,7 +3,6 @@
 import base64
 import binascii
 import io
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.plain_text import quoted
 
 AXES = {1: "one number a token", 2: "rows x tokens", 3: "tokens x layers x experts"}
-UNREADABLE = (ValueError, EOFError, OSError, MemoryError, OverflowError, zipfile.BadZipFile)
 WITHOUT_OBJECTS = "save an array of numbers, not of objects, with numpy.save or numpy.savez"
 
 
@@ -116,7 +114,8 @@ def saved(path: Path) -> dict[str, np.ndarray]:
             return {"": loaded}
         with loaded:
             return {name: loaded[name] for name in loaded.files}
-    except UNREADABLE as error:
+    # a damaged header or archive is an error of any kind
+    except Exception as error:
         raise _unreadable(str(path), error) from error
 
 
@@ -144,7 +143,7 @@ def _of_text(text: str, where: str) -> np.ndarray:
         )
     try:
         return np.lib.format.read_array(io.BytesIO(raw), allow_pickle=False)
-    except UNREADABLE as error:
+    except Exception as error:
         raise _unreadable(where, error) from error
 
 

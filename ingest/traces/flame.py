@@ -18,6 +18,7 @@ WINDOW = 2_048
 """Tokens that the model saw at once."""
 BATCH_ROWS = 32 * WINDOW
 ITERATION = re.compile(r"iter_\d+")
+NO_ROWS = np.empty((0, 0), np.int16), np.empty((0, 0), np.float32)
 LAYER = re.compile(r"layer_(\d+)")
 
 
@@ -42,7 +43,14 @@ def read(paths: list[Path], layout: Layout) -> Iterator[RoutedSequence]:
 def _windows(name: str, tokens: list[Path], layers: list[Path]) -> Iterator[RoutedSequence]:
     streams = [_experts(path) for path in layers]
     for begin, ids in enumerate(_batches(_token_ids(tokens), BATCH_ROWS)):
-        routed = [next(stream) for stream in streams]
+        routed = [next(stream, NO_ROWS) for stream in streams]
+        for path, (found, _) in zip(layers, routed, strict=True):
+            if found.shape != (len(ids), routed[0][0].shape[1]):
+                raise GatehouseError(
+                    f"{path} has {counted(len(found), 'row')} of {found.shape[1]} experts beside "
+                    f"{counted(len(ids), 'row')} of {routed[0][0].shape[1]} in others: copy or "
+                    "download it again"
+                )
         experts = np.stack([experts for experts, _ in routed], axis=1)
         weights = np.stack([weights for _, weights in routed], axis=1)
         for start in range(0, len(ids), WINDOW):
@@ -66,14 +74,19 @@ def _token_ids(paths: list[Path]) -> Iterator[np.ndarray]:
 
 def _experts(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the experts and weights of a layer, [rows, k] each, BATCH_ROWS at a time."""
-    both = ((_lists(batch, "indices", path), _lists(batch, "scores", path)) for batch in _of(path))
-    # one array, so that both are cut at the same rows
-    for rows in _batches((np.stack([i, s], axis=1) for i, s in both), BATCH_ROWS):
-        yield rows[:, 0].astype(np.int16), rows[:, 1].astype(np.float32)
+    for rows in _batches(_routed(path), BATCH_ROWS):
+        yield rows[:, 0].astype(np.int16), rows[:, 1]
 
 
-def _of(path: Path) -> Iterator[pa.RecordBatch]:
-    yield from _columns(path, ["indices", "scores"])
+def _routed(path: Path) -> Iterator[np.ndarray]:
+    """Yield experts and weights, [rows, 2, k] float32: one array is cut at the same rows."""
+    shape = None
+    for batch in _columns(path, ["indices", "scores"]):
+        both = [_lists(batch, name, path) for name in batch.schema.names]
+        shape = shape or both[0].shape[1:]
+        if any(each.shape[1:] != shape for each in both):
+            raise GatehouseError(f"{path} has rows of different lengths: copy or download it again")
+        yield np.stack(both, axis=1)
 
 
 def _lists(batch: pa.RecordBatch, name: str, path: Path) -> np.ndarray:
@@ -83,10 +96,7 @@ def _lists(batch: pa.RecordBatch, name: str, path: Path) -> np.ndarray:
         raise GatehouseError(
             f"{path} `{name}` has rows of different lengths: copy or download it again"
         )
-    values = _numbers(column.flatten(), path, name).reshape(len(column), -1)
-    if not np.isfinite(values).all():
-        raise GatehouseError(f"{path} `{name}` holds NaN or infinity: copy or download it again")
-    return values.astype(np.float32)
+    return _numbers(column.flatten(), path, name).reshape(len(column), -1).astype(np.float32)
 
 
 def _numbers(column: pa.Array, path: Path, name: str) -> np.ndarray:
@@ -108,7 +118,8 @@ def _columns(path: Path, names: list[str]) -> Iterator[pa.RecordBatch]:
                     f"{path} has no column `{missing[0]}`: name a folder of FLAME-MoE-Traces"
                 )
             yield from file.iter_batches(BATCH_ROWS, columns=names, use_threads=False)
-    except (OSError, pa.ArrowException) as error:
+    # names that are not UTF-8 are a ValueError
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise _unreadable(path, error) from error
 
 
@@ -179,7 +190,8 @@ def _check_rows(iteration: Path, tokens: list[Path], layers: list[Path]) -> None
 def _rows_of(path: Path) -> int:
     try:
         return pq.read_metadata(path).num_rows
-    except (OSError, pa.ArrowException) as error:
+    # names that are not UTF-8 are a ValueError
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise _unreadable(path, error) from error
 
 
@@ -194,4 +206,7 @@ FORMAT = Format(
     "FLAME-MoE-Traces: a folder with samples/ and actives/iter_N/",
     (".parquet",),
     read,
+    """flame-moe-290m/samples/000.parquet                     token_id
+flame-moe-290m/actives/iter_5473/layer_02.parquet      scores, indices
+flame-moe-290m/actives/iter_5473/layer_03.parquet""",
 )

@@ -97,4 +97,5 @@ FORMAT = Format(
     "a plain format for all others: one JSON object a line (--example jsonl prints one)",
     json_objects.SUFFIXES,
     read,
+    example(),
 )

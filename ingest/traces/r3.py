@@ -70,4 +70,6 @@ FORMAT = Format(
     "slime and miles: rollouts of --save-debug-rollout-data with routing replay (R3)",
     SUFFIXES,
     read,
+    """python train.py … --use-rollout-routing-replay \\
+  --save-debug-rollout-data rollout_{rollout_id}.pt""",
 )

@@ -19,8 +19,6 @@ KEY = "router_logits"
 WANTED = (
     "save `router_logits.0`, `router_logits.1`, … with the batch's `input_ids` and `attention_mask`"
 )
-SUM_ERROR = 0.01
-"""How far from 1 probabilities may sum to, each of them rounded to bfloat16."""
 
 Rows = Callable[[slice], np.ndarray]
 """Gives some rows of a layer's scores, [rows, E] float32."""
@@ -31,8 +29,7 @@ def read(paths: list[Path], layout: Layout) -> Iterator[RoutedSequence]:
 
     A file has `router_logits.0`, `router_logits.1`, … of [B·S, E], or, in a `.pt`, a tuple
     `router_logits`; `input_ids` of [B, S]; and `attention_mask` of [B, S], or `pad_token_id`.
-    Scores are logits, or probabilities if those of each token sum to 1; these come out as
-    logarithms, of which the softmax is the probabilities again, and the name says so.
+    Scores come out as they are, be they logits or probabilities.
 
     Raises:
         GatehouseError: one of these is missing, or their shapes differ.
@@ -51,28 +48,11 @@ def _sequence(
 ) -> RoutedSequence:
     real, length = is_real[row], is_real.shape[1]
     here = slice(row * length, (row + 1) * length)
-    scores = [layer(here)[real] for layer in layers]
-    for number, layer in enumerate(scores):
-        if not np.isfinite(layer).all():
-            raise GatehouseError(
-                f"{path} row {row} layer {number} holds NaN or infinity: save it in float32"
-            )
-    name = f"{path.name} row {row}"
-    if _are_probabilities(scores):
-        # no logarithm is infinite, as entropy would be undefined
-        scores = [np.log(np.maximum(layer, np.finfo(np.float32).tiny)) for layer in scores]
-        name += ", probabilities"
     return RoutedSequence(
-        name=name,
+        name=f"{path.name} row {row}",
         token_ids=None if ids is None else ids[row][real],
         experts=np.empty((int(real.sum()), len(layers), 0), np.int32),
-        logits=scores,
-    )
-
-
-def _are_probabilities(scores: list[np.ndarray]) -> bool:
-    return all(
-        bool(layer.min() >= 0 and (abs(layer.sum(1) - 1) < SUM_ERROR).all()) for layer in scores
+        logits=[layer(here)[real] for layer in layers],
     )
 
 
@@ -175,4 +155,11 @@ FORMAT = Format(
     "transformers: saved `output_router_logits` with `input_ids` and `attention_mask`",
     SUFFIXES,
     read,
+    """found = model(**batch, output_router_logits=True)
+numpy.savez(
+    "batch.npz",
+    input_ids=batch["input_ids"].cpu(),
+    attention_mask=batch["attention_mask"].cpu(),
+    **{f"router_logits.{at}": each.float().cpu() for at, each in enumerate(found.router_logits)},
+)""",
 )

@@ -137,4 +137,8 @@ FORMAT = Format(
     "SGLang: responses with `meta_info.routed_experts` or `sglext.routed_experts` as JSON Lines",
     json_objects.SUFFIXES,
     read,
+    """python -m sglang.launch_server --model-path MODEL --enable-return-routed-experts
+curl -s localhost:30000/generate -H 'Content-Type: application/json' -d '{"text": "The cat",
+  "return_routed_experts": true, "return_logprob": true, "logprob_start_len": 0}' >> out.jsonl
+echo >> out.jsonl""",
 )

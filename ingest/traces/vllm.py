@@ -144,4 +144,8 @@ FORMAT = Format(
     "vLLM: responses with `routed_experts` as JSON Lines, or arrays as .npy and .npz",
     SUFFIXES,
     read,
+    """vllm serve MODEL --enable-return-routed-experts
+curl -s localhost:8000/v1/completions -H 'Content-Type: application/json' \\
+  -d '{"model": "MODEL", "prompt": "The cat", "return_token_ids": true}' >> responses.jsonl
+echo >> responses.jsonl""",
 )

@@ -67,11 +67,12 @@ def fitted(sequence: RoutedSequence, layout: Layout, renormalised: bool = True) 
     """
     if sequence.logits is None:
         experts, weights, is_ordered = _as_chosen(sequence, layout)
-        entropy = confidence = None
+        entropy, confidence, on_scores = None, None, ""
     else:
         found = scored(sequence.name, sequence.logits, layout, renormalised)
         experts, weights, is_ordered = found.experts.astype(np.uint16), found.weights, True
         entropy, confidence = found.entropy, found.confidence
+        on_scores = "its scores are probabilities" if found.of_probabilities else ""
     token_ids, prompt_tokens, notes = _beside_rows(sequence, len(experts))
     if token_ids is not None:
         _check_no_row_is_stale(sequence.name, experts, token_ids, layout)
@@ -86,7 +87,7 @@ def fitted(sequence: RoutedSequence, layout: Layout, renormalised: bool = True) 
         prompt_tokens,
         sequence.domain,
         sequence.document,
-        tuple(note for note in (sequence.note, *notes, _on_top_k(experts, layout)) if note),
+        tuple(filter(None, (sequence.note, on_scores, *notes, _on_top_k(experts, layout)))),
     )
 
 

@@ -24,12 +24,14 @@ class Scored:
         weights: [T, L, k] float32.
         entropy: [T, L] float32, nats.
         confidence: [T, L] float32, the largest probability.
+        of_probabilities: whether the scores were probabilities, in every layer.
     """
 
     experts: np.ndarray
     weights: np.ndarray
     entropy: np.ndarray
     confidence: np.ndarray
+    of_probabilities: bool
 
 
 def scored(name: str, logits: list[np.ndarray], layout: Layout, renormalised: bool) -> Scored:
@@ -47,7 +49,16 @@ def scored(name: str, logits: list[np.ndarray], layout: Layout, renormalised: bo
     """
     _check(name, logits, layout)
     layers = [_of_layer(layer, layout.top_k[0], renormalised) for layer in logits]
-    return Scored(*(np.stack(each, axis=1) for each in zip(*layers, strict=True)))
+    experts, weights, entropy, confidence = (
+        np.stack(each, axis=1) for each in zip(*layers, strict=True)
+    )
+    of_probabilities = all(map(_are_probabilities, logits))
+    return Scored(experts, weights, entropy, confidence, of_probabilities)
+
+
+def _are_probabilities(scores: np.ndarray) -> bool:
+    sums = scores.sum(axis=1, dtype=np.float64)
+    return bool((scores >= 0).all() and (np.abs(sums - 1) <= ROUNDED_SUM).all())
 
 
 def _check(name: str, logits: list[np.ndarray], layout: Layout) -> None:
@@ -99,8 +110,7 @@ def _of_layer(logits: np.ndarray, top_k: int, renormalised: bool) -> tuple[np.nd
 def _distribution(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return (probabilities [T, E] that sum to 1, entropy [T] in nats), both float64."""
     scores = logits.astype(np.float64)
-    sums = scores.sum(axis=1, keepdims=True)
-    if (scores >= 0).all() and (np.abs(sums - 1) <= ROUNDED_SUM).all():
+    if _are_probabilities(scores):
         scores = np.log(scores, out=np.full_like(scores, -np.inf), where=scores > 0)
     # of this size instead of -infinity, which 0 could not be multiplied with
     scores = np.maximum(scores - scores.max(axis=1, keepdims=True), -FAR)

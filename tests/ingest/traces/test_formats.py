@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from gatehouse.ingest.traces import plain
 from gatehouse.ingest.traces.formats import FORMATS
+from gatehouse.ingest.traces.laws import fitted
+from gatehouse.ingest.traces.sequence import Layout
 from tests.ingest.traces.engine_files import (
     ROUTED,
     WRITERS,
@@ -118,11 +120,13 @@ def test_padding_never_comes_out(suffix, kind, tmp_path):
     first, second = read("router-logits", path, made_up(2, 2, 2))
     assert first.token_ids.tolist() == [0, 1, 2] and second.token_ids.tolist() == [6, 7]
     assert second.experts.shape == (2, 2, 0)
-    for layer in range(2):
-        expected = scores[layer, 6:8].softmax(-1) if kind == "logits" else scores[layer, 6:8]
-        found = torch.from_numpy(second.logits[layer]).softmax(-1)
-        torch.testing.assert_close(found, expected)
-    assert second.name == f"batch.{suffix} row 1" + (", probabilities" * (kind != "logits"))
+    np.testing.assert_array_equal(second.logits, scores[:, 6:8].numpy())
+    assert second.name == f"batch.{suffix} row 1"
+    layout = Layout((0, 1), 2, (8, 8), (2, 2))
+    found = fitted(second, layout)
+    assert found.notes == (() if kind == "logits" else ("its scores are probabilities",))
+    expected = scores[:, 6:8].softmax(-1) if kind == "logits" else scores[:, 6:8]
+    np.testing.assert_allclose(found.confidence, expected.amax(-1).T, rtol=1e-5)
 
 
 def _saved_scores(path, scores, ids, mask):

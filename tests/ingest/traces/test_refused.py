@@ -34,6 +34,11 @@ def refusal(format_name, path, routed=None):
     return message
 
 
+def without_its_end(array: np.ndarray) -> str:
+    """Return the base64 of an `.npy` whose header opens a bracket that nothing closes."""
+    return base64.b64encode(base64.b64decode(npy(array)).replace(b"}", b" ", 1)).decode()
+
+
 def objects() -> str:
     """Return the base64 of an `.npy` of objects, which only a pickle can hold."""
     buffer = io.BytesIO()
@@ -61,6 +66,7 @@ PLAIN = {
     '{"experts": "%%%"}': "line 1 `experts` is cut short or damaged base64",
     '{"experts": "AAAA"}': "line 1 `experts` is base64 of something else than an .npy",
     json.dumps({"experts": npy(ROUTED.experts)[:60]}): "is no readable .npy",
+    json.dumps({"experts": without_its_end(ROUTED.experts)}): "is no readable .npy",
     json.dumps({"experts": objects()}): "holds objects, which are not read",
     '{"experts": [[[1]]], "weights": [[[NaN]]]}': "line 1 `weights` holds NaN or infinity",
     '{"experts": [[[1]]], "weights": [[[1, 2]]]}': "`weights` of (1, 1, 2) for `experts` of (1, 1",
@@ -170,6 +176,17 @@ def test_arrays_of_objects_are_not_unpickled(tmp_path):
     assert "holds objects, which are not read" in refusal("vllm", tmp_path / "a.npz")
 
 
+def test_arrays_that_were_damaged(tmp_path):
+    """The archive says that an array is encrypted; a header opens and never ends."""
+    np.savez(tmp_path / "a.npz", routed_experts=ROUTED.experts)
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    content[content.rindex(b"PK\x01\x02") + 8] |= 0x40
+    (tmp_path / "a.npz").write_bytes(content)
+    assert "is no readable .npy or .npz" in refusal("vllm", tmp_path / "a.npz")
+    (tmp_path / "a.npy").write_bytes(base64.b64decode(without_its_end(ROUTED.experts)))
+    assert "is no readable .npy or .npz" in refusal("vllm", tmp_path / "a.npy")
+
+
 def test_arrays_without_routing(tmp_path):
     np.savez(tmp_path / "a.npz", experts=ROUTED.experts)
     assert "it looks like jsonl" in refusal("vllm", tmp_path / "a.npz")
@@ -225,7 +242,6 @@ SCORES = {
         ({"router_logits.0": None}, "holds input_ids, attention_mask, and no `router_logits.0`"),
         ({"router_logits.0": np.zeros((5, 4))}, "layer 0 has scores of (5, 4) for 6 tokens"),
         ({"router_logits.0": np.full((6, 4), "a")}, "layer 0 has scores of (6, 4)"),
-        ({"router_logits.0": np.full((6, 4), np.nan)}, "row 0 layer 0 holds NaN or infinity"),
         ({"input_ids": np.full((2, 3), -1)}, "`input_ids` holds -1 to -1"),
     ],
 )
@@ -252,5 +268,8 @@ def test_a_folder_of_flame(tmp_path):
     ragged = {"scores": [[0.5]] * 5, "indices": [[1]] * 4 + [[1, 2]]}
     pq.write_table(pa.table(ragged), iteration / "layer_01.parquet")
     assert "`indices` has rows of different lengths" in refusal("flame", folder)
+    wider = {"scores": [[0.5, 0.2, 0.1]] * 5, "indices": [[1, 2, 3]] * 5}
+    pq.write_table(pa.table(wider), iteration / "layer_01.parquet")
+    assert "layer_02.parquet has 5 rows of 2 experts beside 5 rows of 3" in refusal("flame", folder)
     (folder / "actives" / "iter_0600").mkdir()
     assert "has iter_0540, iter_0600: name one of them, as" in refusal("flame", folder)
