@@ -1,6 +1,53 @@
 """Remedies that are not in the table: the test that carries each out, or why none can here."""
 
 ELSEWHERE = {
+    # traces
+    "give the --model that was traced": ("no remedy: a part of a line that has one"),
+    "… has … where the model has … with experts…: the layers of a draft model are among "
+    "them, those of another pipeline stage are missing, or it is another model; give the "
+    "--model that was traced, or keep its layers only": (
+        "tests/ingest/traces/test_laws.py::test_layers_are_all_or_those_with_experts"
+    ),
+    "… has experts in the dense layer …: a draft model wrote into it (vLLM #48622), or it "
+    "is another model; give the --model that was traced, or record again without "
+    "speculative decoding": (
+        "tests/ingest/traces/test_laws.py::test_a_draft_model_that_overwrote_layer_0"
+    ),
+    "the layers of another pipeline stage were not collected, or another --model is meant": (
+        "no remedy: a part of a line that has one"
+    ),
+    "… has no `experts`…: `gatehouse import --example jsonl` prints a line": (
+        "tests/ingest/traces/test_formats.py::test_the_example_is_a_line_of_the_format"
+    ),
+    "a plain format for all others: one JSON object a line (--example jsonl prints one)": (
+        "no remedy: what a format is"
+    ),
+    "… is no rollout of slime or miles, which has `samples`: save one with "
+    "--save-debug-rollout-data": ("tests/ingest/traces/test_refused.py::test_a_rollout"),
+    "slime and miles: rollouts of --save-debug-rollout-data with routing replay (R3)": (
+        "no remedy: what a format is"
+    ),
+    "… has no routing, as vLLM leaves it out of requests that it preempted or aborted, "
+    "and without --enable-return-routed-experts: remove it, or ask again": (
+        "tests/ingest/traces/test_refused.py::test_a_response"
+    ),
+    "…: …, … x … = ……; `gatehouse build` adds it to the marts": (
+        "tests/flows/steps/test_import_trace.py::test_what_a_run_lacks_is_said_and_the_rest_is_shown"
+    ),
+    "unknown format …: name one of …": (
+        "tests/flows/steps/test_import_trace.py::test_what_cannot_be_imported_is_said"
+    ),
+    "there is no …: name a file or folder that is there": (
+        "tests/flows/steps/test_import_trace.py::test_what_cannot_be_imported_is_said"
+    ),
+    "… holds no …: name a folder or file of …": (
+        "tests/flows/steps/test_import_trace.py::test_a_folder_without_files_of_the_format_is_named"
+    ),
+    "the logits of … do not tell which experts were chosen: …; record the experts, and "
+    "import those": ("tests/flows/steps/test_import_trace.py::test_logits_alone_are_refused"),
+    "unknown format …: name one of …, or all": (
+        "tests/flows/steps/test_import_trace.py::test_what_cannot_be_imported_is_said"
+    ),
     "… of …… unchanged since they were verified on … or later: `gatehouse verify --all` reads them "
     "too": (
         "tests/flows/upkeep/test_verify.py::"

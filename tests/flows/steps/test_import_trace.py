@@ -154,7 +154,8 @@ def test_sequences_that_tell_different_things_are_two_runs(trace, routed, tmp_pa
     last = json.loads(text[-1])
     del last["weights"]
     trace.write_text("\n".join([*text[:-1], json.dumps(last)]))
-    with pytest.raises(GatehouseError, match=r"has no weights, and .* has: import them as two runs"):
+    said = r"has no weights, and .* has: import them as two runs"
+    with pytest.raises(GatehouseError, match=said):
         import_trace(request(trace), Paths(tmp_path / "home"))
 
 
@@ -196,7 +197,7 @@ def test_a_folder_without_files_of_the_format_is_named(tmp_path):
         import_trace(request(tmp_path), Paths(tmp_path / "home"))
 
 
-def test_logits_of_routers_that_choose_otherwise_are_refused(trace, monkeypatch, described):
+def test_logits_alone_are_refused(trace, monkeypatch, described):
     other = dataclasses.replace(described)
     other.__dict__["layers"] = [row | {"scoring": "sigmoid"} for row in described.layers]
     monkeypatch.setattr(importing, "describe", lambda *_: other)
