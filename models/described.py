@@ -52,6 +52,17 @@ class Description:
         ]
 
     @property
+    def why_logits_are_not_enough(self) -> str:
+        """Why its router's logits do not tell which experts were chosen, and with what weights."""
+        other = {row["scoring"] or "a rule of their own" for row in self.layers} - {"softmax"}
+        config = self.plan.config.get_text_config()
+        if other:
+            return f"its routers score by {' and '.join(sorted(other))}"
+        if (getattr(config, "topk_group", None) or 1) < (getattr(config, "n_group", None) or 1):
+            return "its routers choose groups of experts first"
+        return ""
+
+    @property
     def renormalises(self) -> bool:
         """Whether it divides the weights of the chosen experts by their sum, as Mixtral does."""
         return bool(getattr(self.plan.config.get_text_config(), "norm_topk_prob", True))

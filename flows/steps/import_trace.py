@@ -13,10 +13,10 @@ from typing import Any
 import pyarrow as pa
 
 from gatehouse.flows.console import bar, say, working
-from gatehouse.ingest.traces.alignment import alignment
 from gatehouse.ingest.traces.formats import FORMATS
 from gatehouse.ingest.traces.landing import Survey, events_of, samples_of, shards, survey
-from gatehouse.ingest.traces.laws import Fitted, fitted
+from gatehouse.ingest.traces.laws.alignment import alignment
+from gatehouse.ingest.traces.laws.fitted import Fitted, fitted
 from gatehouse.ingest.traces.sequence import Format, Layout
 from gatehouse.models.described import Description, describe
 from gatehouse.warehouse.errors import GatehouseError, require
@@ -178,6 +178,11 @@ def import_trace(request: ImportRequest, paths: Paths) -> ImportSummary:
     """
     with working(f"looking at {request.model}"):
         described = describe(request.model, request.revision, request.trust_remote_code)
+    if request.format == "router-logits" and (why := described.why_logits_are_not_enough):
+        raise GatehouseError(
+            f"the logits of {described.name} do not tell which experts were chosen: {why}; record "
+            "the experts, and import those"
+        )
     with working("checking the trace"):
         trace = Trace(request, layout_of(described), described.renormalises)
         seen = survey(trace)

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as csv
 
-from gatehouse.ingest.traces.required import ANOTHER_MODEL, require
+from gatehouse.ingest.traces.laws.required import ANOTHER_MODEL, require
 from gatehouse.ingest.traces.sequence import Format, Layout, RoutedSequence
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.plain_text import counted, quoted

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gatehouse.ingest.traces.required import ANOTHER_MODEL, require
+from gatehouse.ingest.traces.laws.required import ANOTHER_MODEL, require
 from gatehouse.ingest.traces.sequence import Format, Layout, RoutedSequence
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.plain_text import first_few

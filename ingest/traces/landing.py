@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from gatehouse.ingest.numbering import split_of
-from gatehouse.ingest.traces.laws import Fitted
+from gatehouse.ingest.traces.laws.fitted import Fitted
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.events import Events, parts_of
 from gatehouse.warehouse.plain_text import counted

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gatehouse.ingest.traces.required import require
+from gatehouse.ingest.traces.laws.required import require
 from gatehouse.ingest.traces.sequence import Format, Layout, RoutedSequence
 from gatehouse.warehouse.errors import GatehouseError
 

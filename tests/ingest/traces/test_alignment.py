@@ -5,9 +5,9 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from gatehouse.ingest.traces.alignment import AS_THEY_ARE, alignment
-from gatehouse.ingest.traces.laws import Fitted, fitted
-from gatehouse.ingest.traces.order import Order
+from gatehouse.ingest.traces.laws.alignment import AS_THEY_ARE, alignment
+from gatehouse.ingest.traces.laws.fitted import Fitted, fitted
+from gatehouse.ingest.traces.laws.order import Order
 from tests.ingest.traces.made_up_routing import ALL_MOE, BLOCKS, EXPERTS, TOP_K, choices, routed
 
 WINDOWS, LENGTH, VOCABULARY = 16, 128, 200

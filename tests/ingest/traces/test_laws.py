@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gatehouse.ingest.traces.laws import fitted
+from gatehouse.ingest.traces.laws.fitted import fitted
 from gatehouse.ingest.traces.sequence import Layout
 from tests.ingest.traces.made_up_routing import (
     ALL_MOE,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gatehouse.ingest.traces.formats import FORMATS
-from gatehouse.ingest.traces.laws import Fitted, fitted
+from gatehouse.ingest.traces.laws.fitted import Fitted, fitted
 from gatehouse.ingest.traces.sequence import Layout
 
 TRACES = Path(__file__).resolve().parents[4] / "shared" / "traces"

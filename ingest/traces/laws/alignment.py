@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gatehouse.ingest.traces.laws import Fitted
-from gatehouse.ingest.traces.order import Order, has_whole_batches
+from gatehouse.ingest.traces.laws.fitted import Fitted
+from gatehouse.ingest.traces.laws.order import Order, has_whole_batches
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.plain_text import counted
 

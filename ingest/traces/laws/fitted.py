@@ -4,11 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gatehouse.ingest.traces.required import ANOTHER_MODEL, require
-from gatehouse.ingest.traces.scores import scored
+from gatehouse.ingest.traces.laws.required import ANOTHER_MODEL, require
+from gatehouse.ingest.traces.laws.scores import scored
+from gatehouse.ingest.traces.laws.stale import stale_rows
+from gatehouse.ingest.traces.laws.unrouted import (
+    check_all_routed,
+    check_dense_layers,
+    of_moe_layers,
+)
 from gatehouse.ingest.traces.sequence import Layout, RoutedSequence
-from gatehouse.ingest.traces.stale import stale_rows
-from gatehouse.ingest.traces.unrouted import check_all_routed, check_dense_layers, of_moe_layers
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.plain_text import counted
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gatehouse.ingest.traces.laws import Fitted
+from gatehouse.ingest.traces.laws.fitted import Fitted
 from gatehouse.warehouse.errors import GatehouseError
 
 OF_ROWS = ("experts", "weights", "entropy", "confidence")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gatehouse.ingest.traces.required import ANOTHER_MODEL, require
+from gatehouse.ingest.traces.laws.required import ANOTHER_MODEL, require
 from gatehouse.ingest.traces.sequence import Layout
 from gatehouse.warehouse.plain_text import counted
 
