@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gatehouse.ingest.traces import plain
 from gatehouse.ingest.traces.formats import FORMATS
-from gatehouse.ingest.traces.laws import fitted
+from gatehouse.ingest.traces.laws.fitted import fitted
 from gatehouse.ingest.traces.sequence import Layout
 from tests.ingest.traces.engine_files import (
     ROUTED,
