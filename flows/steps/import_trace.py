@@ -17,8 +17,9 @@ from gatehouse.ingest.traces.formats import FORMATS
 from gatehouse.ingest.traces.landing import Survey, events_of, samples_of, shards, survey
 from gatehouse.ingest.traces.laws.alignment import alignment
 from gatehouse.ingest.traces.laws.fitted import Fitted, fitted
+from gatehouse.ingest.traces.likeness import suffix_of
 from gatehouse.ingest.traces.sequence import Format, Layout
-from gatehouse.models.described import Description, describe
+from gatehouse.models.checkpoint.described import Description, describe
 from gatehouse.warehouse.errors import GatehouseError, require
 from gatehouse.warehouse.files import sha256_of
 from gatehouse.warehouse.lake import Lake
@@ -117,7 +118,7 @@ class Trace:
     def __init__(self, request: ImportRequest, layout: Layout, renormalised: bool) -> None:
         self.format: Format = FORMATS[request.format]
         self.files = [path for given in request.files for path in _files(given, self.format)]
-        self._given = list(request.files)
+        self._given = list(request.files) if self.format.of_folders else self.files
         self._layout = layout
         self._renormalised = renormalised
         self.alignment = alignment(self._first(), BATCHES)
@@ -157,7 +158,7 @@ def _files(given: Path, format: Format) -> list[Path]:
     if given.is_file():
         return [given]
     found = [path for path in sorted(given.rglob("*")) if path.is_file()]
-    wanted = [path for path in found if path.name.lower().endswith(format.suffixes)]
+    wanted = [path for path in found if suffix_of(path) in format.suffixes]
     if not wanted:
         raise GatehouseError(
             f"{given} holds no {', '.join(format.suffixes)}: name a folder or file of {format.name}"

@@ -103,4 +103,6 @@ def _numbers(text: bytes, dtype: np.dtype) -> np.ndarray:
     return numbers
 
 
-FORMAT = Format("esft", "a folder of expert_weights_N.txt, as ESFT writes it", (".txt",), read)
+FORMAT = Format(
+    "esft", "a folder of expert_weights_N.txt, as ESFT writes it", (".txt",), read, of_folders=True
+)

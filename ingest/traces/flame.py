@@ -209,4 +209,5 @@ FORMAT = Format(
     """flame-moe-290m/samples/000.parquet                     token_id
 flame-moe-290m/actives/iter_5473/layer_02.parquet      scores, indices
 flame-moe-290m/actives/iter_5473/layer_03.parquet""",
+    of_folders=True,
 )

@@ -71,6 +71,7 @@ class Format:
         suffixes: of its files, in lower case, with the dot.
         read: reads it.
         example: what a file looks like, or how it comes about.
+        of_folders: whether `read` takes folders; else it takes files.
     """
 
     name: str
@@ -78,3 +79,4 @@ class Format:
     suffixes: tuple[str, ...]
     read: Read
     example: str = ""
+    of_folders: bool = False

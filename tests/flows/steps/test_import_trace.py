@@ -11,7 +11,7 @@ import pytest
 from gatehouse.flows.steps import import_trace as importing
 from gatehouse.flows.steps.import_trace import ImportRequest, import_trace
 from gatehouse.ingest.traces import landing
-from gatehouse.models.described import describe
+from gatehouse.models.checkpoint.described import describe
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
