@@ -7,7 +7,7 @@ from typing import Any
 
 from gatehouse.flows.console import bar, document, say, working
 from gatehouse.flows.request import RunRequest
-from gatehouse.flows.steps.build import finished_runs, lock, rebuild
+from gatehouse.flows.steps.build import finished_runs, lock, rebuild, remove_leftovers
 from gatehouse.flows.upkeep.aside import set_aside
 from gatehouse.ingest.corpora import is_pipe
 from gatehouse.ingest.prepare import Prepared, kept
@@ -71,6 +71,10 @@ def verify_runs(
     found = _problems(lake, chosen, paths)
     for stranger in strangers(lake) if run_id is None else ():
         found.setdefault(stranger.run_id, []).append(stranger)
+    if repair:
+        # of a repair, too, that was killed when all that it had found was mended
+        lake.remove_abandoned_locks()
+        remove_leftovers(paths)
     if repair and any(found.values()):
         for path in lake.strangers() if run_id is None else ():
             set_aside(path, paths)
