@@ -1,10 +1,10 @@
 """`make chaos`: kill commands with SIGKILL anywhere, run them again, compare with none killed.
 
-Kills a real run at named points and at seeded moments of every phase, once or twice, runs the same
-command again, with the same batches and threads or with others, and compares the lake, the marts
-and the results with those of an uninterrupted run, row for row. Exits with 1 if anything was lost,
-doubled or different, or if a named point was never reached. The warehouse holds an earlier run, so
-that a build starts from a copy.
+Kills real runs, other commands, a run's own server and pairs of commands at named points and at
+seeded moments, runs the same commands again, and compares the lake, the marts and the results with
+those of homes where nothing was killed, row for row. Exits with 1 if anything was lost, doubled,
+left over or different, if a command ended as it must not, or if a named point was never reached.
+The warehouse holds an earlier run, so that a build starts from a copy.
 """
 
 import argparse

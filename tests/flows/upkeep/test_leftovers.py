@@ -1,6 +1,7 @@
 """What killed processes left behind goes, and what is in use stays."""
 
 from gatehouse.flows.steps.build import lock
+from gatehouse.flows.upkeep.status import overview
 from gatehouse.flows.upkeep.verify import verify_runs
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
@@ -29,3 +30,15 @@ def test_a_repair_removes_what_killed_processes_left_and_nothing_that_is_in_use(
     with Lake(paths.lake).writing("a-run"), lock(paths):
         verify_runs(None, paths, repair=True)
         assert all(path.exists() for path in left)
+
+
+def test_a_run_whose_record_is_landing_is_being_written_and_not_a_leftover(tmp_path):
+    paths = Paths(tmp_path / "home")
+    lake = Lake(paths.lake)
+    lake.folder("layers", "a-run").mkdir(parents=True)
+    with lake.writing("a-run"):
+        text, well = verify_runs(None, paths)
+        assert well and "leftovers" not in text, text
+        assert "being written by process" in overview(paths)
+    text, well = verify_runs(None, paths)
+    assert not well and "a-run: leftovers of a run: `gatehouse runs rm` removes them" in text
