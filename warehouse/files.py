@@ -115,22 +115,34 @@ def remove_folder(path: Path) -> None:
     """Remove a folder with what it holds, a file, or a link and not what it leads to.
 
     Where nothing is, nothing happens. A folder gets another name first, under which nobody writes
-    into it; what was left under that name by a process that was killed goes too.
+    into it; what was left under that name by a process that was killed goes too. Two processes may
+    remove the same one.
 
     Raises:
         GatehouseError: it cannot be removed.
     """
     aside = path.with_name(f".{path.name}.removed.tmp")
     try:
-        if aside.exists():
-            shutil.rmtree(aside)
+        _remove_tree(aside)
         if path.is_symlink() or path.is_file():
-            path.unlink()
-        elif path.exists():
-            os.rename(path, aside)
-            shutil.rmtree(aside)
+            path.unlink(missing_ok=True)
+        while path.exists():
+            try:
+                os.rename(path, aside)
+            except OSError as error:
+                # another process is removing it too
+                if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+            _remove_tree(aside)
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def _remove_tree(folder: Path) -> None:
+    """Remove a folder with what it holds, of which another process may take some."""
+    while folder.exists():
+        with suppress(FileNotFoundError):
+            shutil.rmtree(folder)
 
 
 def cannot_write(path: Path, error: OSError) -> GatehouseError:

@@ -155,8 +155,9 @@ class Lake:
     def removing(self, run_id: str) -> Iterator[None]:
         """Remove a run, its row of `runs` first; the caller holds the run's lock.
 
-        While the block removes what was made of the run, an empty folder and the run's name stay:
-        with them the same removal goes on wherever it was killed, and needs no room on the disk.
+        While the block removes what was made of the run, an empty folder stays, then the file of
+        the run's lock, and its name until `forget_removed`: with each of them the same removal goes
+        on wherever it was killed, and needs no room on the disk.
 
         Raises:
             GatehouseError: the lake cannot be written.
@@ -174,8 +175,11 @@ class Lake:
         else:
             last.rmdir()
         forget_reading(self.root, run_id)
-        # last: a person may have named the run by it
-        forget_name(self.root, run_id)
+
+    def forget_removed(self, run_id: str) -> None:
+        """Remove the name of a run that has been removed, unless it has been captured again."""
+        if run_id not in self.run_ids():
+            forget_name(self.root, run_id)
 
     def shards(self, run_id: str) -> dict[int, dict[str, Any]]:
         """Return shard -> its row of `shards`, in the order of the shards.
@@ -287,6 +291,17 @@ class Lake:
     def writer(self, run_id: str) -> str | None:
         """Return the process that is writing the run now, or None if there is none."""
         return holder(self._lock(run_id))
+
+    def has_been_locked(self, run_id: str) -> bool:
+        """Return whether a process is writing the run, or was killed while it did."""
+        return self._lock(run_id).exists()
+
+    def remove_abandoned_locks(self) -> None:
+        """Remove the files of the locks that nobody holds: their processes were killed."""
+        for path in (self.root / "locks").glob("*.lock"):
+            if holder(path) is None:
+                with suppress(GatehouseError), self.writing(path.stem):
+                    pass
 
     def folder(self, table: str, run_id: str) -> Path:
         """Return the folder of a run in one of TABLES."""

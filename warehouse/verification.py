@@ -59,7 +59,7 @@ class Problem:
 class Health:
     """What a quick check of a run finds: its row, its shards' rows, the intact ones, what is wrong.
 
-    `record` is None if the run's own records are missing or damaged.
+    `record` is None if the run's own records are missing or damaged, or about to land.
     """
 
     record: dict[str, Any] | None
@@ -84,6 +84,9 @@ def check_quickly(lake: Lake, run_id: str) -> Health:
         return Health(None, {}, set(), [Problem(run_id, what, cure)])
 
     if not lake.folder("runs", run_id).exists():
+        if lake.writer(run_id) is not None:
+            # it lands its record next, or is being removed
+            return Health(None, {}, set(), [])
         return unknown(f"leftovers of a run: `gatehouse runs rm {run_id}` removes them")
     try:
         record, recorded = lake.run_record(run_id), lake.shards(run_id)

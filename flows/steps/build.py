@@ -8,7 +8,7 @@ import errno
 import hashlib
 import os
 import shutil
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from gatehouse.warehouse.connect import DAMAGED
 from gatehouse.warehouse.errors import BrokenLaw, GatehouseError
 from gatehouse.warehouse.files import cannot_write, check_table, make_folder
 from gatehouse.warehouse.lake import Lake
-from gatehouse.warehouse.locks import exclusive
+from gatehouse.warehouse.locks import exclusive, holder
 from gatehouse.warehouse.paths import DBT_PROJECT, Paths
 from gatehouse.warehouse.plain_text import counted
 from gatehouse.warehouse.records import LAKE_VERSION
@@ -182,6 +182,14 @@ def _check_descriptions(lake: Lake, run_ids: list[str]) -> None:
 def _remove_leftovers(paths: Paths) -> None:
     """Remove what a killed build left, of which nothing can be used; the caller holds the lock."""
     shutil.rmtree(paths.root / "building", ignore_errors=True)
+
+
+def remove_leftovers(paths: Paths) -> None:
+    """Remove what a killed build left, unless another one is at work."""
+    building, held = paths.root / "building", paths.root / "building.lock"
+    if (building.exists() or held.exists()) and holder(held) is None:
+        with suppress(GatehouseError), lock(paths):
+            _remove_leftovers(paths)
 
 
 def lock(paths: Paths) -> AbstractContextManager[None]:

@@ -94,7 +94,7 @@ def _seen(lake: Lake, run_id: str, health: Health) -> dict[str, Any]:
     tokens, seconds = (sum(row[name] for row in landed) for name in ("tokens", "seconds"))
     pending = record.get("shards", 0) - len(landed)
     problems = [problem.what for problem in health.problems if problem.cure != REMOVE]
-    writer = lake.writer(run_id) if record else None
+    writer = lake.writer(run_id) if record or not problems else None
     named = ("model", "dataset", "dtype", "quantization", "shards", "started_at", "finished_at")
     return {
         "run_id": run_id,
@@ -116,7 +116,7 @@ def _state(record: dict[str, Any], problems: list[str], writer: str | None) -> s
         return WRITING
     if problems:
         return DAMAGED
-    return FINISHED if record["finished_at"] else UNFINISHED
+    return FINISHED if record.get("finished_at") else UNFINISHED
 
 
 def _cells(run: dict[str, Any]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 
 from gatehouse.flows.console import bar, document, working
+from gatehouse.flows.steps.build import remove_leftovers
 from gatehouse.flows.upkeep.aside import set_aside
 from gatehouse.flows.upkeep.mend import mend, mend_marts
 from gatehouse.warehouse.agreement import (
@@ -82,6 +83,10 @@ def verify_runs(
         found = _problems(lake, chosen, paths, verified)
         for stranger in strangers(lake) if run_id is None else ():
             found.setdefault(stranger.run_id, []).append(stranger)
+        if repair:
+            # of a repair, too, that was killed when all that it had found was mended
+            lake.remove_abandoned_locks()
+            remove_leftovers(paths)
         if repair and any(found.values()):
             for path in lake.strangers() if run_id is None else ():
                 set_aside(path, paths)
