@@ -144,13 +144,16 @@ RUNS = pa.schema(
         ("source", pa.string()),
         ("source_files", pa.string()),
         ("has_token_ids", pa.bool_()),
+        ("generate", pa.int32()),
+        ("temperature", pa.float64()),
+        ("seed", pa.int64()),
     ]
 )
 """One row per run: the identity (RunSpec), then how it was captured, how many empty and broken
 texts were met and left out before its last sample, and how the dataset was read; `finished_at` is
 null and `capture_seconds` 0 until the last shard has landed. `source` is CAPTURE, or the format of
 the trace that was imported; `source_files` is then a JSON list of its files, each with name, bytes
-and sha256."""
+and sha256. The last three columns are of the identity too."""
 
 CAPTURED = {"has_weights": True, "has_distribution": True, "ranked": True}
 """What LAYERS says of a layer that Gatehouse captured itself."""
@@ -197,7 +200,9 @@ class TokenWindow:
 class RunSpec:
     """Everything that changes a run's events, and nothing else.
 
-    Batch size, device and interruptions are not in it: they must not matter.
+    Batch size, device and interruptions are not in it: they must not matter. `generate` is the most
+    tokens that the model added to a sample, None where it added none; `temperature` and `seed` are
+    None too where it took the likeliest token every time.
     """
 
     model: str
@@ -214,6 +219,9 @@ class RunSpec:
     attention_implementation: str
     experts_implementation: str
     trust_remote_code: bool
+    generate: int | None = None
+    temperature: float | None = None
+    seed: int | None = None
 
     @classmethod
     def of_record(cls, record: dict[str, Any]) -> "RunSpec":
@@ -223,7 +231,9 @@ class RunSpec:
     @property
     def run_id(self) -> str:
         """Slug of model and dataset, then 10 hexadecimal digits of the identity's SHA-256."""
-        identity = json.dumps(asdict(self) | {"lake_version": IDENTITY_VERSION}, sort_keys=True)
+        # what a run does not do is not in it: runs that could not do it yet keep their ids
+        stated = {name: value for name, value in asdict(self).items() if value is not None}
+        identity = json.dumps(stated | {"lake_version": IDENTITY_VERSION}, sort_keys=True)
         digest = hashlib.sha256(identity.encode()).hexdigest()[:10]
         return f"{slug(self.model)}-{slug(self.dataset)}-{digest}"
 
