@@ -116,6 +116,8 @@ def find(
             exhausted, read_as = record.pop("exhausted"), record.pop("reading")
             del record["revision"]
             prepared = Prepared(path=memory.with_name("samples.parquet"), **record)
+            # an earlier Gatehouse took every chat as a plain text
+            read_as["fields"].setdefault("chat_as_text", True)
             enough = prepared.num_samples == num_samples or (
                 exhausted and prepared.num_samples < num_samples
             )

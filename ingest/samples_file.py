@@ -48,6 +48,7 @@ COLUMNS = pa.schema(
         ("text", pa.large_string()),
         ("text_sha256", pa.string()),
         ("document_sha256", pa.string()),
+        ("is_chat", pa.bool_()),
     ]
 )
 """One row per sample, in the order of `sample_id`."""
@@ -180,6 +181,21 @@ def distinct_texts(path: Path) -> int:
     except (OSError, pa.ArrowException) as error:
         raise _damaged(path) from error
     return int(pc.count_distinct(hashes).as_py())
+
+
+def holds_chats(path: Path) -> bool:
+    """Return whether any of the samples is a chat.
+
+    Raises:
+        GatehouseError: the file is missing or damaged.
+    """
+    # an earlier Gatehouse took every chat as a plain text
+    if "is_chat" not in _metadata(path).schema.names:
+        return False
+    try:
+        return bool(pc.any(pq.read_table(path, columns=["is_chat"])["is_chat"]).as_py())
+    except (OSError, pa.ArrowException) as error:
+        raise _damaged(path) from error
 
 
 def fingerprint_of(path: Path) -> str:

@@ -6,6 +6,7 @@
 import hashlib
 import json
 import re
+from array import array
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -170,7 +171,8 @@ class Sample:
     """One text of a prepared dataset; `sample_id` is its index there.
 
     `document` names the document that it is a part of, None where it is a document by itself;
-    `document_sha256` is what `document_hash` gives, and `split` follows from that.
+    `document_sha256` is what `document_hash` gives, and `split` follows from that. The text of a
+    chat is a JSON list of its turns, each with role and content.
     """
 
     sample_id: int
@@ -181,6 +183,7 @@ class Sample:
     text: str
     text_sha256: str
     document_sha256: str
+    is_chat: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +197,18 @@ class TokenWindow:
     sample_id: int
     start: int
     token_ids: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The tokens of one sample: how many were given, and (role, first position) of a chat's turns.
+
+    The tokens after the first `prompt_tokens` are a model's. `turns` is None for what is no chat.
+    """
+
+    token_ids: "array[int]"
+    prompt_tokens: int
+    turns: list[tuple[str, int]] | None = None
 
 
 @dataclass(frozen=True)
