@@ -141,7 +141,7 @@ class Generator:
                     token_ids,
                     attention_mask=torch.ones_like(token_ids),
                     max_new_tokens=max(lengths) - together + self._choice.most,
-                    logits_processor=[_Choosing(rows, self._known)],
+                    logits_processor=[_Choosing(rows, self._known, self._choice.temperature)],
                     stopping_criteria=[_AllDone(rows)],
                     do_sample=False,
                     use_cache=True,
@@ -175,42 +175,52 @@ class _Row:
         ended = bool(self.added) and self.added[-1] in self._ends
         return ended or len(self.added) >= self._choice.most
 
-    def forced(self, position: int) -> int | None:
-        """Return the prompt's own token at a position, None after its end."""
-        return int(self._prompt[position]) if position < len(self._prompt) else None
+    def adds_at(self, position: int) -> bool:
+        """Return whether the token at a position is not the prompt's, and is wanted."""
+        return position >= len(self._prompt) and not self.is_done
 
-    def choose(self, logits: torch.Tensor, known: torch.Tensor) -> int:
-        """Add the next token, by the logits of the known ones, and return it."""
-        if self._choice.temperature > 0:
-            shares = (logits / self._choice.temperature).softmax(0).cumsum(0)
-            drawn = torch.tensor(self._draws.random(), dtype=shares.dtype, device=shares.device)
-            # rounding may leave the sum of all shares a little off 1
-            index = int(torch.searchsorted(shares, drawn * shares[-1], right=True))
-            index = min(index, len(known) - 1)
-        else:
-            index = int(logits.argmax())
-        self.added.append(int(known[index]))
-        return self.added[-1]
+    def draw(self) -> float:
+        """Return the next number in [0, 1) that decides."""
+        return float(self._draws.random())
+
+    def take(self, position: int, chosen: int) -> int:
+        """Return the token for a position; the one chosen is added where the prompt has none."""
+        if position < len(self._prompt):
+            return int(self._prompt[position])
+        if not self.is_done:
+            self.added.append(chosen)
+        return chosen
 
 
 class _Choosing(LogitsProcessor):
     """Leaves each row one token to choose from: its prompt's next one, or the one it adds."""
 
-    def __init__(self, rows: list[_Row], known: torch.Tensor) -> None:
+    def __init__(self, rows: list[_Row], known: torch.Tensor, temperature: float) -> None:
         self._rows = rows
         self._known = known
+        self._temperature = temperature
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        position = input_ids.shape[1]
         known = self._known.to(scores.device)
         # float64: shares near 1 keep their differences
-        logits = scores[:, known].double()
+        indices = self._indices(scores[:, known].double(), position)
+        chosen = known[indices].tolist()
+        taken = [row.take(position, each) for row, each in zip(self._rows, chosen, strict=True)]
         only = torch.full_like(scores, float("-inf"))
-        for number, row in enumerate(self._rows):
-            token_id = row.forced(input_ids.shape[1])
-            if token_id is None:
-                token_id = 0 if row.is_done else row.choose(logits[number], known)
-            only[number, token_id] = 0
-        return only
+        return only.scatter(1, torch.tensor(taken, device=scores.device).unsqueeze(1), 0.0)
+
+    def _indices(self, logits: torch.Tensor, position: int) -> torch.Tensor:
+        """Return [B]: which of the known tokens each row would add, from logits [B, V]."""
+        if self._temperature == 0:
+            return logits.argmax(1)
+        # a row's own tokens alone use up its numbers
+        draws = [row.draw() if row.adds_at(position) else 0.0 for row in self._rows]
+        shares = (logits / self._temperature).softmax(1).cumsum(1)
+        # rounding may leave the sum of all shares a little off 1
+        drawn = torch.tensor(draws, dtype=shares.dtype, device=shares.device) * shares[:, -1]
+        found = torch.searchsorted(shares, drawn.unsqueeze(1), right=True).squeeze(1)
+        return found.clamp(max=shares.shape[1] - 1)
 
 
 class _AllDone(StoppingCriteria):

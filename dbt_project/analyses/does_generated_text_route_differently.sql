@@ -56,7 +56,7 @@ busiest as (
     select
         layer,
         phase,
-        arg_max(expert, load) as busiest_expert,
+        first(expert order by load desc, expert asc) as busiest_expert,
         max(load) as busiest_load
     from loads
     group by layer, phase
@@ -76,4 +76,4 @@ final as (
 )
 
 select * from final
-order by layer, phase desc
+order by layer asc, phase desc

@@ -26,7 +26,7 @@ spans as (
     select
         run_id,
         sample_id,
-        turns[turn].role as role,
+        turns[turn].role as turn_role,
         turns[turn].first_position as first_position,
         turns[turn + 1].first_position as next_position
     from chats
@@ -35,7 +35,7 @@ spans as (
 spoken as (
     select
         events.layer,
-        spans.role,
+        spans.turn_role,
         events.experts,
         events.entropy
     from events
@@ -50,17 +50,17 @@ spoken as (
 roles as (
     select
         layer,
-        role,
+        turn_role,
         count(*) as tokens,
         avg(entropy) as mean_entropy
     from spoken
-    group by layer, role
+    group by layer, turn_role
 ),
 
 selections as (
     select
         layer,
-        role,
+        turn_role,
         unnest(experts) as expert
     from spoken
 ),
@@ -68,35 +68,35 @@ selections as (
 loads as (
     select
         layer,
-        role,
+        turn_role,
         expert,
         count(*) as load
     from selections
-    group by layer, role, expert
+    group by layer, turn_role, expert
 ),
 
 busiest as (
     select
         layer,
-        role,
-        arg_max(expert, load) as busiest_expert,
+        turn_role,
+        first(expert order by load desc, expert asc) as busiest_expert,
         max(load) as busiest_load
     from loads
-    group by layer, role
+    group by layer, turn_role
 ),
 
 final as (
     select
         roles.layer,
-        roles.role,
+        roles.turn_role,
         roles.tokens,
         busiest.busiest_expert,
         round(busiest.busiest_load / roles.tokens, 4) as share_of_tokens_there,
         round(roles.mean_entropy, 4) as mean_entropy
     from roles
     inner join busiest
-        on roles.layer = busiest.layer and roles.role = busiest.role
+        on roles.layer = busiest.layer and roles.turn_role = busiest.turn_role
 )
 
 select * from final
-order by layer, role
+order by layer, turn_role

@@ -26,7 +26,7 @@ OF_A_RUN: dict[str, Any] = {
         help="Memory for a batch: the tokens of this many samples of --max-length. "
         "It is halved if memory runs out, on a GPU or a CPU, and does not change the events."
     ),
-    "max_length": typer.Option(help="Longest sequence, in tokens; those of --generate count too."),
+    "max_length": typer.Option(help="Longest sequence in tokens, those of --generate included."),
     "windows": typer.Option(
         "--windows",
         help="Cut long samples into consecutive windows instead of truncating them. The model "
