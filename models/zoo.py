@@ -123,7 +123,7 @@ class ModelPlan:
         """Load weights (safetensors only) onto the plan's devices.
 
         Args:
-            head: whether the model is to generate text too, as `generation.check_generates` allows.
+            head: whether the model is to generate text too.
 
         Raises:
             GatehouseError: not in the cache and the hub does not answer, no safetensors, a

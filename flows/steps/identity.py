@@ -6,8 +6,8 @@ from dataclasses import asdict
 from gatehouse.flows.console import working
 from gatehouse.flows.request import RunRequest
 from gatehouse.ingest.prepare import Prepared, holds_chats
-from gatehouse.models.chat import chat_template
-from gatehouse.models.generation import check_generates, ending_tokens
+from gatehouse.models.text.chat import chat_template
+from gatehouse.models.text.generation import check_generates, ending_tokens
 from gatehouse.models.tokenizer import tokenizer_fingerprint
 from gatehouse.models.zoo import ModelPlan, resolve
 from gatehouse.warehouse.errors import GatehouseError

@@ -8,8 +8,8 @@ import pyarrow.compute as pc
 from gatehouse.flows.console import say
 from gatehouse.flows.request import RunRequest
 from gatehouse.ingest.windows import batches, continued, tokenize
-from gatehouse.models.chat import encode_chat
-from gatehouse.models.generation import Choice, Generator, ending_tokens
+from gatehouse.models.text.chat import encode_chat
+from gatehouse.models.text.generation import Choice, Generator, ending_tokens
 from gatehouse.models.zoo import LoadedModel, ModelPlan
 from gatehouse.warehouse.plain_text import counted
 from gatehouse.warehouse.records import Sample, TokenWindow

@@ -284,3 +284,19 @@ def test_a_hub_dataset_is_found_again_only_with_its_own_text(fake_hub: Path, tmp
     assert first.path.read_bytes() == content
     first.path.with_name("prepared.json").write_text("4")
     assert prepare("c4", num_samples=10, folder=tmp_path / "out") == first
+
+
+def test_what_an_earlier_version_prepared_from_the_hub_has_its_chats_as_text(
+    fake_hub: Path, tmp_path: Path
+):
+    """It kept no chats: found by who takes them as text, and read again for anybody else."""
+    as_text = {"num_samples": 10, "folder": tmp_path / "out", "fields": Fields(chat_as_text=True)}
+    first = prepare("c4", **as_text)
+    memory = first.path.with_name("prepared.json")
+    record = json.loads(memory.read_text())
+    del record["reading"]["fields"]["chat_as_text"]
+    memory.write_text(json.dumps(record))
+    shutil.rmtree(fake_hub)
+    assert prepare("c4", **as_text) == first
+    with pytest.raises(GatehouseError):
+        prepare("c4", num_samples=10, folder=tmp_path / "out")

@@ -6,7 +6,7 @@ import re
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from gatehouse.models.chat import chat_template, encode_chat
+from gatehouse.models.text.chat import chat_template, encode_chat
 from gatehouse.models.tokenizer import tokenizer_fingerprint
 from gatehouse.warehouse.errors import GatehouseError
 from tests.conftest import DEMO

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM, DynamicCache
 
 from gatehouse.models.capture import RoutingTap
-from gatehouse.models.generation import Choice, Generator, check_generates, ending_tokens
+from gatehouse.models.text.generation import Choice, Generator, check_generates, ending_tokens
 from gatehouse.models.zoo import LoadedModel, resolve
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.records import TokenWindow
