@@ -232,9 +232,16 @@ def _tables(
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             for shard in shards:
-                yield file.read_row_group(shard, columns)
+                yield _complete(file.read_row_group(shard, columns), columns)
     except (OSError, pa.ArrowException) as error:
         raise _damaged(path) from error
+
+
+def _complete(table: pa.Table, columns: list[str] | None) -> pa.Table:
+    """Return a shard as it is written now: an earlier Gatehouse took every chat as a plain text."""
+    if columns is not None or "is_chat" in table.column_names:
+        return table
+    return table.append_column(COLUMNS.field("is_chat"), pa.array([False] * table.num_rows))
 
 
 def _damaged(path: Path) -> GatehouseError:
