@@ -15,7 +15,6 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoConfig,
-    AutoModelForCausalLM,
     AutoTokenizer,
     PreTrainedTokenizerBase,
 )
@@ -119,11 +118,11 @@ class ModelPlan:
             )
         return tokenizer
 
-    def load(self, *, head: bool = False) -> LoadedModel:
+    def load(self, *, head: Any = None) -> LoadedModel:
         """Load weights (safetensors only) onto the plan's devices.
 
         Args:
-            head: whether the model is to generate text too.
+            head: the class that loads the model with its head; None for the backbone alone.
 
         Raises:
             GatehouseError: not in the cache and the hub does not answer, no safetensors, a
@@ -136,7 +135,7 @@ class ModelPlan:
             quantization = BlockwiseConfig(self.quantization)
         try:
             model, found = self.source.read(
-                AutoModelForCausalLM if head else auto_class(config),
+                head or auto_class(config),
                 config=config,
                 dtype=DTYPES[self.dtype],
                 use_safetensors=True,

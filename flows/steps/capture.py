@@ -20,6 +20,7 @@ from gatehouse.ingest.prepare import Prepared, describe_shard, read_shard, shard
 from gatehouse.ingest.windows import batches
 from gatehouse.models.capture import RoutingTap, captured
 from gatehouse.models.structure import weights_line
+from gatehouse.models.text.generation import generating_class
 from gatehouse.models.tokenizer import vocabulary
 from gatehouse.models.zoo import ModelPlan, versions
 from gatehouse.warehouse.lake import Lake
@@ -106,7 +107,8 @@ class CaptureSession:
             self._keep_name()
             if self.pending:
                 with working(f"loading {self.plan.name}"):
-                    loaded = self.plan.load(head=self.request.generate > 0)
+                    head = generating_class(self.plan) if self.request.generate else None
+                    loaded = self.plan.load(head=head)
                 say(weights_line(loaded))
                 self._tap = opening.enter_context(RoutingTap(loaded.model))
                 self._tokens = ShardTokens(self.request, self.plan, loaded, self._tap.batching)

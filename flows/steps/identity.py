@@ -7,7 +7,7 @@ from gatehouse.flows.console import working
 from gatehouse.flows.request import RunRequest
 from gatehouse.ingest.prepare import Prepared, holds_chats
 from gatehouse.models.text.chat import chat_template
-from gatehouse.models.text.generation import check_generates, ending_tokens
+from gatehouse.models.text.generation import ending_tokens, generating_class
 from gatehouse.models.tokenizer import tokenizer_fingerprint
 from gatehouse.models.zoo import ModelPlan, resolve
 from gatehouse.warehouse.errors import GatehouseError
@@ -50,7 +50,7 @@ def plan_model(request: RunRequest) -> ModelPlan:
             f"--max-length {request.max_length}: {plan.name} takes at most {longest} tokens"
         )
     if request.generate:
-        check_generates(plan)
+        generating_class(plan)
     return plan
 
 

@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
     AutoModelForCausalLM,
+    AutoModelForImageTextToText,
     GenerationConfig,
     LogitsProcessor,
     StoppingCriteria,
@@ -22,12 +24,17 @@ from transformers import (
 
 from gatehouse.models.batches import Memory, check_embedded, out_of_memory, uniform
 from gatehouse.models.checkpoint.adapters import described
-from gatehouse.models.routers import find_sites
 from gatehouse.models.source import quiet
 from gatehouse.models.zoo import LoadedModel, ModelPlan
 from gatehouse.warehouse.errors import ENDINGS, GatehouseError
 from gatehouse.warehouse.plain_text import quoted
 from gatehouse.warehouse.records import TokenWindow
+
+HEADS = (
+    (AutoModelForCausalLM, MODEL_FOR_CAUSAL_LM_MAPPING),
+    (AutoModelForImageTextToText, MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING),
+)
+"""Classes that load a model with its head, and the configs that they know."""
 
 
 @dataclass(frozen=True)
@@ -43,31 +50,25 @@ class Choice:
     seed: int = 0
 
 
-def check_generates(plan: ModelPlan) -> None:
-    """Refuse a model that has no head to generate text with, over the backbone that is read.
+def generating_class(plan: ModelPlan) -> Any:
+    """Return the class that loads a model with a head that generates text, over the same backbone.
 
     Raises:
-        GatehouseError: it has none.
+        GatehouseError: there is none.
     """
     config, trusted = plan.config, plan.source.trust_remote_code
     offered = getattr(config, "auto_map", None) or {}
-    has_class = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING or "AutoModelForCausalLM" in offered
-    if has_class and not getattr(config, "is_encoder_decoder", False):
+    for loader, known in HEADS:
+        if config.is_encoder_decoder or not (type(config) in known or loader.__name__ in offered):
+            continue
         with plan.source.errors(), quiet(), torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config, trust_remote_code=trusted)
-        if model.can_generate() and _routers(model.base_model) == _routers(plan.skeleton):
-            return
+            model = loader.from_config(config, trust_remote_code=trusted)
+        if model.can_generate() and type(model.base_model) is type(plan.skeleton):
+            return loader
     raise GatehouseError(
         f"--generate: {plan.name} does not generate text; leave it out, or name a decoder with a "
         "language-model head (encoders, and models of two stacks, are captured without)"
     )
-
-
-def _routers(model: Any) -> list[str]:
-    try:
-        return [site.router_path for site in find_sites(model)]
-    except GatehouseError:
-        return []
 
 
 def ending_tokens(plan: ModelPlan) -> list[int]:

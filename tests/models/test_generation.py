@@ -4,13 +4,20 @@ from array import array
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, DynamicCache
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    DynamicCache,
+)
 
 from gatehouse.models.capture import RoutingTap
-from gatehouse.models.text.generation import Choice, Generator, check_generates, ending_tokens
+from gatehouse.models.text.generation import Choice, Generator, ending_tokens, generating_class
 from gatehouse.models.zoo import LoadedModel, resolve
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.records import TokenWindow
+from tests.conftest import DEMO
+from tests.models.families.builders import BUILDERS
 
 PROMPTS = [
     TokenWindow(number, 0, array("i", range(5, 5 + length)))
@@ -21,7 +28,7 @@ ADDED = 8
 
 @pytest.fixture(scope="module")
 def loaded(tiny_mixtral) -> LoadedModel:
-    return resolve(str(tiny_mixtral), dtype="float32").load(head=True)
+    return resolve(str(tiny_mixtral), dtype="float32").load(head=AutoModelForCausalLM)
 
 
 def continuations(
@@ -131,19 +138,20 @@ def test_tokens_that_end_a_text_are_those_that_the_files_state(tiny_mixtral):
     assert ending_tokens(plan) == sorted({plan.tokenizer.eos_token_id, 2})
 
 
-def test_a_model_without_a_head_is_refused_in_one_line(tmp_path):
-    from transformers import AutoTokenizer
-
-    from tests.conftest import DEMO
-    from tests.models.families.builders import BUILDERS
-
-    for family, allowed in (("switch_transformers", False), ("qwen3_moe", True)):
-        folder = tmp_path / family
-        BUILDERS[family]().save_pretrained(folder)
-        AutoTokenizer.from_pretrained(DEMO).save_pretrained(folder)
-        plan = resolve(str(folder))
-        if allowed:
-            check_generates(plan)
-        else:
-            with pytest.raises(GatehouseError, match=r"--generate: .* does not generate text"):
-                check_generates(plan)
+@pytest.mark.parametrize(
+    ("family", "loader"),
+    [
+        ("qwen3_moe", AutoModelForCausalLM),
+        ("qwen3_5_moe", AutoModelForImageTextToText),
+        ("switch_transformers", None),
+    ],
+)
+def test_a_model_without_a_head_is_refused_in_one_line(tmp_path, family, loader):
+    BUILDERS[family]().save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(DEMO).save_pretrained(tmp_path)
+    plan = resolve(str(tmp_path))
+    if loader:
+        assert generating_class(plan) is loader
+    else:
+        with pytest.raises(GatehouseError, match=r"--generate: .* does not generate text"):
+            generating_class(plan)

@@ -49,7 +49,14 @@ def chats(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def generating(tiny_mixtral, texts) -> RunRequest:
-    return RunRequest(model=str(tiny_mixtral), dataset=str(texts), max_length=40, generate=ADDED)
+    """Twelve texts of different lengths, some of them cut, and up to six tokens more for each."""
+    return RunRequest(
+        model=str(tiny_mixtral),
+        dataset=str(texts),
+        num_samples=12,
+        max_length=40,
+        generate=ADDED,
+    )
 
 
 def tables(paths: Paths, run_id: str) -> dict[str, list]:
