@@ -107,7 +107,10 @@ class _Chat:
             begins.append((ASSISTANT, self._token_at(before, text, token_ids)))
         elif self._turns[-1]["role"] == ASSISTANT:
             given = self._answer(text, token_ids)
-        return Tokens(array("i", token_ids), given, begins)
+        # of a turn that a template leaves out there is nothing before the next one
+        firsts = [min(first for _, first in begins[index:]) for index in range(len(begins))]
+        turns = [(role, first) for (role, _), first in zip(begins, firsts, strict=True)]
+        return Tokens(array("i", token_ids), given, turns)
 
     def _answer(self, text: str, token_ids: list[int]) -> int:
         """Return the first token of the last turn that the model would have generated."""

@@ -75,6 +75,16 @@ def test_where_a_template_has_no_prefix_a_turn_begins_with_its_words(tokenizer, 
     assert generated.rstrip("\n").removeprefix("<think>\n</think>") == "To save work.</s>"
 
 
+def test_a_turn_that_a_template_leaves_out_has_no_tokens(tokenizer):
+    tokenizer.chat_template = (
+        "{% if messages|length < 5 %}{{ raise_exception('unfinished') }}{% endif %}"
+        "{% for message in messages if message.content != 'Why?' %}{{ message.content }}</s>"
+        "{% endfor %}"
+    )
+    spoken, generated = spans(tokenizer, TURNS)
+    assert generated == spoken[4][1] == "To save work.</s>" and spoken[3] == ("user", "")
+
+
 def test_a_chat_that_ends_with_a_question_is_given_whole(tokenizer):
     tokenizer.chat_template = PLAIN
     found = encode_chat(tokenizer, json.dumps(TURNS[:-1]), reply=False)
