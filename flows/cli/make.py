@@ -18,6 +18,7 @@ PREPARING = (
     "text_field",
     "domain_field",
     "document_field",
+    "chat_as_text",
 )
 """The fields of a run that `prepare` takes."""
 

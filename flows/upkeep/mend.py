@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gatehouse.flows.console import say
+from gatehouse.flows.console import listed, say
 from gatehouse.flows.request import RunRequest
 from gatehouse.flows.steps.build import lock, rebuild
 from gatehouse.flows.upkeep.aside import set_aside
@@ -15,6 +15,7 @@ from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.notes.readings import Reading, reading_of
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.plain_text import counted
+from gatehouse.warehouse.records import CAPTURE as SOURCE
 from gatehouse.warehouse.records import RunSpec
 from gatehouse.warehouse.verification import (
     BUILD,
@@ -72,6 +73,13 @@ def _capture_again(
 
     record = lake.run_record(run_id)
     assert record is not None
+    if record["source"] != SOURCE:
+        for shard in shards:
+            lake.shard_file("events", run_id, shard).unlink(missing_ok=True)
+        raise GatehouseError(
+            f"{run_id} was imported: its {listed('shard', sorted(shards))} land again with the "
+            f"`gatehouse import {record['source']}` that landed it"
+        )
     if record["trust_remote_code"] and not trust_remote_code:
         raise GatehouseError(
             f"{run_id} ran code from its model's repository: add --trust-remote-code to capture "
@@ -125,9 +133,14 @@ def _request_of(record: dict[str, Any], reading: Reading) -> RunRequest:
         text_field=reading.text_field,
         domain_field=reading.domain_field,
         document_field=record["document_field"],
+        # an earlier Gatehouse did so, and did not say it
+        chat_as_text=reading.chat_as_text is not False,
         batch_size=record["batch_size"],
         max_length=record["max_length"],
         windows=record["windows"],
+        generate=record["generate"] or 0,
+        temperature=record["temperature"] or 0.0,
+        seed=record["seed"] or 0,
         dtype=record["dtype"],
         quantize=record["quantization"],
         trust_remote_code=record["trust_remote_code"],

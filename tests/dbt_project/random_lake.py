@@ -209,6 +209,9 @@ def record(run: RandomRun, finished: bool) -> dict[str, Any]:
         "source": CAPTURE,
         "source_files": None,
         "has_token_ids": True,
+        "generate": None,
+        "temperature": None,
+        "seed": None,
     }
 
 
