@@ -1,11 +1,16 @@
 with events as (
-    select * from {{ ref('stg_new_run_events') }}
+    select * from {{ ref('stg_new_token_events') }}
     where layer = {{ this_layer() }}
 ),
 
 samples as (
     select * from {{ ref('stg_new_samples') }}
     where split = 'train'
+),
+
+layers as (
+    select * from {{ ref('stg_new_layers') }}
+    where layer = {{ this_layer() }}
 ),
 
 train_events as (
@@ -94,9 +99,10 @@ final as (
             partition by top_experts.run_key, top_experts.layer
             order by top_experts.train_frequency desc, top_experts.token_id asc
         ) as frequency_rank,
-        top_experts.top_expert,
+        case when layers.ranked then top_experts.top_expert end as top_expert,
         modal_sets.expert_set
     from top_experts
+    inner join layers on top_experts.run_key = layers.run_key
     inner join modal_sets
         on
             top_experts.run_key = modal_sets.run_key
