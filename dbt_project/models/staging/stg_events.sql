@@ -11,14 +11,16 @@ finished_runs as (
     from {{ ref('stg_runs') }}
 ),
 
--- those alone: where nothing was generated, there is nothing to look up
+-- Grouped so that DuckDB knows that there is one of each, and leaves them out of queries that do not
+-- ask for the phase; from the table, because the files would be opened even then.
 continued_samples as (
     select
         run_id,
         sample_id,
-        prompt_tokens
-    from {{ ref('stg_samples') }}
+        any_value(prompt_tokens) as prompt_tokens
+    from {{ ref('dim_sample') }}
     where prompt_tokens < tokens
+    group by run_id, sample_id
 ),
 
 final as (

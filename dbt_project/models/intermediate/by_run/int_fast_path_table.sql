@@ -8,11 +8,6 @@ samples as (
     where split = 'train'
 ),
 
-layers as (
-    select * from {{ ref('stg_new_layers') }}
-    where layer = {{ this_layer() }}
-),
-
 train_events as (
     select events.*
     from events
@@ -27,6 +22,7 @@ counted as (
         token_id,
         experts,
         count(*) as occurrences,
+        count(top_expert) as ranked_occurrences,
         sum(cast(entropy as double)) as entropy_sum
     from train_events
     group by run_key, layer, token_id, experts
@@ -39,6 +35,7 @@ first_choices as (
         token_id,
         experts[1] as expert,
         cast(sum(occurrences) as bigint) as occurrences,
+        sum(ranked_occurrences) as ranked_occurrences,
         sum(entropy_sum) as entropy_sum
     from counted
     group by run_key, layer, token_id, experts[1]
@@ -52,7 +49,8 @@ top_experts as (
         sum(occurrences) as train_frequency,
         sum(entropy_sum) / sum(occurrences) as train_mean_entropy,
         -- the most frequent top expert; ties go to the smallest id
-        arg_max(expert, occurrences * 65536 + 65535 - expert) as top_expert
+        arg_max(expert, occurrences * 65536 + 65535 - expert) filter (where ranked_occurrences > 0)
+            as top_expert
     from first_choices
     group by run_key, layer, token_id
 ),
@@ -99,10 +97,9 @@ final as (
             partition by top_experts.run_key, top_experts.layer
             order by top_experts.train_frequency desc, top_experts.token_id asc
         ) as frequency_rank,
-        case when layers.ranked then top_experts.top_expert end as top_expert,
+        top_experts.top_expert,
         modal_sets.expert_set
     from top_experts
-    inner join layers on top_experts.run_key = layers.run_key
     inner join modal_sets
         on
             top_experts.run_key = modal_sets.run_key

@@ -27,8 +27,8 @@ runs as (
 ),
 
 layers as (
-    select * from {{ ref('stg_new_layers') }}
-    where layer = {{ this_layer() }}
+    select * from {{ ref('dim_layer') }}
+    where {{ of_new_runs() }} and layer = {{ this_layer() }}
 ),
 
 choices as (
@@ -95,27 +95,28 @@ totalled as (
 
 placed as (
     select
+        runs.run_id,
         counted.* replace (case when layers.ranked then counted.first_choices end as first_choices),
         totalled.selections // layers.top_k as frequency
     from counted
     inner join totalled
         on counted.run_key = totalled.run_key and counted.token_id = totalled.token_id
-    left join layers on counted.run_key = layers.run_key
+    inner join runs on counted.run_key = runs.run_key
+    left join layers on runs.run_id = layers.run_id
 ),
 
 final as (
     select
-        runs.run_id,
+        run_id,
         cast({{ this_layer() }} as smallint) as layer,
-        placed.token_id,
-        cast(placed.expert as integer) as expert,
-        placed.frequency,
-        placed.first_choices,
-        placed.selections,
-        placed.first_choices / placed.frequency as first_choice_share,
-        placed.selections / placed.frequency as selection_share
+        token_id,
+        cast(expert as integer) as expert,
+        frequency,
+        first_choices,
+        selections,
+        first_choices / frequency as first_choice_share,
+        selections / frequency as selection_share
     from placed
-    inner join runs on placed.run_key = runs.run_key
 )
 
 select * from final
