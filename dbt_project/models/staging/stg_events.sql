@@ -11,8 +11,8 @@ finished_runs as (
     from {{ ref('stg_runs') }}
 ),
 
--- Grouped so that DuckDB knows that there is one of each, and leaves them out of queries that do not
--- ask for the phase; from the table, because the files would be opened even then.
+-- Grouped so that DuckDB knows that there is one of each, and leaves them out of queries that do
+-- not ask for the phase; from the table, because the files would be opened even then.
 continued_samples as (
     select
         run_id,
