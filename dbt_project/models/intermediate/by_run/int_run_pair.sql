@@ -21,6 +21,8 @@ pairs as (
             runs.tokenizer_fingerprint = other_runs.tokenizer_fingerprint
             and (runs.started_at, runs.run_id) < (other_runs.started_at, other_runs.run_id)
             and (runs.is_new or other_runs.is_new)
+            and runs.has_token_ids
+            and other_runs.has_token_ids
 ),
 
 final as (

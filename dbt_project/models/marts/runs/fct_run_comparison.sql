@@ -73,7 +73,7 @@ final as (
         count(*) as tokens,
         avg(shared_experts / top_k) as expert_overlap,
         count(*) filter (where shared_experts = top_k) / count(*) as set_agreement,
-        count(*) filter (where is_top_equal) / count(*) as top_agreement,
+        count(*) filter (where is_top_equal) / nullif(count(is_top_equal), 0) as top_agreement,
         avg(entropy_change) as mean_entropy_change,
         avg(abs(entropy_change)) as mean_absolute_entropy_change
     from compared
