@@ -15,7 +15,7 @@ DISAGREEMENTS = """
 with counted as (
     select run_id, layer, token_id, count(*) as frequency, avg(entropy::double) as mean_entropy
     from events
-    where run_id = any($runs)
+    where run_id = any($runs) and token_id is not null
     group by run_id, layer, token_id
 )
 
@@ -25,7 +25,10 @@ full join (from fct_token_routing where run_id = any($runs)) as mart
     using (run_id, layer, token_id)
 where (
     counted.frequency = mart.frequency
-    and abs(counted.mean_entropy - mart.mean_entropy) <= 1e-9 * greatest(mart.mean_entropy, 1)
+    and coalesce(
+        abs(counted.mean_entropy - mart.mean_entropy) <= 1e-9 * greatest(mart.mean_entropy, 1),
+        counted.mean_entropy is null and mart.mean_entropy is null
+    )
 ) is not true
 group by run_id
 """

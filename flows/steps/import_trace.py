@@ -187,7 +187,8 @@ def import_trace(request: ImportRequest, paths: Paths) -> ImportSummary:
     with working("checking the trace"):
         trace = Trace(request, layout_of(described), described.renormalises)
         seen = survey(trace)
-    for line in (trace.alignment.sentence, *notes_of(seen)):
+    aligned = [trace.alignment.sentence] if seen.knows["token ids"] else []
+    for line in (*aligned, *notes_of(seen)):
         say(line)
     session = _Session(request, described, trace, seen, Lake(paths.lake))
     with session.lake.writing(session.run_id):
@@ -269,7 +270,7 @@ class _Session:
                         self.run_id,
                         number,
                         samples_of(shard),
-                        events_of(shard, layers),
+                        events_of(shard, layers, has_drops=self.trace.format.has_drops),
                         seconds=time.monotonic() - started,
                     )
                 started = time.monotonic()

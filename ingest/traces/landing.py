@@ -74,12 +74,13 @@ def _sample(numbered: Numbered) -> dict[str, object]:
     }
 
 
-def events_of(shard: list[Numbered], layers: list[int]) -> Events:
+def events_of(shard: list[Numbered], layers: list[int], *, has_drops: bool) -> Events:
     """Return the events of a shard.
 
     Args:
         shard: sequences that all have the same of weights, distribution, order and token ids.
         layers: what `layers` calls each of their MoE layers.
+        has_drops: whether an expert with weight 0 did not run.
     """
     tokens = [len(each.routed.experts) for each in shard]
     sample_id = np.repeat(np.array([each.sample_id for each in shard], np.int64), tokens)
@@ -90,13 +91,17 @@ def events_of(shard: list[Numbered], layers: list[int]) -> Events:
 
     def parts() -> Iterator[pa.Table]:
         for index, layer in enumerate(layers):
-            yield from parts_of(_layer_events(shard, index, layer, keys))
+            yield from parts_of(_layer_events(shard, index, layer, keys, has_drops))
 
     return Events(sum(tokens) * len(layers), parts)
 
 
 def _layer_events(
-    shard: list[Numbered], index: int, layer: int, keys: dict[str, np.ndarray | None]
+    shard: list[Numbered],
+    index: int,
+    layer: int,
+    keys: dict[str, np.ndarray | None],
+    has_drops: bool,
 ) -> pa.Table:
     routed = [each.routed for each in shard]
     experts = np.concatenate([each.experts[:, index] for each in routed])
@@ -116,7 +121,7 @@ def _layer_events(
     columns = keys | {
         "layer": np.full(rows, layer, np.int16),
         "experts": lists(experts),
-        "weights": None if weights is None else lists(half(weights)),
+        "weights": None if weights is None else lists(half(weights, has_drops)),
         "top_expert": np.ascontiguousarray(experts[:, 0]) if is_ordered else None,
         "entropy": joined("entropy"),
         "confidence": joined("confidence"),
@@ -128,10 +133,10 @@ def _layer_events(
     return pa.table(arrays, schema=EVENTS)
 
 
-def half(weights: np.ndarray) -> np.ndarray:
+def half(weights: np.ndarray, has_drops: bool) -> np.ndarray:
     """Return float16 weights; 0 means that an expert did not run, so no other weight becomes 0."""
     narrow = weights.astype(np.float16)
-    narrow[(narrow == 0) & (weights != 0)] = SMALLEST_WEIGHT
+    narrow[(narrow == 0) & ((weights != 0) | (not has_drops))] = SMALLEST_WEIGHT
     return narrow
 
 

@@ -72,6 +72,8 @@ class Format:
         read: reads it.
         example: what a file looks like, or how it comes about.
         of_folders: whether `read` takes folders; else it takes files.
+        has_drops: whether a weight of 0 means that the expert did not run, as in the lake; else it
+            is one that was rounded to 0.
     """
 
     name: str
@@ -80,3 +82,4 @@ class Format:
     read: Read
     example: str = ""
     of_folders: bool = False
+    has_drops: bool = False
