@@ -18,10 +18,10 @@ def read(paths: list[Path], layout: Layout) -> Iterator[RoutedSequence]:
     """Yield the sequence of each line: `example` has one.
 
     `experts` is tokens x layers x experts, and all that must be there. Beside it are `token_ids`,
-    one a token; `weights`, of the shape of `experts`, 0 where an expert did not run; `ordered`, whether experts are in descending
-    weight, true where there are weights and false elsewhere; `prompt_tokens`, how many tokens were
-    given; `domain` and `document`. An array is a list, or the base64 of an `.npy`. Other keys are
-    passed over.
+    one a token; `weights`, of the shape of `experts`, 0 where an expert did not run; `ordered`,
+    whether experts are in descending weight, true where there are weights and false elsewhere;
+    `prompt_tokens`, how many tokens were given; `domain` and `document`. An array is a list, or the
+    base64 of an `.npy`. Other keys are passed over.
 
     Raises:
         GatehouseError: a line is none of this.
