@@ -10,6 +10,8 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.paths import Paths
 from tests.chaos.command import GATEHOUSE, begun, end_all
 from tests.chaos.contents import Difference, compare, contents
 from tests.chaos.ground import Ground, Outcome, Reference
@@ -33,9 +35,7 @@ def servers(seed: int) -> list[Attempt]:
     """Return runs whose server is killed once, or each one that begins again."""
     generator = random.Random(seed)
     once = [(Moment(PHASE, 1, generator.uniform(0, RUN)),) for _ in range(3)]
-    # the first one has answered by then
-    moments = [RUN, *(generator.uniform(0, 0.5) for _ in range(4))]
-    every = tuple(Moment(PHASE, number, after) for number, after in enumerate(moments, 1))
+    every = tuple(Moment(PHASE, number, generator.uniform(0, 0.5)) for number in range(1, 5))
     return [Attempt(GROUP, points) for points in (*once, every)]
 
 
@@ -46,6 +46,8 @@ def killed_server(ground: Ground, attempt: Attempt, reference: Reference) -> Out
     running = begun(ground, GATEHOUSE)
     deaths, wrong, known = [], "", set[int]()
     try:
+        if len(attempt.points) > 1:
+            wait_for_capture(running, ground)
         for point in attempt.points:
             assert isinstance(point, Moment)
             server = next_server(running, known)
@@ -70,6 +72,13 @@ def killed_server(ground: Ground, attempt: Attempt, reference: Reference) -> Out
         found = forked(partial(contents, ground.home))
         difference = compare(reference.exact.without_pictures, found.without_pictures)
     return Outcome(attempt, deaths, difference, 0, time.monotonic() - started, wrong)
+
+
+def wait_for_capture(running: "subprocess.Popen[bytes]", ground: Ground) -> None:
+    """Wait until the run has landed: its server has answered, and will begin again."""
+    lake = Lake(Paths(ground.home).lake)
+    while running.poll() is None and len(lake.run_ids()) < 2:
+        time.sleep(0.02)
 
 
 def heard(running: "subprocess.Popen[bytes]", log: Path) -> bool:

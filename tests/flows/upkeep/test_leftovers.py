@@ -47,7 +47,7 @@ def test_a_run_whose_record_is_landing_is_being_written_and_not_a_leftover(tmp_p
         assert well and "leftovers" not in text, text
         assert "being written by process" in overview(paths)
     text, well = verify_runs(None, paths)
-    assert not well and "a-run: leftovers of a run: `gatehouse runs rm` removes them" in text
+    assert not well and "a-run: leftovers of a run: `gatehouse runs rm a-run` removes them" in text
 
 
 @pytest.mark.parametrize("at", ["rename", "rmtree"])
