@@ -92,7 +92,7 @@ class ImportRequest:
         require(self.name is None or is_name(self.name), "name", one_line)
 
 
-TESTED_TOKENS = 50_000
+TESTED_TOKENS = 20_000
 """Tokens from the start of a trace by which the order of its rows is tested."""
 
 BATCHES = (4, 8)
