@@ -5,7 +5,7 @@ from typing import Any
 from gatehouse.flows.cli import options
 from gatehouse.flows.cli.options import OF_A_RUN, paths_of
 from gatehouse.flows.request import LOADING, RunRequest, takes_fields
-from gatehouse.warehouse.errors import require
+from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.paths import check_output_folder
 
 PREPARING = (
@@ -106,11 +106,14 @@ def import_trace(
     if example:
         answer(importing.example_of(example))
         return
-    require(bool(format and path), "example", "given where no FORMAT and PATH are")
-    require(model is not None, "model", "the model that was run: a hub id, folder or config.json")
-    request = importing.ImportRequest(
-        str(format), tuple(path or ()), str(model), revision, trust_remote_code, name
-    )
+    if not (format and path):
+        raise GatehouseError(
+            "name a FORMAT and the files of a trace: `gatehouse import --example all` lists the "
+            "formats"
+        )
+    if model is None:
+        raise GatehouseError("name the --model that was run: a hub id, a folder, or a config.json")
+    request = importing.ImportRequest(format, tuple(path), model, revision, trust_remote_code, name)
     answer(importing.import_trace(request, paths).line)
 
 
