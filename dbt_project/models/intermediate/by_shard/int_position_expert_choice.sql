@@ -25,9 +25,7 @@ choices as (
     select
         placed.run_key,
         placed.layer,
-        -- 0, 1, 2-3, 4-7, …: the number of binary digits of the position
-        cast(coalesce(floor(log2(nullif(placed.window_position, 0))) + 1, 0) as smallint)
-            as position_bucket,
+        {{ position_bucket('placed.window_position') }} as position_bucket,
         ranks.rank = 1 as is_first_choice,
         placed.experts[ranks.rank] as expert,
         placed.entropy
