@@ -86,7 +86,7 @@
     cast({{ weights }}[1] as double) - {{ weights }}[2]
 {%- endmacro %}
 
-{# Number of the bucket of margins that holds one: how many of the later buckets' bounds it reaches. #}
+{# Number of the bucket of margins that holds one: how many of the later buckets it reaches. #}
 {% macro margin_bucket(margin) -%}
     {%- set reached = [] -%}
     {%- for bound in var('margin_buckets')[1:] -%}
