@@ -100,7 +100,7 @@ def _flips_by(
     query = f"""
         select
             {column},
-            sum(tokens) as tokens,
+            cast(sum(tokens) as bigint) as tokens,
             sum(set_flips) / sum(tokens) as set_flip_share,
             sum(top_flips) / sum(tokens) as top_flip_share
         from fct_run_flip

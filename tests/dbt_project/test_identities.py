@@ -210,7 +210,7 @@ def damaged(tmp_path_factory, make_project, random_run):
         random_run(project.lake, name)
     for name in ALTERATIONS:
         land(project.lake, RandomRun(name, num_experts=8, top_k=2, blocks=(0, 1)))
-    for name, text in {"twin": "compared", "mirror": "flipped"}.items():
+    for name, text in {"twin": "compared", "steady": "flipped"}.items():
         land(project.lake, RandomRun(name, 8, 2, blocks=(0, 1), text=text))
     for name, (table, damage, _) in DAMAGES.items():
         (path,) = (project.lake.root / table / f"run_id={name}").iterdir()
@@ -235,4 +235,4 @@ def test_an_altered_mart_is_found(findings, run):
 
 def test_a_sound_run_is_not_blamed(findings):
     assert findings
-    assert not {"sound", "twin", "mirror"} & set().union(*findings.values())
+    assert not {"sound", "twin", "steady"} & set().union(*findings.values())

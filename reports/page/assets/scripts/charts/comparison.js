@@ -22,8 +22,8 @@ const OVERLAPS = [
 const FLIPS = { set_flip_share: "Another set", top_flip_share: "Another first choice" };
 const PLACES = [
   ["layers", "by layer", (at) => data.indices[at], "Layer"],
-  ["margins", "by margin, from", (at) => significant(data.flips.margins.smallest_margin[at]), "Margin from"],
-  ["positions", "by position, from", (at) => count(data.flips.positions.first_position[at]), "Position from"],
+  ["margins", "by margin, at least", (at) => significant(data.flips.margins.smallest_margin[at]), "Margin from"],
+  ["positions", "by position, at least", (at) => count(data.flips.positions.first_position[at]), "Position from"],
 ];
 
 const tenths = (value) => percent(value, 1);
