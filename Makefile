@@ -1,18 +1,18 @@
-# make demo | test | test-quick | check | old-clients | chaos | soak | audit | licences | bench | bench-capture | bench-evidence | bench-warehouse | bench-load | docs | clean
+# make demo | test | test-quick | check | old-clients | chaos | soak | audit | licences | bench | bench-capture | bench-evidence | bench-warehouse | bench-load | bench-upkeep | docs | clean
 # (Python 3.11+, GNU make)
 PYTHON ?= python3
 BIN := .venv/bin
 # what a user needs, and what developers need besides
 INSTALLED := .venv/.installed
 DEVELOPERS := .venv/.installed-for-developers
-SLOW := bench chaos flows/cli flows/steps flows/upkeep flows/test_pipeline.py flows/test_prefect_run.py \
+SLOW := bench chaos flows/cli flows/remedies flows/steps flows/upkeep flows/test_pipeline.py flows/test_prefect_run.py \
 	models/test_families.py reports/page/test_report.py reports/results/test_files.py reports/figures/test_run_figures_of_extremes.py \
 	reports/statistics/test_power_law.py reports/statistics/test_resampling.py test_specification.py test_wheel.py
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
 export DO_NOT_TRACK := 1
 
-.PHONY: install demo test test-quick old-clients chaos check audit licences bench bench-capture bench-evidence bench-warehouse bench-load soak docs constraints clean
+.PHONY: install demo test test-quick old-clients chaos check audit licences bench bench-capture bench-evidence bench-warehouse bench-load bench-upkeep soak docs constraints clean
 
 install: $(INSTALLED)
 
@@ -79,6 +79,9 @@ bench-warehouse: $(DEVELOPERS)
 
 bench-load: $(DEVELOPERS)
 	$(BIN)/python -m tests.bench.load
+
+bench-upkeep: $(DEVELOPERS)
+	$(BIN)/python -m tests.bench.upkeep
 
 soak: $(DEVELOPERS)
 	$(BIN)/python -m tests.bench.soak

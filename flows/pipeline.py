@@ -128,12 +128,16 @@ def pipeline(**parameters: Any) -> str:
         batch_size: memory of a batch, in samples of max_length; the events do not depend on it.
         max_length: longest sequence in tokens; longer samples are truncated.
         windows: cut long samples into consecutive windows instead.
+        generate: most tokens that the model adds to a sample; max_length counts them too.
+        temperature: draw these tokens, by the logits divided by this; 0 takes the likeliest.
+        seed: where drawing begins.
         create_splits: also write the prepared samples as train, validation and test files.
         skip_broken: leave out, count and report texts that cannot be read as documents.
         lines: each line of a .txt file is a document; otherwise the file is one.
         text_field: field of rows that holds the text or a chat; default: text, messages, ...
         domain_field: field that names the text's domain; default: domain, source, ...
         document_field: field that names the document which a text is a part of.
+        chat_as_text: take what is said in a chat as plain text, without the chat template.
         dtype: float32, bfloat16, float16 or auto.
         quantize: 4bit, 8bit, none, or auto: 4bit if the full model does not fit on the GPU.
         device_map: a device, or auto, balanced, sequential; default: the GPU if there is one.
@@ -241,6 +245,7 @@ def next_samples(lake: Lake, model: str, dataset: str, num_samples: int) -> tupl
         "first_sample": first_sample,
         "max_length": RunRequest.max_length,
         "windows": RunRequest.windows,
+        "generate": None,
         "finished_at": None,
     }
     broken_off = [run["num_samples"] for run in runs if begun.items() <= run.items()]

@@ -1,6 +1,7 @@
 """What a user asks for: every parameter of a run, with its default, checked once."""
 
 import inspect
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 from gatehouse.reports.results.selection import parse_layer
 from gatehouse.reports.verdict.thresholds import Thresholds
-from gatehouse.warehouse.errors import require
+from gatehouse.warehouse.errors import GatehouseError, require
 from gatehouse.warehouse.notes.run_names import LONGEST, is_name
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -32,7 +33,7 @@ class RunRequest:
     ends in .parquet whose folder takes everything else; entropies are in nats.
 
     Raises:
-        GatehouseError: a number is out of range.
+        GatehouseError: a number is out of range, or two options exclude each other.
     """
 
     model: str = "demo"
@@ -43,12 +44,16 @@ class RunRequest:
     batch_size: int = 4
     max_length: int = 512
     windows: bool = False
+    generate: int = 0
+    temperature: float = 0.0
+    seed: int = 0
     create_splits: bool = False
     skip_broken: bool = False
     lines: bool = False
     text_field: str | None = None
     domain_field: str | None = None
     document_field: str | None = None
+    chat_as_text: bool = False
     dtype: str = "auto"
     quantize: str = "auto"
     device_map: str | None = None
@@ -65,11 +70,36 @@ class RunRequest:
     def __post_init__(self) -> None:
         for name in ("num_samples", "batch_size", "max_length"):
             require(getattr(self, name) >= 1, name, "1 or more")
-        require(self.first_sample >= 0, "first_sample", "0 or more")
+        for name in ("first_sample", "generate", "seed"):
+            require(getattr(self, name) >= 0, name, "0 or more")
+        require(self.seed < 2**63, "seed", "below 2^63")
+        require(0 <= self.temperature < math.inf, "temperature", "0 or more")
+        self._check_generation()
         one_line = f"one line of 1 to {LONGEST} characters without control characters"
         require(self.name is None or is_name(self.name), "name", one_line)
         # each refuses what it cannot be
         _ = self.thresholds, self.moe_index
+
+    def _check_generation(self) -> None:
+        if self.generate == 0:
+            for name in ("temperature", "seed"):
+                if getattr(self, name):
+                    raise GatehouseError(f"--{name} is of generated text: add --generate N")
+            return
+        if self.seed and not self.temperature:
+            raise GatehouseError(
+                "--seed is of tokens that are drawn: add --temperature T, or leave it out"
+            )
+        if self.windows:
+            raise GatehouseError(
+                "--generate goes on from one prompt, and --windows cuts a sample into several: "
+                "leave one of them out"
+            )
+        if self.generate >= self.max_length:
+            raise GatehouseError(
+                f"--generate {self.generate}: --max-length {self.max_length} counts the prompt and "
+                "what is added, and leaves the prompt no token; make it larger, or add fewer"
+            )
 
     @property
     def loading(self) -> dict[str, Any]:

@@ -9,8 +9,6 @@ from typing import Any
 TEXT = "text"
 CHATS = ("messages", "conversations", "conversation")
 """Fields that hold a chat, where a row has no field `text`."""
-SAID = ("content", "value", "text")
-"""Fields of a chat's turn that hold what was said, in the forms of OpenAI and of ShareGPT."""
 DOMAINS = (
     "domain",
     "meta.pile_set_name",
@@ -37,12 +35,13 @@ class Fields:
     """The fields that were asked for, each by its name or a dotted path; None where none was.
 
     `text` holds the text or a chat, `domain` names the text's domain, `document` the document
-    which the text is a part of.
+    which the text is a part of. `chat_as_text` takes what is said in a chat as a plain text.
     """
 
     text: str | None = None
     domain: str | None = None
     document: str | None = None
+    chat_as_text: bool = False
 
     @property
     def asked(self) -> dict[str, str]:
@@ -106,51 +105,3 @@ def domain_in(row: Mapping[str, Any]) -> str | None:
 
 def _is_label(name: str) -> bool:
     return len(name) <= LONGEST_DOMAIN and name.isprintable() and not set(name) & set("/\\?")
-
-
-def joined_chat(turns: Any) -> str | None:
-    """Return what is said in a chat, a blank line between turns; None for what is no chat.
-
-    A chat is a list of turns, or each field of the turns as a list. The names of those who speak
-    are left out: nobody wrote them. Of a turn with several parts the parts of text are taken; a
-    turn without text, such as the call of a tool, says nothing.
-    """
-    if (
-        turns
-        and isinstance(turns, Mapping)
-        and all(isinstance(each, list) for each in turns.values())
-    ):
-        turns = [
-            dict(zip(turns, each, strict=False)) for each in zip(*turns.values(), strict=False)
-        ]
-    if not isinstance(turns, list):
-        return None
-    said = []
-    for turn in turns:
-        held = [turn[field] for field in SAID if field in turn] if isinstance(turn, Mapping) else []
-        if not held:
-            return None
-        text = _said(held[0])
-        if text is None:
-            return None
-        if text:
-            said.append(text)
-    return "\n\n".join(said)
-
-
-def chat_in_text(text: str) -> str | None:
-    """Return what is said in a chat that is kept as JSON; None for any other text."""
-    turns = None
-    if text.lstrip().startswith("["):
-        with suppress(ValueError, RecursionError):
-            turns = json.loads(text)
-    return joined_chat(turns)
-
-
-def _said(content: Any) -> str | None:
-    if content is None:
-        return ""
-    if isinstance(content, list):
-        parts = [part.get("text") for part in content if isinstance(part, Mapping)]
-        return "\n".join(part for part in parts if isinstance(part, str))
-    return content if isinstance(content, str) else None

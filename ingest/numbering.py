@@ -57,7 +57,8 @@ class Numbering:
         self.fingerprint.update(sample_line(name, domain, part_of, digest))
         dealt_by = document_hash(part_of, digest)
         split = split_of(dealt_by)
-        return Sample(sample_id, name, domain, part_of, split, text, digest, dealt_by)
+        is_chat = document.is_chat
+        return Sample(sample_id, name, domain, part_of, split, text, digest, dealt_by, is_chat)
 
 
 def split_of(document_sha256: str) -> str:

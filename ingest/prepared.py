@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from gatehouse.ingest.hub import HUB_DATASETS
 from gatehouse.ingest.samples_file import distinct_texts, is_whole
 from gatehouse.warehouse.files import write_atomically
 from gatehouse.warehouse.plain_text import counted, repeated
@@ -116,6 +117,7 @@ def find(
             exhausted, read_as = record.pop("exhausted"), record.pop("reading")
             del record["revision"]
             prepared = Prepared(path=memory.with_name("samples.parquet"), **record)
+            read_as["fields"].setdefault("chat_as_text", _was_chat_as_text(dataset, reading))
             enough = prepared.num_samples == num_samples or (
                 exhausted and prepared.num_samples < num_samples
             )
@@ -131,6 +133,12 @@ def find(
         ):
             return prepared
     return None
+
+
+def _was_chat_as_text(dataset: str, reading: dict[str, Any]) -> bool:
+    """Return how an earlier Gatehouse took chats: as text, if the dataset can have any."""
+    has_texts = dataset in HUB_DATASETS and reading["fields"].text is None
+    return bool(reading["fields"].chat_as_text) if has_texts else True
 
 
 def kept(

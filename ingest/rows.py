@@ -3,22 +3,22 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from gatehouse.ingest.chats import chat_in, chat_in_text
 from gatehouse.ingest.fields import (
     ABSENT,
     CHATS,
     DOMAINS,
     NAMES,
     Fields,
-    chat_in_text,
     domain_in,
     found,
-    joined_chat,
     text_field,
 )
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.plain_text import first_few
 
 LISTED_FIELDS = 20
+IS_CHAT = "is_chat"
 REMEDIES = {
     "--text-field": "name the field of the text with --text-field",
     "--domain-field": "name a field of strings with --domain-field, or leave it out",
@@ -30,13 +30,15 @@ REMEDIES = {
 class Document(NamedTuple):
     """One text of a corpus as it was found there; it may be empty.
 
-    `document` names the whole that the text is a part of, None where it is one by itself.
+    `document` names the whole that the text is a part of, None where it is one by itself. The text
+    of a chat is a JSON list of its turns, each with role and content.
     """
 
     name: str
     domain: str
     text: str
     document: str | None = None
+    is_chat: bool = False
 
 
 class Broken(NamedTuple):
@@ -92,18 +94,21 @@ def document_of(
     try:
         part_of = _label(row, "--document-field", fields.document)
         within = _label(row, "--domain-field", fields.domain)
+        text, is_chat = _text(row, fields)
         return Document(
             name=str(next((row[f] for f in NAMES if row.get(f) not in (None, "")), name)),
             domain=within or (domain_in(row) if fields.domain is None else None) or domain,
-            text=_text(row, fields),
+            text=text,
             document=part_of,
+            is_chat=is_chat,
         )
     except _Unreadable as reason:
         what, remedy = reason.args
         return Broken(f"{where} {what}", remedy)
 
 
-def _text(row: Mapping[str, Any], fields: Fields) -> str:
+def _text(row: Mapping[str, Any], fields: Fields) -> tuple[str, bool]:
+    """Return a row's text, and whether it is the turns of a chat."""
     field = text_field(row, fields)
     value = found(row, field)
     if value is ABSENT:
@@ -115,12 +120,14 @@ def _text(row: Mapping[str, Any], fields: Fields) -> str:
             raise _Unreadable(
                 f"has bytes in the field {field} that are not UTF-8", "write it as text in UTF-8"
             ) from None
-    in_chats = isinstance(value, str) and field in CHATS
-    chat = chat_in_text(value) if in_chats else joined_chat(value)
+    # samples that were written as a file of a split say which are chats
+    in_chats = isinstance(value, str) and (field in CHATS or row.get(IS_CHAT) is True)
+    chat = chat_in_text(value) if in_chats else chat_in(value)
     if chat is not None:
-        return chat
+        is_chat = bool(chat.turns and chat.said.strip() and not fields.chat_as_text)
+        return (chat.turns if is_chat and chat.turns else chat.said), is_chat
     if value is None or isinstance(value, str):
-        return value or ""
+        return value or "", False
     kind = type(value).__name__
     raise _Unreadable(f"has a field {field} of type {kind}", "it must hold a string or a chat")
 
@@ -157,7 +164,7 @@ def known_columns(where: str, columns: list[str], fields: Fields) -> list[str]:
             )
         needed.append(column)
     known = () if fields.domain else (field.partition(".")[0] for field in DOMAINS)
-    optional = (name for name in (*known, *NAMES) if columns.count(name) == 1)
+    optional = (name for name in (*known, *NAMES, IS_CHAT) if columns.count(name) == 1)
     return list(dict.fromkeys([*needed, *optional]))
 
 

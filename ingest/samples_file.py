@@ -48,6 +48,7 @@ COLUMNS = pa.schema(
         ("text", pa.large_string()),
         ("text_sha256", pa.string()),
         ("document_sha256", pa.string()),
+        ("is_chat", pa.bool_()),
     ]
 )
 """One row per sample, in the order of `sample_id`."""
@@ -182,6 +183,21 @@ def distinct_texts(path: Path) -> int:
     return int(pc.count_distinct(hashes).as_py())
 
 
+def holds_chats(path: Path) -> bool:
+    """Return whether any of the samples is a chat.
+
+    Raises:
+        GatehouseError: the file is missing or damaged.
+    """
+    # an earlier Gatehouse took every chat as a plain text
+    if "is_chat" not in _metadata(path).schema.names:
+        return False
+    try:
+        return bool(pc.any(pq.read_table(path, columns=["is_chat"])["is_chat"]).as_py())
+    except (OSError, pa.ArrowException) as error:
+        raise _damaged(path) from error
+
+
 def fingerprint_of(path: Path) -> str:
     """Return the SHA-256 of every sample's name, domain, document and text, computed again.
 
@@ -216,9 +232,16 @@ def _tables(
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             for shard in shards:
-                yield file.read_row_group(shard, columns)
+                yield _complete(file.read_row_group(shard, columns), columns)
     except (OSError, pa.ArrowException) as error:
         raise _damaged(path) from error
+
+
+def _complete(table: pa.Table, columns: list[str] | None) -> pa.Table:
+    """Return a shard as it is written now: an earlier Gatehouse took every chat as a plain text."""
+    if columns is not None or "is_chat" in table.column_names:
+        return table
+    return table.append_column(COLUMNS.field("is_chat"), pa.array([False] * table.num_rows))
 
 
 def _damaged(path: Path) -> GatehouseError:

@@ -69,7 +69,7 @@ def analyze(skeleton: nn.Module) -> Structure:
         for parameter in site.experts.parameters()
     )
     return Structure(
-        layers=_layers(skeleton, sites),
+        layers=block_count(skeleton, sites),
         sites=tuple(sites),
         parameters=counts,
         active=sum(counts.values()) - idle,
@@ -174,7 +174,7 @@ def _idle(parameter: torch.Tensor, site: RouterSite) -> int:
     return parameter.numel() - parameter.numel() * site.top_k // experts
 
 
-def _layers(model: nn.Module, sites: list[RouterSite]) -> int:
+def block_count(model: nn.Module, sites: list[RouterSite]) -> int:
     """Return the length of the module lists whose blocks hold the MoE layers."""
     lists = {re.split(r"\.\d+\.", site.router_path)[0] for site in sites}
     return sum(len(list(model.get_submodule(path).children())) for path in lists)

@@ -8,7 +8,7 @@ other ends, and the ids are those of the whole text.
 
 import hashlib
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -169,8 +169,12 @@ def vocabulary(tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:
         ]
 
 
-def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Return 16 hexadecimal digits that change when the tokenization can change."""
+def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase, beside: Sequence[str] = ()) -> str:
+    """Return 16 hexadecimal digits that change when the tokenization can change.
+
+    They change too with what `beside` it decides about a run's tokens, such as a chat's template.
+    """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     described = backend.to_str() if backend else repr(sorted(tokenizer.get_vocab().items()))
-    return hashlib.sha256(described.encode()).hexdigest()[:16]
+    whole = "\n".join([described, *beside])
+    return hashlib.sha256(whole.encode()).hexdigest()[:16]

@@ -13,7 +13,11 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoTokenizer,
+    PreTrainedTokenizerBase,
+)
 
 from gatehouse.models.batches import out_of_memory
 from gatehouse.models.checkpoint.fp8 import check_scales, restoring
@@ -49,10 +53,14 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A backbone in evaluation mode, and its tokenizer."""
+    """A backbone in evaluation mode, and its tokenizer.
+
+    `head` is the whole model, if it was loaded to generate text.
+    """
 
     model: nn.Module
     tokenizer: PreTrainedTokenizerBase
+    head: Any = None
 
     def encode(self, texts: list[str]) -> list["array[int]"]:
         """Return the token ids of each text, special tokens as the tokenizer adds them."""
@@ -110,8 +118,11 @@ class ModelPlan:
             )
         return tokenizer
 
-    def load(self) -> LoadedModel:
+    def load(self, *, head: Any = None) -> LoadedModel:
         """Load weights (safetensors only) onto the plan's devices.
+
+        Args:
+            head: the class that loads the model with its head; None for the backbone alone.
 
         Raises:
             GatehouseError: not in the cache and the hub does not answer, no safetensors, a
@@ -124,7 +135,7 @@ class ModelPlan:
             quantization = BlockwiseConfig(self.quantization)
         try:
             model, found = self.source.read(
-                auto_class(config),
+                head or auto_class(config),
                 config=config,
                 dtype=DTYPES[self.dtype],
                 use_safetensors=True,
@@ -150,6 +161,8 @@ class ModelPlan:
                 model = restore_linear(model, DTYPES[self.dtype])
         check_precision(self.name, model, DTYPES[self.dtype])
         check_finite_weights(self.name, model)
+        if head:
+            return LoadedModel(model.eval().base_model, self.tokenizer, model)
         return LoadedModel(backbone(model, self.config).eval(), self.tokenizer)
 
     def _checked_config(self) -> Any:

@@ -11,7 +11,7 @@ from gatehouse.warehouse.records import LAYERS, RUNS, SAMPLES
 
 SCHEMAS = {"runs": RUNS, "layers": LAYERS, "samples": SAMPLES}
 SINCE_4 = {
-    "runs": ["source", "source_files", "has_token_ids"],
+    "runs": ["source", "source_files", "has_token_ids", "generate", "temperature", "seed"],
     "layers": ["has_weights", "has_distribution", "ranked"],
     "samples": ["prompt_tokens", "turns"],
 }

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -57,11 +58,10 @@ def test_the_deployment_that_is_run_is_deployed():
 
     (name,) = [shlex.split(line)[3] for line in LINES if line.startswith("prefect deployment run")]
     deployments = yaml.safe_load((CHECKOUT / "prefect.yaml").read_text())["deployments"]
-    from gatehouse.flows import pipeline
-
+    entrypoints = [each["entrypoint"].replace("/", ".").split(".py:") for each in deployments]
     flows = {
-        (getattr(pipeline, each["entrypoint"].partition(":")[2]), each["name"])
-        for each in deployments
+        (getattr(import_module(f"gatehouse.{module}"), name), each["name"])
+        for (module, name), each in zip(entrypoints, deployments, strict=True)
     }
     assert name in {f"{flow.name}/{deployment}" for flow, deployment in flows}
     for flow, _ in flows:

@@ -1,71 +1,110 @@
 """Whether the marts agree with the lake's events, which are counted again in another way."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import duckdb
 
-from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.plain_text import counted
+
+EVENTS_AT_ONCE = 10_000_000
+"""Events of several runs that are counted again in one query: to find a run's files takes DuckDB
+longer than to count a small run."""
 
 DISAGREEMENTS = """
 with counted as (
-    select layer, token_id, count(*) as frequency, avg(entropy::double) as mean_entropy
+    select run_id, layer, token_id, count(*) as frequency, avg(entropy::double) as mean_entropy
     from events
-    where run_id = $run_id
-    group by layer, token_id
+    where run_id = any($runs) and token_id is not null
+    group by run_id, layer, token_id
 )
 
-select count(*)
+select run_id, count(*)
 from counted
-full join (from fct_token_routing where run_id = $run_id) as mart using (layer, token_id)
+full join (from fct_token_routing where run_id = any($runs)) as mart
+    using (run_id, layer, token_id)
 where (
     counted.frequency = mart.frequency
-    and abs(counted.mean_entropy - mart.mean_entropy) <= 1e-9 * greatest(mart.mean_entropy, 1)
+    and coalesce(
+        abs(counted.mean_entropy - mart.mean_entropy) <= 1e-9 * greatest(mart.mean_entropy, 1),
+        counted.mean_entropy is null and mart.mean_entropy is null
+    )
 ) is not true
+group by run_id
 """
 LOADS = """
 with counted as (
-    select layer, expert, count(*) as selections
-    from (select layer, unnest(experts) as expert from events where run_id = $run_id)
-    group by layer, expert
+    select run_id, layer, expert, count(*) as selections
+    from (select run_id, layer, unnest(experts) as expert from events where run_id = any($runs))
+    group by run_id, layer, expert
 )
 
-select count(*)
+select run_id, count(*)
 from counted
 full join (
-    from fct_expert_load where run_id = $run_id and selections > 0
-) as mart using (layer, expert)
+    from fct_expert_load where run_id = any($runs) and selections > 0
+) as mart using (run_id, layer, expert)
 where (counted.selections = mart.selections) is not true
+group by run_id
 """
-TOTALS = """
-select count(*)
-from dim_run
-where
-    run_id = $run_id
-    and (samples, tokens, events) is distinct from ($samples, $tokens, $events)
-"""
+TOTALS = "select run_id, samples, tokens, events from dim_run where run_id = any($runs)"
 
 
-def disagreements(connection: duckdb.DuckDBPyConnection, lake: Lake, run_id: str) -> list[str]:
-    """Return where the marts of one run differ from its events, one sentence per difference.
+def disagreements(
+    connection: duckdb.DuckDBPyConnection, totals: dict[str, dict[str, int]]
+) -> dict[str, list[str]]:
+    """Return run id -> where its marts differ from its events, one sentence per difference.
 
     Args:
-        connection: to the warehouse that holds the run.
-        lake: its records give the totals.
-        run_id: a run in the marts.
+        connection: to the warehouse that holds the runs.
+        totals: run id -> samples, tokens and events by the lake's records, of runs in the marts.
     """
-    rows = lake.shards(run_id).values()
-    totals = {name: sum(row[name] for row in rows) for name in ("samples", "tokens", "events")}
-    checks: tuple[tuple[str, str, str, dict[str, int]], ...] = (
-        ("token", "frequency or entropy in fct_token_routing", DISAGREEMENTS, {}),
-        ("expert", "load in fct_expert_load", LOADS, {}),
-        ("row", "samples, tokens or events in dim_run", TOTALS, totals),
-    )
-    found = []
-    for noun, what, query, values in checks:
-        row = connection.execute(query, {"run_id": run_id} | values).fetchone()
-        if row and row[0]:
-            differ = "differs" if row[0] == 1 else "differ"
-            found.append(f"{counted(row[0], noun)} {differ} in {what}")
+    found: dict[str, list[str]] = {run_id: [] for run_id in totals}
+    for runs in _batches(totals):
+        for noun, what, query in (
+            ("token", "frequency or entropy in fct_token_routing", DISAGREEMENTS),
+            ("expert", "load in fct_expert_load", LOADS),
+        ):
+            for run_id, number in _rows(connection, query, runs):
+                found[run_id].append(_differ(number, noun, what))
+        for run_id, *built in _rows(connection, TOTALS, runs):
+            if built != [totals[run_id][name] for name in ("samples", "tokens", "events")]:
+                found[run_id].append(_differ(1, "row", "samples, tokens or events in dim_run"))
     return found
+
+
+def _batches(totals: dict[str, dict[str, int]]) -> Iterator[list[str]]:
+    batch: list[str] = []
+    events = 0
+    for run_id, of_run in totals.items():
+        if batch and events + of_run["events"] > EVENTS_AT_ONCE:
+            yield batch
+            batch, events = [], 0
+        batch.append(run_id)
+        events += of_run["events"]
+    if batch:
+        yield batch
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, query: str, runs: list[str]) -> list[Any]:
+    return connection.execute(query, {"runs": runs}).fetchall()
+
+
+def _differ(number: int, noun: str, what: str) -> str:
+    return f"{counted(number, noun)} {'differs' if number == 1 else 'differ'} in {what}"
+
+
+def compared_rows(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """Return run id -> what the rows that `disagreements` compares are known by.
+
+    The same rows are known by the same, whichever order they are in and whichever build made them.
+    """
+    found: dict[str, list[str]] = {}
+    for mart in ("fct_token_routing", "fct_expert_load", "dim_run"):
+        of_rows = f"select run_id, count(*), sum(hash(mart)) from {mart} as mart group by run_id"  # noqa: S608 - a mart
+        for run_id, rows, hashed in connection.execute(of_rows).fetchall():
+            found.setdefault(run_id, []).append(f"{mart} {rows} {hashed}")
+    return {run_id: ", ".join(each) for run_id, each in found.items()}
 
 
 def unreadable_tables(connection: duckdb.DuckDBPyConnection) -> list[str]:

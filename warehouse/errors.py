@@ -4,6 +4,8 @@ from pathlib import Path
 
 from gatehouse.warehouse.plain_text import printable, without_secrets
 
+ANOTHER_HOME = "name another folder with --home or GATEHOUSE_HOME"
+
 ENDINGS = (KeyboardInterrupt, SystemExit, GeneratorExit)
 """What ends a process; a panic of a library in Rust is no `Exception` either, but an error."""
 

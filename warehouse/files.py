@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gatehouse.warehouse.errors import BrokenLaw, GatehouseError
+from gatehouse.warehouse.errors import ANOTHER_HOME, BrokenLaw, GatehouseError
 from gatehouse.warehouse.older import completed, is_readable
 from gatehouse.warehouse.records import LAKE_VERSION, READABLE_VERSIONS
 
@@ -115,29 +115,41 @@ def remove_folder(path: Path) -> None:
     """Remove a folder with what it holds, a file, or a link and not what it leads to.
 
     Where nothing is, nothing happens. A folder gets another name first, under which nobody writes
-    into it; what was left under that name by a process that was killed goes too.
+    into it; what was left under that name by a process that was killed goes too. Two processes may
+    remove the same one.
 
     Raises:
         GatehouseError: it cannot be removed.
     """
     aside = path.with_name(f".{path.name}.removed.tmp")
     try:
-        if aside.exists():
-            shutil.rmtree(aside)
+        _remove_tree(aside)
         if path.is_symlink() or path.is_file():
-            path.unlink()
-        elif path.exists():
-            os.rename(path, aside)
-            shutil.rmtree(aside)
+            path.unlink(missing_ok=True)
+        while path.exists():
+            try:
+                os.rename(path, aside)
+            except OSError as error:
+                # another process is removing it too
+                if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+            _remove_tree(aside)
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def _remove_tree(folder: Path) -> None:
+    """Remove a folder with what it holds, of which another process may take some."""
+    while folder.exists():
+        with suppress(FileNotFoundError):
+            shutil.rmtree(folder)
 
 
 def cannot_write(path: Path, error: OSError) -> GatehouseError:
     """Return the error that says what could not be written, and what to do about that cause."""
     return GatehouseError(
-        f"cannot write {path}: {error.strerror or error}; {way_out(error)} or name another folder "
-        "with GATEHOUSE_HOME, then run the same command again"
+        f"cannot write {path}: {error.strerror or error}; {way_out(error)} or name another place "
+        "for it (--home or GATEHOUSE_HOME names the warehouse's), then run the same command again"
     )
 
 
@@ -169,9 +181,19 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
         content = path.read_bytes()
     except OSError as error:
         raise damaged(path) from error
+    return table_of(content, path, schema)
+
+
+def table_of(content: bytes, path: Path, schema: pa.Schema) -> pa.Table:
+    """Return the table whose file holds `content`, checked as `read_table` does.
+
+    Raises:
+        BrokenLaw: as `read_table`.
+    """
     # not `pq.read_table`, which takes longer to open a small file than this takes to read it
     with _opened(pa.BufferReader(content), path, schema) as file:
-        found, keys = file.read(), file.metadata.metadata or {}
+        # threads take longer to start than a small table takes to read
+        found, keys = file.read(use_threads=False), file.metadata.metadata or {}
         if not _is_sealed(content, keys, found):
             raise damaged(path)
     _check_place(path, keys)
@@ -231,8 +253,7 @@ def _opened(source: Any, path: Path, schema: pa.Schema) -> Iterator[pq.ParquetFi
             if not is_readable(file.schema_arrow, schema):
                 raise BrokenLaw(
                     "does not have the columns that this Gatehouse reads: it is not of lake "
-                    f"version {READABLE_VERSIONS[0]} to {LAKE_VERSION}; name another folder with "
-                    "GATEHOUSE_HOME",
+                    f"version {READABLE_VERSIONS[0]} to {LAKE_VERSION}; {ANOTHER_HOME}",
                     path,
                 )
             yield file

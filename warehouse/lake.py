@@ -10,6 +10,7 @@
 A shard's events land, then its samples, then its row in `shards`, so what a row names is complete.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gatehouse.warehouse.errors import BrokenLaw, GatehouseError
+from gatehouse.warehouse.errors import ANOTHER_HOME, BrokenLaw, GatehouseError
 from gatehouse.warehouse.events import Events, write_events
 from gatehouse.warehouse.files import (
     TEMPORARY,
@@ -44,40 +45,52 @@ from gatehouse.warehouse.records import (
     SHARDS,
     VOCABULARY,
 )
+from gatehouse.warehouse.remembered.rows import Rows
 
 TABLES = ("runs", "layers", "vocabulary", "shards", "samples", "events")
 """The lake's folders of runs, in the order in which a run is removed from them."""
+
+NO_FOLDER = (FileNotFoundError, NotADirectoryError)
+"""What is raised where a table, or a run in it, has none."""
 
 
 class Lake:
     """The lake in the folder `root`; creating the object touches nothing on disk.
 
+    Args:
+        root: the folder.
+        rows: what is known of the rows of its small tables.
+
     Raises:
         GatehouseError: the folder holds a lake of another version.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, rows: Rows | None = None) -> None:
         self.root = root
+        self._rows = rows or Rows()
         stated = _stated_version(root / "VERSION")
         if stated is not None and stated not in READABLE_VERSIONS:
             raise GatehouseError(
                 f"{root} is a lake of version {stated}, this Gatehouse reads versions "
-                f"{READABLE_VERSIONS[0]} to {LAKE_VERSION}: name another folder with GATEHOUSE_HOME"
+                f"{READABLE_VERSIONS[0]} to {LAKE_VERSION}: {ANOTHER_HOME}"
             )
 
     def run_ids(self) -> list[str]:
         """Return the names of all runs, readable or not, and of those removed only in part."""
-        return sorted({_run_id_of(path) for path in self._folders() if _is_of_a_run(path)})
+        return sorted({_run_id_of(each) for each in self._folders() if _is_of_a_run(each)})
 
     def strangers(self) -> list[Path]:
         """Return what lies between the folders of runs and is none, as a copy made by hand."""
         return sorted(
-            path for path in self._folders() if not (_is_of_a_run(path) or path.match(".*"))
+            Path(each.path)
+            for each in self._folders()
+            if not (_is_of_a_run(each) or each.name.startswith("."))
         )
 
-    def _folders(self) -> Iterator[Path]:
+    def _folders(self) -> Iterator[os.DirEntry[str]]:
         for table in TABLES:
-            yield from (self.root / table).glob("*")
+            with suppress(*NO_FOLDER), os.scandir(self.root / table) as entries:
+                yield from entries
 
     def runs(self) -> dict[str, dict[str, Any]]:
         """Return run id -> row of `runs`, the latest start last; damaged rows are left out."""
@@ -95,7 +108,7 @@ class Lake:
             BrokenLaw: the row is damaged.
         """
         path = self.file("runs", run_id)
-        return read_table(path, RUNS).to_pylist()[0] if path.exists() else None
+        return self._rows.of(path, RUNS)[0] if path.exists() else None
 
     def is_readable(self, run_id: str) -> bool:
         """Return whether the run's row of `runs` can be read, or there is none."""
@@ -142,8 +155,9 @@ class Lake:
     def removing(self, run_id: str) -> Iterator[None]:
         """Remove a run, its row of `runs` first; the caller holds the run's lock.
 
-        While the block removes what was made of the run, an empty folder and the run's name stay:
-        with them the same removal goes on wherever it was killed, and needs no room on the disk.
+        While the block removes what was made of the run, an empty folder stays, then the file of
+        the run's lock, and its name until `forget_removed`: with each of them the same removal goes
+        on wherever it was killed, and needs no room on the disk.
 
         Raises:
             GatehouseError: the lake cannot be written.
@@ -161,8 +175,11 @@ class Lake:
         else:
             last.rmdir()
         forget_reading(self.root, run_id)
-        # last: a person may have named the run by it
-        forget_name(self.root, run_id)
+
+    def forget_removed(self, run_id: str) -> None:
+        """Remove the name of a run that has been removed, unless it has been captured again."""
+        if run_id not in self.run_ids():
+            forget_name(self.root, run_id)
 
     def shards(self, run_id: str) -> dict[int, dict[str, Any]]:
         """Return shard -> its row of `shards`, in the order of the shards.
@@ -171,7 +188,7 @@ class Lake:
             BrokenLaw: the table is damaged.
         """
         path = self.file("shards", run_id)
-        rows = read_table(path, SHARDS).to_pylist() if path.exists() else []
+        rows = self._rows.of(path, SHARDS) if path.exists() else []
         return {row["shard"]: row for row in sorted(rows, key=lambda row: row["shard"])}
 
     def forget_damaged_shards(self, run_id: str) -> None:
@@ -187,12 +204,13 @@ class Lake:
 
     def intact(self, run_id: str, recorded: dict[int, dict[str, Any]]) -> set[int]:
         """Return the shards of `recorded`, as `shards` returns it, whose files have that size."""
+        folders = {table: self.folder(table, run_id) for table in ("samples", "events")}
         return {
             shard
             for shard, row in recorded.items()
             if all(
-                _size(self.shard_file(table, run_id, shard)) == row[f"{table}_bytes"]
-                for table in ("samples", "events")
+                _size(f"{folder}/{shard_name(shard)}") == row[f"{table}_bytes"]
+                for table, folder in folders.items()
             )
         }
 
@@ -274,9 +292,20 @@ class Lake:
         """Return the process that is writing the run now, or None if there is none."""
         return holder(self._lock(run_id))
 
+    def has_been_locked(self, run_id: str) -> bool:
+        """Return whether a process is writing the run, or was killed while it did."""
+        return self._lock(run_id).exists()
+
+    def remove_abandoned_locks(self) -> None:
+        """Remove the files of the locks that nobody holds: their processes were killed."""
+        for path in (self.root / "locks").glob("*.lock"):
+            if holder(path) is None:
+                with suppress(GatehouseError), self.writing(path.stem):
+                    pass
+
     def folder(self, table: str, run_id: str) -> Path:
         """Return the folder of a run in one of TABLES."""
-        return self.root / table / f"run_id={checked_run_id(run_id)}"
+        return self.root.joinpath(table, f"run_id={checked_run_id(run_id)}")
 
     def file(self, table: str, run_id: str) -> Path:
         """Return the file of a run in a table that has one file a run."""
@@ -284,17 +313,22 @@ class Lake:
 
     def shard_file(self, table: str, run_id: str, shard: int) -> Path:
         """Return a shard's file in `samples` or `events`."""
-        return self.folder(table, run_id) / f"shard-{shard:05d}.parquet"
+        return self.folder(table, run_id) / shard_name(shard)
 
     def _lock(self, run_id: str) -> Path:
         return self.root / "locks" / f"{checked_run_id(run_id)}.lock"
 
 
-def _run_id_of(folder: Path) -> str:
+def shard_name(shard: int) -> str:
+    """Return the name of a shard's file in its run's folder."""
+    return f"shard-{shard:05d}.parquet"
+
+
+def _run_id_of(folder: Path | os.DirEntry[str]) -> str:
     return folder.name.removeprefix("run_id=")
 
 
-def _is_of_a_run(path: Path) -> bool:
+def _is_of_a_run(path: Path | os.DirEntry[str]) -> bool:
     return path.name.startswith("run_id=") and is_run_id(_run_id_of(path)) and path.is_dir()
 
 
@@ -309,8 +343,8 @@ def _stated_version(marker: Path) -> int | None:
         return None
 
 
-def _size(path: Path) -> int | None:
+def _size(path: Path | str) -> int | None:
     try:
-        return path.stat().st_size
+        return os.stat(path).st_size
     except OSError:
         return None

@@ -13,6 +13,9 @@ _OF_RUNS = {
     "source": CAPTURE,
     "source_files": None,
     "has_token_ids": True,
+    "generate": None,
+    "temperature": None,
+    "seed": None,
 }
 _OF_SAMPLES = {
     "document": None,

@@ -58,6 +58,11 @@ class Paths:
         return self.root / "prepared"
 
     @property
+    def remembered(self) -> Path:
+        """What need not be read again; safe to delete."""
+        return self.root / "remembered"
+
+    @property
     def prefect(self) -> Path:
         """Prefect's own folder."""
         return self.root / "prefect"
@@ -141,8 +146,9 @@ class Reserved:
     def _places_in(self, root: Path) -> Iterator[Path]:
         home = Paths(root)
         whole = [home.lake, home.prepared, home.prefect, home.dbt_target]
-        # beside them lie what a build and DuckDB need while they work, and what a repair set aside
-        whole += [root / name for name in ("building", "building.lock", "set-aside")]
+        # beside them lie what a build and DuckDB need while they work, what need not be read again,
+        # and what a repair set aside
+        whole += [root / name for name in ("building", "building.lock", "remembered", "set-aside")]
         whole += [Path(f"{home.database}{end}") for end in ("", ".wal", ".tmp")]
         for run in home.lake.glob("runs/run_id=*"):
             whole.append(root / "results" / run.name.removeprefix("run_id="))

@@ -6,6 +6,7 @@
 import hashlib
 import json
 import re
+from array import array
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -144,13 +145,16 @@ RUNS = pa.schema(
         ("source", pa.string()),
         ("source_files", pa.string()),
         ("has_token_ids", pa.bool_()),
+        ("generate", pa.int32()),
+        ("temperature", pa.float64()),
+        ("seed", pa.int64()),
     ]
 )
 """One row per run: the identity (RunSpec), then how it was captured, how many empty and broken
 texts were met and left out before its last sample, and how the dataset was read; `finished_at` is
 null and `capture_seconds` 0 until the last shard has landed. `source` is CAPTURE, or the format of
 the trace that was imported; `source_files` is then a JSON list of its files, each with name, bytes
-and sha256."""
+and sha256. The last three columns are of the identity too."""
 
 CAPTURED = {"has_weights": True, "has_distribution": True, "ranked": True}
 """What LAYERS says of a layer that Gatehouse captured itself."""
@@ -167,7 +171,8 @@ class Sample:
     """One text of a prepared dataset; `sample_id` is its index there.
 
     `document` names the document that it is a part of, None where it is a document by itself;
-    `document_sha256` is what `document_hash` gives, and `split` follows from that.
+    `document_sha256` is what `document_hash` gives, and `split` follows from that. The text of a
+    chat is a JSON list of its turns, each with role and content.
     """
 
     sample_id: int
@@ -178,6 +183,7 @@ class Sample:
     text: str
     text_sha256: str
     document_sha256: str
+    is_chat: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,10 +200,24 @@ class TokenWindow:
 
 
 @dataclass(frozen=True)
+class Tokens:
+    """The tokens of one sample: how many were given, and (role, first position) of a chat's turns.
+
+    The tokens after the first `prompt_tokens` are a model's. `turns` is None for what is no chat.
+    """
+
+    token_ids: "array[int]"
+    prompt_tokens: int
+    turns: list[tuple[str, int]] | None = None
+
+
+@dataclass(frozen=True)
 class RunSpec:
     """Everything that changes a run's events, and nothing else.
 
-    Batch size, device and interruptions are not in it: they must not matter.
+    Batch size, device and interruptions are not in it: they must not matter. `generate` is the most
+    tokens that the model added to a sample, None where it added none; `temperature` and `seed` are
+    None too where it took the likeliest token every time.
     """
 
     model: str
@@ -214,6 +234,9 @@ class RunSpec:
     attention_implementation: str
     experts_implementation: str
     trust_remote_code: bool
+    generate: int | None = None
+    temperature: float | None = None
+    seed: int | None = None
 
     @classmethod
     def of_record(cls, record: dict[str, Any]) -> "RunSpec":
@@ -223,7 +246,9 @@ class RunSpec:
     @property
     def run_id(self) -> str:
         """Slug of model and dataset, then 10 hexadecimal digits of the identity's SHA-256."""
-        identity = json.dumps(asdict(self) | {"lake_version": IDENTITY_VERSION}, sort_keys=True)
+        # what a run does not do is not in it: runs that could not do it yet keep their ids
+        stated = {name: value for name, value in asdict(self).items() if value is not None}
+        identity = json.dumps(stated | {"lake_version": IDENTITY_VERSION}, sort_keys=True)
         digest = hashlib.sha256(identity.encode()).hexdigest()[:10]
         return f"{slug(self.model)}-{slug(self.dataset)}-{digest}"
 
@@ -233,6 +258,12 @@ def precision(run: dict[str, Any]) -> str:
     if run["quantization"] == "none":
         return str(run["dtype"])
     return f"{run['quantization']} in {run['dtype']}"
+
+
+def files_fingerprint(source_files: str) -> str:
+    """Return the hash that is the fingerprint of an import's data set, from its `source_files`."""
+    hashes = [each["sha256"] for each in json.loads(source_files)]
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
 def sample_line(name: str, domain: str, document: str | None, text_sha256: str) -> bytes:

@@ -1,9 +1,11 @@
 """Whether the lake holds what its own records say, and whether the marts agree with it.
 
-`check_quickly` and `check_all_quickly` look at names and sizes; `verify` reads every byte.
+`check_quickly` and `check_all_quickly` look at names and sizes; `verify` reads every byte that is
+not known to be right.
 """
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -18,7 +20,7 @@ from gatehouse.warehouse.errors import BrokenLaw
 from gatehouse.warehouse.events import Events
 from gatehouse.warehouse.files import TEMPORARY, read_table, sha256_of
 from gatehouse.warehouse.integrity import checked_events
-from gatehouse.warehouse.lake import TABLES, Lake
+from gatehouse.warehouse.lake import NO_FOLDER, TABLES, Lake, shard_name
 from gatehouse.warehouse.plain_text import printable
 from gatehouse.warehouse.records import (
     LAYERS,
@@ -27,11 +29,15 @@ from gatehouse.warehouse.records import (
     SHARDS,
     VOCABULARY,
     RunSpec,
+    files_fingerprint,
     sample_line,
 )
+from gatehouse.warehouse.remembered.verified import Subject
 
 RUN_TABLES = {"runs": RUNS, "layers": LAYERS, "vocabulary": VOCABULARY, "shards": SHARDS}
 SHARD_TABLES = ("samples", "events")
+DESCRIPTION, DATASET = "description", "dataset"
+"""What `verify` finds right of a run, beside its shards."""
 
 CAPTURE, SET_ASIDE, REMOVE, RECORD, BUILD = "capture", "set aside", "remove", "record", "build"
 """What mends a problem: capturing a shard again, moving a file out of the lake, removing a
@@ -53,7 +59,7 @@ class Problem:
 class Health:
     """What a quick check of a run finds: its row, its shards' rows, the intact ones, what is wrong.
 
-    `record` is None if the run's own records are missing or damaged.
+    `record` is None if the run's own records are missing or damaged, or about to land.
     """
 
     record: dict[str, Any] | None
@@ -78,7 +84,10 @@ def check_quickly(lake: Lake, run_id: str) -> Health:
         return Health(None, {}, set(), [Problem(run_id, what, cure)])
 
     if not lake.folder("runs", run_id).exists():
-        return unknown("leftovers of a run: `gatehouse runs rm` removes them")
+        if lake.writer(run_id) is not None:
+            # it lands its record next, or is being removed
+            return Health(None, {}, set(), [])
+        return unknown(f"leftovers of a run: `gatehouse runs rm {run_id}` removes them")
     try:
         record, recorded = lake.run_record(run_id), lake.shards(run_id)
     except BrokenLaw as error:
@@ -128,9 +137,14 @@ def check_all_quickly(lake: Lake) -> dict[str, Health]:
 
 
 def verify(
-    lake: Lake, run_id: str, moved: Callable[[int], None] = lambda shards: None
+    lake: Lake,
+    run_id: str,
+    moved: Callable[[int], None] = lambda shards: None,
+    verified: Subject | None = None,
 ) -> list[Problem]:
-    """Return everything that is wrong with a run in the lake, after reading every byte.
+    """Return everything that is wrong with a run in the lake.
+
+    Every byte is read, but for files that were found right and that nobody has written since.
 
     Every shard must be there with the SHA-256 that was recorded, its pages must match their
     checksums, and it must keep the laws of landing (tokens x layers, no duplicates, values in
@@ -140,43 +154,75 @@ def verify(
         lake: read only.
         run_id: any run, finished or not.
         moved: called with the number of shards read so far.
+        verified: what was found right of the run before; takes what is now. None: nothing.
     """
-    seen = check_quickly(lake, run_id)
+    seen, verified = check_quickly(lake, run_id), verified or Subject({})
     record, found = seen.record, list(seen.problems)
     if record is None:
         return found
-    for table in ("layers", "vocabulary"):
-        try:
-            read_table(lake.file(table, run_id), RUN_TABLES[table])
-        except BrokenLaw as error:
-            # capturing a shard again finds this out from the model
-            return [*found, Problem(run_id, str(error), CAPTURE, 0)]
-    hashed = hashlib.sha256()
-    found += _wrong_shards(lake, run_id, seen, hashed.update, moved)
-    anew = f"remove it with `gatehouse runs rm {run_id}` and run its capture again"
-    if not found and RunSpec.of_record(record).run_id != run_id:
-        found.append(Problem(run_id, f"its row in `runs` is of another run: {anew}", None))
-    if not found and record["finished_at"] and hashed.hexdigest() != record["dataset_fingerprint"]:
-        found.append(Problem(run_id, f"its samples are not those of its dataset: {anew}", None))
+    verified.reads(lake.file("runs", run_id), lake.file("shards", run_id))
+    try:
+        _check_description(lake, run_id, verified)
+    except BrokenLaw as error:
+        # capturing a shard again finds this out from the model
+        return [*found, Problem(run_id, str(error), CAPTURE, 0)]
+    samples = [lake.shard_file("samples", run_id, shard) for shard in seen.recorded]
+    known = verified.still(DATASET, [record, list(seen.recorded.values())], samples)
+    hashed = None if known else hashlib.sha256()
+    found += _wrong_shards(lake, run_id, seen, hashed, moved, verified)
+    if hashed:
+        found += _wrong_whole(run_id, record, hashed.hexdigest()) if not found else ()
+        if not found:
+            verified.found_right(DATASET)
     return found
+
+
+def _check_description(lake: Lake, run_id: str, verified: Subject) -> None:
+    """Read what describes a run, unless it is known to be right.
+
+    Raises:
+        BrokenLaw: it is damaged, or that of another run.
+    """
+    files = {table: lake.file(table, run_id) for table in ("layers", "vocabulary")}
+    if not verified.still(DESCRIPTION, files=files.values()):
+        for table, path in files.items():
+            read_table(path, RUN_TABLES[table])
+        verified.found_right(DESCRIPTION)
+
+
+def _wrong_whole(run_id: str, record: dict[str, Any], of_samples: str) -> Iterator[Problem]:
+    """Yield what is wrong with a run whose shards are right: `of_samples` is their hash."""
+    anew = f"remove it with `gatehouse runs rm {run_id}` and run its capture again"
+    if RunSpec.of_record(record).run_id != run_id:
+        yield Problem(run_id, f"its row in `runs` is of another run: {anew}", None)
+        return
+    # an import's data set is its files
+    files = record["source_files"]
+    found = files_fingerprint(files) if files else of_samples
+    if record["finished_at"] and found != record["dataset_fingerprint"]:
+        yield Problem(run_id, f"its samples are not those of its dataset: {anew}", None)
 
 
 def _wrong_shards(
     lake: Lake,
     run_id: str,
     seen: Health,
-    sample_met: Callable[[bytes], None],
+    hashed: "hashlib._Hash | None",
     moved: Callable[[int], None],
+    verified: Subject,
 ) -> Iterator[Problem]:
-    """Yield the shards that differ from what was recorded, except for those already known."""
+    """Yield the shards that differ from what was recorded, except for those already known.
+
+    `hashed` takes in all samples; where it is None, they are known to be those of the dataset.
+    """
     assert seen.record is not None
-    layers, known = lake.layers(run_id), {problem.shard for problem in seen.problems}
+    known = {problem.shard for problem in seen.problems}
     next_shard, next_sample = 0, seen.record["first_sample"]
     for index, (shard, row) in enumerate(seen.recorded.items()):
         moved(index)
         wrong = None
         if shard not in known:
-            wrong = _wrong_in_shard(lake, run_id, row, layers, sample_met)
+            wrong = _wrong_in_shard(lake, run_id, row, hashed, verified)
         if wrong is None and shard == next_shard and row["first_sample"] != next_sample:
             wrong = f"begins at sample {row['first_sample']}, not {next_sample}"
         if wrong:
@@ -189,16 +235,23 @@ def _wrong_in_shard(
     lake: Lake,
     run_id: str,
     row: dict[str, Any],
-    layers: pa.Table,
-    sample_met: Callable[[bytes], None],
+    hashed: "hashlib._Hash | None",
+    verified: Subject,
 ) -> str | None:
-    """Return what is wrong with a recorded shard, or None; pass its samples to `sample_met`."""
-    for table in SHARD_TABLES:
-        path = lake.shard_file(table, run_id, row["shard"])
-        if sha256_of(path) != row[f"{table}_sha256"]:
+    """Return what is wrong with a recorded shard, or None; `hashed` takes in its samples."""
+    shard = row["shard"]
+    files = {table: lake.shard_file(table, run_id, shard) for table in SHARD_TABLES}
+    # its events are right of these layers
+    known = verified.still(str(shard), row, [*files.values(), lake.file("layers", run_id)])
+    if known and not hashed:
+        return None
+    for table in ("samples",) if known else SHARD_TABLES:
+        verified.reads(files[table])
+        if sha256_of(files[table]) != row[f"{table}_sha256"]:
             return f"has other bytes in `{table}` than were recorded"
     try:
-        samples, events = _lawful(lake, run_id, row["shard"], layers)
+        samples = read_table(files["samples"], SAMPLES)
+        events = row["events"] if known else _lawful(lake, run_id, shard, samples)
     except BrokenLaw as error:
         return f"breaks a law: {error if error.path else error.law}"
     sample_ids = samples["sample_id"].to_pylist()
@@ -206,10 +259,13 @@ def _wrong_in_shard(
     if sample_ids != list(range(first, first + row["samples"])):
         return "does not hold consecutive samples"
     counts = {"events": events, "tokens": sum(samples["tokens"].to_pylist())}
-    for sample in samples.select(["name", "domain", "document", "text_sha256"]).to_pylist():
-        sample_met(sample_line(**sample))
+    if hashed:
+        for sample in samples.select(["name", "domain", "document", "text_sha256"]).to_pylist():
+            hashed.update(sample_line(**sample))
     if wrong := [name for name, count in counts.items() if count != row[name]]:
         return f"does not have the recorded number of {' and '.join(wrong)}"
+    if not known:
+        verified.found_right(str(shard))
     return None
 
 
@@ -217,24 +273,28 @@ def _strangers(
     lake: Lake, run_id: str, record: dict[str, Any], recorded: dict[int, Any]
 ) -> Iterator[Problem]:
     """Yield files in the run's folders that do not belong to it."""
+    # an unfinished run may have a shard whose capture was killed before it was recorded
+    numbers = recorded if record["finished_at"] else range(record["shards"])
+    of_shards = set(map(shard_name, numbers))
     for table in TABLES:
-        sizes = {row.get(f"{table}_bytes") for row in recorded.values()}
         folder = lake.folder(table, run_id)
-        if table in RUN_TABLES:
-            own = {f"{table}.parquet"}
-        else:
-            # an unfinished run may have a shard whose capture was killed before it was recorded
-            count = record["shards"]
-            numbers = recorded if record["finished_at"] else range(count)
-            own = {lake.shard_file(table, run_id, shard).name for shard in numbers}
-        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-            place = f"{table}/{folder.name}/{path.name}"
+        own = {f"{table}.parquet"} if table in RUN_TABLES else of_shards
+        for name in sorted(_names_in(folder) - own):
+            path, place = folder / name, f"{table}/{folder.name}/{name}"
             if path.match(TEMPORARY):
                 yield Problem(run_id, f"{place} was never finished", REMOVE, path=path)
-            elif path.name not in own:
+            else:
+                sizes = {row.get(f"{table}_bytes") for row in recorded.values()}
                 copy = path.is_file() and path.stat().st_size in sizes
                 kind = "may be a copy of a shard" if copy else "does not belong to this run"
                 yield Problem(run_id, f"{place} {kind}", SET_ASIDE, path=path)
+
+
+def _names_in(folder: Path) -> set[str]:
+    try:
+        return set(os.listdir(folder))
+    except NO_FOLDER:
+        return set()
 
 
 def lawful_shards(lake: Lake, run_id: str) -> Iterator[tuple[int, pa.Table, int]]:
@@ -247,15 +307,15 @@ def lawful_shards(lake: Lake, run_id: str) -> Iterator[tuple[int, pa.Table, int]
     assert record is not None
     for shard in range(record["shards"]):
         with suppress(BrokenLaw):
-            yield shard, *_lawful(lake, run_id, shard, lake.layers(run_id))
+            samples = read_table(lake.shard_file("samples", run_id, shard), SAMPLES)
+            yield shard, samples, _lawful(lake, run_id, shard, samples)
 
 
-def _lawful(lake: Lake, run_id: str, shard: int, layers: pa.Table) -> tuple[pa.Table, int]:
-    """Return a shard's samples and the number of its events.
+def _lawful(lake: Lake, run_id: str, shard: int, samples: pa.Table) -> int:
+    """Return the number of a shard's events.
 
     Raises:
         BrokenLaw: they cannot be read, or break a law of landing.
     """
-    samples = read_table(lake.shard_file("samples", run_id, shard), SAMPLES)
     events = Events.in_file(lake.shard_file("events", run_id, shard))
-    return samples, sum(part.num_rows for part in checked_events(events, samples, layers))
+    return sum(part.num_rows for part in checked_events(events, samples, lake.layers(run_id)))

@@ -42,6 +42,9 @@
             'source': ('varchar', "'capture'"),
             'source_files': ('varchar', none),
             'has_token_ids': ('boolean', 'true'),
+            'generate': ('integer', none),
+            'temperature': ('double', none),
+            'seed': ('bigint', none),
         },
         'layers': {
             'has_weights': ('boolean', 'true'),

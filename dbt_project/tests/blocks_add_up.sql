@@ -41,9 +41,11 @@ final as (
         (
             added.occurrences = token_routing.frequency
             and token_consistency.frequency = token_routing.frequency
-            and token_consistency.routing_consistency = token_routing.routing_consistency
-            and abs(added.entropy_sum / added.occurrences - token_routing.mean_entropy)
-            <= 1e-9 * abs(token_routing.mean_entropy)
+            and token_consistency.routing_consistency
+            is not distinct from token_routing.routing_consistency
+            and (added.entropy_sum is null) = (token_routing.mean_entropy is null)
+            and coalesce(abs(added.entropy_sum / added.occurrences - token_routing.mean_entropy), 0)
+            <= 1e-9 * coalesce(abs(token_routing.mean_entropy), 0)
         ) is not true
 )
 

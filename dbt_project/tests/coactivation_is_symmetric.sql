@@ -37,7 +37,7 @@ mirrored as (
     where
         (
             coactivation.tokens = mirror.tokens
-            and coactivation.adjacent_tokens = mirror.adjacent_tokens
+            and coactivation.adjacent_tokens is not distinct from mirror.adjacent_tokens
         ) is not true
 ),
 

@@ -24,7 +24,9 @@ expected as (
         shared.run_id,
         shared.other_run_id,
         layers.layer,
-        shared.shared_tokens
+        shared.shared_tokens,
+        layers.ranked and other_layers.ranked as are_ranked,
+        layers.has_distribution and other_layers.has_distribution as have_distributions
     from shared
     inner join layers on shared.run_id = layers.run_id
     inner join layers as other_layers
@@ -49,7 +51,13 @@ final as (
             expected.run_id = comparison.run_id
             and expected.other_run_id = comparison.other_run_id
             and expected.layer = comparison.layer
-    where (comparison.tokens = expected.shared_tokens) is not true
+    where
+        (
+            comparison.tokens = expected.shared_tokens
+            and (comparison.top_agreement is not null) = expected.are_ranked
+            and (comparison.mean_entropy_change is not null) = expected.have_distributions
+            and (comparison.mean_absolute_entropy_change is not null) = expected.have_distributions
+        ) is not true
 )
 
 select * from final

@@ -26,6 +26,7 @@ landed as (
         max(position) as last_position,
         sum(position) as position_sum,
         max(top_expert) as last_expert,
+        count(top_expert) as top_experts,
         count(entropy) as entropies,
         min(entropy) as min_entropy,
         max(entropy) as max_entropy,
@@ -50,6 +51,8 @@ expected as (
         layers.layer,
         samples.sample_id,
         layers.num_experts,
+        layers.ranked,
+        layers.has_distribution,
         cast(samples.tokens as bigint) as tokens,
         {{ var('rounding_tolerance') }} as tolerance
     from samples
@@ -76,13 +79,14 @@ final as (
             and first_position = 0
             and last_position = tokens - 1
             and position_sum = tokens * (tokens - 1) // 2
-            and last_expert < num_experts
-            and entropies = tokens
-            and min_entropy >= -tolerance
-            and max_entropy <= ln(num_experts) + tolerance
-            and confidences = tokens
-            and min_confidence >= 1 / num_experts - tolerance
-            and max_confidence <= 1 + tolerance
+            and top_experts = case when ranked then tokens else 0 end
+            and coalesce(last_expert, 0) < num_experts
+            and entropies = case when has_distribution then tokens else 0 end
+            and coalesce(min_entropy, 0) >= -tolerance
+            and coalesce(max_entropy, 0) <= ln(num_experts) + tolerance
+            and confidences = entropies
+            and coalesce(min_confidence, 1) >= 1 / num_experts - tolerance
+            and coalesce(max_confidence, 1) <= 1 + tolerance
         ) is not true
 )
 

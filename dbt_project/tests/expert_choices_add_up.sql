@@ -92,6 +92,9 @@ expected as (
         layers.layer,
         cast(unnest(range(layers.num_experts)) as integer) as expert,
         layers.top_k,
+        layers.ranked,
+        layers.has_weights,
+        runs.has_token_ids,
         runs.tokens
     from layers
     inner join runs on layers.run_id = runs.run_id
@@ -117,17 +120,25 @@ final as (
             and expected.expert = summed.expert
     where
         (
-            loads.layer_first_choices = expected.tokens
-            and loads.layer_selections = expected.tokens * expected.top_k
+            loads.layer_selections = expected.tokens * expected.top_k
             and abs(coalesce(loads.load_shares, 1) - 1) < 1e-9
             and abs(coalesce(loads.gate_mass_shares, 1) - 1) < 1e-9
-            and loads.selections = coalesce(summed.token_selections, 0)
+            and (expected.has_weights or loads.gate_mass_shares is null)
             and loads.selections = coalesce(summed.domain_selections, 0)
             and loads.selections = coalesce(summed.position_selections, 0)
-            and loads.first_choices = coalesce(summed.token_first_choices, 0)
-            and loads.first_choices = coalesce(summed.domain_first_choices, 0)
-            and loads.first_choices = coalesce(summed.position_first_choices, 0)
+            and coalesce(summed.token_selections, 0)
+            = case when expected.has_token_ids then loads.selections else 0 end
         ) is not true
+        or (
+            expected.ranked
+            and (
+                loads.layer_first_choices = expected.tokens
+                and loads.first_choices = coalesce(summed.domain_first_choices, 0)
+                and loads.first_choices = coalesce(summed.position_first_choices, 0)
+                and coalesce(summed.token_first_choices, 0)
+                = case when expected.has_token_ids then loads.first_choices else 0 end
+            ) is not true
+        )
 )
 
 select * from final

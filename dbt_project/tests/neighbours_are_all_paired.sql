@@ -26,6 +26,15 @@ runs as (
     select * from {{ ref('stg_new_runs') }}
 ),
 
+-- of the context there is something to say where there are tokens and first choices
+told as (
+    select
+        layers.*,
+        layers.ranked and runs.has_token_ids as has_context
+    from layers
+    inner join runs on layers.run_id = runs.run_id
+),
+
 -- the first token of a window has none before it
 expected as (
     select
@@ -47,28 +56,34 @@ frequent as (
 
 final as (
     select
-        layers.run_id,
-        layers.layer,
+        told.run_id,
+        told.layer,
         expected.pairs as expected_pairs,
         repetition.pairs,
         context_information.occurrences,
         context_information.covered_occurrences,
         frequent.occurrences as frequent_occurrences
-    from layers
-    left join expected on layers.run_id = expected.run_id
-    left join frequent on layers.run_id = frequent.run_id
+    from told
+    left join expected on told.run_id = expected.run_id
+    left join frequent on told.run_id = frequent.run_id
     left join repetition
-        on layers.run_id = repetition.run_id and layers.layer = repetition.layer
+        on told.run_id = repetition.run_id and told.layer = repetition.layer
     left join context_information
         on
-            layers.run_id = context_information.run_id
-            and layers.layer = context_information.layer
+            told.run_id = context_information.run_id
+            and told.layer = context_information.layer
     where
         (
             coalesce(repetition.pairs, 0) = coalesce(expected.pairs, 0)
-            and context_information.occurrences = coalesce(expected.pairs, 0)
-            and context_information.covered_occurrences = frequent.occurrences
+            and told.has_context = (context_information.run_id is not null)
         ) is not true
+        or (
+            told.has_context
+            and (
+                context_information.occurrences = coalesce(expected.pairs, 0)
+                and context_information.covered_occurrences = frequent.occurrences
+            ) is not true
+        )
 )
 
 select * from final

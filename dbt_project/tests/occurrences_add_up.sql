@@ -66,6 +66,7 @@ final as (
         layers.layer,
         runs.tokens,
         runs.events,
+        runs.has_token_ids,
         frequencies.occurrences,
         layer_routing.events as layer_events,
         ranked.occurrences as ranked_occurrences,
@@ -82,12 +83,19 @@ final as (
     where
         (
             runs.events = runs.tokens * runs.moe_layers
-            and frequencies.occurrences = runs.tokens
             and layer_routing.events = runs.tokens
-            and ranked.occurrences = runs.tokens
-            and abs(ranked.position_sum - sample_positions.position_sum)
-            <= 1e-9 * sample_positions.position_sum
+            and coalesce(frequencies.occurrences, 0)
+            = case when runs.has_token_ids then runs.tokens else 0 end
+            and coalesce(ranked.occurrences, 0)
+            = case when runs.has_token_ids then runs.tokens else 0 end
         ) is not true
+        or (
+            runs.has_token_ids
+            and (
+                abs(ranked.position_sum - sample_positions.position_sum)
+                <= 1e-9 * sample_positions.position_sum
+            ) is not true
+        )
 )
 
 select * from final

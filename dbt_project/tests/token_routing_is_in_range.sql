@@ -11,6 +11,7 @@ bounded as (
     select
         token_routing.*,
         layers.num_experts,
+        layers.has_distribution,
         {{ var('rounding_tolerance') }} as tolerance
     from token_routing
     left join layers
@@ -22,17 +23,22 @@ final as (
     where
         (
             frequency >= 1
-            and min_entropy >= -tolerance
-            and max_entropy <= ln(num_experts) + tolerance
-            and mean_entropy between min_entropy - tolerance and max_entropy + tolerance
-            and mean_confidence between 1 / num_experts - tolerance and 1 + tolerance
-            and routing_consistency between 1 / num_experts - tolerance and 1
-            and top_expert between 0 and num_experts - 1
-            and (std_entropy is null) = (frequency = 1)
-            and (std_confidence is null) = (frequency = 1)
-            and coalesce(std_entropy, 0) between 0 and max_entropy - min_entropy + tolerance
-            and coalesce(std_confidence, 0) between 0 and 1
+            and coalesce(routing_consistency, 1) between 1 / num_experts - tolerance and 1
+            and coalesce(top_expert, 0) between 0 and num_experts - 1
         ) is not true
+        or (
+            has_distribution
+            and (
+                min_entropy >= -tolerance
+                and max_entropy <= ln(num_experts) + tolerance
+                and mean_entropy between min_entropy - tolerance and max_entropy + tolerance
+                and mean_confidence between 1 / num_experts - tolerance and 1 + tolerance
+                and (std_entropy is null) = (frequency = 1)
+                and (std_confidence is null) = (frequency = 1)
+                and coalesce(std_entropy, 0) between 0 and max_entropy - min_entropy + tolerance
+                and coalesce(std_confidence, 0) between 0 and 1
+            ) is not true
+        )
 )
 
 select * from final

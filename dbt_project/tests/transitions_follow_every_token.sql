@@ -13,12 +13,20 @@ expert_load as (
     where {{ of_new_runs() }}
 ),
 
-followed as (
+paired as (
     select
         run_id,
         layer,
-        lead(layer) over (partition by run_id, stack order by moe_index) as next_layer
+        ranked and lead(ranked) over by_depth as are_ranked,
+        lead(layer) over by_depth as next_layer
     from layers
+    window by_depth as (partition by run_id, stack order by moe_index)
+),
+
+-- without an order there is no first choice to follow
+followed as (
+    select * from paired
+    where are_ranked
 ),
 
 outgoing as (

@@ -24,6 +24,11 @@ COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("prepare", make.prepare, "gatehouse prepare --dataset c4 --num-samples 10000 --create-splits"),
     ("fetch", make.fetch, "gatehouse fetch mixtral --analyze-structure"),
     ("capture", make.capture, "gatehouse capture --model mixtral --dataset c4 --batch-size 8"),
+    (
+        "import",
+        make.import_trace,
+        "gatehouse import vllm responses.jsonl --model Qwen/Qwen3-30B-A3B",
+    ),
     ("build", make.build, "gatehouse build"),
     (
         "validate",

@@ -5,6 +5,7 @@ from typing import Any
 from gatehouse.flows.cli import options
 from gatehouse.flows.cli.options import OF_A_RUN, paths_of
 from gatehouse.flows.request import LOADING, RunRequest, takes_fields
+from gatehouse.warehouse.errors import require
 from gatehouse.warehouse.paths import check_output_folder
 
 PREPARING = (
@@ -17,6 +18,7 @@ PREPARING = (
     "text_field",
     "domain_field",
     "document_field",
+    "chat_as_text",
 )
 """The fields of a run that `prepare` takes."""
 
@@ -84,6 +86,32 @@ def capture(home: options.Home = None, **parameters: Any) -> None:
     from gatehouse.flows.steps import capture
 
     answer(capture.capture(request, paths).line)
+
+
+def import_trace(
+    format: options.TraceFormat = None,
+    path: options.TraceFiles = None,
+    model: options.TraceModel = None,
+    revision: options.Revision = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    name: options.RunName = None,
+    example: options.TraceExample = None,
+    home: options.Home = None,
+) -> None:
+    """Land the routing that another engine recorded; running it again resumes."""
+    paths = paths_of(home)
+    from gatehouse.flows.console import answer
+    from gatehouse.flows.steps import import_trace as importing
+
+    if example:
+        answer(importing.example_of(example))
+        return
+    require(bool(format and path), "example", "given where no FORMAT and PATH are")
+    require(model is not None, "model", "the model that was run: a hub id, folder or config.json")
+    request = importing.ImportRequest(
+        str(format), tuple(path or ()), str(model), revision, trust_remote_code, name
+    )
+    answer(importing.import_trace(request, paths).line)
 
 
 def build(home: options.Home = None) -> None:

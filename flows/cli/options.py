@@ -26,11 +26,25 @@ OF_A_RUN: dict[str, Any] = {
         help="Memory for a batch: the tokens of this many samples of --max-length. "
         "It is halved if memory runs out, on a GPU or a CPU, and does not change the events."
     ),
-    "max_length": typer.Option(help="Longest sequence, in tokens."),
+    "max_length": typer.Option(help="Longest sequence in tokens, those of --generate included."),
     "windows": typer.Option(
         "--windows",
         help="Cut long samples into consecutive windows instead of truncating them. The model "
         "reads each on its own, later ones without an opening token.",
+    ),
+    "generate": typer.Option(
+        metavar="N",
+        help="Let the model add at most N tokens to each sample (for a chat: answer it), and "
+        "capture prompt and addition in one pass. The prompt keeps its first --max-length - N "
+        "tokens. Not with --windows.",
+    ),
+    "temperature": typer.Option(
+        metavar="T",
+        help="Of --generate: draw tokens by the softmax of the logits divided by T. "
+        "Default: take the likeliest token.",
+    ),
+    "seed": typer.Option(
+        metavar="S", help="Of --temperature: another seed draws other tokens, the same every time."
     ),
     "create_splits": typer.Option(
         "--create-splits", help="Also write train, validation and test files (8:1:1, by document)."
@@ -57,6 +71,11 @@ OF_A_RUN: dict[str, Any] = {
         metavar="NAME",
         help="Field of rows that names the document a text is part of. "
         "Blocks and splits keep a document together. Default: each text is a document.",
+    ),
+    "chat_as_text": typer.Option(
+        "--chat-as-text",
+        help="Take what is said in a chat as plain text, a blank line between turns. Default: the "
+        "model's chat template.",
     ),
     "dtype": typer.Option(
         help="float32, bfloat16, float16, or auto: the checkpoint's own on a GPU, float32 on a CPU."
@@ -142,6 +161,14 @@ Answer = Annotated[
     Literal["text", "json"],
     typer.Option("--format", help="text for people, or one JSON document for programs."),
 ]
+All = Annotated[
+    bool,
+    typer.Option(
+        "--all",
+        help="Read every byte, also of files that are unchanged since they were found right. "
+        "--repair does, too.",
+    ),
+]
 Repair = Annotated[
     bool,
     typer.Option(
@@ -194,6 +221,32 @@ FigureFolder = Annotated[
 PageFile = Annotated[
     Path | None, typer.Option("--output", help="File of the page. Default: the run's results.")
 ]
+TraceFormat = Annotated[
+    str | None,
+    typer.Argument(metavar="[FORMAT]", help="What wrote the trace: --example all lists them."),
+]
+TraceFiles = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="[PATH]...", help="Files or folders of the trace, in their order."),
+]
+TraceExample = Annotated[
+    str | None,
+    typer.Option(
+        "--example",
+        metavar="FORMAT",
+        help="Print an example of a format and how it is read; all: list the formats.",
+    ),
+]
+TraceModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="The model that was run: a hub id, a folder, or a config.json. Its config says which "
+        "layers are MoE, and its tokenizer, where there is one, what the tokens are.",
+    ),
+]
+RunName = Annotated[str | None, OF_A_RUN["name"]]
+Revision = Annotated[str | None, OF_A_RUN["revision"]]
 ModelName = Annotated[str | None, typer.Argument(metavar="[MODEL]", help="The same as --model.")]
 AnalyzeStructure = Annotated[
     bool,

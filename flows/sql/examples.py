@@ -15,7 +15,8 @@ from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.paths import DBT_PROJECT
 
 ANALYSES = DBT_PROJECT / "analyses"
-REFERENCE = re.compile(r"\{\{ ref\('([a-z][a-z0-9_]*)'\) \}\}")
+REFERENCE = re.compile(r"\{\{ ref\('(?:stg_)?([a-z][a-z0-9_]*)'\) \}\}")
+"""How dbt names a table; those of the lake's own tables begin with stg_, their relations do not."""
 
 
 @dataclass(frozen=True)

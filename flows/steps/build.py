@@ -8,7 +8,7 @@ import errno
 import hashlib
 import os
 import shutil
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from gatehouse.warehouse.connect import DAMAGED
 from gatehouse.warehouse.errors import BrokenLaw, GatehouseError
 from gatehouse.warehouse.files import cannot_write, check_table, make_folder
 from gatehouse.warehouse.lake import Lake
-from gatehouse.warehouse.locks import exclusive
+from gatehouse.warehouse.locks import exclusive, holder
 from gatehouse.warehouse.paths import DBT_PROJECT, Paths
 from gatehouse.warehouse.plain_text import counted
 from gatehouse.warehouse.records import LAKE_VERSION
@@ -184,6 +184,14 @@ def _remove_leftovers(paths: Paths) -> None:
     shutil.rmtree(paths.root / "building", ignore_errors=True)
 
 
+def remove_leftovers(paths: Paths) -> None:
+    """Remove what a killed build left, unless another one is at work."""
+    building, held = paths.root / "building", paths.root / "building.lock"
+    if (building.exists() or held.exists()) and holder(held) is None:
+        with suppress(GatehouseError), lock(paths):
+            _remove_leftovers(paths)
+
+
 def lock(paths: Paths) -> AbstractContextManager[None]:
     """Hold the lock of the one process that may write the database.
 
@@ -237,15 +245,19 @@ def _start_from(previous: Path, building: Path) -> None:
 
 
 def _builder(database: Path) -> str | None:
-    """Return the fingerprint stored in a database; None if there is no readable one."""
+    """Return the fingerprint stored in a database; None if it lacks that or a table."""
     if not database.exists():
         return None
+    models = {path.stem for path in (DBT_PROJECT / "models").rglob("*.sql")}
+    # views over the lake, of other names in the database
+    models -= {path.stem for path in (DBT_PROJECT / "models" / "staging").glob("*.sql")}
     try:
         with closing(duckdb.connect(str(database), read_only=True)) as connection:
             row = connection.execute("select fingerprint from stg_build").fetchone()
+            there = connection.execute("select distinct table_name from duckdb_columns()")
+            return row[0] if row and models <= {name for (name,) in there.fetchall()} else None
     except duckdb.Error:
         return None
-    return row[0] if row else None
 
 
 def _fingerprint() -> str:

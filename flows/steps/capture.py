@@ -15,12 +15,14 @@ from gatehouse.flows.request import RunRequest
 from gatehouse.flows.steps.identity import plan_model, run_spec, what_changed
 from gatehouse.flows.steps.prepare import prepare_samples
 from gatehouse.flows.steps.reuse import take_over
+from gatehouse.flows.steps.tokens import ShardTokens
 from gatehouse.ingest.prepare import Prepared, describe_shard, read_shard, shard_count
-from gatehouse.ingest.windows import batches, tokenize
+from gatehouse.ingest.windows import batches
 from gatehouse.models.capture import RoutingTap, captured
 from gatehouse.models.structure import weights_line
+from gatehouse.models.text.generation import generating_class
 from gatehouse.models.tokenizer import vocabulary
-from gatehouse.models.zoo import LoadedModel, ModelPlan, versions
+from gatehouse.models.zoo import ModelPlan, versions
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.notes.readings import Reading, keep_reading, reading_of
 from gatehouse.warehouse.notes.run_names import name_run
@@ -68,8 +70,9 @@ class CaptureSession:
         pending: the shards to capture, known once entered.
 
     Raises:
-        GatehouseError: the tokenizer cannot be loaded, or the lake has another version; on
-            entering, another process captures this run, or its table of shards is damaged.
+        GatehouseError: the tokenizer cannot be loaded, or has no template for the samples' chats,
+            or the lake has another version; on entering, another process captures this run, or its
+            table of shards is damaged.
     """
 
     def __init__(
@@ -89,7 +92,7 @@ class CaptureSession:
         self.shards = shard_count(prepared.path)
         self.pending: list[int] = []
         self._distrusted = distrusted
-        self._loaded: LoadedModel | None = None
+        self._tokens: ShardTokens | None = None
         self._tap: RoutingTap | None = None
         self._fits: int | None = None
         self._described = False
@@ -104,15 +107,17 @@ class CaptureSession:
             self._keep_name()
             if self.pending:
                 with working(f"loading {self.plan.name}"):
-                    self._loaded = self.plan.load()
-                say(weights_line(self._loaded))
-                self._tap = opening.enter_context(RoutingTap(self._loaded.model))
+                    head = generating_class(self.plan) if self.request.generate else None
+                    loaded = self.plan.load(head=head)
+                say(weights_line(loaded))
+                self._tap = opening.enter_context(RoutingTap(loaded.model))
+                self._tokens = ShardTokens(self.request, self.plan, loaded, self._tap.batching)
             self._open = opening.pop_all()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._open.close()
-        self._loaded = self._tap = None
+        self._tokens = self._tap = None
 
     def _find_pending(self) -> list[int]:
         self._described = self.lake.is_described(self.run_id)
@@ -160,15 +165,10 @@ class CaptureSession:
         Raises:
             GatehouseError: routing that cannot be trusted, or a disk that cannot be written.
         """
-        if not (self._loaded and self._tap):
+        if not (self._tokens and self._tap):
             raise RuntimeError("enter the session before capturing")
         started = time.monotonic()
-        windows, samples = tokenize(
-            read_shard(self.prepared.path, shard),
-            self._loaded.encode,
-            max_length=self.request.max_length,
-            windows=self.request.windows,
-        )
+        windows, samples = self._tokens.of(read_shard(self.prepared.path, shard))
         token_budget = self.request.batch_size * self.request.max_length
         # not in the run's own folder, which would be a run's before the run is described
         beside = self.lake.folder("events", self.run_id).parent
@@ -224,6 +224,7 @@ class CaptureSession:
             self.request.domain_field,
             self.prepared.files_opened,
             self.prepared.files_left_out,
+            self.request.chat_as_text,
         )
         if reading_of(self.lake.root, self.run_id) != reading:
             keep_reading(self.lake.root, self.run_id, reading)

@@ -5,7 +5,9 @@ from dataclasses import asdict
 
 from gatehouse.flows.console import working
 from gatehouse.flows.request import RunRequest
-from gatehouse.ingest.prepare import Prepared
+from gatehouse.ingest.prepare import Prepared, holds_chats
+from gatehouse.models.text.chat import chat_template
+from gatehouse.models.text.generation import ending_tokens, generating_class
 from gatehouse.models.tokenizer import tokenizer_fingerprint
 from gatehouse.models.zoo import ModelPlan, resolve
 from gatehouse.warehouse.errors import GatehouseError
@@ -47,15 +49,21 @@ def plan_model(request: RunRequest) -> ModelPlan:
         raise GatehouseError(
             f"--max-length {request.max_length}: {plan.name} takes at most {longest} tokens"
         )
+    if request.generate:
+        generating_class(plan)
     return plan
 
 
 def run_spec(request: RunRequest, prepared: Prepared, plan: ModelPlan) -> RunSpec:
-    """Return the run's identity."""
+    """Return the run's identity.
+
+    Raises:
+        GatehouseError: the samples hold chats, and the tokenizer has no template for them.
+    """
     return RunSpec(
         model=plan.name,
         model_fingerprint=plan.fingerprint,
-        tokenizer_fingerprint=tokenizer_fingerprint(plan.tokenizer),
+        tokenizer_fingerprint=_tokenizer_fingerprint(request, prepared, plan),
         dataset=prepared.dataset,
         dataset_fingerprint=prepared.fingerprint,
         first_sample=prepared.first_sample,
@@ -67,7 +75,18 @@ def run_spec(request: RunRequest, prepared: Prepared, plan: ModelPlan) -> RunSpe
         attention_implementation=plan.attention_implementation,
         experts_implementation=plan.experts_implementation,
         trust_remote_code=plan.source.trust_remote_code,
+        generate=request.generate or None,
+        temperature=request.temperature or None,
+        seed=request.seed if request.temperature else None,
     )
+
+
+def _tokenizer_fingerprint(request: RunRequest, prepared: Prepared, plan: ModelPlan) -> str:
+    """Return the hash of all that decides, beside the weights, which tokens a text becomes."""
+    beside = [chat_template(plan.tokenizer)] if holds_chats(prepared.path) else []
+    if request.generate:
+        beside.append(f"ends at {ending_tokens(plan)}")
+    return tokenizer_fingerprint(plan.tokenizer, beside)
 
 
 def what_differs(spec: RunSpec, recorded: RunSpec) -> str:

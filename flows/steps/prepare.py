@@ -33,7 +33,12 @@ def _read(request: RunRequest, folder: Path) -> Prepared:
             create_splits=request.create_splits,
             skip_broken=request.skip_broken,
             lines=request.lines,
-            fields=Fields(request.text_field, request.domain_field, request.document_field),
+            fields=Fields(
+                request.text_field,
+                request.domain_field,
+                request.document_field,
+                request.chat_as_text,
+            ),
             progress=moved,
             say=say,
         )

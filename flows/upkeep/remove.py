@@ -1,5 +1,6 @@
 """`gatehouse runs rm`: remove a run from the lake, the marts and the results."""
 
+import re
 from collections.abc import Callable
 
 from gatehouse.flows.console import document
@@ -10,6 +11,9 @@ from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.notes.run_names import name_of
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.plain_text import counted
+
+OF_A_RUN = re.compile(r"-[0-9a-f]{10}\Z")
+"""How the id of a run ends: other folders among the results are a person's own."""
 
 
 def remove_run(
@@ -31,8 +35,7 @@ def remove_run(
             written, or as `build`.
     """
     lake = Lake(paths.lake)
-    # its name is the last that a removal leaves
-    if run_id not in lake.run_ids() and name_of(lake.root, run_id) is None:
+    if not _is_there(lake, run_id, paths):
         raise GatehouseError(f"there is no run {run_id!r}: `gatehouse status` lists the runs")
     results = paths.results(run_id)
     with lake.writing(run_id):
@@ -42,7 +45,19 @@ def remove_run(
         with lock(paths), lake.removing(run_id):
             remove_folder(results)
             built = rebuild(paths) if paths.database.exists() else None
+    # last, after the locks' files: a person may have named the run by it
+    lake.forget_removed(run_id)
     return _said(form, run_id, removed=True, marts=built)
+
+
+def _is_there(lake: Lake, run_id: str, paths: Paths) -> bool:
+    """Return whether there is a run, what a killed removal left, or results of a killed report."""
+    return (
+        run_id in lake.run_ids()
+        or lake.has_been_locked(run_id)
+        or name_of(lake.root, run_id) is not None
+        or (OF_A_RUN.search(run_id) is not None and paths.results(run_id).is_dir())
+    )
 
 
 def _said(form: str, run_id: str, *, removed: bool, marts: str | None = None) -> str:

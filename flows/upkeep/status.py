@@ -4,6 +4,7 @@ import os
 from datetime import UTC, datetime
 from typing import Any
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table
 
@@ -13,6 +14,7 @@ from gatehouse.warehouse.notes.run_names import name_of
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.plain_text import printable
 from gatehouse.warehouse.records import precision
+from gatehouse.warehouse.remembered.rows import remembered_rows
 from gatehouse.warehouse.verification import REMOVE, Health, check_all_quickly
 
 FINISHED, UNFINISHED, WRITING, DAMAGED = "finished", "unfinished", "being written", "damaged"
@@ -40,8 +42,9 @@ def overview(paths: Paths, form: str = "text") -> str:
             the pending shards will take at the rate of those that have landed. Or json: home, and
             of each of runs what `_seen` returns.
     """
-    lake = Lake(paths.lake)
-    every = [_seen(lake, run_id, health) for run_id, health in check_all_quickly(lake).items()]
+    with remembered_rows(paths.remembered) as known:
+        lake = Lake(paths.lake, known)
+        every = [_seen(lake, run_id, health) for run_id, health in check_all_quickly(lake).items()]
     beginning = datetime.min.replace(tzinfo=UTC)
     every.sort(key=lambda run: run["started_at"] or beginning)
     if form == "json":
@@ -50,9 +53,6 @@ def overview(paths: Paths, form: str = "text") -> str:
         return f"no runs in {paths.lake}: `gatehouse run` makes the first\n"
     rows = [_cells(run) for run in every]
     shown = [name for name in COLUMNS if name != "name" or any(row[name] for row in rows)]
-    table = Table(*shown, box=None)
-    for row in rows:
-        table.add_row(*(row[name] for name in shown))
     # without styles, too: an answer has no escapes at all
     console = Console(
         width=None if os.isatty(1) else 240,
@@ -61,6 +61,22 @@ def overview(paths: Paths, form: str = "text") -> str:
         markup=False,
         emoji=False,
     )
+    return _table(shown, [[row[name] for name in shown] for row in rows], console)
+
+
+def _table(names: list[str], rows: list[list[str]], console: Console) -> str:
+    """Return rows under the names of their columns, with the cells folded where they must be."""
+    lines = [names, *rows]
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    if sum(width + 2 for width in widths) <= console.width:
+        # what rich makes of it, which takes longer than to find out about the runs
+        padded = (
+            [set_cell_size(*cell) for cell in zip(line, widths, strict=True)] for line in lines
+        )
+        return "".join(f" {'  '.join(line)} \n" for line in padded)
+    table = Table(*names, box=None)
+    for row in rows:
+        table.add_row(*row)
     with console.capture() as captured:
         console.print(table)
     return captured.get()
@@ -78,7 +94,7 @@ def _seen(lake: Lake, run_id: str, health: Health) -> dict[str, Any]:
     tokens, seconds = (sum(row[name] for row in landed) for name in ("tokens", "seconds"))
     pending = record.get("shards", 0) - len(landed)
     problems = [problem.what for problem in health.problems if problem.cure != REMOVE]
-    writer = lake.writer(run_id) if record else None
+    writer = lake.writer(run_id) if record or not problems else None
     named = ("model", "dataset", "dtype", "quantization", "shards", "started_at", "finished_at")
     return {
         "run_id": run_id,
@@ -100,7 +116,7 @@ def _state(record: dict[str, Any], problems: list[str], writer: str | None) -> s
         return WRITING
     if problems:
         return DAMAGED
-    return FINISHED if record["finished_at"] else UNFINISHED
+    return FINISHED if record.get("finished_at") else UNFINISHED
 
 
 def _cells(run: dict[str, Any]) -> dict[str, str]:

@@ -1,25 +1,31 @@
 """`gatehouse verify`: what is wrong with the lake and the marts, and mending what can be mended."""
 
+from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-from gatehouse.flows.console import bar, document, say, working
-from gatehouse.flows.request import RunRequest
-from gatehouse.flows.steps.build import finished_runs, lock, rebuild
+import duckdb
+
+from gatehouse.flows.console import bar, document, working
+from gatehouse.flows.steps.build import remove_leftovers
 from gatehouse.flows.upkeep.aside import set_aside
-from gatehouse.ingest.corpora import is_pipe
-from gatehouse.ingest.prepare import Prepared, kept
-from gatehouse.warehouse.agreement import disagreements, runs_in_marts, unreadable_tables
+from gatehouse.flows.upkeep.mend import mend, mend_marts
+from gatehouse.warehouse.agreement import (
+    compared_rows,
+    disagreements,
+    runs_in_marts,
+    unreadable_tables,
+)
 from gatehouse.warehouse.connect import connect, errors_in_one_line
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
-from gatehouse.warehouse.notes.readings import Reading, reading_of
 from gatehouse.warehouse.notes.run_names import name_of
 from gatehouse.warehouse.paths import Paths, is_run_id
 from gatehouse.warehouse.plain_text import counted
-from gatehouse.warehouse.records import RunSpec
+from gatehouse.warehouse.remembered.rows import remembered_rows
+from gatehouse.warehouse.remembered.verified import Subject, Unread, Verified
 from gatehouse.warehouse.verification import (
     BUILD,
     CAPTURE,
@@ -27,7 +33,6 @@ from gatehouse.warehouse.verification import (
     REMOVE,
     SET_ASIDE,
     Problem,
-    lawful_shards,
     strangers,
     verify,
 )
@@ -39,12 +44,15 @@ MENDING = {
     RECORD: " (--repair records the shards that are there)",
     BUILD: " (--repair builds the marts afresh)",
 }
+DATABASE, ITS_ROWS = "the database", "its rows"
+"""What is found right beside the runs."""
 
 
 def verify_runs(
     run_id: str | None,
     paths: Paths,
     *,
+    every_byte: bool = False,
     repair: bool = False,
     trust_remote_code: bool = False,
     form: str = "text",
@@ -54,190 +62,170 @@ def verify_runs(
     Args:
         run_id: None for all runs of the lake and of the marts.
         paths: the warehouse.
+        every_byte: read what is unchanged since it was found right, too; a repair always does.
         repair: mend what can be mended: capture bad shards again, set strange files aside,
             rebuild the marts.
         trust_remote_code: run the code in the model's repository when capturing again.
-        form: text, a line for each run and each problem; or json: home, well, and for each of
-            runs its run_id, name, shards, events and problems (what, shard, cure).
+        form: text, a line for each run and each problem, and one on what was not read; or json:
+            home, well, what `_counts` returns, and for each of runs its run_id, name, shards,
+            events, the same counts, and problems (what, shard, cure).
 
     Raises:
         GatehouseError: no such run, or one that cannot be captured again, and why.
     """
-    lake = Lake(paths.lake)
-    known = lake.run_ids()
-    if run_id is not None and run_id not in known:
-        raise GatehouseError(f"there is no run {run_id!r}: `gatehouse status` lists the runs")
-    chosen = known if run_id is None else [run_id]
-    found = _problems(lake, chosen, paths)
-    for stranger in strangers(lake) if run_id is None else ():
-        found.setdefault(stranger.run_id, []).append(stranger)
-    if repair and any(found.values()):
-        for path in lake.strangers() if run_id is None else ():
-            set_aside(path, paths)
-        for name in known:
-            if problems := found.get(name):
-                _mend(lake, name, problems, paths, trust_remote_code)
-        _mend_marts(found, paths)
-        found = _problems(lake, [name for name in found if name in lake.run_ids()], paths)
-    well = not any(found.values())
-    if form == "json":
-        runs = [_entry(lake, name, problems) for name, problems in found.items()]
-        return document({"home": str(paths.root), "well": well, "runs": runs}), well
-    lines = [line for name, problems in found.items() for line in _lines(lake, name, problems)]
-    return "\n".join(lines or [f"no runs in {paths.lake}"]), well
+    with remembered_rows(paths.remembered) as rows:
+        lake = Lake(paths.lake, rows)
+        known = lake.run_ids()
+        if run_id is not None and run_id not in known:
+            raise GatehouseError(f"there is no run {run_id!r}: `gatehouse status` lists the runs")
+        chosen = known if run_id is None else [run_id]
+        verified = Verified(paths.remembered / "verified", distrusted=every_byte or repair)
+        found = _problems(lake, chosen, paths, verified)
+        for stranger in strangers(lake) if run_id is None else ():
+            found.setdefault(stranger.run_id, []).append(stranger)
+        if repair:
+            # of a repair, too, that was killed when all that it had found was mended
+            lake.remove_abandoned_locks()
+            remove_leftovers(paths)
+        if repair and any(found.values()):
+            for path in lake.strangers() if run_id is None else ():
+                set_aside(path, paths)
+            for name in known:
+                if problems := found.get(name):
+                    mend(lake, name, problems, paths, trust_remote_code)
+            mend_marts(found, paths)
+            there = [name for name in found if name in lake.run_ids()]
+            verified = Verified(paths.remembered / "verified", distrusted=True)
+            found = _problems(lake, there, paths, verified)
+        return _answer(lake, found, paths, verified, form), not any(found.values())
 
 
-def _problems(lake: Lake, run_ids: list[str], paths: Paths) -> dict[str, list[Problem]]:
-    found = {}
-    for run_id in run_ids:
-        with bar(f"verifying {run_id}", None) as moved:
-            found[run_id] = verify(lake, run_id, moved)
-    if paths.database.exists():
-        with working("comparing the marts with the lake"):
-            wrong = _problems_of_marts(lake, run_ids, found, paths)
-        for problem in wrong:
-            found.setdefault(problem.run_id, []).append(problem)
+def _problems(
+    lake: Lake, run_ids: list[str], paths: Paths, verified: Verified
+) -> dict[str, list[Problem]]:
+    found: dict[str, list[Problem]] = {}
+    shards = count(1)
+    try:
+        with bar("verifying shards", None) as moved:
+            for run_id in run_ids:
+                found[run_id] = verify(
+                    lake, run_id, lambda _: moved(next(shards)), verified.of(run_id)
+                )
+        if paths.database.exists():
+            with working("comparing the marts with the lake"):
+                wrong = _problems_of_marts(lake, run_ids, found, paths, verified.of(DATABASE))
+            for problem in wrong:
+                found.setdefault(problem.run_id, []).append(problem)
+    finally:
+        # what was found right before Ctrl-C need not be read again, either
+        verified.remember([*lake.run_ids(), DATABASE])
     return found
 
 
 def _problems_of_marts(
-    lake: Lake, run_ids: list[str], found: dict[str, list[Problem]], paths: Paths
+    lake: Lake,
+    run_ids: list[str],
+    found: dict[str, list[Problem]],
+    paths: Paths,
+    verified: Subject,
 ) -> list[Problem]:
     try:
         with closing(connect(paths)) as connection, errors_in_one_line():
-            if unreadable := unreadable_tables(connection):
-                raise GatehouseError(f"the database is damaged: {unreadable[0]}")
+            compared = _rows_of_marts(connection, paths, verified)
             built = runs_in_marts(connection)
-            gone = sorted(
-                name for name in built - set(finished_runs(paths)) if lake.is_readable(name)
-            )
+            finished = {name for name, record in lake.runs().items() if record["finished_at"]}
+            gone = sorted(name for name in built - finished if lake.is_readable(name))
             problems = [
                 Problem(name, "is in the marts but is not a finished run of the lake", BUILD)
                 for name in gone
             ]
             # what is wrong in the lake would be found a second time
             whole = [name for name in run_ids if name in built and not found.get(name)]
-            for name in set(whole) - set(gone):
-                problems += [
-                    Problem(name, f"the marts disagree with the lake: {what}", BUILD)
-                    for what in disagreements(connection, lake, name)
-                ]
+            whole = [name for name in whole if name not in gone]
+            problems += _disagreeing(connection, lake, whole, compared, verified)
     except GatehouseError as error:
-        return [Problem(name, str(error), BUILD) for name in run_ids[:1]]
+        # a lake that has lost all its runs may have marts
+        return [Problem((run_ids or [paths.database.stem])[0], str(error), BUILD)]
     return problems
 
 
-def _mend(
-    lake: Lake, run_id: str, problems: list[Problem], paths: Paths, trust_remote_code: bool
-) -> None:
-    cures = {problem.cure for problem in problems}
-    with lake.writing(run_id):
-        for problem in problems:
-            if problem.path and problem.cure == REMOVE:
-                problem.path.unlink(missing_ok=True)
-            elif problem.path and problem.cure == SET_ASIDE:
-                set_aside(problem.path, paths)
-        if RECORD in cures:
-            lake.file("shards", run_id).unlink(missing_ok=True)
-            for shard, samples, events in lawful_shards(lake, run_id):
-                lake.record_shard(run_id, shard, samples, events)
-            say(f"recorded {counted(len(lake.shards(run_id)), 'shard')} of {run_id} as found")
-            problems = [*problems, *verify(lake, run_id)]
-    bad = {each.shard for each in problems if each.cure == CAPTURE and each.shard is not None}
-    if RECORD in cures:
-        bad |= _unrecorded(lake, run_id)
-    if bad:
-        _capture_again(lake, run_id, bad, paths, trust_remote_code)
+def _rows_of_marts(
+    connection: duckdb.DuckDBPyConnection, paths: Paths, verified: Subject
+) -> dict[str, str]:
+    """Return what `compared_rows` does, after reading every table of a database that has changed.
+
+    Raises:
+        GatehouseError: a table cannot be read.
+    """
+    files = [paths.database, Path(f"{paths.database}.wal")]
+    known: dict[str, str] | None = verified.still(ITS_ROWS, files=files)
+    if known is not None:
+        return known
+    if unreadable := unreadable_tables(connection):
+        raise GatehouseError(f"the database is damaged: {unreadable[0]}")
+    compared = compared_rows(connection)
+    verified.found_right(ITS_ROWS, compared)
+    return compared
 
 
-def _unrecorded(lake: Lake, run_id: str) -> set[int]:
-    """Return the shards of a finished run that could not be recorded."""
-    record = lake.run_record(run_id)
-    if record is None or record["finished_at"] is None:
-        return set()
-    return set(range(record["shards"])) - lake.shards(run_id).keys()
+def _disagreeing(
+    connection: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    run_ids: list[str],
+    compared: dict[str, str],
+    verified: Subject,
+) -> Iterator[Problem]:
+    """Yield where the marts differ from events that are as recorded, unless neither has changed."""
+    totals = {}
+    for name in run_ids:
+        rows = lake.shards(name).values()
+        of_run = {each: sum(row[each] for row in rows) for each in ("samples", "tokens", "events")}
+        hashes = [row["events_sha256"] for row in rows]
+        if not verified.still(name, [compared.get(name), of_run, hashes]):
+            totals[name] = of_run
+    for name, sentences in disagreements(connection, totals).items():
+        for what in sentences:
+            yield Problem(name, f"the marts disagree with the lake: {what}", BUILD)
+        if not sentences:
+            verified.found_right(name)
 
 
-def _capture_again(
-    lake: Lake, run_id: str, shards: set[int], paths: Paths, trust_remote_code: bool
-) -> None:
-    from gatehouse.flows.steps.capture import CaptureSession, capture_run
-    from gatehouse.flows.steps.identity import plan_model, run_spec, what_differs
-
-    record = lake.run_record(run_id)
-    assert record is not None
-    if record["trust_remote_code"] and not trust_remote_code:
-        raise GatehouseError(
-            f"{run_id} ran code from its model's repository: add --trust-remote-code to capture "
-            "its bad shards again"
-        )
-    reading = reading_of(paths.lake, run_id)
-    request = _request_of(record, reading)
-    plan = plan_model(request)
-    if plan.attention_implementation != record["attention_implementation"]:
-        request = replace(request, attn_implementation=record["attention_implementation"])
-        plan = plan_model(request)
-    prepared = _prepared(request, record, paths)
-    spec, recorded = run_spec(request, prepared, plan), RunSpec.of_record(record)
-    if spec != recorded:
-        raise GatehouseError(
-            f"{run_id} cannot be captured again, {what_differs(spec, recorded)} changed since: "
-            "restore that and run the same command; nothing was overwritten"
-        )
-    capture_run(CaptureSession(request, plan, prepared, paths, distrusted=shards))
+def _answer(
+    lake: Lake, found: dict[str, list[Problem]], paths: Paths, verified: Verified, form: str
+) -> str:
+    every = Unread.of_all(verified.of(name).unread for name in found)
+    if form == "json":
+        runs = [_entry(lake, name, each, verified.of(name).unread) for name, each in found.items()]
+        well = not any(found.values())
+        return document({"home": str(paths.root), "well": well, **_counts(every), "runs": runs})
+    lines = [
+        line
+        for name, problems in found.items()
+        for line in _lines(lake, name, problems, verified.of(name).unread)
+    ]
+    if every.unchanged:
+        lines.append(_left_out(every, verified.of(DATABASE).unread))
+    elif lines and not any(found.values()):
+        lines.append(f"every byte of {counted(every.files, 'file')} was read")
+    return "\n".join(lines or [f"no runs in {paths.lake}"])
 
 
-def _prepared(request: RunRequest, record: dict[str, Any], paths: Paths) -> Prepared:
-    """Read a run's text again, or find it where it came through a pipe."""
-    from gatehouse.flows.steps.prepare import prepare_samples
-
-    if not is_pipe(request.dataset):
-        return prepare_samples(request, paths.prepared)
-    fingerprint = record["dataset_fingerprint"]
-    numbers = request.num_samples, request.first_sample
-    found = kept(paths.prepared, request.dataset, fingerprint, *numbers)
-    if found is None:
-        raise GatehouseError(
-            f"the text came through a pipe, and {paths.prepared} has lost it: pipe it in again "
-            "with the command of that run"
-        )
-    return found
+def _counts(unread: Unread) -> dict[str, Any]:
+    """Return how many files were asked of, how many of them are unchanged, and since when."""
+    since = unread.since
+    return {"files": unread.files, "files_unchanged": unread.unchanged, "unchanged_since": since}
 
 
-def _request_of(record: dict[str, Any], reading: Reading) -> RunRequest:
-    """Return the request that captures a run again."""
-    local = Path(record["model"]).is_absolute() or record["model"] == "demo"
-    return RunRequest(
-        model=record["model"],
-        # the fingerprint of a model on the hub is its commit
-        revision=None if local else record["model_fingerprint"],
-        dataset=record["dataset"],
-        num_samples=record["num_samples"],
-        first_sample=record["first_sample"],
-        skip_broken=record["skipped_broken"] > 0,
-        lines=record["lines"],
-        text_field=reading.text_field,
-        domain_field=reading.domain_field,
-        document_field=record["document_field"],
-        batch_size=record["batch_size"],
-        max_length=record["max_length"],
-        windows=record["windows"],
-        dtype=record["dtype"],
-        quantize=record["quantization"],
-        trust_remote_code=record["trust_remote_code"],
+def _left_out(lake: Unread, database: Unread) -> str:
+    too = ", and the database," if database.unchanged else ""
+    since = min(each.since for each in (lake, database) if each.since)
+    return (
+        f"{lake.unchanged:,} of {counted(lake.files, 'file')}{too} unchanged since they were "
+        f"verified on {since:%Y-%m-%d %H:%M UTC} or later: `gatehouse verify --all` reads them too"
     )
 
 
-def _mend_marts(found: dict[str, list[Problem]], paths: Paths) -> None:
-    if not paths.database.exists():
-        return
-    afresh = any(problem.cure == BUILD for problems in found.values() for problem in problems)
-    with lock(paths):
-        line = rebuild(paths, afresh=afresh)
-    say(line)
-
-
-def _entry(lake: Lake, run_id: str, problems: list[Problem]) -> dict[str, Any]:
+def _entry(lake: Lake, run_id: str, problems: list[Problem], unread: Unread) -> dict[str, Any]:
     try:
         rows = lake.shards(run_id).values()
     except GatehouseError:  # its table of shards is damaged, as the problems say
@@ -247,18 +235,21 @@ def _entry(lake: Lake, run_id: str, problems: list[Problem]) -> dict[str, Any]:
         "name": name_of(lake.root, run_id) if is_run_id(run_id) else None,
         "shards": None if rows is None else len(rows),
         "events": None if rows is None else sum(row["events"] for row in rows),
+        **_counts(unread),
         "problems": [
             {"what": each.what, "shard": each.shard, "cure": each.cure} for each in problems
         ],
     }
 
 
-def _lines(lake: Lake, run_id: str, problems: list[Problem]) -> list[str]:
+def _lines(lake: Lake, run_id: str, problems: list[Problem], unread: Unread) -> list[str]:
     if not problems:
         rows = lake.shards(run_id).values()
         events = sum(row["events"] for row in rows)
         held = f"{counted(len(rows), 'shard')}, {counted(events, 'event')}"
-        return [f"{run_id}: {held}, as recorded and lawful"]
+        # its record and its table of shards are always read
+        left = f" ({unread.unchanged:,} of {counted(unread.files, 'file')} not read again)"
+        return [f"{run_id}: {held}, as recorded and lawful{left if unread.unchanged else ''}"]
     return [
         f"{run_id}: {problem.what}{MENDING.get(problem.cure or '', '')}" for problem in problems
     ]

@@ -23,6 +23,7 @@ class RoutedSequence:
         prompt_tokens: how many of the tokens were given; None where all were.
         domain: the group that the file gives it, "" where it gives none.
         document: what it is a part of, None where it is a document by itself.
+        note: what the reader left out of it, and why; "" where it left out nothing.
     """
 
     name: str
@@ -34,6 +35,7 @@ class RoutedSequence:
     prompt_tokens: int | None = None
     domain: str = ""
     document: str | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,16 @@ class Format:
         description: one line on what writes it.
         suffixes: of its files, in lower case, with the dot.
         read: reads it.
+        example: what a file looks like, or how it comes about.
+        of_folders: whether `read` takes folders; else it takes files.
+        has_drops: whether a weight of 0 means that the expert did not run, as in the lake; else it
+            is one that was rounded to 0.
     """
 
     name: str
     description: str
     suffixes: tuple[str, ...]
     read: Read
+    example: str = ""
+    of_folders: bool = False
+    has_drops: bool = False

@@ -18,6 +18,7 @@ from gatehouse.reports.verdict.assessment import Assessment, assess_run, assess_
 from gatehouse.reports.verdict.findings import AssessedRun
 from gatehouse.reports.verdict.thresholds import Thresholds
 from gatehouse.warehouse.connect import connect
+from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.notes.readings import reading_of
 from gatehouse.warehouse.notes.run_names import name_of
@@ -120,6 +121,9 @@ def open_results(
     if selection.input:
         check_results(instead, paths)
         return _of_file(selection.input, selection.layer, selection.thresholds)
+    lake = Lake(paths.lake)
+    # before the marts are read: they have a run for as long as something of it is in the lake
+    there = lake.run_ids()
     with closing(connect(paths)) as connection:
         run_id = resolve_run(connection, selection.run_id)
         check_layer(connection, run_id, selection.layer)
@@ -129,10 +133,14 @@ def open_results(
         folder, table = target, target / "routing_stats.parquet"
         if target.suffix == ".parquet":
             folder, table = target.parent, target
-        record = Lake(paths.lake).file("runs", run_id)
-        own = folder.resolve() == paths.results(run_id).resolve()
         # of marts without a lake nothing is removed, and other folders are the user's
-        kept = record.exists if own and record.exists() else lambda: True
+        own = folder.resolve() == paths.results(run_id).resolve()
+        kept = lake.folder("runs", run_id).exists if own and run_id in there else lambda: True
+        if not kept():
+            raise GatehouseError(
+                f"{run_id} is being removed: `gatehouse runs rm {run_id}` goes on with that, and "
+                "`gatehouse status` lists the other runs"
+            )
         alone = None if every_layer or selection.layer is None else [selection.layer]
         of_run = assess(connection, run_id, paths, selection.thresholds, bar, alone)
     sections = [each for each in of_run.layers if selection.layer in (None, each.layer)]

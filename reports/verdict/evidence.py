@@ -143,7 +143,10 @@ def average_frame(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """
     first = frames[0]
     if not all(first["token_id"].equals(frame["token_id"]) for frame in frames):
-        raise GatehouseError("the run's MoE layers hold different tokens: run `gatehouse build`")
+        raise GatehouseError(
+            "the run's MoE layers hold different tokens: `gatehouse verify --repair` builds the "
+            "marts afresh"
+        )
     average = first.copy()
     for name in ("mean_entropy", "mean_confidence", "routing_consistency"):
         average[name] = np.mean([frame[name].to_numpy(float) for frame in frames], axis=0)

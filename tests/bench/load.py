@@ -24,7 +24,8 @@ from rich.progress import track
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
-from tests.dbt_project.random_lake import RandomRun, land
+from tests.dbt_project.random_lake import land
+from tests.dbt_project.random_runs import RandomRun
 
 GATEHOUSE = str(Path(sys.executable).with_name("gatehouse"))
 CONSISTENT = """

@@ -1,10 +1,10 @@
-"""`make chaos`: kill runs with SIGKILL anywhere, run them again, compare with one never killed.
+"""`make chaos`: kill commands with SIGKILL anywhere, run them again, compare with none killed.
 
-Kills a real run at named points and at seeded moments of every phase, once or twice, runs the same
-command again, with the same batches and threads or with others, and compares the lake, the marts
-and the results with those of an uninterrupted run, row for row. Exits with 1 if anything was lost,
-doubled or different, or if a named point was never reached. The warehouse holds an earlier run, so
-that a build starts from a copy.
+Kills real runs, other commands, a run's own server and pairs of commands at named points and at
+seeded moments, runs the same commands again, and compares the lake, the marts and the results with
+those of homes where nothing was killed, row for row. Exits with 1 if anything was lost, doubled,
+left over or different, if a command ended as it must not, or if a named point was never reached.
+The warehouse holds an earlier run, so that a build starts from a copy.
 """
 
 import argparse
@@ -30,19 +30,31 @@ from rich.table import Table
 
 import gatehouse.reports.page.report  # noqa: F401
 from gatehouse.reports.figures import gallery
-from tests.chaos.command import GROUP, by_command, commands
+from tests.chaos import alone, command, pairs, server
 from tests.chaos.ground import Ground, Outcome, Reference, lay_ground
 from tests.chaos.plan import Attempt, moments, named, short, variations
 from tests.chaos.run import PHASES
+from tests.chaos.scenes import Undisturbed, lay_scenes
 from tests.conftest import draw_quickly
 
-COLUMNS = ("killed in", "points", "killed", "survived", "lost", "doubled", "differing")
+COLUMNS = (
+    "killed in",
+    "points",
+    "killed",
+    "survived",
+    "lost",
+    "doubled",
+    "left over",
+    "differing",
+)
+KINDS = alone.KINDS | pairs.PAIRS
+"""What is killed besides runs, by the group of its attempts."""
 
 
 def main() -> None:
     """Kill, compare, print the tables; exit with 1 if a warehouse differs."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--points", type=int, default=100, help="seeded random moments")
+    parser.add_argument("--points", type=int, default=60, help="seeded moments of a run")
     parser.add_argument("--seed", type=int, default=6)
     parser.add_argument("--processes", type=int, default=2, help="runs at a time")
     parser.add_argument("--short", action="store_true", help="nine points, in half a minute")
@@ -53,18 +65,26 @@ def main() -> None:
         ground = lay_ground(Path(name), empty=options.short)
         plain, reference = ground.uninterrupted()
         events = len(reference.exact.events)
-        print(f"an uninterrupted run: {plain.seconds:.1f} s, {events:,} events in the lake")
+        print(
+            f"an uninterrupted run: {plain.seconds:.1f} s, {events:,} events in the lake",
+            flush=True,
+        )
         if options.short:
             outcomes = [said(ground.attempt(each, reference)) for each in short()]
         else:
+            undisturbed = Undisturbed.on(ground, (kind.end for kind in KINDS.values()))
             attempts = [
+                *alone.alone(undisturbed, options.seed),
+                *pairs.pairs(undisturbed, options.seed),
                 *moments(plain, options.points, options.seed),
                 *named(),
-                *commands(),
+                *command.commands(),
+                *server.servers(options.seed),
                 *variations(plain, options.seed),
                 Attempt("never killed"),
             ]
-            outcomes = list(carried_out(attempts, ground, reference, options.processes))
+            here = ground, reference, undisturbed
+            outcomes = list(carried_out(attempts, here, options.processes))
     print_tables(outcomes)
     print(f"seed {options.seed}, {time.monotonic() - started:.0f} s, {options.processes} at a time")
     sys.exit(not all(outcome.survived and not outcome.missed for outcome in outcomes))
@@ -78,13 +98,14 @@ def draw_little() -> None:
             del drawings[name]
 
 
-def carried_out(
-    attempts: list[Attempt], ground: Ground, reference: Reference, processes: int
-) -> Iterator[Outcome]:
+Here = tuple[Ground, Reference, Undisturbed]
+
+
+def carried_out(attempts: list[Attempt], here: Here, processes: int) -> Iterator[Outcome]:
     """Yield the outcome of every attempt as it comes; each process has its own ground."""
     context = multiprocessing.get_context("fork")
     numbers = context.Value("i", 0)
-    with context.Pool(processes, begin, (ground, reference, numbers)) as pool:
+    with context.Pool(processes, begin, (here, numbers)) as pool:
         yield from map(said, pool.imap_unordered(try_it, attempts))
 
 
@@ -105,25 +126,33 @@ def said(outcome: Outcome) -> Outcome:
     return outcome
 
 
-_here: tuple[Ground, Reference]
+_here: Here
 
 
-def begin(ground: Ground, reference: Reference, numbers) -> None:
+def begin(here: Here, numbers) -> None:
     """Lay the ground for one process of the pool."""
     global _here
+    ground, reference, undisturbed = here
     with numbers.get_lock():
         numbers.value += 1
         folder = ground.folder.with_name(f"ground-{numbers.value}")
     own = Ground(folder, ground.request, ground.earlier)
     own.lay()
-    _here = own, reference
+    lay_scenes(own)
+    _here = own, reference, undisturbed
 
 
 def try_it(attempt: Attempt) -> Outcome:
     """Carry out one attempt in a process of the pool."""
-    ground, reference = _here
-    if attempt.group == GROUP:
-        return by_command(ground, attempt, reference)
+    ground, reference, undisturbed = _here
+    if attempt.group in alone.KINDS:
+        return alone.killed_alone(ground, attempt, undisturbed)
+    if isinstance(attempt, pairs.Together):
+        return pairs.killed_together(ground, attempt, undisturbed)
+    if attempt.group == command.GROUP:
+        return command.by_command(ground, attempt, reference)
+    if attempt.group == server.GROUP:
+        return server.killed_server(ground, attempt, reference)
     return ground.attempt(attempt, reference)
 
 
@@ -160,6 +189,7 @@ def row(killed: list[Outcome]) -> list[str]:
         str(sum(each.survived for each in killed)),
         str(sum(each.lost for each in differences)),
         str(sum(each.doubled for each in differences)),
+        str(sum(each.left_over for each in differences)),
         str(sum(not each.survived for each in warehouses)),
     ]
 

@@ -13,10 +13,11 @@ from gatehouse.warehouse.paths import PACKAGE
 from tests.chaos.contents import Difference, compare, contents
 from tests.chaos.ground import Ground, Outcome, Reference
 from tests.chaos.plan import Attempt
-from tests.chaos.run import Call, forked
+from tests.chaos.processes import Call, forked
 from tests.conftest import without_prefect
 
 GROUP = "gatehouse run"
+GATEHOUSE = str(Path(sys.executable).with_name("gatehouse"))
 POINTS = (
     Call("prepare", "gatehouse.ingest.numbering.split_of", 700),
     Call("forward", "gatehouse.models.capture.pad", 14),
@@ -39,7 +40,7 @@ def by_command(ground: Ground, attempt: Attempt, reference: Reference) -> Outcom
     assert isinstance(point, Call)
     kill_at = str(PACKAGE / "tests" / "flows" / "kill_at.py")
     killed = ended(ground, sys.executable, kill_at, point.function, str(point.count))
-    code = ended(ground, str(Path(sys.executable).with_name("gatehouse")))
+    code = ended(ground, GATEHOUSE)
     failure = ground.log.read_text() if code or killed not in (0, -signal.SIGKILL) else ""
     difference = Difference()
     if not failure:
@@ -51,20 +52,31 @@ def by_command(ground: Ground, attempt: Attempt, reference: Reference) -> Outcom
 
 def ended(ground: Ground, *program: str) -> int:
     """Run `gatehouse run` through a program, end all that it started, and return its exit code."""
+    running = begun(ground, *program)
+    code = running.wait()
+    end_all(running)
+    return code
+
+
+def begun(ground: Ground, *program: str) -> "subprocess.Popen[bytes]":
+    """Start `gatehouse run` through a program, in a session of its own; its log is appended to."""
     request = ground.request
     options = ["--model", request.model, "--dataset", request.dataset, "--home", str(ground.home)]
     options += ["--batch-size", str(request.batch_size), "--max-length", str(request.max_length)]
+    path = os.pathsep.join(filter(None, (str(PACKAGE), os.environ.get("PYTHONPATH"))))
     with open(ground.log, "a") as log:
-        running = subprocess.Popen(
+        return subprocess.Popen(
             [*program, "run", *options],
             stdout=log,
             stderr=log,
-            env=without_prefect() | {"PYTHONPATH": str(PACKAGE)},
+            env=without_prefect() | {"PYTHONPATH": path},
             cwd=PACKAGE,
             start_new_session=True,
         )
-        code = running.wait()
-    # Prefect's own server would outlive the command that was killed
+
+
+def end_all(running: "subprocess.Popen[bytes]") -> None:
+    """Kill what a command that has been killed has started, and itself if it runs."""
     with suppress(ProcessLookupError):
         os.killpg(running.pid, signal.SIGKILL)
-    return code
+    running.wait()

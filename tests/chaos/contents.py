@@ -93,11 +93,13 @@ class Contents:
 class Difference:
     """How a warehouse differs from another: events lost and doubled, tables and files that differ.
 
-    `apart` is the largest distance between two floats within their tolerance, without weights.
+    `left_over` are files that the other does not have. `apart` is the largest distance between two
+    floats within their tolerance, without weights.
     """
 
     lost: int = 0
     doubled: int = 0
+    left_over: int = 0
     differing: list[str] = field(default_factory=list)
     apart: float = 0.0
 
@@ -106,7 +108,7 @@ class Difference:
 
 
 def contents(home: Path, *, other_batches: bool = False) -> Contents:
-    """Read a warehouse: every file of the lake, recorded or not, every mart, every result.
+    """Read a warehouse: every file of the lake and of prepared text, every mart, every result.
 
     Args:
         home: the warehouse's folder.
@@ -127,6 +129,9 @@ def contents(home: Path, *, other_batches: bool = False) -> Contents:
         with closing(duckdb.connect(str(paths.database), read_only=True)) as connection:
             for name in _marts(connection):
                 tables[name] = Rows.of(connection.table(name).to_arrow_table(), without)
+    for path in sorted(paths.prepared.rglob("*.parquet")):
+        name = str(path.relative_to(paths.root))
+        tables[name] = Rows.of(pq.read_table(path, partitioning=None), without)
     for path in sorted((paths.root / "results").rglob("*")):
         if path.is_file():
             tables |= _result(path, str(path.relative_to(paths.root)), without, other_batches)
@@ -150,6 +155,7 @@ def compare(reference: Contents, found: Contents, *, other_batches: bool = False
     return Difference(
         lost=len(set(reference.events) - distinct),
         doubled=len(found.events) - len(distinct),
+        left_over=len(found.files - reference.files),
         differing=differing,
         apart=apart,
     )

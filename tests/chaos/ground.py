@@ -13,10 +13,13 @@ from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
 from tests.chaos.contents import Contents, Difference, compare, contents
 from tests.chaos.plan import Attempt
-from tests.chaos.run import Ended, Moment, build_steps, forked, run
+from tests.chaos.processes import Ended, Moment, forked
+from tests.chaos.run import build_steps, run
 from tests.conftest import WORDS, save_tiny_mixtral
 
 SAMPLES = 1_300
+EARLIER = "earlier"
+"""The name of the run that is there."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,12 @@ class Ground:
     def log(self) -> Path:
         return self.folder / "log"
 
+    @property
+    def earlier_run(self) -> str:
+        """The id of the earlier run."""
+        (run_id,) = Lake(Paths(self.folder / "start").lake).run_ids()
+        return run_id
+
     def lay(self) -> None:
         """Make the warehouse that every run starts from: one small run, captured and built."""
         self.folder.mkdir()
@@ -67,12 +76,13 @@ class Ground:
         if ended.status:
             raise RuntimeError(self.log.read_text())
         self.home.rename(self.folder / "start")
+        (self.folder / "nothing").mkdir()
 
-    def restore(self) -> None:
-        """Go back to the start."""
+    def restore(self, scene: str = "start") -> None:
+        """Go back to the start, or to another home that was kept under its name."""
         shutil.rmtree(self.home, ignore_errors=True)
         self.log.write_text("")
-        shutil.copytree(self.folder / "start", self.home)
+        shutil.copytree(self.folder / scene, self.home)
 
     def uninterrupted(self) -> tuple[Ended, "Reference"]:
         """Run without a kill; return when its phases began, and what it left.
@@ -125,8 +135,10 @@ class Reference:
 
 
 def changed(files: dict[Path, int]) -> int:
-    """Return how many files have been written again since then."""
-    return sum(path.stat().st_mtime_ns != written for path, written in files.items())
+    """Return how many of the files that are there have been written again since then."""
+    return sum(
+        path.exists() and path.stat().st_mtime_ns != written for path, written in files.items()
+    )
 
 
 def landed_files(home: Path) -> dict[Path, int]:
@@ -150,7 +162,7 @@ def lay_ground(folder: Path, *, empty: bool) -> Ground:
     model = folder / "tiny-mixtral"
     forked(lambda: str(save_tiny_mixtral(model)))
     requests = []
-    for name, samples in (("earlier", 100), ("short", SAMPLES)):
+    for name, samples in ((EARLIER, 100), ("short", SAMPLES)):
         generator = random.Random(samples)
         path = folder / f"{name}.jsonl"
         with open(path, "w") as file:
@@ -160,7 +172,7 @@ def lay_ground(folder: Path, *, empty: bool) -> Ground:
                 file.write(json.dumps(row) + "\n")
         request = RunRequest(model=str(model), dataset=str(path), batch_size=8, max_length=64)
         requests.append(request)
-    earlier, request = requests
+    earlier, request = replace(requests[0], name=EARLIER), requests[1]
     ground = Ground(folder / "ground", request, earlier)
     if empty:
         (ground.folder / "start").mkdir(parents=True)

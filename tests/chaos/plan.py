@@ -3,7 +3,8 @@
 import random
 from dataclasses import dataclass
 
-from tests.chaos.run import PHASES, Call, Ended, Moment, Point, Rename
+from tests.chaos.processes import Call, Ended, Moment, Point, Rename
+from tests.chaos.run import PHASES
 
 SHARES = {
     "prepare": 12,

@@ -19,7 +19,8 @@ from pandas.testing import assert_frame_equal
 from gatehouse.flows.steps.dbt_runs import run_dbt
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import DBT_PROJECT
-from tests.dbt_project.random_lake import RUNS_TO_LAND, RandomRun, land
+from tests.dbt_project.random_lake import land
+from tests.dbt_project.random_runs import RUNS_TO_LAND, RandomRun
 from tests.older_lake import SCHEMAS, read_today
 
 FINISHED = sorted(run.run_id for run in RUNS_TO_LAND if run.finished)
@@ -55,7 +56,10 @@ class Project:
 
 @dataclass(frozen=True)
 class LayerEvents:
-    """The events of a run's layer as arrays, one row per event; lists are [events, k]."""
+    """The events of a run's layer as arrays, one row per event; lists are [events, k].
+
+    Unknown numbers are NaN, unknown token ids -1; experts that are not ranked have no first choice.
+    """
 
     run_id: str
     layer: int
@@ -64,6 +68,9 @@ class LayerEvents:
     num_experts: int
     top_k: int
     max_length: int
+    has_weights: bool
+    ranked: bool
+    has_token_ids: bool
     sample_id: np.ndarray
     position: np.ndarray
     token_id: np.ndarray
@@ -85,7 +92,8 @@ class LayerEvents:
 
     def load(self) -> np.ndarray:
         """Return [E]: how often each expert was selected and computed."""
-        return np.bincount(self.experts[self.weights > 0], minlength=self.num_experts)
+        computed = self.experts[self.weights != 0]  # NaN too: what is not known to be dropped
+        return np.bincount(computed, minlength=self.num_experts)
 
 
 @pytest.fixture(scope="session")
@@ -158,20 +166,37 @@ def layer_events(raw: dict[str, pd.DataFrame]) -> list[LayerEvents]:
     samples = raw["samples"][["run_id", "sample_id", "domain", "split"]]
     events = raw["events"].merge(samples, on=["run_id", "sample_id"], validate="many_to_one")
     by_layer = dict(iter(events.groupby(["run_id", "layer"])))
-    layers = raw["layers"].merge(raw["runs"][["run_id", "max_length"]], on="run_id")
+    of_runs = raw["runs"][["run_id", "max_length", "has_token_ids"]]
+    layers = raw["layers"].merge(of_runs, on="run_id")
     layers = layers.sort_values(["run_id", "moe_index"]).to_dict("records")
     return [arrays(layer, by_layer[(layer["run_id"], layer["layer"])]) for layer in layers]
 
 
+@pytest.fixture(scope="session")
+def token_layers(layer_events: list[LayerEvents]) -> list[LayerEvents]:
+    """Those of the runs that have token ids."""
+    return [layer for layer in layer_events if layer.has_token_ids]
+
+
 def arrays(layer: dict[Any, Any], events: pd.DataFrame) -> LayerEvents:
-    columns = ("sample_id", "position", "token_id", "domain", "split", "entropy")
+    columns = ("sample_id", "position", "domain", "split", "entropy")
     facts = ("run_id", "layer", "moe_index", "stack", "num_experts", "top_k", "max_length")
+    flags = ("has_weights", "ranked", "has_token_ids")
+    experts = np.stack(events["experts"].to_list()).astype(np.int64)
+    unknown = [np.full(layer["top_k"], np.nan)] * len(events)
+    weights = events["weights"].to_list() if layer["has_weights"] else unknown
     return LayerEvents(
-        **{name: layer[name] for name in facts},
+        **{name: layer[name] for name in facts + flags},
         **{name: events[name].to_numpy() for name in columns},
-        experts=np.stack(events["experts"].to_list()).astype(np.int64),
-        weights=np.stack(events["weights"].to_list()).astype(np.float64),
+        token_id=events["token_id"].fillna(-1).to_numpy(dtype=np.int64),
+        experts=experts,
+        weights=np.stack(weights).astype(np.float64),
     )
+
+
+def where_known(is_known: bool, columns: dict[str, Any]) -> dict[str, Any]:
+    """Return the columns, all of them null where they are unknown."""
+    return columns if is_known else dict.fromkeys(columns)
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,6 @@
-"""Small made-up runs of real Parquet, with every case that is hard for a definition.
-
-The name of its text determines a sample's tokens, and the name of the routing determines how they
-are routed: runs that share a text read the same tokens, and runs that also share the routing choose
-the same experts.
-"""
+"""The runs of random_runs.py, made up as real Parquet and landed in a lake."""
 
 import zlib
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -18,154 +12,28 @@ from gatehouse.warehouse.events import Events
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.records import (
     CAPTURE,
-    CAPTURED,
     EVENTS,
     LAKE_VERSION,
     LAYERS,
     RUNS,
     SAMPLES,
     VOCABULARY,
+    RunSpec,
     document_hash,
+    sample_line,
 )
+from tests.dbt_project.random_runs import RandomRun
 from tests.older_lake import make_older
 
 VOCABULARY_SIZE = 60
-SAMPLES_IN_A_SHARD = 10
 STARTED = datetime(2025, 3, 1, 12, tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class RandomRun:
-    """A run to make up; `blocks` are the indices of its MoE layers' blocks in each stack."""
-
-    run_id: str
-    num_experts: int
-    top_k: int
-    blocks: tuple[int, ...]
-    shards: int = 1
-    samples: range = range(SAMPLES_IN_A_SHARD)
-    stacks: tuple[str, ...] = ("decoder",)
-    finished: bool = True
-    flat: bool = False
-    """Entropies are within about 1e-5 of 4.85 nats."""
-    uniform: bool = False
-    """First choices are drawn at random, whatever the token."""
-    dropped: float = 0.0
-    """Share of the events that lose their last expert to its capacity."""
-    skip_class: bool = False
-    """The last class computes nothing, with weight 0."""
-    token_types: int = 55
-    lengths: tuple[int, int] = (1, 60)
-    max_length: int = 1000
-    text: str = ""
-    tokenizer: str = "x"
-    routing: str = ""
-    changed: float = 0.0
-    """Share of the events that depart from the routing."""
-    windows: bool = False
-    """Longer samples are cut into windows of `max_length`."""
-    documents: int = 0
-    """The samples belong to so many documents in turn; 0: each is its own."""
-    texts: int = 0
-    """So many texts are read again and again; 0: each sample has its own."""
-    lake_version: int = LAKE_VERSION
-    rewritten: tuple[int, ...] = ()
-    """Samples whose text differs but is as long as the other runs'."""
-    source: str = CAPTURE
-    """A trace numbers its samples anew, hashes other bytes, and lacks each sample's last token."""
-
-    @property
-    def layers(self) -> list[tuple[int, str, int]]:
-        """(layer, stack, block) of each MoE layer; with several stacks, layers are numbered."""
-        places = [(stack, block) for stack in self.stacks for block in self.blocks]
-        return [
-            (block if len(self.stacks) == 1 else index, stack, block)
-            for index, (stack, block) in enumerate(places)
-        ]
-
-
-THIRTY, TWENTY = range(30), range(20)
-RUNS_TO_LAND = [
-    RandomRun("0042", 4, 1, blocks=(0, 1, 2), shards=2, samples=TWENTY, texts=15),
-    RandomRun("wide", 8, 2, blocks=(1, 3), shards=3, samples=THIRTY, dropped=0.1),
-    RandomRun(
-        "whole", 8, 2, blocks=(1, 3), samples=THIRTY, dropped=0.1, text="wide", routing="wide"
-    ),
-    RandomRun(
-        "slim",
-        num_experts=8,
-        top_k=2,
-        blocks=(1, 3),
-        shards=2,
-        samples=TWENTY,
-        dropped=0.1,
-        max_length=40,
-        text="wide",
-        routing="wide",
-        changed=0.4,
-        rewritten=(5,),
-    ),
-    RandomRun(
-        "traced",
-        num_experts=8,
-        top_k=2,
-        blocks=(1, 3),
-        samples=TWENTY,
-        dropped=0.1,
-        text="wide",
-        routing="wide",
-        tokenizer="none",
-        source="jsonl",
-    ),
-    RandomRun(
-        "switch",
-        lake_version=4,
-        num_experts=8,
-        top_k=1,
-        blocks=(1, 3),
-        shards=2,
-        samples=TWENTY,
-        stacks=("encoder", "decoder"),
-        dropped=0.2,
-        text="wide",
-    ),
-    RandomRun(
-        "flat",
-        num_experts=128,
-        top_k=4,
-        blocks=(0,),
-        samples=range(8),
-        flat=True,
-        text="wide",
-        tokenizer="other",
-        lake_version=3,
-    ),
-    RandomRun("skipping", 5, 1, (0, 2), samples=range(8, 10), skip_class=True),
-    RandomRun(
-        "fine",
-        num_experts=64,
-        top_k=8,
-        blocks=(0,),
-        samples=THIRTY,
-        token_types=900,
-        lengths=(30, 90),
-        max_length=32,
-        windows=True,
-        documents=7,
-    ),
-    RandomRun(
-        "long",
-        num_experts=16,
-        top_k=8,
-        blocks=(0, 5),
-        shards=2,
-        samples=range(12),
-        token_types=6,
-        lengths=(250, 450),
-    ),
-    RandomRun("uniform", 8, 2, blocks=(0,), samples=range(150), uniform=True, token_types=400),
-    RandomRun("unfinished", 8, 2, blocks=(0, 1), shards=2, samples=TWENTY, finished=False),
-]
+UNKNOWN = {
+    "weights": ["weights"],
+    "distribution": ["entropy", "confidence"],
+    "order": ["top_expert"],
+    "tokens": ["token_id"],
+}
+"""What a source may not tell, and the columns of the events that are null then."""
 
 
 def land(lake: Lake, run: RandomRun) -> None:
@@ -176,6 +44,30 @@ def land(lake: Lake, run: RandomRun) -> None:
     lake.update_run(run.run_id, record(run, finished=run.finished))
     if run.lake_version != LAKE_VERSION:
         make_older(lake, run.run_id, run.lake_version)
+
+
+def land_lawful(lake: Lake, run: RandomRun) -> str:
+    """Land a finished run under the id that its record has, with the hash of its own samples.
+
+    Args:
+        lake: where it lands.
+        run: `text` and `routing` name what is made up, and `run_id` does not matter.
+    """
+    shards = [random_shard(run, shard) for shard in range(run.shards)]
+    lines = [
+        sample_line(**sample)
+        for samples, _ in shards
+        for sample in samples.select(["name", "domain", "document", "text_sha256"]).to_pylist()
+    ]
+    values = record(run, finished=True) | {
+        "dataset_fingerprint": sha256(b"".join(lines)).hexdigest()
+    }
+    run_id = RunSpec.of_record(values).run_id
+    lake.land_run(run_id, values | {"finished_at": None}, layers(run), vocabulary(run))
+    for shard, (samples, events) in enumerate(shards):
+        lake.land_shard(run_id, shard, samples, events)
+    lake.update_run(run_id, values)
+    return run_id
 
 
 def record(run: RandomRun, finished: bool) -> dict[str, Any]:
@@ -196,11 +88,15 @@ def record(run: RandomRun, finished: bool) -> dict[str, Any]:
         "capture_seconds": 1.5,
         "source": run.source,
         "source_files": None,
-        "has_token_ids": True,
+        "has_token_ids": "tokens" not in run.unknown,
+        "generate": None,
+        "temperature": None,
+        "seed": None,
     }
 
 
 def layers(run: RandomRun) -> pa.Table:
+    sums = not (run.dropped or run.skip_class)
     rows = [
         {
             "layer": layer,
@@ -211,9 +107,11 @@ def layers(run: RandomRun) -> pa.Table:
             "scoring": "softmax",
             "num_experts": run.num_experts,
             "top_k": run.top_k,
-            "weights_sum_to_one": not (run.dropped or run.skip_class),
+            "weights_sum_to_one": sums if "weights" not in run.unknown else None,
+            "has_weights": "weights" not in run.unknown,
+            "has_distribution": "distribution" not in run.unknown,
+            "ranked": "order" not in run.unknown,
         }
-        | CAPTURED
         for index, (layer, stack, block) in enumerate(run.layers)
     ]
     return pa.Table.from_pylist(rows, schema=LAYERS)
@@ -228,6 +126,7 @@ def vocabulary(run: RandomRun) -> pa.Table:
             "is_special": token == 0,
         }
         for token in range(max(VOCABULARY_SIZE, run.token_types))
+        if "tokens" not in run.unknown
     ]
     return pa.Table.from_pylist(rows, schema=VOCABULARY)
 
@@ -248,7 +147,7 @@ def random_shard(run: RandomRun, shard: int) -> tuple[pa.Table, Events]:
             "dropped_tokens": len(tokens) - landed(run, tokens),
             "text_sha256": text_sha256(run, sample),
             "document_sha256": document_hash(document_of(run, sample), text_sha256(run, sample)),
-            "prompt_tokens": landed(run, tokens),
+            "prompt_tokens": round(landed(run, tokens) * (1 - run.generated)),
         }
         for sample, tokens in texts.items()
     ]
@@ -343,4 +242,8 @@ def random_events(run: RandomRun, index: int, sample: int, tokens: np.ndarray) -
         "entropy": entropy.astype(np.float32),
         "confidence": confidence.astype(np.float32),
     }
+    if "order" in run.unknown:
+        columns["experts"] = np.sort(experts, axis=1).tolist()
+    for column in (name for unknown in run.unknown for name in UNKNOWN[unknown]):
+        columns[column] = [None] * count
     return pa.table(columns, schema=EVENTS).slice(0, landed(run, tokens))

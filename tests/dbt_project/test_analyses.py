@@ -59,7 +59,7 @@ def test_an_example_says_what_it_asks_and_holds_only_references(name):
 def test_every_example_runs_on_the_built_warehouse(connection, name):
     found = result(connection, name)
     assert len(found.columns) >= 2
-    named = set(re.findall(r"ref\('(\w+)'\)", EXAMPLES[name].template))
+    named = set(re.findall(r"ref\('(?:stg_)?(\w+)'\)", EXAMPLES[name].template))
     assert named <= set(relations(connection))
 
 

@@ -3,13 +3,15 @@
 import numpy as np
 import pandas as pd
 
+from tests.dbt_project.conftest import where_known
+
 
 def test_the_lake_has_the_hard_cases(layer_events):
     """Top-1, top-2 and top-8, dropped tokens, a skip class, dead experts, unequal first choices."""
-    assert {layer.top_k for layer in layer_events} == {1, 2, 4, 8}
+    assert {layer.top_k for layer in layer_events} == {1, 2, 3, 4, 8}
     assert {layer.stack for layer in layer_events} == {"encoder", "decoder"}
     dropped = {layer.run_id for layer in layer_events if (layer.weights == 0).any()}
-    assert dropped == {"switch", "wide", "whole", "slim", "skipping"}
+    assert dropped == {"switch", "wide", "whole", "slim", "traced", "skipping"}
     skipping = next(layer for layer in layer_events if layer.run_id == "skipping")
     assert skipping.load()[-1] == 0 < (skipping.experts == skipping.num_experts - 1).sum()
     assert any((layer.selected().sum(axis=0) == 0).any() for layer in layer_events)
@@ -28,17 +30,27 @@ def test_expert_load(assert_mart, layer_events):
                 | {
                     "expert": expert,
                     "selections": named.sum(),
-                    "dropped": (named & (layer.weights == 0)).sum(),
                     "load": load[expert],
                     "load_share": load[expert] / load.sum(),
                     "load_ratio": load[expert] / load.mean(),
-                    "first_choices": first[expert],
-                    "first_choice_share": first[expert] / len(layer.experts),
-                    "selections_by_rank": named.sum(axis=0),
-                    "gate_mass": mass[expert],
-                    "gate_mass_share": mass[expert] / layer.weights.sum(),
                     "is_dead": load[expert] == 0,
                 }
+                | where_known(
+                    layer.ranked,
+                    {
+                        "first_choices": first[expert],
+                        "first_choice_share": first[expert] / len(layer.experts),
+                        "selections_by_rank": named.sum(axis=0),
+                    },
+                )
+                | where_known(
+                    layer.has_weights,
+                    {
+                        "dropped": (named & (layer.weights == 0)).sum(),
+                        "gate_mass": mass[expert],
+                        "gate_mass_share": mass[expert] / layer.weights.sum(),
+                    },
+                )
             )
     assert_mart("fct_expert_load", ["run_id", "layer", "expert"], pd.DataFrame(rows))
 
@@ -66,9 +78,9 @@ def test_expert_coverage(assert_mart, layer_events):
     assert_mart("fct_expert_coverage", ["run_id", "layer", "top_experts"], pd.DataFrame(rows))
 
 
-def test_token_expert(assert_mart, layer_events):
+def test_token_expert(assert_mart, token_layers):
     rows = []
-    for layer in layer_events:
+    for layer in token_layers:
         selected = layer.selected()
         for token in np.unique(layer.token_id):
             of_token = layer.token_id == token
@@ -82,11 +94,16 @@ def test_token_expert(assert_mart, layer_events):
                         "token_id": token,
                         "expert": expert,
                         "frequency": of_token.sum(),
-                        "first_choices": first[expert],
                         "selections": selections[expert],
-                        "first_choice_share": first[expert] / of_token.sum(),
                         "selection_share": selections[expert] / of_token.sum(),
                     }
+                    | where_known(
+                        layer.ranked,
+                        {
+                            "first_choices": first[expert],
+                            "first_choice_share": first[expert] / of_token.sum(),
+                        },
+                    )
                 )
     expected = pd.DataFrame(rows)
     assert (expected["first_choices"] == 0).any()
@@ -109,14 +126,19 @@ def test_domain_expert(assert_mart, layer_events):
                         "expert": expert,
                         "domain_tokens": inside.sum(),
                         "selections": named.sum(),
-                        "first_choices": named[:, 0].sum(),
                         "gate_mass": weights[named].sum(),
                         "specialisation": named.any(axis=1).mean(),
                         "uniform_specialisation": layer.top_k / layer.num_experts,
-                        "first_choice_specialisation": named[:, 0].mean(),
                         "gate_relevance": (weights * named).sum(axis=1).mean(),
                         "selection_relevance": (named.sum(axis=1) / layer.top_k).mean(),
                     }
+                    | where_known(
+                        layer.ranked,
+                        {
+                            "first_choices": named[:, 0].sum(),
+                            "first_choice_specialisation": named[:, 0].mean(),
+                        },
+                    )
                 )
     expected = pd.DataFrame(rows)
     assert expected["domain"].nunique() == 3
@@ -141,12 +163,17 @@ def test_expert_coactivation(assert_mart, layer_events):
                     "expert": expert,
                     "other_expert": other,
                     "tokens": together[expert, other],
-                    "adjacent_tokens": adjacent[expert, other],
                     "expert_selections": selections[expert],
                     "probability": together[expert, other] / selections[expert],
-                    "adjacent_probability": adjacent[expert, other] / selections[expert],
                     "uniform_probability": (layer.top_k - 1) / (layer.num_experts - 1),
                 }
+                | where_known(
+                    layer.ranked,
+                    {
+                        "adjacent_tokens": adjacent[expert, other],
+                        "adjacent_probability": adjacent[expert, other] / selections[expert],
+                    },
+                )
             )
     assert differs
     keys = ["run_id", "layer", "expert", "other_expert"]

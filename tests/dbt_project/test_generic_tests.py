@@ -16,11 +16,19 @@ PAIRS = {
     "stray_pair": "(1, 'a'), (2, 'b'), (2, 'b')",
     "no_pairs": "(1, 'a') limit 0",
 }
+FACTS = {
+    "told_layers": "('a', 0, true), ('a', 1, false)",
+    "right_or_null": "('a', 0, 1), ('a', 0, 2), ('a', 1, null)",
+    "guessed_value": "('a', 0, 1), ('a', 1, null), ('a', 1, 0)",
+    "lost_value": "('a', 0, 1), ('a', 0, null), ('a', 1, null)",
+}
 KEYS = {"columns": ["number", "letter"]}
 REFERENCES = KEYS | {"to": "ref('unique_pairs')"}
 FEW = {"columns": ["letter", "number"], "few": "number"}
 POSITIVE = {"expressions": ["number > 0", "letter in ('a', 'b')"]}
 AT_MOST_ONE = {"expressions": ["number > 0", "number < 2"]}
+UNKNOWN = {"layers": "ref('told_layers')", "known": [["is_told", ["value"]]]}
+LOSING = UNKNOWN | {"or_null": ["value"]}
 
 # (generic test, table, arguments): number of failing rows
 CASES = {
@@ -43,6 +51,10 @@ CASES = {
     ("holds", "no_pairs", json.dumps(AT_MOST_ONE)): 0,
     ("holds", "unique_pairs", json.dumps(AT_MOST_ONE)): 1,
     ("holds", "null_in_pair", json.dumps(POSITIVE)): 2,
+    ("null_where_unknown", "right_or_null", json.dumps(UNKNOWN)): 0,
+    ("null_where_unknown", "guessed_value", json.dumps(UNKNOWN)): 1,
+    ("null_where_unknown", "lost_value", json.dumps(UNKNOWN)): 1,
+    ("null_where_unknown", "lost_value", json.dumps(LOSING)): 0,
 }
 
 
@@ -55,10 +67,12 @@ def failures(tmp_path_factory, make_project) -> dict[str, int]:
     (folder / "dbt_project.yml").write_text(
         "{name: generic, profile: gatehouse, flags: {send_anonymous_usage_stats: false}}"
     )
-    for name, values in PAIRS.items():
-        query = f"select * from (values {values}) as pairs(number, letter)"  # noqa: S608
+    columns = dict.fromkeys(PAIRS, "number, letter") | dict.fromkeys(FACTS, "run_id, layer, value")
+    columns["told_layers"] = "run_id, layer, is_told"
+    for name, values in (PAIRS | FACTS).items():
+        query = f"select * from (values {values}) as literal({columns[name]})"  # noqa: S608
         (folder / "models" / f"{name}.sql").write_text(query)
-    models = [{"name": name, "data_tests": []} for name in PAIRS]
+    models = [{"name": name, "data_tests": []} for name in columns]
     for number, (test, table, arguments) in enumerate(CASES):
         called = {"name": f"case_{number}", "arguments": json.loads(arguments)}
         next(model for model in models if model["name"] == table)["data_tests"].append(

@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from tests.dbt_project.random_lake import RandomRun, land
+from tests.dbt_project.random_lake import land
+from tests.dbt_project.random_runs import RandomRun
 
 Damage = Callable[[pa.Table], pa.Table]
 

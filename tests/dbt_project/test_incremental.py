@@ -12,27 +12,35 @@ import pandas as pd
 import pytest
 
 from gatehouse.warehouse.lake import Lake
-from tests.dbt_project.random_lake import RUNS_TO_LAND, land, random_shard, record
+from tests.dbt_project.random_lake import land, random_shard, record
+from tests.dbt_project.random_runs import RUNS_TO_LAND
 
 RUNS = {run.run_id: run for run in RUNS_TO_LAND}
+UNFINISHED = ("long", "unordered", "ids-only")
+LATER = {"unordered", "ids-only"}
 
 
 def first_lake(lake: Lake) -> None:
-    """Four runs have finished, a fifth has landed one of its two shards."""
+    """Four runs have finished, three have landed one of their two shards.
+
+    Of the last two, one has no order and no weights, the other no token ids.
+    """
     for run_id in ("0042", "wide", "flat", "skipping"):
         land(lake, RUNS[run_id])
-    land(lake, replace(RUNS["long"], finished=False))
-    (lake.root / "events" / "run_id=long" / "shard-00001.parquet").unlink()
+    for run_id in UNFINISHED:
+        land(lake, replace(RUNS[run_id], finished=False))
+        (lake.root / "events" / f"run_id={run_id}" / "shard-00001.parquet").unlink()
 
 
 def a_run_waits(lake: Lake) -> None:
-    """No file changes, so the fifth run is still unfinished."""
+    """No file changes, so three runs are still unfinished."""
 
 
 def runs_arrive(lake: Lake) -> None:
-    """The fifth run finishes, a sixth reads an older one's text; one is no longer finished."""
-    lake.land_shard("long", 1, *random_shard(RUNS["long"], 1))
-    lake.update_run("long", record(RUNS["long"], finished=True))
+    """The three finish, another reads an older one's text; one is no longer finished."""
+    for run_id in UNFINISHED:
+        lake.land_shard(run_id, 1, *random_shard(RUNS[run_id], 1))
+        lake.update_run(run_id, record(RUNS[run_id], finished=True))
     land(lake, RUNS["slim"])
     lake.update_run("0042", record(RUNS["0042"], finished=False))
 
@@ -157,20 +165,22 @@ def test_a_grown_warehouse_equals_one_built_at_once(grown):
 def test_runs_come_and_go(grown):
     for step in ("first_lake", "a_run_waits"):
         assert grown[step].runs == {"0042", "wide", "flat", "skipping"}
-    assert grown["runs_arrive"].runs == {"wide", "flat", "skipping", "long", "slim"}
-    assert grown["run_reopens"].runs == {"wide", "flat", "skipping", "slim"}
-    assert grown["run_returns"].runs == {"wide", "flat", "skipping", "long", "slim"}
-    assert grown["runs_change"].runs == {"0042", "wide", "flat", "long", "slim", "traced"}
+    assert grown["runs_arrive"].runs == {"wide", "flat", "skipping", "long", "slim"} | LATER
+    assert grown["run_reopens"].runs == {"wide", "flat", "skipping", "slim"} | LATER
+    assert grown["run_returns"].runs == {"wide", "flat", "skipping", "long", "slim"} | LATER
+    assert grown["runs_change"].runs == {"0042", "wide", "flat", "long", "slim", "traced"} | LATER
 
 
 def test_a_build_reads_new_shards_alone(grown):
     """Partial aggregates read what no build has counted; what needs whole runs reads new runs."""
     arrived = grown["runs_arrive"]
-    assert arrived.new_shards == {("long", 1)} | shards_of("slim")
+    assert arrived.new_shards == {(run_id, 1) for run_id in UNFINISHED} | shards_of("slim")
     assert arrived.read["stg_new_events"] == arrived.new_shards
-    assert arrived.read["stg_new_run_events"] == shards_of("long", "slim")
+    assert arrived.read["stg_new_run_events"] == shards_of(*UNFINISHED, "slim")
+    assert arrived.read["stg_new_token_events"] == shards_of("long", "unordered", "slim")
+    assert arrived.read["stg_new_tokenless_events"] == shards_of("ids-only")
     assert arrived.read["stg_whole_run_events"] == shards_of("slim")
-    assert arrived.read["stg_waiting_events"] == {("long", 1)}
+    assert arrived.read["stg_waiting_events"] == {("long", 1), ("unordered", 1)}
     # the text that both have read ends in the second shard
     assert arrived.read["int_compared_event"] == shards_of("slim") | {("wide", 0), ("wide", 1)}
     assert arrived.read["int_traced_event"] == set()

@@ -6,14 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.dbt_project.conftest import where_known
+
 FREQUENCIES = [0, 5, 10, 20, 50, 100, 200, 500, 1000]
 ENTROPIES = [0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]
 FURTHER_ENTROPIES = [2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0]
 
 
-def modal(experts: pd.Series) -> tuple[int, int]:
-    """Return (modal expert, its count); ties go to the smallest id."""
-    counts = np.bincount(experts)
+def modal(experts: pd.Series) -> tuple[float, float]:
+    """Return (modal expert, its count); ties go to the smallest id; NaN where there is no order."""
+    if experts.isna().all():
+        return np.nan, np.nan
+    counts = np.bincount(experts.astype(int))
     return int(np.argmax(counts)), int(counts.max())
 
 
@@ -74,7 +78,7 @@ def test_token_routing(assert_mart, tokens):
 
 
 def test_layer_routing(assert_mart, tokens, layer_events, raw):
-    modal_occurrences = tokens.groupby(["run_id", "layer"])["modal_occurrences"].sum()
+    modal_occurrences = tokens.groupby(["run_id", "layer"])["modal_occurrences"].agg(sum)
     groups = dict(iter(raw["events"].groupby(["run_id", "layer"])))
     rows = [
         layer.keys
@@ -83,12 +87,12 @@ def test_layer_routing(assert_mart, tokens, layer_events, raw):
         | {
             "num_experts": layer.num_experts,
             "events": len(layer.entropy),
-            "token_types": len(set(layer.token_id)),
+            "token_types": len(set(layer.token_id)) if layer.has_token_ids else np.nan,
             "normalised_entropy": layer.entropy.mean() / np.log(layer.num_experts),
-            "routing_consistency": modal_occurrences[(layer.run_id, layer.layer)]
+            "routing_consistency": modal_occurrences.get((layer.run_id, layer.layer), np.nan)
             / len(layer.entropy),
-            "dropped_share": (layer.weights == 0).mean(),
         }
+        | where_known(layer.has_weights, {"dropped_share": (layer.weights == 0).mean()})
         for layer in layer_events
     ]
     expected = pd.DataFrame(rows)
@@ -133,7 +137,7 @@ def test_frequency_rank(assert_mart, raw):
 def test_fast_path_coverage(assert_mart, tokens, layer_events):
     experts = {(each.run_id, each.layer): each.num_experts for each in layer_events}
     rows = []
-    for (run_id, layer), group in tokens.groupby(["run_id", "layer"]):
+    for (run_id, layer), group in tokens.dropna(subset="mean_entropy").groupby(["run_id", "layer"]):
         frequencies = group["frequency"].to_numpy()
         entropies = group["mean_entropy"].to_numpy()
         highest = np.log(experts[(run_id, layer)])
@@ -191,8 +195,12 @@ def test_the_lake_is_repeated(assert_mart, raw, name, table, key):
 
 
 def test_events_are_those_of_the_lake_and_their_places_in_the_windows(assert_mart, raw):
-    """`events` is what ad-hoc SQL sees."""
+    """`events` is what ad-hoc SQL sees; what was generated follows the prompt."""
     lengths = raw["events"]["run_id"].map(raw["runs"].set_index("run_id")["max_length"])
     expected = raw["events"].assign(window_position=raw["events"]["position"] % lengths)
     assert (expected["window_position"] < expected["position"]).any()
+    prompts = raw["samples"].set_index(["run_id", "sample_id"])["prompt_tokens"]
+    of_event = prompts.loc[list(zip(expected["run_id"], expected["sample_id"]))].to_numpy()
+    expected["phase"] = np.where(expected["position"] < of_event, "prompt", "generated")
+    assert set(expected.loc[expected["phase"] == "generated", "run_id"]) == {"long"}
     assert_mart("events", ["run_id", "sample_id", "layer", "position"], expected)

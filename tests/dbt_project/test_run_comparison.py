@@ -7,7 +7,11 @@ import pandas as pd
 import pytest
 
 # the run that started first comes first; in a tie, the smaller name
-CAPTURES = [("slim", "wide"), ("whole", "slim"), ("whole", "wide")]
+CAPTURES = [
+    *(("ranked", "new"), ("ranked", "told"), ("slim", "wide"), ("told", "new")),
+    *(("unordered", "new"), ("unordered", "ranked"), ("unordered", "told")),
+    *(("whole", "slim"), ("whole", "wide")),
+]
 IMPORTED = [("traced", "slim"), ("traced", "whole"), ("traced", "wide")]
 MARGINS = [0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1]
 
@@ -70,25 +74,28 @@ def compared(layer, other, samples: dict[int, int], weighed: str) -> pd.DataFram
         assert layer.token_id[row] == other.token_id[match]
         shared = set(layer.experts[row]) & set(other.experts[match])
         weights = layer.weights[row] if weighed == layer.run_id else other.weights[match]
+        margin = weights[0] - weights[1] if layer.top_k > 1 else np.nan
         nearest = min(int(position) % layer.max_length, int(position) % other.max_length)
         rows.append(
             {
                 "token": (sample, position),
                 "overlap": len(shared) / layer.top_k,
                 "same_set": len(shared) == layer.top_k,
-                "same_top": layer.experts[row, 0] == other.experts[match, 0],
+                "same_top": float(layer.experts[row, 0] == other.experts[match, 0])
+                if layer.ranked and other.ranked
+                else np.nan,
                 "change": other.entropy[match] - layer.entropy[row],
                 "position_bucket": nearest.bit_length(),
-                "margin_bucket": np.searchsorted(MARGINS, weights[0] - weights[1], "right") - 1
-                if layer.top_k > 1
-                else None,
+                "margin_bucket": np.nan
+                if np.isnan(margin)
+                else np.searchsorted(MARGINS, margin, "right") - 1,
             }
         )
     return pd.DataFrame(rows)
 
 
 @pytest.fixture(scope="module")
-def pairs(raw, layer_events, texts) -> list[tuple[dict[str, object], pd.DataFrame]]:
+def pairs(raw, token_layers, texts) -> list[tuple[dict[str, object], pd.DataFrame]]:
     """Keys of each two layers that can be compared, and their tokens."""
     runs = raw["runs"].set_index("run_id")
     found = []
@@ -97,8 +104,8 @@ def pairs(raw, layer_events, texts) -> list[tuple[dict[str, object], pd.DataFram
         tokenizers = set(runs.loc[[run_id, other_id], "tokenizer_fingerprint"])
         if captured and len(tokenizers) > 1:
             continue
-        for layer in layer_events:
-            for other in layer_events:
+        for layer in token_layers:
+            for other in token_layers:
                 if (layer.run_id, other.run_id) != (run_id, other_id) or any(
                     getattr(layer, name) != getattr(other, name)
                     for name in ("layer", "moe_index", "num_experts", "top_k")
@@ -109,8 +116,11 @@ def pairs(raw, layer_events, texts) -> list[tuple[dict[str, object], pd.DataFram
                     if captured
                     else with_equal_tokens(layer, other)
                 )
-                weighed = run_id if runs.loc[run_id, "source"] == "capture" else other_id
-                tokens = compared(layer, other, samples, weighed)
+                is_import = runs.loc[run_id, "source"] != "capture"
+                weighed = (
+                    other if other.has_weights and (is_import or not layer.has_weights) else layer
+                )
+                tokens = compared(layer, other, samples, weighed.run_id)
                 if len(tokens):
                     found.append((layer.keys | {"other_run_id": other_id}, tokens))
     return found
@@ -148,15 +158,15 @@ def test_run_flip(assert_mart, pairs):
             "margin_bucket": margin,
             "first_position": 2 ** (position - 1) if position else 0,
             "last_position": 2**position - 1,
-            "smallest_margin": MARGINS[margin],
+            "smallest_margin": np.nan if np.isnan(margin) else MARGINS[int(margin)],
             "tokens": len(group),
             "set_flips": (~group["same_set"]).sum(),
-            "top_flips": (~group["same_top"]).sum(),
+            "top_flips": (1 - group["same_top"]).sum(min_count=1),
             "set_flip_share": (~group["same_set"]).mean(),
-            "top_flip_share": (~group["same_top"]).mean(),
+            "top_flip_share": (1 - group["same_top"]).mean(),
         }
         for keys, tokens in pairs
-        for (position, margin), group in tokens.groupby(buckets)
+        for (position, margin), group in tokens.groupby(buckets, dropna=False)
     )
     assert expected["margin_bucket"].nunique() >= 6
     assert_mart("fct_run_flip", ["run_id", "other_run_id", "layer", *buckets], expected)

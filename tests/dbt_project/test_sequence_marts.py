@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.dbt_project.conftest import where_known
+
 BIGRAM_THRESHOLD = 100
 SEGMENT_LENGTHS = [4, 16, 64, 256]
 
@@ -45,7 +47,7 @@ def test_expert_transition(assert_mart, layer_events):
     """P(first choice of the stack's next MoE layer | first choice), as in ExFlow."""
     rows = []
     for here, there in pairwise(layer_events):
-        if (here.run_id, here.stack) != (there.run_id, there.stack):
+        if (here.run_id, here.stack) != (there.run_id, there.stack) or not here.ranked:
             continue
         after = {
             (sample, position): expert
@@ -100,14 +102,19 @@ def test_expert_repetition(assert_mart, layer_events):
             layer.keys
             | {
                 "pairs": len(before),
-                "first_choice_repetition": repeated(1),
                 "first_choice_chance": 1 / layer.num_experts,
-                "first_choice_chance_by_load": (shares**2).sum(),
-                "first_or_second_repetition": repeated(2) if more else np.nan,
                 "first_or_second_chance": chance(2) if more else np.nan,
                 "any_choice_repetition": repeated(layer.top_k),
                 "any_choice_chance": chance(layer.top_k),
             }
+            | where_known(
+                layer.ranked,
+                {
+                    "first_choice_repetition": repeated(1),
+                    "first_choice_chance_by_load": (shares**2).sum(),
+                    "first_or_second_repetition": repeated(2) if more else np.nan,
+                },
+            )
         )
     expected = pd.DataFrame(rows)
     top_two_of_eight = expected[expected["run_id"] == "wide"]["first_or_second_chance"]
@@ -160,8 +167,9 @@ def context(layer) -> dict[str, float]:
     }
 
 
-def test_context_information(assert_mart, layer_events):
-    expected = pd.DataFrame([layer.keys | context(layer) for layer in layer_events])
+def test_context_information(assert_mart, token_layers):
+    layers = [layer for layer in token_layers if layer.ranked]
+    expected = pd.DataFrame([layer.keys | context(layer) for layer in layers])
     long = expected[expected["run_id"] == "long"]
     assert (long["bigrams"] > 5).all()
     assert long["covered_share"].between(0.5, 0.95).all()
@@ -238,10 +246,15 @@ def test_position_routing(assert_mart, layer_events):
                         "bucket_mean_entropy": entropy.mean(),
                         "bucket_std_entropy": entropy.std(ddof=1) if len(entropy) > 1 else np.nan,
                         "selections": named.sum(),
-                        "first_choices": named[:, 0].sum(),
                         "load_share": named.sum() / experts.size,
-                        "first_choice_share": named[:, 0].mean(),
                     }
+                    | where_known(
+                        layer.ranked,
+                        {
+                            "first_choices": named[:, 0].sum(),
+                            "first_choice_share": named[:, 0].mean(),
+                        },
+                    )
                 )
     expected = pd.DataFrame(rows)
     assert expected["position_bucket"].max() == 9

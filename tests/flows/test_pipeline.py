@@ -204,11 +204,13 @@ def test_a_run_of_other_settings_that_broke_off_is_left_to_whoever_began_it(tmp_
     from gatehouse.flows.pipeline import next_samples
 
     begun = {"model": "demo", "dataset": "pydoc", "first_sample": 0, "num_samples": 10_000}
-    begun |= {"max_length": 512, "windows": True, "finished_at": None}
+    begun |= {"max_length": 512, "windows": True, "generate": 16, "finished_at": None}
     monkeypatch.setattr(Lake, "runs", lambda _: {"begun": begun})
     lake = Lake(tmp_path)
     assert next_samples(lake, "demo", "pydoc", 1_000) == (0, 1_000)
     begun["windows"] = False
+    assert next_samples(lake, "demo", "pydoc", 1_000) == (0, 1_000)
+    begun["generate"] = None
     assert next_samples(lake, "demo", "pydoc", 1_000) == (0, 10_000)
     begun["finished_at"] = "then"
     assert next_samples(lake, "demo", "pydoc", 1_000) == (10_000, 1_000)

@@ -20,7 +20,7 @@ def test_pydoc_is_read_under_its_name(stdlib: Path, monkeypatch: pytest.MonkeyPa
     corpus = read_corpus("pydoc")
     assert corpus.name == "pydoc"
     assert corpus.revision == f"Python {platform.python_version()}"
-    assert list(corpus.documents) == list(read_pydoc(stdlib))
+    assert [document[:4] for document in corpus.documents] == list(read_pydoc(stdlib))
 
 
 def test_a_path_is_resolved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -232,7 +232,7 @@ def test_fields_are_found_at_any_depth(tmp_path: Path, refuses) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     fields = Fields(text="raw.content", document="in.book")
     found = list(read_corpus(str(path), fields=fields).documents)
-    assert [row[1:] for row in found] == [("Github", "a", "7"), ("ArXiv", "b", None)]
+    assert [row[1:4] for row in found] == [("Github", "a", "7"), ("ArXiv", "b", None)]
     named = Fields(text="raw.content", domain="in.book")
     assert [row.domain for row in read_corpus(str(path), fields=named).documents] == ["7", "nested"]
     with refuses("has no field text, only 'raw'", "--text-field"):
@@ -293,22 +293,22 @@ CHATS = {
 
 
 @pytest.mark.parametrize("field", CHATS)
-def test_a_chat_is_what_was_said(tmp_path: Path, field: str) -> None:
+def test_a_chat_as_text_is_what_was_said(tmp_path: Path, field: str) -> None:
+    as_text = Fields(chat_as_text=True)
     path = tmp_path / "chat.jsonl"
     turns = CHATS[field]
     by_field = {name: [turn[name] for turn in turns] for name in turns[0]}
     for kept in (json.dumps(turns), json.dumps(turns, indent=1), by_field, turns):
         path.write_text(json.dumps({field: kept}))
-        assert texts(path) == ["Hi\n\nHo"]
-    assert texts(path) == ["Hi\n\nHo"]
-    assert texts(path, fields=Fields(text=field)) == ["Hi\n\nHo"]
+        assert texts(path, fields=as_text) == ["Hi\n\nHo"]
+    assert texts(path, fields=Fields(text=field, chat_as_text=True)) == ["Hi\n\nHo"]
     path.write_text(json.dumps({"text": [1, 2]}))
     assert "field text of type list" in only_broken(path).what
     # what is no chat stays as it was written
     path.write_text(
         json.dumps({field: "[{x"}) + json.dumps({"text": json.dumps(turns)}).join("\n\n")
     )
-    assert texts(path) == ["[{x", json.dumps(turns)]
+    assert texts(path, fields=as_text) == texts(path) == ["[{x", json.dumps(turns)]
 
 
 def test_binary_columns_hold_text_in_utf8(tmp_path: Path) -> None:

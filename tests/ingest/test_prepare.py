@@ -1,6 +1,7 @@
 """Prepared datasets: kept, found again, and either whole or absent."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from functools import partial
 from hashlib import sha256
@@ -284,3 +285,24 @@ def test_a_hub_dataset_is_found_again_only_with_its_own_text(fake_hub: Path, tmp
     assert first.path.read_bytes() == content
     first.path.with_name("prepared.json").write_text("4")
     assert prepare("c4", num_samples=10, folder=tmp_path / "out") == first
+
+
+@pytest.mark.parametrize("column", [None, "url"])
+def test_what_an_earlier_version_prepared_from_the_hub_has_its_chats_as_text(
+    fake_hub: Path, tmp_path: Path, column: str | None
+):
+    """Found by who takes them so, or where there can be none; read again for anybody else."""
+    asked = {"num_samples": 10, "folder": tmp_path / "out"}
+    as_text = Fields(text=column, chat_as_text=True)
+    first = prepare("c4", **asked, fields=as_text)
+    memory = first.path.with_name("prepared.json")
+    record = json.loads(memory.read_text())
+    del record["reading"]["fields"]["chat_as_text"]
+    memory.write_text(json.dumps(record))
+    shutil.rmtree(fake_hub)
+    assert prepare("c4", **asked, fields=as_text) == first
+    if column is None:
+        assert prepare("c4", **asked) == first
+    else:
+        with pytest.raises(GatehouseError):
+            prepare("c4", **asked, fields=Fields(text=column))

@@ -109,7 +109,7 @@ def test_the_table_names_every_sample_in_the_lakes_schema() -> None:
     )
     assert table.schema.equals(SAMPLES)
     for sample, row in zip(samples, table.to_pylist(), strict=True):
-        known = vars(sample).keys() - {"text"}
+        known = vars(sample).keys() - {"text", "is_chat"}
         assert {name: row[name] for name in known} == {name: vars(sample)[name] for name in known}
     # the texts reach the tokenizer in order: each token here is its text's length
     assert [list(window.token_ids) for window in cut] == [[6, 6], [6, 6]]

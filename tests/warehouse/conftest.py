@@ -93,6 +93,9 @@ def record() -> dict:
         "source": "capture",
         "source_files": None,
         "has_token_ids": True,
+        "generate": None,
+        "temperature": None,
+        "seed": None,
     }
 
 

@@ -19,7 +19,7 @@ from tests.warehouse.conftest import RUN, event_row, sample_row
 DAMAGED = f"is damaged or missing: `gatehouse verify {RUN} --repair` mends it"
 FOREIGN = (
     "does not have the columns that this Gatehouse reads: it is not of lake version 3 to "
-    f"{LAKE_VERSION}; name another folder with GATEHOUSE_HOME"
+    f"{LAKE_VERSION}; name another folder with --home or GATEHOUSE_HOME"
 )
 LOST = (
     "9 events for 5 tokens in 2 MoE layers; landed shards are untouched, please report this model"

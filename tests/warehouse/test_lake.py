@@ -355,5 +355,5 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
 )
 def test_room_is_asked_for_only_on_a_full_disk(number, way_out):
     message = str(cannot_write(Path("/a"), OSError(number, os.strerror(number))))
-    assert f"{os.strerror(number)}; {way_out} or name another folder" in message
+    assert f"{os.strerror(number)}; {way_out} or name another place for it" in message
     assert ("room" in message) == (way_out == "make room")

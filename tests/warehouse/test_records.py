@@ -23,7 +23,11 @@ SPEC = RunSpec(
     attention_implementation="sdpa",
     experts_implementation="grouped_mm",
     trust_remote_code=False,
+    generate=16,
+    temperature=0.5,
+    seed=3,
 )
+CAPTURED_ALONE = replace(SPEC, generate=None, temperature=None, seed=None)
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(RunSpec)])
@@ -32,6 +36,10 @@ def test_everything_in_the_identity_changes_the_run_id(name):
     other = (not value) if isinstance(value, bool) else value + type(value)(1)
     assert replace(SPEC, **{name: other}).run_id != SPEC.run_id
     assert replace(SPEC).run_id == SPEC.run_id
+
+
+def test_a_run_that_generates_nothing_keeps_the_id_it_had_before_any_could():
+    assert CAPTURED_ALONE.run_id == "mixtral-8x7b-v0-1-pydoc-b9176d1759"
 
 
 def test_batch_size_and_device_are_no_part_of_the_identity():

@@ -32,7 +32,9 @@ def test_a_name_of_two_runs_means_neither(lake):
 def test_a_name_goes_with_its_run(lake):
     name_run(lake, "one-1", "x")
     with Lake(lake).removing("one-1"):
-        pass
+        Lake(lake).forget_removed("one-1")
+        assert name_of(lake, "one-1") == "x"
+    Lake(lake).forget_removed("one-1")
     assert name_of(lake, "one-1") is None and find_run(lake, "x") == "x"
 
 

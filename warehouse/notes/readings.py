@@ -18,13 +18,15 @@ class Reading:
     """How a run's text was read.
 
     `text_field` and `domain_field` are the fields that were asked for; `files_opened` and
-    `files_left_out` say in words what a folder held. All are None where there is nothing to say.
+    `files_left_out` say in words what a folder held; `chat_as_text` is whether chats were taken as
+    plain texts. All are None where there is nothing to say.
     """
 
     text_field: str | None = None
     domain_field: str | None = None
     files_opened: str | None = None
     files_left_out: str | None = None
+    chat_as_text: bool | None = None
 
 
 def keep_reading(lake: Path, run_id: str, reading: Reading) -> None:

@@ -66,7 +66,10 @@ final as (
         capture_seconds,
         source,
         source_files,
-        has_token_ids
+        has_token_ids,
+        generate,
+        temperature,
+        seed
     from finished
 )
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import duckdb
 import pyarrow.parquet as pq
@@ -60,6 +61,27 @@ def test_a_failing_build_keeps_the_previous_marts(run, copy):
     assert code == 2 and "dbt build failed: " in err and len(err.strip().splitlines()) == 1
     assert (home / "gatehouse.duckdb").read_bytes() == before
     assert os.listdir(home / "lake" / "events")
+
+
+def test_a_database_that_lacks_a_mart_is_built_afresh(run, captured, copy, monkeypatch):
+    """A copy of it would be given new runs only, and nothing may be new."""
+    database = copy / "gatehouse.duckdb"
+    with closing(duckdb.connect(str(database))) as connection:
+        moved = "update stg_shards set path = replace(path, $before, $after)"
+        connection.execute(moved, {"before": str(captured), "after": str(copy)})
+    assert run("build", "--home", copy)[1].startswith("nothing new in 1 finished run")
+    with closing(duckdb.connect(str(database))) as connection:
+        connection.execute("drop table fct_layer_routing")
+    begun = []
+
+    def run_dbt(command, target) -> SimpleNamespace:
+        begun.append(Path(os.environ["GATEHOUSE_DATABASE"]).exists())
+        shutil.copy(captured / "gatehouse.duckdb", os.environ["GATEHOUSE_DATABASE"])
+        return SimpleNamespace(success=True, exception=None, result=SimpleNamespace(results=[]))
+
+    monkeypatch.setattr(build, "run_dbt", run_dbt)
+    assert run("build", "--home", copy)[0] == 0
+    assert begun == [False] and rows(copy, LAYERS) == [(3,)]
 
 
 def test_a_warehouse_that_has_moved_reads_its_own_lake(captured, copy):
@@ -148,14 +170,11 @@ def test_a_database_that_duckdb_could_not_finish_is_not_put_in_place(run, copy, 
 
 
 @pytest.mark.parametrize("same", [True, False])
-def test_only_what_the_same_project_built_is_added_to(tmp_path, monkeypatch, same):
-    previous, started = tmp_path / "gatehouse.duckdb", tmp_path / "started.duckdb"
-    fingerprint = build._fingerprint()
-    with closing(duckdb.connect(str(previous))) as connection:
-        connection.execute("create table stg_build as select $1 as fingerprint", [fingerprint])
+def test_only_what_the_same_project_built_is_added_to(captured, tmp_path, monkeypatch, same):
+    started = tmp_path / "started.duckdb"
     if not same:
         monkeypatch.setattr(duckdb, "__version__", "0.0.0")
-    build._start_from(previous, started)
+    build._start_from(captured / "gatehouse.duckdb", started)
     assert started.exists() is same
 
 

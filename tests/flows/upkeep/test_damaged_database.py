@@ -12,6 +12,7 @@ from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.remembered.verified import Subject
 from gatehouse.warehouse.verification import BUILD
 
 
@@ -37,7 +38,7 @@ def test_a_damaged_database_is_a_problem_that_a_build_mends(content, tmp_path, p
     else:
         altered = bytes(255 - byte for byte in content[place : place + 64])
         paths.database.write_bytes(content[:place] + altered + content[place + 64 :])
-    (problem,) = verify._problems_of_marts(Lake(paths.lake), ["a-run"], {}, paths)
+    (problem,) = verify._problems_of_marts(Lake(paths.lake), ["a-run"], {}, paths, Subject({}))
     assert problem.cure == BUILD
     assert "database is damaged" in problem.what or "cannot open" in problem.what
     assert str(GatehouseError(problem.what)) == problem.what

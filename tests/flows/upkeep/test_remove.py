@@ -13,7 +13,7 @@ from gatehouse.warehouse.lake import TABLES, Lake
 from gatehouse.warehouse.notes.run_names import find_run, name_run
 from gatehouse.warehouse.paths import Paths
 
-RUN = "a-run"
+RUN = "a-run-0123456789"
 REMOVES = ("os.remove", "os.rmdir", "os.rename")
 
 
@@ -27,7 +27,7 @@ class Killer:
     left: int | None = None
 
     def __call__(self, event: str, arguments: tuple) -> None:
-        if self.left is None or event not in REMOVES or str(arguments[0]).endswith(".lock"):
+        if self.left is None or event not in REMOVES:
             return
         self.left -= 1
         if self.left < 0:
@@ -67,7 +67,7 @@ def rm(paths: Paths, word: str = RUN) -> str:
 
 
 def left(paths: Paths) -> list[Path]:
-    return [path for path in paths.root.rglob("*") if RUN in path.name]
+    return [path for path in paths.root.rglob("*") if RUN in path.name or path.suffix == ".lock"]
 
 
 @pytest.mark.parametrize("word", [RUN, "my run"])
@@ -89,12 +89,23 @@ def test_the_same_command_goes_on_wherever_it_was_killed(tmp_path, word):
     assert moments > 2 * len(TABLES)
 
 
+def test_results_that_a_killed_report_left_go_with_the_same_command(paths):
+    """It wrote them after the removal had passed its results. A folder of a user's stays."""
+    rm(paths)
+    for name in (RUN, "my-notes"):
+        (paths.results(name) / "figures").mkdir(parents=True)
+    assert rm(paths) == f"removed {RUN}" and not left(paths)
+    with pytest.raises(GatehouseError, match="there is no run 'my-notes'"):
+        rm(paths, "my-notes")
+    assert (paths.results("my-notes") / "figures").exists()
+
+
 def test_what_is_half_gone_is_shown_with_its_way_out(run, paths):
     killer.left = 8
     with pytest.raises(Killed):
         rm(paths)
     code, out, _ = run("status", "--home", paths.root)
-    assert code == 0 and RUN in out and "`gatehouse runs rm` removes them" in out
+    assert code == 0 and RUN in out and f"`gatehouse runs rm {RUN}` removes them" in out
 
 
 def test_nothing_is_touched_while_a_build_is_at_work(paths, monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 from contextlib import closing
 from pathlib import Path
@@ -14,12 +15,15 @@ from pandas.testing import assert_frame_equal
 
 from gatehouse.flows.request import RunRequest
 from gatehouse.flows.steps import build, capture
+from gatehouse.flows.upkeep import verify
+from gatehouse.warehouse import verification
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.events import Events, write_events
 from gatehouse.warehouse.files import read_table, write_table
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.remembered import verified
 from gatehouse.warehouse.verification import RUN_TABLES
 from tests.flows.steps.test_resume import contents
 
@@ -160,11 +164,11 @@ def test_a_run_that_is_whole_is_told_so(run, copy):
 def test_a_damage_is_named_and_mended(name, run, copy, landed):
     damage, named = DAMAGES[name]
     damage(copy)
-    before = {path: path.stat().st_mtime_ns for path in copy.root.rglob("*") if path.is_file()}
+    before = {path: path.stat().st_mtime_ns for path in copy.lake.rglob("*") if path.is_file()}
     code, out, err = run("verify", only_run(copy), "--home", copy.root)
     assert code == 1 and named in out, (out, err)
     assert "Traceback" not in err
-    after = {path: path.stat().st_mtime_ns for path in copy.root.rglob("*") if path.is_file()}
+    after = {path: path.stat().st_mtime_ns for path in copy.lake.rglob("*") if path.is_file()}
     assert after == before, "verify changes nothing by itself"
     code, out, err = run("verify", "--home", copy.root, "--repair")
     assert code == 0 and "as recorded and lawful" in out, (out, err)
@@ -309,7 +313,7 @@ def test_what_a_killed_removal_left_can_be_removed(run, copy):
     lake, run_id = Lake(copy.lake), only_run(copy)
     shutil.rmtree(lake.folder("runs", run_id))
     code, out, _ = run("verify", "--home", copy.root)
-    assert code == 1 and "leftovers of a run: `gatehouse runs rm` removes them" in out
+    assert code == 1 and f"leftovers of a run: `gatehouse runs rm {run_id}` removes them" in out
     assert run("runs", "rm", run_id, "--yes", "--home", copy.root)[0] == 0
     assert lake.run_ids() == []
 
@@ -350,3 +354,66 @@ def test_a_build_names_a_description_of_another_run(copy, table):
     with pytest.raises(GatehouseError, match=f"{run_id}: .* is that of run_id=other/{table}"):
         build.build(copy)
     assert not copy.database.exists()
+
+
+def test_what_was_found_right_is_not_asked_again_without_all(run, captured, tmp_path, monkeypatch):
+    """Neither the lake's files, nor the database, nor the comparison of both."""
+    monkeypatch.setattr(verified, "SETTLED", -(10**18))
+    compared, disagreements = [], verify.disagreements
+
+    def noting(connection, totals):
+        compared.extend(totals)
+        return disagreements(connection, totals)
+
+    monkeypatch.setattr(verify, "disagreements", noting)
+    home = shutil.copytree(captured, tmp_path / "home")
+    run_id = only_run(Paths(home))
+
+    def said(*words: str) -> tuple[str, list[str]]:
+        compared.clear()
+        code, out, _ = run("verify", *words, "--home", home)
+        assert code == 0 and "as recorded and lawful" in out
+        return out, compared
+
+    whole = "every byte of 6 files was read"
+    assert said()[0].endswith(f"{whole}\n") and compared == [run_id]
+    out, _ = said()
+    assert "(4 of 6 files not read again)" in out and compared == []
+    assert re.search(
+        r"^4 of 6 files, and the database, unchanged since they were verified on \d{4}-\d\d-\d\d "
+        r"\d\d:\d\d UTC or later: `gatehouse verify --all` reads them too$",
+        out.splitlines()[-1],
+    )
+    assert said("--all")[0].endswith(f"{whole}\n") and compared == [run_id]
+    assert said("--repair")[0].endswith(f"{whole}\n") and compared == [run_id]
+    # the same marts in another file, as after a build of another run
+    database = home / "gatehouse.duckdb"
+    database.write_bytes(database.read_bytes())
+    out, _ = said()
+    assert out.splitlines()[-1].startswith("4 of 6 files unchanged ") and compared == []
+    with closing(duckdb.connect(str(database))) as connection:
+        connection.execute("update fct_expert_load set selections = 1 where layer = 0")
+    code, out, _ = run("verify", "--format", "json", "--home", home)
+    (entry,) = json.loads(out)["runs"]
+    assert code == 1 and "fct_expert_load" in entry["problems"][0]["what"]
+    assert (entry["files"], entry["files_unchanged"]) == (6, 4)
+    assert entry["unchanged_since"] == json.loads(out)["unchanged_since"]
+    assert entry["unchanged_since"]
+
+
+def test_what_was_found_right_before_ctrl_c_is_not_read_again(copy, monkeypatch):
+    monkeypatch.setattr(verified, "SETTLED", -(10**18))
+    sha256_of = verification.sha256_of
+
+    def interrupted(path):
+        if path.name == "shard-00001.parquet":
+            raise KeyboardInterrupt
+        return sha256_of(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(verification, "sha256_of", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            verify.verify_runs(None, copy)
+    text, well = verify.verify_runs(None, copy)
+    # the vocabulary and the first shard's events; the others need the layers and all samples
+    assert well and "(2 of 10 files not read again)" in text

@@ -84,6 +84,18 @@ def test_only_a_runs_own_folder_goes_with_it(warehouse_paths, run_ids, tmp_path)
     assert (tmp_path / run_ids[1] / "validation.json").exists()
 
 
+def test_no_results_are_written_of_a_run_that_is_half_gone(warehouse_paths, run_ids):
+    """A removal that was killed goes on later, and has passed the results already."""
+    going = warehouse_paths.lake / "events" / f"run_id={run_ids[1]}"
+    assert not Lake(warehouse_paths.lake).folder("runs", run_ids[1]).exists()
+    going.mkdir(parents=True)
+    try:
+        with pytest.raises(GatehouseError, match=f"`gatehouse runs rm {run_ids[1]}` goes on"):
+            open_results(Selection(run_id=run_ids[1]), warehouse_paths, bar)
+    finally:
+        going.rmdir()
+
+
 def test_the_tables_of_a_run_are_its_marts(warehouse_paths, run_ids, tmp_path):
     selection = Selection(run_id=run_ids[1])
     with pytest.MonkeyPatch.context() as patch:

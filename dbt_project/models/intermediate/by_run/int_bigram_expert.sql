@@ -1,6 +1,6 @@
 -- Rows are matched by row number, as in int_expert_transition.
 with events as (
-    select * from {{ ref('stg_new_run_events') }}
+    select * from {{ ref('stg_new_token_events') }}
     where layer = {{ this_layer() }}
 ),
 
@@ -30,6 +30,7 @@ matched as (
         and events.sample_id = bigrams.sample_id
         and events.position = bigrams.position
         and bigrams.is_frequent
+        and events.top_expert is not null
 ),
 
 final as (

@@ -2,7 +2,7 @@
 {{ config(materialized='table') }}
 
 with events as (
-    select * from {{ ref('stg_new_run_events') }}
+    select * from {{ ref('stg_new_token_events') }}
 ),
 
 runs as (

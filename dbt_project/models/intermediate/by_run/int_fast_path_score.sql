@@ -1,5 +1,5 @@
 with events as (
-    select * from {{ ref('stg_new_run_events') }}
+    select * from {{ ref('stg_new_token_events') }}
     where layer = {{ this_layer() }}
 ),
 
@@ -32,6 +32,7 @@ looked_up as (
         ranks.rank,
         held_out_events.experts[ranks.rank] as expert,
         held_out_events.weights[ranks.rank] as weight,
+        held_out_events.top_expert,
         list_contains(lookup_table.expert_set, held_out_events.experts[ranks.rank]) as is_retained,
         ranks.rank = 1 and held_out_events.top_expert = lookup_table.top_expert as is_top_agreed,
         case
@@ -51,10 +52,14 @@ final as (
         layer,
         token_id,
         count(*) filter (where rank = 1) as occurrences,
-        count(*) filter (where is_top_agreed) as top_agreements,
+        case when count(top_expert) > 0 then count(*) filter (where is_top_agreed) end
+            as top_agreements,
         count(*) filter (where is_set_agreed) as set_agreements,
         sum(cast(weight as double)) as gate_mass,
-        coalesce(sum(cast(weight as double)) filter (where is_retained), 0) as retained_gate_mass
+        case
+            when count(weight) > 0
+                then coalesce(sum(cast(weight as double)) filter (where is_retained), 0)
+        end as retained_gate_mass
     from looked_up
     where expert is not null
     group by run_key, layer, token_id

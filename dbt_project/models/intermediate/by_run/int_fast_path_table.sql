@@ -1,5 +1,5 @@
 with events as (
-    select * from {{ ref('stg_new_run_events') }}
+    select * from {{ ref('stg_new_token_events') }}
     where layer = {{ this_layer() }}
 ),
 
@@ -22,6 +22,7 @@ counted as (
         token_id,
         experts,
         count(*) as occurrences,
+        count(top_expert) as ranked_occurrences,
         sum(cast(entropy as double)) as entropy_sum
     from train_events
     group by run_key, layer, token_id, experts
@@ -34,6 +35,7 @@ first_choices as (
         token_id,
         experts[1] as expert,
         cast(sum(occurrences) as bigint) as occurrences,
+        sum(ranked_occurrences) as ranked_occurrences,
         sum(entropy_sum) as entropy_sum
     from counted
     group by run_key, layer, token_id, experts[1]
@@ -47,7 +49,8 @@ top_experts as (
         sum(occurrences) as train_frequency,
         sum(entropy_sum) / sum(occurrences) as train_mean_entropy,
         -- the most frequent top expert; ties go to the smallest id
-        arg_max(expert, occurrences * 65536 + 65535 - expert) as top_expert
+        arg_max(expert, occurrences * 65536 + 65535 - expert) filter (where ranked_occurrences > 0)
+            as top_expert
     from first_choices
     group by run_key, layer, token_id
 ),

@@ -32,7 +32,7 @@ final as (
         rank,
         expert,
         count(*) as selections,
-        count(*) filter (where weight = 0) as dropped,
+        cast(sum(cast(weight = 0 as integer)) as bigint) as dropped,
         sum(cast(weight as double)) as gate_mass
     from choices
     where expert is not null

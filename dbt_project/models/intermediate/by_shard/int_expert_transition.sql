@@ -28,6 +28,8 @@ pairs as (
     where
         here.sample_id = there.sample_id
         and here.position = there.position
+        and here.top_expert is not null
+        and there.top_expert is not null
 ),
 
 final as (

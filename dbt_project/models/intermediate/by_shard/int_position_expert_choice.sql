@@ -26,7 +26,8 @@ choices as (
         placed.run_key,
         placed.layer,
         {{ position_bucket('placed.window_position') }} as position_bucket,
-        ranks.rank = 1 as is_first_choice,
+        -- every event has one, whether or not it is a first choice
+        ranks.rank = 1 as is_first,
         placed.experts[ranks.rank] as expert,
         placed.entropy
     from placed
@@ -38,14 +39,14 @@ final as (
         run_key,
         layer,
         position_bucket,
-        is_first_choice,
+        is_first,
         expert,
         count(*) as selections,
         sum(cast(entropy as double)) as entropy_sum,
         {{ m2('entropy') }} as entropy_m2
     from choices
     where expert is not null
-    group by run_key, layer, position_bucket, is_first_choice, expert
+    group by run_key, layer, position_bucket, is_first, expert
 )
 
 select * from final

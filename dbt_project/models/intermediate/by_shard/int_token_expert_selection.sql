@@ -9,9 +9,14 @@ with events as (
     where layer = {{ this_layer() }}
 ),
 
+layers as (
+    select * from {{ ref('stg_new_layers') }}
+),
+
+-- the first of experts that have no order is not a first choice, so it is counted here
 ranks as (
     {{ ranks() }}
-    where rank > 1
+    where rank > (select cast(bool_and(layers.ranked) as integer) from layers)
 ),
 
 choices as (
@@ -22,6 +27,7 @@ choices as (
         events.experts[ranks.rank] as expert
     from events
     cross join ranks
+    where ranks.rank > 1 or events.top_expert is null
 ),
 
 final as (

@@ -25,34 +25,44 @@ merged as (
     group by run_key, layer, domain, expert
 ),
 
+placed as (
+    select
+        merged.* exclude (merged.run_key, merged.first_choices),
+        runs.run_id,
+        layers.moe_index,
+        layers.num_experts,
+        layers.top_k,
+        case when layers.ranked then merged.first_choices end as first_choices
+    from merged
+    inner join runs on merged.run_key = runs.run_key
+    left join layers on runs.run_id = layers.run_id and merged.layer = layers.layer
+),
+
 totalled as (
     select
         *,
-        -- every token has one first choice
-        cast(sum(first_choices) over (partition by run_key, layer, domain) as bigint)
+        cast(sum(selections) over (partition by run_id, layer, domain) as bigint) // top_k
             as domain_tokens
-    from merged
+    from placed
 ),
 
 final as (
     select
-        runs.run_id,
-        totalled.layer,
-        totalled.domain,
-        cast(totalled.expert as integer) as expert,
-        layers.moe_index,
-        totalled.domain_tokens,
-        totalled.selections,
-        totalled.first_choices,
-        totalled.gate_mass,
-        totalled.selections / totalled.domain_tokens as specialisation,
-        layers.top_k / layers.num_experts as uniform_specialisation,
-        totalled.first_choices / totalled.domain_tokens as first_choice_specialisation,
-        totalled.gate_mass / totalled.domain_tokens as gate_relevance,
-        totalled.selections / (layers.top_k * totalled.domain_tokens) as selection_relevance
+        run_id,
+        layer,
+        domain,
+        cast(expert as integer) as expert,
+        moe_index,
+        domain_tokens,
+        selections,
+        first_choices,
+        gate_mass,
+        selections / domain_tokens as specialisation,
+        top_k / num_experts as uniform_specialisation,
+        first_choices / domain_tokens as first_choice_specialisation,
+        gate_mass / domain_tokens as gate_relevance,
+        selections / (top_k * domain_tokens) as selection_relevance
     from totalled
-    inner join runs on totalled.run_key = runs.run_key
-    left join layers on runs.run_id = layers.run_id and totalled.layer = layers.layer
 )
 
 select * from final

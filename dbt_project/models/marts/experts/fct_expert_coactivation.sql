@@ -50,10 +50,11 @@ final as (
         cast(merged.other_expert as integer) as other_expert,
         layers.moe_index,
         merged.tokens,
-        merged.adjacent_tokens,
+        case when layers.ranked then merged.adjacent_tokens end as adjacent_tokens,
         expert_load.selections as expert_selections,
         merged.tokens / expert_load.selections as probability,
-        merged.adjacent_tokens / expert_load.selections as adjacent_probability,
+        case when layers.ranked then merged.adjacent_tokens / expert_load.selections end
+            as adjacent_probability,
         (layers.top_k - 1) / (layers.num_experts - 1) as uniform_probability
     from merged
     inner join runs on merged.run_key = runs.run_key

@@ -49,12 +49,11 @@ counted as (
         ranked_grid.moe_index,
         cast(coalesce(sum(merged.selections), 0) as bigint) as selections,
         cast(coalesce(sum(merged.dropped), 0) as bigint) as dropped,
-        cast(coalesce(sum(merged.selections - merged.dropped), 0) as bigint) as load,
-        cast(coalesce(sum(merged.selections) filter (where ranked_grid.rank = 1), 0) as bigint)
-            as first_choices,
         list(cast(coalesce(merged.selections, 0) as bigint) order by ranked_grid.rank)
             as selections_by_rank,
-        coalesce(sum(merged.gate_mass), 0) as gate_mass
+        coalesce(sum(merged.gate_mass), 0) as gate_mass,
+        any_value(ranked_grid.has_weights) as has_weights,
+        any_value(ranked_grid.ranked) as ranked
     from ranked_grid
     left join merged
         on
@@ -63,6 +62,18 @@ counted as (
             and ranked_grid.expert = merged.expert
             and ranked_grid.rank = merged.rank
     group by ranked_grid.run_id, ranked_grid.layer, ranked_grid.expert, ranked_grid.moe_index
+),
+
+told as (
+    select
+        * replace (
+            case when has_weights then dropped end as dropped,
+            case when has_weights then gate_mass end as gate_mass,
+            case when ranked then selections_by_rank end as selections_by_rank
+        ),
+        -- where no weights are told, every selection counts as computed
+        case when has_weights then selections - dropped else selections end as load
+    from counted
 ),
 
 final as (
@@ -76,13 +87,14 @@ final as (
         load,
         load / nullif(sum(load) over layer_experts, 0) as load_share,
         load / nullif(avg(load) over layer_experts, 0) as load_ratio,
-        first_choices,
-        first_choices / sum(first_choices) over layer_experts as first_choice_share,
+        selections_by_rank[1] as first_choices,
+        selections_by_rank[1] / sum(selections_by_rank[1]) over layer_experts
+            as first_choice_share,
         selections_by_rank,
         gate_mass,
         gate_mass / nullif(sum(gate_mass) over layer_experts, 0) as gate_mass_share,
         load = 0 as is_dead
-    from counted
+    from told
     window layer_experts as (partition by run_id, layer)
 )
 

@@ -44,11 +44,14 @@ final as (
         merged.layer,
         layers.moe_index,
         merged.pairs,
-        merged.first_choice_repeats / merged.pairs as first_choice_repetition,
+        case when layers.ranked then merged.first_choice_repeats / merged.pairs end
+            as first_choice_repetition,
         1 / layers.num_experts as first_choice_chance,
         loads.first_choice_chance_by_load,
-        case when layers.top_k > 1 then merged.first_or_second_repeats / merged.pairs end
-            as first_or_second_repetition,
+        case
+            when layers.ranked and layers.top_k > 1
+                then merged.first_or_second_repeats / merged.pairs
+        end as first_or_second_repetition,
         case when layers.top_k > 1 then {{ overlap_chance('layers.num_experts', '2') }} end
             as first_or_second_chance,
         merged.any_choice_repeats / merged.pairs as any_choice_repetition,

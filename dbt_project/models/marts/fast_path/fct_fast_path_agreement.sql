@@ -10,6 +10,7 @@ lookup_table as (
 
 runs as (
     select * from {{ ref('stg_new_runs') }}
+    where has_token_ids
 ),
 
 layers as (

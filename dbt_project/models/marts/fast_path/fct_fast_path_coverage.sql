@@ -3,9 +3,10 @@ with token_routing as (
     where {{ of_new_runs() }}
 ),
 
+-- a threshold means something where there are both tokens and entropies
 layer_routing as (
     select * from {{ ref('fct_layer_routing') }}
-    where {{ of_new_runs() }}
+    where {{ of_new_runs() }} and token_types is not null and mean_entropy is not null
 ),
 
 {{ threshold_grids() }},

@@ -10,11 +10,12 @@ lookup_table as (
 
 runs as (
     select * from {{ ref('stg_new_runs') }}
+    where has_token_ids
 ),
 
 layers as (
     select * from {{ ref('dim_layer') }}
-    where {{ of_new_runs() }}
+    where {{ of_new_runs() }} and has_distribution
 ),
 
 {{ threshold_grids() }},

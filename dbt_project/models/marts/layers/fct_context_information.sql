@@ -5,11 +5,12 @@ with bigram_experts as (
 
 runs as (
     select * from {{ ref('stg_new_runs') }}
+    where has_token_ids
 ),
 
 layers as (
     select * from {{ ref('dim_layer') }}
-    where {{ of_new_runs() }}
+    where {{ of_new_runs() }} and ranked
 ),
 
 repetition as (

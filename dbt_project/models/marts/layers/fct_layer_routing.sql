@@ -3,6 +3,14 @@ with token_routing as (
     where {{ of_new_runs() }}
 ),
 
+moments as (
+    select * from {{ ref('int_layer_moment') }}
+),
+
+runs as (
+    select * from {{ ref('stg_new_runs') }}
+),
+
 layers as (
     select * from {{ ref('dim_layer') }}
 ),
@@ -49,6 +57,17 @@ merged as (
     group by run_id, layer
 ),
 
+-- a run has rows in one of the two
+counted as (
+    select * from merged
+    union all by name
+    select
+        runs.run_id,
+        moments.* exclude (moments.run_key)
+    from moments
+    inner join runs on moments.run_key = runs.run_key
+),
+
 balance as (
     select
         run_id,
@@ -64,29 +83,29 @@ balance as (
 
 final as (
     select
-        merged.run_id,
-        merged.layer,
+        counted.run_id,
+        counted.layer,
         layers.moe_index,
         layers.num_experts,
-        merged.events,
-        merged.token_types,
-        merged.mean_entropy,
-        {{ sample_deviation('merged.entropy_m2', 'merged.events') }} as std_entropy,
-        merged.min_entropy,
-        merged.max_entropy,
-        merged.mean_entropy / nullif(ln(layers.num_experts), 0) as normalised_entropy,
-        merged.mean_confidence,
-        {{ sample_deviation('merged.confidence_m2', 'merged.events') }} as std_confidence,
-        merged.routing_consistency,
+        counted.events,
+        counted.token_types,
+        counted.mean_entropy,
+        {{ sample_deviation('counted.entropy_m2', 'counted.events') }} as std_entropy,
+        counted.min_entropy,
+        counted.max_entropy,
+        counted.mean_entropy / nullif(ln(layers.num_experts), 0) as normalised_entropy,
+        counted.mean_confidence,
+        {{ sample_deviation('counted.confidence_m2', 'counted.events') }} as std_confidence,
+        counted.routing_consistency,
         balance.max_load_ratio,
         balance.max_load_ratio - 1 as max_violation,
         balance.load_variation,
         balance.jain_index,
         balance.dead_experts,
         balance.dropped_share
-    from merged
-    left join layers on merged.run_id = layers.run_id and merged.layer = layers.layer
-    left join balance on merged.run_id = balance.run_id and merged.layer = balance.layer
+    from counted
+    left join layers on counted.run_id = layers.run_id and counted.layer = layers.layer
+    left join balance on counted.run_id = balance.run_id and counted.layer = balance.layer
 )
 
 select * from final

@@ -17,7 +17,7 @@ centred as (
         *,
         sum(entropy_sum) over bucket / sum(selections) over bucket as bucket_entropy
     from choices
-    where is_first_choice
+    where is_first
     window bucket as (partition by run_key, layer, position_bucket)
 ),
 
@@ -41,7 +41,7 @@ experts as (
         position_bucket,
         expert,
         cast(sum(selections) as bigint) as selections,
-        cast(coalesce(sum(selections) filter (where is_first_choice), 0) as bigint)
+        cast(coalesce(sum(selections) filter (where is_first), 0) as bigint)
             as first_choices
     from choices
     group by run_key, layer, position_bucket, expert
@@ -60,9 +60,10 @@ final as (
         buckets.mean_entropy as bucket_mean_entropy,
         {{ sample_deviation('buckets.entropy_m2', 'buckets.events') }} as bucket_std_entropy,
         experts.selections,
-        experts.first_choices,
+        case when layers.ranked then experts.first_choices end as first_choices,
         experts.selections / (layers.top_k * buckets.events) as load_share,
-        experts.first_choices / buckets.events as first_choice_share
+        case when layers.ranked then experts.first_choices / buckets.events end
+            as first_choice_share
     from experts
     inner join buckets
         on

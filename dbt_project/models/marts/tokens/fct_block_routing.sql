@@ -1,7 +1,7 @@
 {{ config(materialized='layered', slices='new_layers') }}
 
 with events as (
-    select * from {{ ref('stg_new_run_events') }}
+    select * from {{ ref('stg_new_token_events') }}
     where layer = {{ this_layer() }}
 ),
 

@@ -2,7 +2,7 @@
 {{ config(materialized='layered', slices='new_layers') }}
 
 with events as (
-    select * from {{ ref('stg_new_run_events') }}
+    select * from {{ ref('stg_new_token_events') }}
     where layer = {{ this_layer() }}
 ),
 
@@ -33,8 +33,10 @@ even_choices as (
     select
         events.run_key,
         events.token_id,
-        case when ranks.rank = 1 then events.top_expert else events.experts[ranks.rank] end
-            as expert,
+        case
+            when ranks.rank = 1 then coalesce(events.top_expert, events.experts[1])
+            else events.experts[ranks.rank]
+        end as expert,
         ranks.rank = 1 as is_first_choice
     from events
     semi join even_samples
@@ -76,10 +78,13 @@ scored as (
         run_id,
         token_id,
         any_value(frequency) as frequency,
-        sum(even_first_choices) > 0 and sum(odd_first_choices) > 0 as is_in_both_halves,
-        {{ at_the_modal_expert('odd_first_choices', 'even_first_choices') }}
-        + {{ at_the_modal_expert('even_first_choices', 'odd_first_choices') }}
-            as held_out_top_agreements,
+        sum(even_selections) > 0 and sum(odd_selections) > 0 as is_in_both_halves,
+        case
+            when count(first_choices) > 0
+                then
+                    {{ at_the_modal_expert('odd_first_choices', 'even_first_choices') }}
+                    + {{ at_the_modal_expert('even_first_choices', 'odd_first_choices') }}
+        end as held_out_top_agreements,
         {{ at_the_modal_expert('odd_selections', 'even_selections') }}
         + {{ at_the_modal_expert('even_selections', 'odd_selections') }}
             as held_out_selection_agreements,

@@ -11,7 +11,10 @@ ranks as (
 
 partial_first_choices as (
     select * from {{ ref('int_token_expert_routing') }}
-    where {{ of_new_runs('run_key') }} and layer = {{ this_layer() }}
+    where
+        {{ of_new_runs('run_key') }}
+        and layer = {{ this_layer() }}
+        and top_expert is not null
 ),
 
 partial_selections as (
@@ -23,13 +26,20 @@ runs as (
     select * from {{ ref('stg_new_runs') }}
 ),
 
+layers as (
+    select * from {{ ref('dim_layer') }}
+    where {{ of_new_runs() }} and layer = {{ this_layer() }}
+),
+
 choices as (
     select
         events.run_key,
         events.token_id,
         -- the first of the experts, if nothing is wrong: a test compares the two
-        case when ranks.rank = 1 then events.top_expert else events.experts[ranks.rank] end
-            as expert,
+        case
+            when ranks.rank = 1 then coalesce(events.top_expert, events.experts[1])
+            else events.experts[ranks.rank]
+        end as expert,
         ranks.rank = 1 as is_first_choice
     from events
     cross join ranks
@@ -74,31 +84,39 @@ counted as (
     group by run_key, token_id, expert
 ),
 
--- every occurrence has one first choice
 totalled as (
     select
         run_key,
         token_id,
-        cast(sum(first_choices) as bigint) as frequency
+        cast(sum(selections) as bigint) as selections
     from counted
     group by run_key, token_id
 ),
 
-final as (
+placed as (
     select
         runs.run_id,
-        cast({{ this_layer() }} as smallint) as layer,
-        counted.token_id,
-        cast(counted.expert as integer) as expert,
-        totalled.frequency,
-        counted.first_choices,
-        counted.selections,
-        counted.first_choices / totalled.frequency as first_choice_share,
-        counted.selections / totalled.frequency as selection_share
+        counted.* replace (case when layers.ranked then counted.first_choices end as first_choices),
+        totalled.selections // layers.top_k as frequency
     from counted
     inner join totalled
         on counted.run_key = totalled.run_key and counted.token_id = totalled.token_id
     inner join runs on counted.run_key = runs.run_key
+    left join layers on runs.run_id = layers.run_id
+),
+
+final as (
+    select
+        run_id,
+        cast({{ this_layer() }} as smallint) as layer,
+        token_id,
+        cast(expert as integer) as expert,
+        frequency,
+        first_choices,
+        selections,
+        first_choices / frequency as first_choice_share,
+        selections / frequency as selection_share
+    from placed
 )
 
 select * from final

@@ -106,7 +106,7 @@ modal as (
     select
         run_key,
         token_id,
-        max(occurrences) as occurrences,
+        max(occurrences) filter (where top_expert is not null) as occurrences,
         -- the most frequent top expert; ties go to the smallest id
         arg_max(top_expert, occurrences * 65536 + 65535 - top_expert) as top_expert
     from experts

@@ -1,0 +1,51 @@
+"""The import of a trace as a Prefect flow: land it, then build the marts with it."""
+
+from pathlib import Path
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+
+from gatehouse.flows.console import say
+from gatehouse.flows.steps.build import build
+from gatehouse.flows.steps.import_trace import ImportRequest, ImportSummary, import_trace
+from gatehouse.warehouse.paths import Paths
+
+
+@task(name="import trace", cache_policy=NO_CACHE)
+def import_task(request: ImportRequest, paths: Paths) -> ImportSummary:
+    """Land the shards of a trace that have not landed."""
+    return import_trace(request, paths)
+
+
+@task(name="build marts", cache_policy=NO_CACHE)
+def build_task(paths: Paths) -> str:
+    """Build and test the dbt models over the finished runs."""
+    return build(paths)
+
+
+@flow(name="gatehouse-import", flow_run_name="import {format} of {model}")
+def import_flow(
+    format: str,
+    files: list[str],
+    model: str,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    name: str | None = None,
+) -> str:
+    """Land the routing that another engine recorded, and build the marts; return the run's id.
+
+    Args:
+        format: what wrote the trace: `gatehouse import --example all` lists the formats.
+        files: files or folders of the trace, in their order.
+        model: the model that was run: a hub id, a folder, or a config.json.
+        revision: branch, tag or commit of a hub model.
+        trust_remote_code: whether code from the model's repository may run.
+        name: a person's name for the run.
+    """
+    paths = Paths.resolve()
+    trace = tuple(Path(each) for each in files)
+    request = ImportRequest(format, trace, model, revision, trust_remote_code, name)
+    summary = import_task(request, paths)
+    say(summary.line)
+    say(build_task(paths))
+    return summary.run_id

@@ -1,0 +1,1 @@
+"""What must hold for the routing of any engine before it lands."""

@@ -1,0 +1,146 @@
+"""What a source does not tell is null in the marts, and changes no other number.
+
+The runs of PARTLY_TOLD are one random run, of which some columns are unknown.
+"""
+
+import re
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from gatehouse.warehouse.paths import DBT_PROJECT
+from tests.dbt_project.random_runs import PARTLY_TOLD, TOLD
+
+OTHER = "new"
+"""The run that all of them are compared with."""
+NULLABLE = re.compile(r"coalesce\((\w+), -1\)")
+"""How a primary key names a column that may be null."""
+
+
+def keys_of_the_facts() -> dict[str, list[str]]:
+    """Mart -> the columns of its primary key without the run's name, from its description."""
+    found = {}
+    for path in (DBT_PROJECT / "models" / "marts").rglob("fct_*.yml"):
+        (model,) = yaml.safe_load(path.read_text(encoding="utf-8"))["models"]
+        (key,) = (test["primary_key"] for test in model["data_tests"] if "primary_key" in test)
+        columns = [NULLABLE.sub(r"\1", column) for column in key["arguments"]["columns"]]
+        found[model["name"]] = [name for name in columns if name != "run_id"]
+    return found
+
+
+def rows_of(connection: duckdb.DuckDBPyConnection, mart: str, run_id: str) -> pd.DataFrame:
+    frame = connection.table(mart).to_arrow_table().to_pandas()
+    frame = frame[frame["run_id"] == run_id].drop(columns="run_id")
+    return frame[frame["other_run_id"] == OTHER] if "other_run_id" in frame else frame
+
+
+def same(told: pd.Series, found: pd.Series) -> bool:
+    if told.dtype == object:
+        return all(np.array_equal(one, other) for one, other in zip(told, found))
+    numbers = told.dtype.kind == "f"
+    return np.allclose(told, found, rtol=1e-12, atol=1e-15) if numbers else (told == found).all()
+
+
+def unknown_columns(told: pd.DataFrame, found: pd.DataFrame, keys: list[str]) -> set[str]:
+    """Return the columns that are null wherever the full run has a value; all others are equal."""
+    both = told.merge(found, on=keys, validate="one_to_one", suffixes=("", " found"))
+    assert len(both) == len(told) == len(found)
+    unknown = set()
+    for column in told.columns.difference(keys):
+        here, there = both[column], both[f"{column} found"]
+        assert there[here.isna()].isna().all(), f"{column} has values that the full run has not"
+        if here.notna().any() and there.isna().all():
+            unknown.add(column)
+        else:
+            known = here.notna()
+            assert same(here[known], there[known].astype(here.dtype)), column
+    return unknown
+
+
+def lost(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, set[str]]:
+    """Mart -> its columns that are null for a partly told run; of "rows" if it has none."""
+    found = {}
+    for mart, keys in keys_of_the_facts().items():
+        told, partly = (rows_of(connection, mart, name) for name in (TOLD.run_id, run_id))
+        assert len(told) > 0, mart
+        missing = unknown_columns(told, partly, keys) if len(partly) else {"rows"}
+        if missing:
+            found[mart] = missing
+    return found
+
+
+WITHOUT = {
+    "weights": {
+        "fct_expert_load": {"dropped", "gate_mass", "gate_mass_share"},
+        "fct_layer_routing": {"dropped_share"},
+        "fct_domain_expert": {"gate_mass", "gate_relevance"},
+        "fct_fast_path_agreement": {"retained_gate_mass"},
+        "fct_fast_path_thresholds": {"retained_gate_mass"},
+    },
+    "distribution": {
+        "fct_token_routing": {
+            *("mean_entropy", "std_entropy", "min_entropy", "max_entropy"),
+            *("mean_confidence", "std_confidence"),
+        },
+        "fct_layer_routing": {
+            *("mean_entropy", "std_entropy", "min_entropy", "max_entropy"),
+            *("mean_confidence", "std_confidence", "normalised_entropy"),
+        },
+        "fct_position_routing": {"bucket_mean_entropy", "bucket_std_entropy"},
+        "fct_block_routing": {"entropy_sum"},
+        "fct_run_comparison": {"mean_entropy_change", "mean_absolute_entropy_change"},
+        "fct_fast_path_coverage": {"rows"},
+        "fct_fast_path_thresholds": {"rows"},
+    },
+    "order": {
+        "fct_token_routing": {"routing_consistency", "top_expert"},
+        "fct_token_expert": {"first_choices", "first_choice_share"},
+        "fct_token_consistency": {
+            *("routing_consistency", "held_out_consistency", "held_out_top_agreements"),
+        },
+        "fct_layer_routing": {"routing_consistency"},
+        "fct_expert_load": {"first_choices", "first_choice_share", "selections_by_rank"},
+        "fct_domain_expert": {"first_choices", "first_choice_specialisation"},
+        "fct_position_routing": {"first_choices", "first_choice_share"},
+        "fct_expert_coactivation": {"adjacent_tokens", "adjacent_probability"},
+        "fct_expert_repetition": {
+            *("first_choice_repetition", "first_choice_chance_by_load"),
+            "first_or_second_repetition",
+        },
+        "fct_run_comparison": {"top_agreement"},
+        "fct_run_flip": {"top_flips", "top_flip_share"},
+        "fct_fast_path_agreement": {"top_agreement"},
+        "fct_fast_path_thresholds": {"top_agreement"},
+        "fct_expert_transition": {"rows"},
+        "fct_context_information": {"rows"},
+    },
+    "tokens": {
+        "fct_layer_routing": {"token_types", "routing_consistency"},
+        **{
+            mart: {"rows"}
+            for mart in (
+                *("fct_token_routing", "fct_token_expert", "fct_token_consistency"),
+                *("fct_block_routing", "fct_frequency_rank", "fct_context_information"),
+                *("fct_fast_path_coverage", "fct_fast_path_agreement", "fct_fast_path_thresholds"),
+                *("fct_run_comparison", "fct_run_flip", "fct_run_mismatch"),
+            )
+        },
+    },
+}
+"""What of each mart follows from what is unknown, and is null then; "rows": it has none."""
+
+
+def expected_loss(unknown: tuple[str, ...]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for each in unknown:
+        for mart, columns in WITHOUT[each].items():
+            found[mart] = found.get(mart, set()) | columns
+    return {mart: {"rows"} if "rows" in columns else columns for mart, columns in found.items()}
+
+
+@pytest.mark.parametrize("run_id", PARTLY_TOLD)
+def test_what_is_unknown_is_null_and_nothing_else_changes(connection, run_id):
+    assert lost(connection, run_id) == expected_loss(PARTLY_TOLD[run_id])

@@ -1,0 +1,258 @@
+"""Remedies that are not in the table: the test that carries each out, or why none can here."""
+
+ELSEWHERE = {
+    # traces
+    "give the --model that was traced": ("no remedy: a part of a line that has one"),
+    "… has … where the model has … with experts…: the layers of a draft model are among "
+    "them, those of another pipeline stage are missing, or it is another model; give the "
+    "--model that was traced, or keep its layers only": (
+        "tests/ingest/traces/test_laws.py::test_layers_are_all_or_those_with_experts"
+    ),
+    "… has experts in the dense layer …: a draft model wrote into it (vLLM #48622), or it "
+    "is another model; give the --model that was traced, or record again without "
+    "speculative decoding": (
+        "tests/ingest/traces/test_laws.py::test_a_draft_model_that_overwrote_layer_0"
+    ),
+    "the layers of another pipeline stage were not collected, or another --model is meant": (
+        "no remedy: a part of a line that has one"
+    ),
+    "… has no `experts`…: `gatehouse import --example jsonl` prints a line": (
+        "tests/ingest/traces/test_formats.py::test_the_example_is_a_line_of_the_format"
+    ),
+    "a plain format for all others: one JSON object a line (--example jsonl prints one)": (
+        "no remedy: what a format is"
+    ),
+    "… is no rollout of slime or miles, which has `samples`: save one with "
+    "--save-debug-rollout-data": ("tests/ingest/traces/test_refused.py::test_a_rollout"),
+    "slime and miles: rollouts of --save-debug-rollout-data with routing replay (R3)": (
+        "no remedy: what a format is"
+    ),
+    "… has no routing, as vLLM leaves it out of requests that it preempted or aborted, "
+    "and without --enable-return-routed-experts: remove it, or ask again": (
+        "tests/ingest/traces/test_refused.py::test_a_response"
+    ),
+    "…: …, … x … = ……; `gatehouse build` adds it to the marts": (
+        "tests/flows/steps/test_import_trace.py::test_what_a_run_lacks_is_said_and_the_rest_is_shown"
+    ),
+    "unknown format …: name one of …": (
+        "tests/flows/steps/test_import_trace.py::test_what_cannot_be_imported_is_said"
+    ),
+    "there is no …: name a file or folder that is there": (
+        "tests/flows/steps/test_import_trace.py::test_what_cannot_be_imported_is_said"
+    ),
+    "… holds no …: name a folder or file of …": (
+        "tests/flows/steps/test_import_trace.py::test_a_folder_without_files_of_the_format_is_named"
+    ),
+    "the logits of … do not tell which experts were chosen: …; record the experts, and "
+    "import those": ("tests/flows/steps/test_import_trace.py::test_logits_alone_are_refused"),
+    "unknown format …: name one of …, or all": (
+        "tests/flows/steps/test_import_trace.py::test_what_cannot_be_imported_is_said"
+    ),
+    "… of …… unchanged since they were verified on … or later: `gatehouse verify --all` reads them "
+    "too": (
+        "tests/flows/upkeep/test_verify.py::"
+        "test_what_was_found_right_is_not_asked_again_without_all"
+    ),
+    # the hub and what lies before it: tests have none, but a server that answers as one
+    "HF_TOKEN holds letters that no token has (set it again, or unset it)": (
+        "tests/warehouse/test_hub.py::test_what_was_seen_is_what_is_said"
+    ),
+    "… is SOCKS, which needs a package (`pip install socksio`)": (
+        "tests/flows/remedies/test_every_remedy.py::test_a_package_to_install_is_the_one_that_lacks"
+    ),
+    "the hub that HF_ENDPOINT names does not answer": "no remedy: a part of a line that has one",
+    "the hub asks for consent to …: accept its terms there and set HF_TOKEN": (
+        "tests/models/test_hub.py::test_a_hub_model_is_pinned_to_its_commit_and_loads"
+    ),
+    "the hub refuses … (…): set HF_TOKEN to a token that may read it": (
+        "tests/models/test_hub.py::test_a_hub_model_is_pinned_to_its_commit_and_loads"
+    ),
+    "the hub refuses … for too many requests (…): wait, or set HF_TOKEN": "needs the hub",
+    "…; …, or name another folder with HF_HOME": (
+        "tests/warehouse/test_hub.py::test_a_full_or_closed_disk_is_named_and_not_the_model"
+    ),
+    "… is neither a file or folder here nor a dataset on the hub: check the name, or set HF_TOKEN "
+    "if it is private": "tests/ingest/test_hub.py::test_c4_is_streamed_in_order_under_its_commit",
+    "the hub has no model …: check the name, or set HF_TOKEN if it is private": (
+        "tests/models/test_hub.py::test_a_hub_model_is_pinned_to_its_commit_and_loads"
+    ),
+    "… has no .safetensors file on the hub: name a --revision that has one (the hub keeps "
+    "conversions as refs/pr/NUMBER); pickled weights are not read": (
+        "tests/models/test_hub.py::test_a_hub_model_is_pinned_to_its_commit_and_loads"
+    ),
+    "run `git lfs pull` in its clone": "needs a clone of the hub's",
+    "… is a pointer of Git LFS and not the file itself: run `git lfs pull` in its folder": (
+        "needs a clone of the hub's"
+    ),
+    # memory, and GPUs
+    "--dtype bfloat16": "tests/models/test_zoo.py::test_weights_load_in_the_precision_asked_for",
+    "--quantize 4bit": (
+        "tests/models/test_quantization.py"
+        "::test_all_experts_and_attention_are_quantised_and_nothing_else"
+    ),
+    "--device-map auto": (
+        "tests/models/test_loading.py::test_devices_change_nothing_but_where_weights_are"
+    ),
+    "… does not hold one sequence of … tokens beside the model: …end other programs that use it "
+    "(a smaller --batch-size does not help)": (
+        "tests/models/test_batches.py::test_one_sequence_that_does_not_fit_says_what_helps"
+    ),
+    "memory ran out: try a smaller --batch-size or free some; …": (
+        "tests/models/test_batches.py::test_out_of_memory_halves_the_batch_and_gives_the_same_events"
+    ),
+    "… does not fit the GPU: add --quantize 4bit, --device-map auto to spread it over all GPUs and "
+    "the CPU, or --device-map cpu": "needs a GPU",
+    "… does not fit this machine's memory: add --quantize 4bit or --dtype bfloat16, or end other "
+    "programs": "tests/models/test_zoo.py::test_weights_load_in_the_precision_asked_for",
+    "--attn-implementation … computes in half precision only: add --dtype bfloat16, or leave it "
+    "out for sdpa": "needs a GPU",
+    "the quantised model does not fit the GPUs: run on more of them, or on the CPU with "
+    "--device-map cpu": "needs a GPU",
+    # models
+    "transformers reads its docstrings, which Python leaves out here: unset PYTHONOPTIMIZE, or set "
+    "it to 1": "no test runs under PYTHONOPTIMIZE=2, so all of them show it",
+    "a package that reads it is missing: `pip install …`": (
+        "tests/models/test_stored.py::test_a_format_whose_package_is_missing_names_both_ways_out"
+    ),
+    "… has … in … where … was asked for: add --dtype …": (
+        "tests/models/test_stored.py::test_weights_in_another_type_than_is_recorded_are_refused"
+    ),
+    "… is not installed: run `make install`": "of the training, which users have not",
+    "… (MoE layer …) scored sample …, position … (token id …) with NaN or infinity…: fetch "
+    "the checkpoint again, or use a --dtype with more range (float32, bfloat16); what has landed "
+    "stays": (
+        "tests/flows/steps/test_bad_models.py"
+        "::test_activations_that_overflow_are_named_where_a_router_meets_them"
+    ),
+    "… has NaN or infinity among its weights (…): the checkpoint is damaged, or --dtype has less "
+    "range than it was stored in": (
+        "tests/models/test_zoo.py::test_weights_load_in_the_precision_asked_for"
+    ),
+    "the checkpoint is stored in … already: leave --quantize out, or use its 16-bit version": (
+        "tests/models/test_loading.py::test_mxfp4_is_restored_exactly_and_routes"
+    ),
+    "… GB of weights in … need bitsandbytes: `pip install bitsandbytes`, or add --no-quantize": (
+        "tests/flows/remedies/test_every_remedy.py::test_a_package_to_install_is_the_one_that_lacks"
+    ),
+    "… lacks …, the code that its config.json names: copy the .py files of its repository beside "
+    "it and read them; then --trust-remote-code runs them": (
+        "tests/models/test_loading.py::test_a_model_of_its_own_code_loads_and_routes"
+    ),
+    "… needs --trust-remote-code: it runs code from the model's repository, so read that first": (
+        "tests/models/test_loading.py::test_code_from_a_repository_does_not_run_unless_asked_for"
+    ),
+    "… ran code from its model's repository: add --trust-remote-code to capture its bad shards "
+    "again": "tests/models/test_loading.py::test_a_model_of_its_own_code_loads_and_routes",
+    "… does not run with --attn-implementation …: leave it out, or name eager": (
+        "tests/models/test_loading.py::test_attention_that_a_family_does_not_have_is_refused"
+    ),
+    "…; landed shards are untouched, please report this model": "asks for a report, not for a deed",
+    # runs through Prefect, which take seconds
+    "no runs in …: `gatehouse run` makes the first": (
+        "tests/test_specification.py::test_every_command_of_the_table_runs"
+    ),
+    "--layer …: … has …, 0 to …": (
+        "tests/flows/test_pipeline.py"
+        "::test_the_same_run_with_all_layers_gives_a_layer_column_and_figures_each"
+    ),
+    "… lacks or repeats the column …: `gatehouse run` writes files that have each once": (
+        "tests/test_specification.py::test_every_command_of_the_table_runs"
+    ),
+    "…: the column … is not … but …: write it with the types of `gatehouse run`": (
+        "tests/test_specification.py::test_every_command_of_the_table_runs"
+    ),
+    "what has landed stays, and `gatehouse capture` and `gatehouse build` do without Prefect": (
+        "every row of the table that captures or builds does so"
+    ),
+    "Prefect's own server does not answer…; `gatehouse capture` and `gatehouse build` do without "
+    "Prefect": "every row of the table that captures or builds does so",
+    "Prefect's settings cannot be read (…): correct them, or unset PREFECT_API_URL to run with "
+    "Gatehouse's own": (
+        "tests/flows/test_prefect_run.py::test_a_run_reports_nothing_and_no_process_outlives_it"
+    ),
+    "Prefect cannot go on (…): see what … says, or unset PREFECT_API_URL to run without it; …": (
+        "tests/flows/test_prefect_run.py::test_a_run_reports_nothing_and_no_process_outlives_it"
+    ),
+    # two runs, and what a report advises
+    "--compare takes two different runs, not … twice": (
+        "tests/flows/cli/test_ask.py::test_two_runs_stand_side_by_side"
+    ),
+    "--compare names its runs: leave --run and --layer out": (
+        "tests/flows/cli/test_ask.py::test_two_runs_stand_side_by_side"
+    ),
+    "Try a different layer: MoE layer … meets … of 3 criteria (--layer …).": (
+        "tests/flows/cli/test_ask.py::test_all_layers_end_with_the_model"
+    ),
+    "Increase the sample size (--num-samples): ….": (
+        "tests/reports/verdict/test_entailment.py::test_every_sentence_is_entailed_by_its_numbers"
+    ),
+    "Try a different dataset (--dataset): on this one the whole interval of … (…) misses its "
+    "demand.": (
+        "tests/reports/verdict/test_entailment.py::test_every_sentence_is_entailed_by_its_numbers"
+    ),
+    "Adjust the thresholds: --frequency-threshold … --entropy-threshold … would give … of tokens "
+    "and … of occurrences.": (
+        "tests/reports/verdict/test_entailment.py::test_every_sentence_is_entailed_by_its_numbers"
+    ),
+    "Try a different model (--model)….": "advice on what to study, not on a fault",
+    # the shell, which needs a terminal
+    "no command …: .help lists them": (
+        "tests/flows/sql/test_shell.py::test_help_names_every_command"
+    ),
+    "… needs a name: …": (
+        "tests/flows/sql/test_shell.py::test_tables_and_columns_come_with_what_they_mean"
+    ),
+    "no mode …: choose one of …": (
+        "tests/flows/sql/test_shell.py::test_the_mode_is_how_results_are_printed"
+    ),
+    '.output takes text: gatehouse sql "select …" --output FILE.parquet writes Parquet': (
+        "tests/flows/cli/test_cli.py::test_sql_writes_results_and_runs_examples"
+    ),
+    "`show tables` also lists the … they are built from.": (
+        "tests/flows/sql/test_shell.py::test_tables_and_columns_come_with_what_they_mean"
+    ),
+    "no table …: …": (
+        "tests/flows/sql/test_shell.py::test_tables_and_columns_come_with_what_they_mean"
+    ),
+    # statements
+    "a folder of the lake is a link: give … the name of one file, in quotes": (
+        "tests/flows/sql/test_access.py"
+        "::test_a_folder_of_the_lake_may_be_on_another_disk_which_stays_closed_around"
+    ),
+    "… leads through a link: name the file without `..`": (
+        "tests/flows/sql/test_access.py"
+        "::test_a_folder_of_the_lake_may_be_on_another_disk_which_stays_closed_around"
+    ),
+    "gatehouse is not attached: open a new session": (
+        "tests/warehouse/test_notebook.py::test_a_table_in_a_variable_is_found_by_its_name"
+    ),
+    # what root, or this version, cannot meet
+    "… was written by a newer DuckDB than … (…): use the environment that built it": (
+        "tests/warehouse/test_connect.py::test_the_way_out_fits_the_cause"
+    ),
+    "cannot open …: you may not read it: ask its owner to let you": (
+        "tests/warehouse/test_connect.py::test_the_way_out_fits_the_cause"
+    ),
+    "… is set, so the hub is not asked (unset it)": (
+        "tests/warehouse/test_hub.py::test_the_variable_that_forbids_to_ask_the_hub_is_named"
+    ),
+    "…: the disk of … is full: make room; …": (
+        "tests/flows/test_prefect_run.py::test_what_stopped_prefect_is_what_was_seen"
+    ),
+    " (…): delete …, which is damaged or of another version of Prefect and holds no result, and "
+    "run the same command again": (
+        "tests/flows/test_prefect_run.py"
+        "::test_a_damaged_database_of_prefects_is_set_aside_in_one_line"
+    ),
+    "…… is too long for a file name: choose a shorter one": (
+        "tests/flows/cli/test_cli.py::test_a_name_that_no_file_has_is_one_line"
+    ),
+    "… is not UTF-8: rename it, or name another": (
+        "tests/flows/cli/test_cli.py::test_a_name_that_no_file_has_is_one_line"
+    ),
+    "cannot read …: …; check the file": (
+        "tests/ingest/test_files.py::test_a_file_that_vanishes_is_refused_by_name"
+    ),
+    "…: …, … x … = …; … beyond --max-length dropped": "no remedy: how many tokens were",
+}
+"""What is printed, with … for what differs -> a test, or a reason."""
