@@ -82,6 +82,13 @@
     {%- endif -%}
 {%- endmacro %}
 
+{# Pre-hook of what only the build that makes it needs. #}
+{% macro forget_all() -%}
+    {%- if load_relation(this) -%}
+        delete from {{ this }}
+    {%- endif -%}
+{%- endmacro %}
+
 {# Condition on the rows of the runs that this build adds to the marts. #}
 {% macro of_new_runs(column='run_id') -%}
     {{ column }} in (select {{ column }} from {{ ref('stg_new_runs') }})

@@ -70,3 +70,32 @@
 {% macro is_in_grid(num_experts) -%}
     (entropy_thresholds.entropy_threshold <= 2 or entropy_thresholds.entropy_threshold < ln({{ num_experts }}))
 {%- endmacro %}
+
+{# Number of the bucket of positions that holds one: 0, 1, 2-3, 4-7, …: its binary digits. #}
+{% macro position_bucket(position) -%}
+    cast(coalesce(floor(log2(nullif({{ position }}, 0))) + 1, 0) as smallint)
+{%- endmacro %}
+
+{# Position of a token that two runs read, in the window that began nearer to it. #}
+{% macro nearest_window_position(events, runs) -%}
+    least({{ events }}.position % {{ runs }}.max_length, {{ events }}.position % {{ runs }}.other_max_length)
+{%- endmacro %}
+
+{# By how much an event's first weight exceeds its second; null where one is chosen. #}
+{% macro margin(weights) -%}
+    cast({{ weights }}[1] as double) - {{ weights }}[2]
+{%- endmacro %}
+
+{# Number of the bucket of margins that holds one: how many of the later buckets it reaches. #}
+{% macro margin_bucket(margin) -%}
+    {%- set reached = [] -%}
+    {%- for bound in var('margin_buckets')[1:] -%}
+        {%- do reached.append('cast(' ~ margin ~ ' >= ' ~ bound ~ ' as smallint)') -%}
+    {%- endfor -%}
+    {{- reached | join(' + ') -}}
+{%- endmacro %}
+
+{# Smallest margin of a bucket of margins. #}
+{% macro smallest_margin(bucket) -%}
+    cast({{ var('margin_buckets') }} as double[])[{{ bucket }} + 1]
+{%- endmacro %}

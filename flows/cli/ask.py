@@ -85,7 +85,7 @@ def report(
     """Write the self-contained HTML report of a run, or of two runs side by side."""
     paths = paths_of(home)
     run = run and find_run(paths.lake, run)
-    from gatehouse.flows.console import answer, bar, working
+    from gatehouse.flows.console import answer, bar, say, working
     from gatehouse.reports.results.selection import Selection
 
     selection = Selection.of(None, run, layer, frequency_threshold, entropy_threshold)
@@ -103,7 +103,10 @@ def report(
     from gatehouse.reports.results import comparison
 
     first, second = (find_run(paths.lake, each) for each in compare)
-    answer(str(comparison.compare((first, second), selection.thresholds, paths, bar, output)))
+    page, flips = comparison.compare((first, second), selection.thresholds, paths, bar, output)
+    if flips:
+        say(flips.sentence)
+    answer(str(page))
 
 
 def sql(

@@ -4,9 +4,9 @@ from gatehouse.reports.marts.frames import (
     Marts,
     block_routing,
     read_marts,
-    run_overlap,
     threshold_grid,
 )
+from gatehouse.reports.marts.pairs import Flips, run_flips, run_overlap
 from gatehouse.reports.marts.runs import (
     check_layer,
     finished_runs,
@@ -17,6 +17,7 @@ from gatehouse.reports.marts.runs import (
 )
 
 __all__ = [
+    "Flips",
     "Marts",
     "block_routing",
     "check_layer",
@@ -25,6 +26,7 @@ __all__ = [
     "read_marts",
     "resolve_run",
     "routing_statistics",
+    "run_flips",
     "run_overlap",
     "run_summary",
     "threshold_grid",

@@ -222,27 +222,3 @@ def threshold_grid(connection: duckdb.DuckDBPyConnection, run_id: str | None) ->
             grid.entropy_threshold
     """
     return frame_of(connection, query, [run_id])
-
-
-def run_overlap(
-    connection: duckdb.DuckDBPyConnection, run_id: str, other_run_id: str
-) -> pd.DataFrame:
-    """Return how far two runs agree on the text that they share, a row per MoE layer, if any.
-
-    The change of entropy (nats) is that from `run_id` to `other_run_id`.
-    """
-    query = """
-        select
-            moe_index,
-            tokens,
-            expert_overlap,
-            set_agreement,
-            top_agreement,
-            case when run_id = $1 then mean_entropy_change else -mean_entropy_change end
-                as mean_entropy_change,
-            mean_absolute_entropy_change
-        from fct_run_comparison
-        where (run_id = $1 and other_run_id = $2) or (run_id = $2 and other_run_id = $1)
-        order by moe_index
-    """
-    return frame_of(connection, query, [run_id, other_run_id])

@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from gatehouse.reports.marts import Flips
 from gatehouse.reports.marts.facts import run_facts, run_title
 from gatehouse.reports.page.charts import Chart
 from gatehouse.reports.page.html import rendered
@@ -45,7 +46,18 @@ CHARTS = (
         of_layer=False,
         wide=True,
     ),
+    Chart(
+        "flips",
+        "Where the runs route differently",
+        "Shares of the tokens that both runs read which go to another set of experts, or have "
+        "another first choice. A margin is the first weight less the second: where it is small, "
+        "the first choice flips easily. What decides the set, the distance to the first expert "
+        "that was not chosen, is not recorded.",
+        of_layer=False,
+        wide=True,
+    ),
 )
+FLIPS = ("tokens", "set_flip_share", "top_flip_share")
 CAVEATS = (
     "Layers are matched by their index among the MoE layers: in models of different depth the "
     "same index is a different part of the model.",
@@ -56,7 +68,9 @@ CAVEATS = (
 )
 
 
-def render_comparison(left: AssessedRun, right: AssessedRun, overlap: pd.DataFrame | None) -> str:
+def render_comparison(
+    left: AssessedRun, right: AssessedRun, overlap: pd.DataFrame | None, flips: Flips | None
+) -> str:
     """Return the page of two runs as HTML text.
 
     Args:
@@ -64,6 +78,7 @@ def render_comparison(left: AssessedRun, right: AssessedRun, overlap: pd.DataFra
         right: run B.
         overlap: rows of `fct_run_comparison`: moe_index and OVERLAP; None or no rows where the
             runs share no text or no experts.
+        flips: where the runs do not agree; None where `overlap` is.
     """
     sides = (left, right)
     indices = sorted({int(each) for side in sides for each in side.marts.layers["moe_index"]})
@@ -71,7 +86,7 @@ def render_comparison(left: AssessedRun, right: AssessedRun, overlap: pd.DataFra
     return rendered(
         "compare.html.j2",
         scripts=scripts(SCRIPTS),
-        data=script_json(_payload(sides, indices, shared)),
+        data=script_json(_payload(sides, indices, shared, flips)),
         title=f"{run_title(left.run)} and {run_title(right.run)}",
         sides=[_side(label, side) for label, side in zip(LABELS, sides, strict=True)],
         averages=_numbers(
@@ -81,12 +96,16 @@ def render_comparison(left: AssessedRun, right: AssessedRun, overlap: pd.DataFra
         layers=[_layer(index, left, right) for index in indices],
         charts=CHARTS if shared is not None else CHARTS[:1],
         shared=shared is not None,
+        mismatch=_sentence(flips),
         limits=CAVEATS,
     )
 
 
 def _payload(
-    sides: tuple[AssessedRun, AssessedRun], indices: list[int], overlap: pd.DataFrame | None
+    sides: tuple[AssessedRun, AssessedRun],
+    indices: list[int],
+    overlap: pd.DataFrame | None,
+    flips: Flips | None,
 ) -> dict[str, Any]:
     """Return what `comparison.js` draws: a row per index, null where a run has no such layer."""
     return {
@@ -99,7 +118,18 @@ def _payload(
         "overlap": None
         if overlap is None
         else columns(overlap.set_index("moe_index").reindex(indices), OVERLAP),
+        "flips": None
+        if flips is None
+        else {
+            "layers": columns(flips.by_layer.set_index("moe_index").reindex(indices), FLIPS),
+            "margins": columns(flips.by_margin, ("smallest_margin", *FLIPS)),
+            "positions": columns(flips.by_position, ("first_position", *FLIPS)),
+        },
     }
+
+
+def _sentence(flips: Flips | None) -> str | None:
+    return f"{flips.sentence[0].upper()}{flips.sentence[1:]}." if flips else None
 
 
 def _series(side: AssessedRun, indices: list[int]) -> dict[str, list[Any]]:

@@ -3,7 +3,7 @@
 from contextlib import closing
 from pathlib import Path
 
-from gatehouse.reports.marts import resolve_run, run_overlap
+from gatehouse.reports.marts import Flips, resolve_run, run_flips, run_overlap
 from gatehouse.reports.results.files import write_comparison
 from gatehouse.reports.results.results import Bar, assess
 from gatehouse.reports.verdict.thresholds import Thresholds
@@ -18,8 +18,10 @@ def compare(
     paths: Paths,
     bar: Bar,
     output: Path | None = None,
-) -> Path:
-    """Write the HTML page that puts two runs side by side and return its file.
+) -> tuple[Path, Flips | None]:
+    """Write the HTML page that puts two runs side by side; return its file, and where they differ.
+
+    The second is None where the runs share no text, or their experts are not the same.
 
     Raises:
         GatehouseError: there are no such runs, they are one, or the file belongs to the warehouse.
@@ -33,4 +35,6 @@ def compare(
         left = assess(connection, first, paths, thresholds, bar)
         right = assess(connection, second, paths, thresholds, bar)
         overlap = run_overlap(connection, first, second)
-    return write_comparison(left, right, overlap, output or paths.comparison(first, second))
+        flips = run_flips(connection, first, second)
+    page = output or paths.comparison(first, second)
+    return write_comparison(left, right, overlap, flips, page), flips

@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from gatehouse.reports.marts import routing_statistics
+from gatehouse.reports.marts import Flips, routing_statistics
 from gatehouse.reports.results.document import document
 from gatehouse.reports.results.results import Results
 from gatehouse.reports.results.routing_stats import write_statistics
@@ -145,7 +145,11 @@ def write_page(
 
 
 def write_comparison(
-    left: AssessedRun, right: AssessedRun, overlap: pd.DataFrame, target: Path
+    left: AssessedRun,
+    right: AssessedRun,
+    overlap: pd.DataFrame,
+    flips: Flips | None,
+    target: Path,
 ) -> Path:
     """Write the page that puts two runs side by side.
 
@@ -154,11 +158,13 @@ def write_comparison(
         right: the other.
         overlap: their agreement on shared text, one row per MoE layer
             (`reports.marts.run_overlap`).
+        flips: where they do not agree (`reports.marts.run_flips`).
         target: the file to write.
     """
     from gatehouse.reports.page.comparison import render_comparison
 
-    return _write_text(target, render_comparison(left, right, None if overlap.empty else overlap))
+    shared = None if overlap.empty else overlap
+    return _write_text(target, render_comparison(left, right, shared, flips))
 
 
 def _draw_layer(section: Assessment, title: str, folder: Path) -> dict[str, Path]:

@@ -86,7 +86,7 @@ def record(run: RandomRun, finished: bool) -> dict[str, Any]:
         "started_at": started,
         "finished_at": started + timedelta(minutes=5) if finished else None,
         "capture_seconds": 1.5,
-        "source": CAPTURE,
+        "source": run.source,
         "source_files": None,
         "has_token_ids": "tokens" not in run.unknown,
         "generate": None,
@@ -138,7 +138,7 @@ def random_shard(run: RandomRun, shard: int) -> tuple[pa.Table, Events]:
     texts = {sample: random_tokens(run, sample) for sample in samples}
     rows = [
         {
-            "sample_id": sample,
+            "sample_id": sample_id(run, sample),
             "name": f"sample {sample}",
             "domain": ("web", "code", "maths")[sample % 3],
             "document": document_of(run, sample),
@@ -164,8 +164,13 @@ def original(run: RandomRun, sample: int) -> int:
     return sample % run.texts if run.texts else sample
 
 
+def sample_id(run: RandomRun, sample: int) -> int:
+    return sample if run.source == CAPTURE else 100 + sample
+
+
 def landed(run: RandomRun, tokens: np.ndarray) -> int:
-    return len(tokens) if run.windows else min(len(tokens), run.max_length)
+    routed = len(tokens) if run.source == CAPTURE else max(len(tokens) - 1, 0)
+    return routed if run.windows else min(routed, run.max_length)
 
 
 def document_of(run: RandomRun, sample: int) -> str | None:
@@ -179,7 +184,8 @@ def split_of(run: RandomRun, sample: int) -> str:
 
 
 def text_sha256(run: RandomRun, sample: int) -> str:
-    return sha256(text_name(run, sample).encode()).hexdigest()
+    hashed = text_name(run, sample) if run.source == CAPTURE else f"{run.run_id} {sample}"
+    return sha256(hashed.encode()).hexdigest()
 
 
 def text_name(run: RandomRun, sample: int) -> str:
@@ -226,7 +232,7 @@ def random_events(run: RandomRun, index: int, sample: int, tokens: np.ndarray) -
     if run.skip_class:
         weights[experts == run.num_experts - 1] = 0
     columns = {
-        "sample_id": np.full(count, sample),
+        "sample_id": np.full(count, sample_id(run, sample)),
         "position": np.arange(count),
         "token_id": tokens,
         "layer": np.full(count, run.layers[index][0]),

@@ -7,7 +7,7 @@ the same experts.
 
 from dataclasses import dataclass, replace
 
-from gatehouse.warehouse.records import LAKE_VERSION
+from gatehouse.warehouse.records import CAPTURE, LAKE_VERSION
 
 SAMPLES_IN_A_SHARD = 10
 
@@ -53,6 +53,8 @@ class RandomRun:
     """Share of a sample's tokens that follow its prompt."""
     unknown: tuple[str, ...] = ()
     """What its source does not tell, of UNKNOWN in random_lake.py."""
+    source: str = CAPTURE
+    """A trace numbers its samples anew, hashes other bytes, and lacks each sample's last token."""
 
     @property
     def layers(self) -> list[tuple[int, str, int]]:
@@ -107,6 +109,18 @@ RUNS_TO_LAND = [
         routing="wide",
         changed=0.4,
         rewritten=(5,),
+    ),
+    RandomRun(
+        "traced",
+        num_experts=8,
+        top_k=2,
+        blocks=(1, 3),
+        samples=TWENTY,
+        dropped=0.1,
+        text="wide",
+        routing="wide",
+        tokenizer="none",
+        source="jsonl",
     ),
     RandomRun(
         "switch",

@@ -11,7 +11,7 @@ def test_the_lake_has_the_hard_cases(layer_events):
     assert {layer.top_k for layer in layer_events} == {1, 2, 3, 4, 8}
     assert {layer.stack for layer in layer_events} == {"encoder", "decoder"}
     dropped = {layer.run_id for layer in layer_events if (layer.weights == 0).any()}
-    assert dropped == {"switch", "wide", "whole", "slim", "skipping"}
+    assert dropped == {"switch", "wide", "whole", "slim", "traced", "skipping"}
     skipping = next(layer for layer in layer_events if layer.run_id == "skipping")
     assert skipping.load()[-1] == 0 < (skipping.experts == skipping.num_experts - 1).sum()
     assert any((layer.selected().sum(axis=0) == 0).any() for layer in layer_events)

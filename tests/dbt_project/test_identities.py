@@ -181,6 +181,11 @@ ALTERATIONS: dict[str, tuple[str, str]] = {
         "update fct_run_comparison set tokens = tokens - 1 where run_id = 'compared'",
         "compared_runs_share_their_text",
     ),
+    "flipped": (
+        "update fct_run_flip set set_flips = set_flips + 1 where run_id = 'flipped' "
+        "and layer = 1 and set_flips < tokens",
+        "flips_add_up",
+    ),
 }
 
 
@@ -206,7 +211,8 @@ def damaged(tmp_path_factory, make_project, random_run):
         random_run(project.lake, name)
     for name in ALTERATIONS:
         land(project.lake, RandomRun(name, num_experts=8, top_k=2, blocks=(0, 1)))
-    land(project.lake, RandomRun("twin", 8, 2, blocks=(0, 1), text="compared"))
+    for name, text in {"twin": "compared", "steady": "flipped"}.items():
+        land(project.lake, RandomRun(name, 8, 2, blocks=(0, 1), text=text))
     for name, (table, damage, _) in DAMAGES.items():
         (path,) = (project.lake.root / table / f"run_id={name}").iterdir()
         pq.write_table(damage(pq.read_table(path, partitioning=None)), path)
@@ -230,4 +236,4 @@ def test_an_altered_mart_is_found(findings, run):
 
 def test_a_sound_run_is_not_blamed(findings):
     assert findings
-    assert not {"sound", "twin"} & set().union(*findings.values())
+    assert not {"sound", "twin", "steady"} & set().union(*findings.values())

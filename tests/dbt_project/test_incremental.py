@@ -58,10 +58,12 @@ def run_returns(lake: Lake) -> None:
 def runs_change(lake: Lake) -> None:
     """Shards are captured again, with other events and with equal ones; a run is deleted.
 
-    The run that was unfinished for a while has finished again.
+    The run that was unfinished for a while has finished again, and a trace of another's text is
+    imported.
     """
     lake.land_shard("wide", 1, *random_shard(replace(RUNS["wide"], changed=0.3), 1))
     lake.land_shard("flat", 0, *random_shard(RUNS["flat"], 0))
+    land(lake, RUNS["traced"])
     for folder in lake.root.glob("*/run_id=skipping"):
         shutil.rmtree(folder)
     lake.update_run("0042", record(RUNS["0042"], finished=True))
@@ -153,7 +155,7 @@ def shards_of(*run_ids: str) -> set[tuple[str, int]]:
 
 def test_a_grown_warehouse_equals_one_built_at_once(grown):
     found, expected = grown["nothing_happens"].marts, grown["at once"].marts
-    assert len(expected) == 23
+    assert len(expected) == 25
     assert found.keys() == expected.keys()
     for name in expected:
         assert len(expected[name]) > 0, name
@@ -166,7 +168,7 @@ def test_runs_come_and_go(grown):
     assert grown["runs_arrive"].runs == {"wide", "flat", "skipping", "long", "slim"} | LATER
     assert grown["run_reopens"].runs == {"wide", "flat", "skipping", "slim"} | LATER
     assert grown["run_returns"].runs == {"wide", "flat", "skipping", "long", "slim"} | LATER
-    assert grown["runs_change"].runs == {"0042", "wide", "flat", "long", "slim"} | LATER
+    assert grown["runs_change"].runs == {"0042", "wide", "flat", "long", "slim", "traced"} | LATER
 
 
 def test_a_build_reads_new_shards_alone(grown):
@@ -181,6 +183,13 @@ def test_a_build_reads_new_shards_alone(grown):
     assert arrived.read["stg_waiting_events"] == {("long", 1), ("unordered", 1)}
     # the text that both have read ends in the second shard
     assert arrived.read["int_compared_event"] == shards_of("slim") | {("wide", 0), ("wide", 1)}
+    assert arrived.read["int_traced_event"] == set()
+
+
+def test_token_ids_are_read_of_runs_that_an_import_may_share_its_text_with(grown):
+    changed = grown["runs_change"]
+    assert changed.read["int_traced_event"] == shards_of("traced", "wide", "slim")
+    assert changed.read["int_compared_event"] >= shards_of("traced", "slim")
 
 
 def test_a_finished_run_that_returns_is_counted_at_once(grown):
@@ -194,8 +203,8 @@ def test_a_finished_run_that_returns_is_counted_at_once(grown):
 def test_a_shard_that_is_captured_anew_is_counted_anew(grown):
     """So are its run's other shards and its comparisons; equal events leave equal numbers."""
     before, after = grown["run_returns"], grown["runs_change"]
-    assert after.new_shards == shards_of("wide", "flat")
-    for name in ("fct_token_routing", "fct_run_comparison"):
+    assert after.new_shards == shards_of("wide", "flat", "traced")
+    for name in ("fct_token_routing", "fct_run_comparison", "fct_run_flip", "fct_run_mismatch"):
         assert not of_run(before, name, "wide").equals(of_run(after, name, "wide"))
     for name in before.marts:
         pd.testing.assert_frame_equal(

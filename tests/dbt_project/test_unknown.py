@@ -3,6 +3,8 @@
 The runs of PARTLY_TOLD are one random run, of which some columns are unknown.
 """
 
+import re
+
 import duckdb
 import numpy as np
 import pandas as pd
@@ -13,7 +15,9 @@ from gatehouse.warehouse.paths import DBT_PROJECT
 from tests.dbt_project.random_runs import PARTLY_TOLD, TOLD
 
 OTHER = "new"
-"""The run that all of them are compared with in fct_run_comparison."""
+"""The run that all of them are compared with."""
+NULLABLE = re.compile(r"coalesce\((\w+), -1\)")
+"""How a primary key names a column that may be null."""
 
 
 def keys_of_the_facts() -> dict[str, list[str]]:
@@ -22,7 +26,8 @@ def keys_of_the_facts() -> dict[str, list[str]]:
     for path in (DBT_PROJECT / "models" / "marts").rglob("fct_*.yml"):
         (model,) = yaml.safe_load(path.read_text(encoding="utf-8"))["models"]
         (key,) = (test["primary_key"] for test in model["data_tests"] if "primary_key" in test)
-        found[model["name"]] = [name for name in key["arguments"]["columns"] if name != "run_id"]
+        columns = [NULLABLE.sub(r"\1", column) for column in key["arguments"]["columns"]]
+        found[model["name"]] = [name for name in columns if name != "run_id"]
     return found
 
 
@@ -106,6 +111,7 @@ WITHOUT = {
             "first_or_second_repetition",
         },
         "fct_run_comparison": {"top_agreement"},
+        "fct_run_flip": {"top_flips", "top_flip_share"},
         "fct_fast_path_agreement": {"top_agreement"},
         "fct_fast_path_thresholds": {"top_agreement"},
         "fct_expert_transition": {"rows"},
@@ -119,7 +125,7 @@ WITHOUT = {
                 *("fct_token_routing", "fct_token_expert", "fct_token_consistency"),
                 *("fct_block_routing", "fct_frequency_rank", "fct_context_information"),
                 *("fct_fast_path_coverage", "fct_fast_path_agreement", "fct_fast_path_thresholds"),
-                "fct_run_comparison",
+                *("fct_run_comparison", "fct_run_flip", "fct_run_mismatch"),
             )
         },
     },

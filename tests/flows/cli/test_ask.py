@@ -152,7 +152,7 @@ def two_runs(captured, tmp_path_factory) -> tuple[Path, list[str]]:
 
 def test_two_runs_stand_side_by_side(run, two_runs):
     home, runs = two_runs
-    code, out, _ = run("report", "--home", home, "--compare", *runs)
+    code, out, said = run("report", "--home", home, "--compare", *runs)
     page = Path(out.strip())
     assert code == 0 and page == home / "results" / f"{runs[0]}-and-{runs[1]}.html"
     html = page.read_text(encoding="utf-8")
@@ -163,8 +163,16 @@ def test_two_runs_stand_side_by_side(run, two_runs):
     with closing(connect(Paths(home))) as connection:
         there = queries.run_overlap(connection, *runs)
         back = queries.run_overlap(connection, *reversed(runs))
+        flips = queries.run_flips(connection, *reversed(runs))
     assert list(there["moe_index"]) == [0, 1, 2]
     assert there["expert_overlap"].between(0.9, 1).all()
+    assert flips.sentence in said and flips.sentence[1:] in html
+    for frame in (flips.by_layer, flips.by_margin, flips.by_position):
+        flipped = (frame["tokens"] * frame["set_flip_share"]).sum()
+        assert flipped == pytest.approx(flips.tokens * flips.mean_flipped_layers) and flipped > 0
+    assert flips.by_layer["set_flip_share"].to_numpy() == pytest.approx(
+        1 - there["set_agreement"].to_numpy()
+    )
     assert (there["mean_entropy_change"] == -back["mean_entropy_change"]).all()
     assert there.drop(columns="mean_entropy_change").equals(
         back.drop(columns="mean_entropy_change")

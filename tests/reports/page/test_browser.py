@@ -15,6 +15,7 @@ from gatehouse.reports.page.report import render
 from gatehouse.warehouse.contents.spreadsheets import guarded
 from tests.reports.made_up_page import made_up_page
 from tests.reports.page.browsing import PHONE, assert_layer, column, downloaded, frame_of, whole
+from tests.reports.page.test_comparison import FLIPS
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -160,7 +161,9 @@ def test_a_phone_scrolls_in_one_direction_only(browser, tmp_path):
 def test_a_comparison_is_drawn_without_a_fault(browser, run_page, tmp_path):
     path = tmp_path / "compare.html"
     overlap = pd.DataFrame({"moe_index": range(4), **dict.fromkeys(OVERLAP, 0.5)})
-    path.write_text(render_comparison(run_page, made_up_page(2, 90), overlap), encoding="utf-8")
+    overlap["top_agreement"] = overlap["mean_entropy_change"] = None
+    page_of_two = render_comparison(run_page, made_up_page(2, 90), overlap, FLIPS)
+    path.write_text(page_of_two, encoding="utf-8")
     faults: list[str] = []
     page = browser.new_page(viewport=PHONE, color_scheme="dark")
     page.on("console", lambda message: faults.append(message.text))
@@ -169,11 +172,18 @@ def test_a_comparison_is_drawn_without_a_fault(browser, run_page, tmp_path):
     for figure in page.locator(".figure").all():
         figure.scroll_into_view_if_needed()
         figure.locator("svg").first.wait_for()
-    assert page.locator(".figure svg").count() == 7
+    assert page.locator(".figure svg").count() == 10
     rows = downloaded(page, page.locator("#numbers .csv"))
     coverage = run_page.findings.layers["coverage"].to_list()
     assert [float(row["coverage_a"]) for row in rows] == pytest.approx(coverage, rel=1e-5)
     assert [row["coverage_b"] == "" for row in rows] == [False, False, True, True]
+    rows = downloaded(page, page.locator("#flips .csv"))
+    assert [(row["by"], row["value"]) for row in rows[4:]] == [
+        ("margin from", "0"),
+        ("margin from", "0.01"),
+        ("position from", "0"),
+        ("position from", "4"),
+    ]
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
     assert faults == []
     page.close()

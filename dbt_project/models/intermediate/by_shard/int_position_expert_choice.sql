@@ -25,9 +25,7 @@ choices as (
     select
         placed.run_key,
         placed.layer,
-        -- 0, 1, 2-3, 4-7, …: the number of binary digits of the position
-        cast(coalesce(floor(log2(nullif(placed.window_position, 0))) + 1, 0) as smallint)
-            as position_bucket,
+        {{ position_bucket('placed.window_position') }} as position_bucket,
         -- every event has one, whether or not it is a first choice
         ranks.rank = 1 as is_first,
         placed.experts[ranks.rank] as expert,

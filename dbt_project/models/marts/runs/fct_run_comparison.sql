@@ -14,7 +14,7 @@ pairs as (
 ),
 
 layers as (
-    select * from {{ ref('dim_layer') }}
+    select * from {{ ref('int_compared_layer') }}
     where layer = {{ this_layer() }}
 ),
 
@@ -24,13 +24,8 @@ alike as (
         layers.moe_index,
         layers.top_k
     from pairs
-    inner join layers on pairs.run_id = layers.run_id
-    inner join layers as other_layers
-        on
-            pairs.other_run_id = other_layers.run_id
-            and layers.moe_index = other_layers.moe_index
-            and layers.num_experts = other_layers.num_experts
-            and layers.top_k = other_layers.top_k
+    inner join layers
+        on pairs.run_id = layers.run_id and pairs.other_run_id = layers.other_run_id
 ),
 
 matched as (
@@ -50,7 +45,7 @@ matched as (
     inner join events as other_events
         on
             alike.other_run_key = other_events.run_key
-            and alike.sample_id = other_events.sample_id
+            and alike.other_sample_id = other_events.sample_id
             and events.position = other_events.position
             and events.token_id = other_events.token_id
 ),

@@ -19,15 +19,26 @@ const OVERLAPS = [
   ],
 ];
 
-function panelOf(colours, title, words, series, { y, description, lines = [] }) {
+const FLIPS = { set_flip_share: "Another set", top_flip_share: "Another first choice" };
+const PLACES = [
+  ["layers", "by layer", (at) => data.indices[at], "Layer"],
+  ["margins", "by margin, at least", (at) => significant(data.flips.margins.smallest_margin[at]), "Margin from"],
+  ["positions", "by position, at least", (at) => count(data.flips.positions.first_position[at]), "Position from"],
+];
+
+const tenths = (value) => percent(value, 1);
+const known = (values) => values.some((value) => !isMissing(value));
+
+function panelOf(colours, title, words, series, parts) {
+  const { y, description, lines = [], places = data.indices, place = "Layer" } = parts;
   const option = styled(colours, description, {
     grid: { top: 28 },
     legend: { data: series.map(({ name }) => name).filter(Boolean) },
     tooltip: { trigger: "axis", valueFormatter: words },
     xAxis: axis(colours, "category", "", {
-      data: data.indices,
+      data: places,
       nameGap: 0,
-      axisPointer: { label: { formatter: ({ value }) => `Layer ${value}` } },
+      axisPointer: { label: { formatter: ({ value }) => `${place} ${value}` } },
     }),
     yAxis: axis(colours, "value", "", { splitNumber: 4, ...y, axisLabel: { formatter: words } }),
     series: [
@@ -67,16 +78,46 @@ function drawNumbers(_, colours) {
 
 function drawOverlap(_, colours) {
   const tints = [colours.blue, colours.green, colours.purple];
-  const panels = OVERLAPS.map(([title, words, names], panel) => {
-    const series = Object.entries(names).map(([name, label], at) =>
-      line(label, data.overlap[name], tints[at]),
-    );
-    const description = `${title} by layer: ${Object.entries(names)
-      .map(([name, label]) => `${label} ${spread(data.overlap[name], words)}`)
-      .join(", ")}.`;
-    return panelOf(colours, title, words, series, { y: panel ? {} : WHOLE_AXIS, description });
+  // a run that was imported may have no entropy
+  const told = OVERLAPS.filter(([, , names]) => Object.keys(names).some((name) => known(data.overlap[name])));
+  const panels = told.map(([title, words, names]) => {
+    const { series, description } = linesOf(`${title} by layer`, words, names, data.overlap, tints);
+    return panelOf(colours, title, words, series, { y: words === whole ? WHOLE_AXIS : {}, description });
   });
   return { panels };
+}
+
+function drawFlips(_, colours) {
+  const tints = [colours.green, colours.purple];
+  const told = PLACES.filter(([name]) => known(data.flips[name].tokens));
+  const panels = told.map(([name, by, labelled, place]) => {
+    const title = `Routed differently ${by}`;
+    const { series, description } = linesOf(title, tenths, FLIPS, data.flips[name], tints);
+    const places = data.flips[name].tokens.map((_, at) => labelled(at));
+    return panelOf(colours, title, tenths, series, { y: { min: 0 }, description, places, place });
+  });
+  return { panels };
+}
+
+/** Return a line of each column that has a value, and what they show as text. */
+function linesOf(title, words, names, columns, tints) {
+  const drawn = Object.entries(names).filter(([name]) => known(columns[name]));
+  return {
+    series: drawn.map(([name, label], at) => line(label, columns[name], tints[at])),
+    description: `${title}: ${drawn.map(([name, label]) => `${label} ${spread(columns[name], words)}`).join(", ")}.`,
+  };
+}
+
+function flipRows() {
+  const rows = PLACES.flatMap(([name, , labelled, place]) =>
+    data.flips[name].tokens.map((tokens, at) => [
+      place.toLowerCase(),
+      labelled(at),
+      tokens,
+      ...Object.keys(FLIPS).map((share) => data.flips[name][share][at]),
+    ]),
+  );
+  return { columns: ["by", "value", "tokens", ...Object.keys(FLIPS)], rows };
 }
 
 function numberRows() {
@@ -97,4 +138,5 @@ if (data.overlap) {
   const rows = () => data.indices.map((index, at) => [index, ...names.map((name) => data.overlap[name][at])]);
   figure("overlap", { draw: drawOverlap, table: () => ({ columns: ["layer", ...names], rows: rows() }) });
 }
+if (data.flips) figure("flips", { draw: drawFlips, table: flipRows });
 startFigures();

@@ -1,0 +1,113 @@
+"""What two runs share of the text that both read: how far they agree, and where they do not."""
+
+from dataclasses import dataclass
+
+import duckdb
+import pandas as pd
+
+from gatehouse.reports.marts.session import frame_of
+from gatehouse.warehouse.plain_text import counted
+
+
+@dataclass(frozen=True)
+class Flips:
+    """Where two runs send a token to other experts: another set, or another first choice.
+
+    tokens: number of tokens compared, in each of `layers` MoE layers.
+    flipped_token_share: share of them with another set in at least one layer.
+    mean_flipped_layers: mean over the tokens of the number of layers with another set.
+    by_layer: moe_index, tokens, set_flip_share, top_flip_share (null where a run does not know the
+        order of the experts).
+    by_margin: smallest_margin of each bucket and the same columns, over all layers; no rows where
+        neither run has weights, or one expert is chosen.
+    by_position: first_position of each bucket and the same columns, over all layers.
+    """
+
+    tokens: int
+    layers: int
+    flipped_token_share: float
+    mean_flipped_layers: float
+    by_layer: pd.DataFrame
+    by_margin: pd.DataFrame
+    by_position: pd.DataFrame
+
+    @property
+    def sentence(self) -> str:
+        """The share of tokens that flip somewhere, for people."""
+        layers = "the only layer" if self.layers == 1 else f"at least one of {self.layers} layers"
+        return (
+            f"of {counted(self.tokens, 'token')} that both runs read, "
+            f"{self.flipped_token_share:.1%} go to another set of experts in {layers} "
+            f"(mean layers a token: {self.mean_flipped_layers:.2f})"
+        )
+
+
+def run_overlap(
+    connection: duckdb.DuckDBPyConnection, run_id: str, other_run_id: str
+) -> pd.DataFrame:
+    """Return how far two runs agree on the text that they share, a row per MoE layer, if any.
+
+    The change of entropy (nats) is that from `run_id` to `other_run_id`.
+    """
+    query = """
+        select
+            moe_index,
+            tokens,
+            expert_overlap,
+            set_agreement,
+            top_agreement,
+            case when run_id = $1 then mean_entropy_change else -mean_entropy_change end
+                as mean_entropy_change,
+            mean_absolute_entropy_change
+        from fct_run_comparison
+        where (run_id = $1 and other_run_id = $2) or (run_id = $2 and other_run_id = $1)
+        order by moe_index
+    """
+    return frame_of(connection, query, [run_id, other_run_id])
+
+
+def run_flips(
+    connection: duckdb.DuckDBPyConnection, run_id: str, other_run_id: str
+) -> Flips | None:
+    """Return where two runs route the text that they share differently; None if they share none."""
+    query = """
+        select tokens, layers, flipped_token_share, mean_flipped_layers
+        from fct_run_mismatch
+        where (run_id = $1 and other_run_id = $2) or (run_id = $2 and other_run_id = $1)
+    """
+    totals = frame_of(connection, query, [run_id, other_run_id])
+    if totals.empty:
+        return None
+    (row,) = totals.to_dict("records")
+    by_layer, by_margin, by_position = (
+        _flips_by(connection, column, run_id, other_run_id)
+        for column in ("moe_index", "smallest_margin", "first_position")
+    )
+    return Flips(
+        int(row["tokens"]),
+        int(row["layers"]),
+        float(row["flipped_token_share"]),
+        float(row["mean_flipped_layers"]),
+        by_layer,
+        by_margin,
+        by_position,
+    )
+
+
+def _flips_by(
+    connection: duckdb.DuckDBPyConnection, column: str, run_id: str, other_run_id: str
+) -> pd.DataFrame:
+    query = f"""
+        select
+            {column},
+            cast(sum(tokens) as bigint) as tokens,
+            sum(set_flips) / sum(tokens) as set_flip_share,
+            sum(top_flips) / sum(tokens) as top_flip_share
+        from fct_run_flip
+        where
+            ((run_id = $1 and other_run_id = $2) or (run_id = $2 and other_run_id = $1))
+            and {column} is not null
+        group by {column}
+        order by {column}
+    """  # noqa: S608 - a column of the mart
+    return frame_of(connection, query, [run_id, other_run_id])
