@@ -1,7 +1,48 @@
 """Remedies that are not in the table: the test that carries each out, or why none can here."""
 
 ELSEWHERE = {
-    # traces
+    # traces, generated text, chats
+    "the tokenizer of … has no chat template, and the samples are chats: name the "
+    "model's version that is made for chats, or add --chat-as-text to take what is "
+    "said as plain text": (
+        "tests/flows/steps/test_generated.py::test_chats_without_a_template_are_refused_or_taken_as_text"
+    ),
+    "the chat template of … refuses it (…): mend the chat or leave it out, or add "
+    "--chat-as-text to take what is said as plain text": (
+        "tests/models/test_chat.py::test_a_template_that_refuses_a_chat_is_one_line_with_the_way_out"
+    ),
+    "--generate: … does not generate text; leave it out, or name a decoder with a "
+    "language-model head (encoders, and models of two stacks, are captured without)": (
+        "tests/models/test_generation.py::test_a_model_without_a_head_is_refused_in_one_line"
+    ),
+    "… cannot go on from a prompt (…): leave --generate out": ("needs a model whose code fails"),
+    "… is being removed: `gatehouse runs rm …` goes on with that, and `gatehouse "
+    "status` lists the other runs": (
+        "tests/reports/results/test_files.py::test_no_results_are_written_of_a_run_that_is_half_gone"
+    ),
+    "name a FORMAT and the files of a trace: `gatehouse import --example all` lists the formats": (
+        "tests/flows/steps/test_import_trace.py::test_the_command_says_what_to_name"
+    ),
+    "name the --model that was run: a hub id, a folder, or a config.json": (
+        "tests/flows/steps/test_import_trace.py::test_the_command_says_what_to_name"
+    ),
+    "--… is of generated text: add --generate N": (
+        "tests/flows/steps/test_generated.py::test_options_that_exclude_each_other_are_one_line"
+    ),
+    "--seed is of tokens that are drawn: add --temperature T, or leave it out": (
+        "tests/flows/steps/test_generated.py::test_options_that_exclude_each_other_are_one_line"
+    ),
+    "--generate goes on from one prompt, and --windows cuts a sample into several: "
+    "leave one of them out": (
+        "tests/flows/steps/test_generated.py::test_options_that_exclude_each_other_are_one_line"
+    ),
+    "--generate …: --max-length … counts the prompt and what is added, and leaves "
+    "the prompt no token; make it larger, or add fewer": (
+        "tests/flows/steps/test_generated.py::test_options_that_exclude_each_other_are_one_line"
+    ),
+    "… was imported: its … land again with the `gatehouse import …` that landed it": (
+        "tests/flows/steps/test_import_trace.py::test_a_damaged_shard_lands_again_with_the_command_that_landed_it"
+    ),
     "give the --model that was traced": ("no remedy: a part of a line that has one"),
     "… has … where the model has … with experts…: the layers of a draft model are among "
     "them, those of another pipeline stage are missing, or it is another model; give the "
@@ -32,7 +73,7 @@ ELSEWHERE = {
         "tests/ingest/traces/test_refused.py::test_a_response"
     ),
     "…: …, … x … = ……; `gatehouse build` adds it to the marts": (
-        "tests/flows/steps/test_import_trace.py::test_what_a_run_lacks_is_said_and_the_rest_is_shown"
+        "tests/flows/test_published_traces.py::test_what_the_traces_do_not_tell_is_null"
     ),
     "unknown format …: name one of …": (
         "tests/flows/steps/test_import_trace.py::test_what_cannot_be_imported_is_said"

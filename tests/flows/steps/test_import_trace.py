@@ -10,7 +10,9 @@ import pytest
 
 from gatehouse.flows.steps import import_trace as importing
 from gatehouse.flows.steps.import_trace import ImportRequest, import_trace
+from gatehouse.flows.upkeep.verify import verify_runs
 from gatehouse.ingest.traces import landing
+from gatehouse.ingest.traces.formats import FORMATS
 from gatehouse.models.checkpoint.described import describe
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
@@ -203,3 +205,29 @@ def test_logits_alone_are_refused(trace, monkeypatch, described):
     monkeypatch.setattr(importing, "describe", lambda *_: other)
     with pytest.raises(GatehouseError, match="routers score by sigmoid; record the experts"):
         import_trace(request(trace, "router-logits"), Paths(trace.parent / "home"))
+
+
+def test_a_damaged_shard_lands_again_with_the_command_that_landed_it(trace, tmp_path):
+    paths = Paths(tmp_path / "home")
+    summary = import_trace(request(trace), paths)
+    lake = Lake(paths.lake)
+    shard = lake.shard_file("events", summary.run_id, 0)
+    content = shard.read_bytes()
+    shard.write_bytes(content[:100] + bytes([content[100] ^ 1]) + content[101:])
+    with pytest.raises(GatehouseError, match="its shard 0 land again with the `gatehouse import"):
+        verify_runs(None, paths, repair=True)
+    import_trace(request(trace), paths)
+    assert shard.read_bytes() == content
+    assert verify_runs(None, paths)[1]
+
+
+def test_the_command_says_what_to_name(run, tmp_path):
+    for words in ((), ("vllm",), ("vllm", "a", "--home", str(tmp_path))):
+        code, out, err = run("import", *words)
+        assert (
+            (code, out) == (2, "") and err.startswith("gatehouse: name ") and "\n" not in err[:-1]
+        )
+    code, out, _ = run("import", "--example", "all")
+    assert code == 0 and all(name in out for name in FORMATS)
+    code, out, _ = run("import", "--example", "jsonl")
+    assert code == 0 and json.loads(out)["experts"]
