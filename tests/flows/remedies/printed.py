@@ -74,7 +74,7 @@ def _of(path: Path, *, is_of_the_warehouse: bool) -> Iterator[Printed]:
     for node in _texts(tree):
         text = _flat(node)
         # a message is one line; of several, a text is an example of a format
-        if " " not in text or EXAMPLE.match(text) or "\n" in text:
+        if " " not in text or EXAMPLE.match(text) or "\n" in text.strip():
             continue
         by_hand = is_of_the_warehouse and (id(node) in errors or DEED.search(text))
         if by_hand or COMMAND.search(text):
