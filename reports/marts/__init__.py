@@ -15,6 +15,7 @@ from gatehouse.reports.marts.runs import (
     routing_statistics,
     run_summary,
 )
+from gatehouse.reports.marts.untold import untold_by_run
 
 __all__ = [
     "Marts",
@@ -28,4 +29,5 @@ __all__ = [
     "run_overlap",
     "run_summary",
     "threshold_grid",
+    "untold_by_run",
 ]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from gatehouse.reports.marts.facts import run_facts, run_title
+from gatehouse.reports.marts.facts import how_computed, run_facts, run_title
 from gatehouse.reports.page.charts import Chart
 from gatehouse.reports.page.html import rendered
 from gatehouse.reports.page.packing import columns, plain, script_json
@@ -12,7 +12,6 @@ from gatehouse.reports.page.report import CORE, model_view, scripts
 from gatehouse.reports.verdict.criteria import LIMITS, RHO
 from gatehouse.reports.verdict.findings import MEASURE_COLUMNS, AssessedRun
 from gatehouse.reports.verdict.validation import Validation
-from gatehouse.warehouse.records import precision
 
 SCRIPTS = (*CORE, "charts/comparison.js")
 LABELS = ("A", "B")
@@ -114,7 +113,7 @@ def _side(label: str, side: AssessedRun) -> dict[str, Any]:
     return {
         "label": label,
         "run": side.run,
-        "precision": precision(side.run),
+        "precision": how_computed(side.run),
         "model": model_view(side),
     }
 
