@@ -130,6 +130,8 @@ def expert_repetition(assessed: AssessedRun) -> Figure:
         # room for the legend, which would cover the chance lines
         axes.set_ylim(low, high * (1.5 if reference else 1.35))
         style.percent_axis(axes.yaxis)
+        if high > 1:
+            axes.set_yticks(np.linspace(0, 1, 6))
         axes.legend(loc="upper left")
     panels[0].set_ylabel("Share of consecutive tokens")
     return figure

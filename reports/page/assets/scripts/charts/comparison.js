@@ -5,6 +5,7 @@ const COMPARED = [
   ["coverage", "Coverage of occurrences", whole, data.limits.coverage, true],
   ["normalised_entropy", "Mean entropy / ln experts", two, null, false],
   ["held_out_consistency", "Held-out consistency", two, null, false],
+  ["max_load_ratio", "Busiest expert / fair share", two, null, false],
 ];
 const OVERLAPS = [
   [
@@ -18,6 +19,9 @@ const OVERLAPS = [
     { mean_entropy_change: "Mean change", mean_absolute_entropy_change: "Mean absolute change" },
   ],
 ];
+
+// a trace may not tell a measure: then no panel and no line is drawn for it
+const isTold = (values) => values.some((value) => !isMissing(value));
 
 function panelOf(colours, title, words, series, { y, description, lines = [] }) {
   const option = styled(colours, description, {
@@ -45,8 +49,16 @@ function panelOf(colours, title, words, series, { y, description, lines = [] }) 
 
 function drawNumbers(_, colours) {
   const tints = [colours.blue, colours.orange];
-  const panels = COMPARED.map(([name, title, words, criterion, bounded]) => {
-    const axes = { spearman: RHO_AXIS, low_entropy_share: SHARE_AXIS, coverage: SHARE_AXIS };
+  const told = COMPARED.filter(([name]) => data.runs.some((run) => isTold(run[name])));
+  const panels = told.map(([name, title, words, criterion, bounded]) => {
+    const axes = {
+      spearman: RHO_AXIS,
+      low_entropy_share: SHARE_AXIS,
+      coverage: SHARE_AXIS,
+      max_load_ratio: { min: 0 },
+    };
+    const saying = (at) =>
+      isTold(data.runs[at][name]) ? spread(data.runs[at][name], words) : "not told";
     const boundsOf = (run) =>
       data.indices.map((_, at) => [at, run[`${name}_low`][at], run[`${name}_high`][at]]);
     const series = data.runs.flatMap((run, at) => [
@@ -58,7 +70,7 @@ function drawNumbers(_, colours) {
     ]);
     return panelOf(colours, title, words, series, {
       y: axes[name] ?? WHOLE_AXIS,
-      description: `${title} by layer: A ${spread(data.runs[0][name], words)}, B ${spread(data.runs[1][name], words)}.`,
+      description: `${title} by layer: A ${saying(0)}, B ${saying(1)}.`,
       lines: criterion === null ? [] : [{ yAxis: criterion, name: "criterion" }],
     });
   });
@@ -67,11 +79,12 @@ function drawNumbers(_, colours) {
 
 function drawOverlap(_, colours) {
   const tints = [colours.blue, colours.green, colours.purple];
-  const panels = OVERLAPS.map(([title, words, names], panel) => {
-    const series = Object.entries(names).map(([name, label], at) =>
-      line(label, data.overlap[name], tints[at]),
-    );
-    const description = `${title} by layer: ${Object.entries(names)
+  const told = ([, , names]) => Object.keys(names).filter((name) => isTold(data.overlap[name]));
+  const panels = OVERLAPS.filter((each) => told(each).length).map((each, panel) => {
+    const [title, words, labels] = each;
+    const names = told(each).map((name) => [name, labels[name]]);
+    const series = names.map(([name, label], at) => line(label, data.overlap[name], tints[at]));
+    const description = `${title} by layer: ${names
       .map(([name, label]) => `${label} ${spread(data.overlap[name], words)}`)
       .join(", ")}.`;
     return panelOf(colours, title, words, series, { y: panel ? {} : WHOLE_AXIS, description });
@@ -80,7 +93,7 @@ function drawOverlap(_, colours) {
 }
 
 function numberRows() {
-  const names = Object.keys(data.runs[0]);
+  const names = Object.keys(data.runs[0]).filter((name) => data.runs.some((run) => isTold(run[name])));
   return {
     columns: ["layer", ...names.flatMap((name) => [`${name}_a`, `${name}_b`])],
     rows: data.indices.map((index, at) => [
@@ -93,7 +106,7 @@ function numberRows() {
 document.documentElement.classList.add("scripted");
 figure("numbers", { draw: drawNumbers, table: numberRows });
 if (data.overlap) {
-  const names = Object.keys(data.overlap);
+  const names = Object.keys(data.overlap).filter((name) => isTold(data.overlap[name]));
   const rows = () => data.indices.map((index, at) => [index, ...names.map((name) => data.overlap[name][at])]);
   figure("overlap", { draw: drawOverlap, table: () => ({ columns: ["layer", ...names], rows: rows() }) });
 }
