@@ -19,7 +19,8 @@ function openDetail(token, opener) {
   opener.focus({ preventScroll: true });
   document.getElementById("token-detail").showModal();
   drawDetail();
-  document.querySelector("#token-detail .scroll").replaceChildren(tableElement(detailTable(token)));
+  const table = IN_DETAIL.some(isTold) ? [tableElement(detailTable(token))] : [];
+  document.querySelector("#token-detail .scroll").replaceChildren(...table);
 }
 
 function whatIsTold() {
