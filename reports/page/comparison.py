@@ -17,7 +17,7 @@ from gatehouse.reports.verdict.validation import Validation
 SCRIPTS = (*CORE, "charts/comparison.js")
 LABELS = ("A", "B")
 NONE = "\N{EN DASH}"
-"""An undefined value, or a layer that a run does not have."""
+"""An undefined value, one that a trace does not tell, or a layer that a run does not have."""
 
 OVERLAP = (
     "tokens",
