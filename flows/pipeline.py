@@ -34,6 +34,7 @@ from gatehouse.warehouse import environment
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.plain_text import counted
+from gatehouse.warehouse.records import CAPTURE
 
 
 def _log(line: str) -> bool:
@@ -269,5 +270,8 @@ def _runs_of(lake: Lake, model: str, dataset: str) -> dict[str, dict[str, Any]]:
     return {
         run_id: run
         for run_id, run in lake.runs().items()
-        if run["model"] in models and run["dataset"] in datasets
+        if run["model"] in models
+        and run["dataset"] in datasets
+        # what was imported has no samples that a night could go on from, nor a verdict
+        and run["source"] == CAPTURE
     }

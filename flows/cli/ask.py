@@ -59,7 +59,7 @@ def plot(
     """Draw the figures as 300-DPI PNG and as PDF: four for a layer or file, the rest for a run."""
     paths = paths_of(home)
     run = run and find_run(paths.lake, run)
-    from gatehouse.flows.console import answer, bar, working
+    from gatehouse.flows.console import answer, bar, say, working
     from gatehouse.reports.results.selection import Selection
 
     selection = Selection.of(input, run, layer, frequency_threshold, entropy_threshold)
@@ -69,6 +69,8 @@ def plot(
     results = open_results(selection, paths, bar, instead=output_dir)
     with working("drawing figures"):
         drawn = files.write_figures(results, output_dir)
+    if line := files.left_out(results):
+        say(line)
     for path in drawn.values():
         answer(str(path))
 
@@ -96,6 +98,8 @@ def report(
         results = open_results(selection, paths, bar, instead=output)
         with working("drawing figures"):
             drawn = files.write_figures(results)
+        if line := files.left_out(results):
+            say(line)
         answer(str(files.write_page(results, drawn, paths, output)))
         return
     if run or layer:

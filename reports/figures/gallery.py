@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 from gatehouse.reports.figures import experts, fast_path, layers, tokens
 from gatehouse.reports.figures.layer_panels import RunFigure
 from gatehouse.reports.figures.zipf import zipf
+from gatehouse.reports.marts.untold import A_VERDICT, ORDER, TOKEN_IDS
+from gatehouse.reports.verdict.findings import AssessedRun
 
 FIGURES: dict[str, Callable[..., Figure]] = {
     "frequency_vs_entropy": tokens.frequency_vs_entropy,
@@ -35,3 +37,18 @@ RUN_FIGURES: dict[str, RunFigure] = {
     "domain_specialisation": experts.domain_specialisation,
 }
 """File stem -> the function that draws it, in the order of a report."""
+
+NEEDS: dict[str, frozenset[str]] = {
+    **dict.fromkeys(FIGURES, A_VERDICT),
+    **dict.fromkeys(
+        ("layer_overview", "minimum_frequency", "sample_size", "coverage_agreement"), A_VERDICT
+    ),
+    "zipf": frozenset({TOKEN_IDS}),
+    "expert_transition": frozenset({ORDER}),
+}
+"""File stem -> what the run's source must tell for it; the others need the experts alone."""
+
+
+def cannot_be_drawn(assessed: AssessedRun) -> list[str]:
+    """Return the stems of the figures that need what the run's source did not tell."""
+    return [stem for stem, needs in NEEDS.items() if needs.intersection(assessed.untold)]

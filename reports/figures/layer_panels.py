@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from gatehouse.reports.figures import style
 from gatehouse.reports.marts.facts import run_title
+from gatehouse.reports.marts.untold import TOKEN_IDS
 from gatehouse.reports.verdict.findings import AssessedRun
 
 MOST_PANELS = 6
@@ -36,10 +37,10 @@ def caption(assessed: AssessedRun, note: str = "") -> str:
     run = assessed.run
     frequency = assessed.marts.frequency_rank["frequency"]
     layers = len(assessed.marts.layers)
-    sizes = (
-        f"n = {len(frequency):,} distinct tokens, {frequency.sum():,} occurrences, "
-        f"{layers} MoE layer{'s' if layers > 1 else ''}"
-    )
+    read = f"{len(frequency):,} distinct tokens, {frequency.sum():,} occurrences"
+    if TOKEN_IDS in assessed.untold:
+        read = f"{run['tokens']:,} tokens"
+    sizes = f"n = {read}, {layers} MoE layer{'s' if layers > 1 else ''}"
     return f"{run_title(run)} of {run['model']}: {sizes}. {note}".rstrip()
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from gatehouse.reports.figures import layer_panels, style
 from gatehouse.reports.marts import published
+from gatehouse.reports.marts.untold import ORDER
 from gatehouse.reports.verdict.criteria import (
     LARGEST_RHO,
     LEAST_COVERAGE,
@@ -107,16 +108,16 @@ def _consistency_panel(axes: Axes, indices: NDArray, layers: pd.DataFrame) -> No
 def expert_repetition(assessed: AssessedRun) -> Figure:
     """Show how often the next token keeps an expert, against chance, by layer."""
     frame = assessed.marts.repetition
-    kinds = ["first_choice", "first_or_second"]
-    single = np.isnan(layer_panels.numbers(frame, "first_or_second_repetition")).all()
-    note = "Top-1 router: no token has a second choice." if single else ""
-    if reference := published.is_mixtral(assessed.run["model"]):
+    kinds, note = _repetition_kinds(assessed)
+    single = len(kinds) == 1
+    reference = published.is_mixtral(assessed.run["model"]) and kinds != ["any_choice"]
+    if reference:
         note = f"{note} {published.REPETITION_SOURCE}".strip()
     caption = layer_panels.caption(assessed, note)
     title = "How often the next token keeps the expert"
     width = style.SINGLE_PANEL[0] if single else style.WIDTH
     figure = style.new_figure((width, 3.5), title, caption)
-    panels = layer_panels.panel_grid(figure, 1 if single else 2)
+    panels = layer_panels.panel_grid(figure, len(kinds))
     indices = layer_panels.numbers(frame, "moe_index")
     for axes, kind, letter in zip(panels, kinds, "ab", strict=False):
         axes.set_title(f"{letter}  {kind.replace('_', ' ').capitalize()}")
@@ -129,9 +130,21 @@ def expert_repetition(assessed: AssessedRun) -> Figure:
         # room for the legend, which would cover the chance lines
         axes.set_ylim(low, high * (1.5 if reference else 1.35))
         style.percent_axis(axes.yaxis)
+        if high > 1:
+            axes.set_yticks(np.linspace(0, 1, 6))
         axes.legend(loc="upper left")
     panels[0].set_ylabel("Share of consecutive tokens")
     return figure
+
+
+def _repetition_kinds(assessed: AssessedRun) -> tuple[list[str], str]:
+    """Return the kinds of repetition that the run has, and a note on those that it has not."""
+    if ORDER in assessed.untold:
+        return ["any_choice"], "The trace does not order the experts: no first choice is known."
+    second = layer_panels.numbers(assessed.marts.repetition, "first_or_second_repetition")
+    if np.isnan(second).all():
+        return ["first_choice"], "Top-1 router: no token has a second choice."
+    return ["first_choice", "first_or_second"], ""
 
 
 def _repetition_panel(axes: Axes, frame: pd.DataFrame, kind: str) -> None:

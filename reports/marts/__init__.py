@@ -15,6 +15,7 @@ from gatehouse.reports.marts.runs import (
     routing_statistics,
     run_summary,
 )
+from gatehouse.reports.marts.untold import untold_by_run
 
 __all__ = [
     "Flips",
@@ -30,4 +31,5 @@ __all__ = [
     "run_overlap",
     "run_summary",
     "threshold_grid",
+    "untold_by_run",
 ]

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from gatehouse.warehouse.plain_text import repeated
-from gatehouse.warehouse.records import precision
+from gatehouse.warehouse.records import CAPTURE, precision
 
 
 def run_facts(run: dict[str, Any], layers: pd.DataFrame) -> dict[str, str]:
@@ -15,8 +15,6 @@ def run_facts(run: dict[str, Any], layers: pd.DataFrame) -> dict[str, str]:
         run: the row of `dim_run`, the run's name, and what was read of its folder.
         layers: one row per MoE layer, with num_experts, top_k and scoring.
     """
-    tokens, dropped = run["tokens"], run["dropped_tokens"]
-    share = dropped / (tokens + dropped) if tokens + dropped else 0.0
     named = {"Name": run["name"]} if run.get("name") else {}
     return named | {
         "Run": run["run_id"],
@@ -24,23 +22,47 @@ def run_facts(run: dict[str, Any], layers: pd.DataFrame) -> dict[str, str]:
         "Dataset": run["dataset"],
         **_files(run),
         "Samples": f"{run['samples']:,}{repeated(run['duplicate_samples'])}",
-        "Tokens": f"{tokens:,}",
-        "Dropped tokens": f"{dropped:,} ({share:.1%}) past the maximum length "
-        f"of {run['max_length']:,}",
+        "Tokens": f"{run['tokens']:,}",
+        **(_dropped(run) if is_captured(run) else {}),
         "Routing events": f"{run['events']:,}",
         "MoE layers": f"{run['moe_layers']:,}",
         "Experts": _distinct(layers["num_experts"]),
         "Top-k": _distinct(layers["top_k"]),
         "Scoring": _distinct(layers["scoring"]),
+        **(_computed(run) if is_captured(run) else _imported(run)),
+        "Versions": run["versions"],
+    }
+
+
+def is_captured(run: dict[str, Any]) -> bool:
+    """Return whether this machine ran the model; how a trace was made is mostly unknown."""
+    return bool(run["source"] == CAPTURE)
+
+
+def _dropped(run: dict[str, Any]) -> dict[str, str]:
+    tokens, dropped = run["tokens"], run["dropped_tokens"]
+    share = dropped / (tokens + dropped) if tokens + dropped else 0.0
+    past = f"past the maximum length of {run['max_length']:,}"
+    return {"Dropped tokens": f"{dropped:,} ({share:.1%}) {past}"}
+
+
+def _computed(run: dict[str, Any]) -> dict[str, str]:
+    return {
         "dtype": run["dtype"],
         "Quantization": run["quantization"],
         "Implementations": f"attention {run['attention_implementation']}, "
         f"experts {run['experts_implementation']}",
         "Device": f"{run['device']}, batches of {run['batch_size']:,}",
-        "Finished": f"{run['finished_at']:%Y-%m-%d %H:%M} UTC, "
-        f"captured in {run['capture_seconds']:,.0f} s",
-        "Versions": run["versions"],
+        "Finished": f"{_minute(run)}, captured in {run['capture_seconds']:,.0f} s",
     }
+
+
+def _imported(run: dict[str, Any]) -> dict[str, str]:
+    return {"Source": how_computed(run), "Imported": _minute(run)}
+
+
+def _minute(run: dict[str, Any]) -> str:
+    return f"{run['finished_at']:%Y-%m-%d %H:%M} UTC"
 
 
 def _files(run: dict[str, Any]) -> dict[str, str]:
@@ -52,7 +74,12 @@ def _files(run: dict[str, Any]) -> dict[str, str]:
 def run_title(run: dict[str, Any]) -> str:
     """Return what the run is called: its name if it has one, its id, and its precision."""
     named = f"{run['name']}: " if run.get("name") else ""
-    return f"{named}{run['run_id']} ({precision(run)})"
+    return f"{named}{run['run_id']} ({how_computed(run)})"
+
+
+def how_computed(run: dict[str, Any]) -> str:
+    """Return a run's precision, or of what format the trace is that does not tell it."""
+    return precision(run) if is_captured(run) else f"{run['source']} trace"
 
 
 def token_literal(token_str: str) -> str:

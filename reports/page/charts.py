@@ -1,13 +1,17 @@
 """The charts of a run's page: their order, headings, and one sentence on how to read each."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+from gatehouse.reports.marts.untold import A_VERDICT, ORDER, TOKEN_IDS
 
 
 @dataclass(frozen=True)
 class Chart:
     """One chart: its id in the page, its heading and how to read it.
 
-    `of_layer` says that it shows the selected layer, `wide` that it takes both columns.
+    `of_layer` says that it shows the selected layer, `wide` that it takes both columns. `needs`
+    names what the run's source must tell for it.
     """
 
     stem: str
@@ -15,6 +19,7 @@ class Chart:
     reading: str
     of_layer: bool = True
     wide: bool = False
+    needs: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -38,12 +43,14 @@ GROUPS = (
                 "tokens are routed more decisively, both fall to the right, into the corner that "
                 "the two thresholds enclose.",
                 wide=True,
+                needs=A_VERDICT,
             ),
             Chart(
                 "entropy-distribution",
                 "Distribution of entropy",
                 "Where occurrences lie left of distinct tokens, running text is routed with less "
                 "entropy than its vocabulary.",
+                needs=A_VERDICT,
             ),
             Chart(
                 "consistency",
@@ -51,6 +58,7 @@ GROUPS = (
                 "Only what lies above the random router counts as consistency: a token seen once "
                 "is always consistent, and the held-out line is scored on documents that did not "
                 "choose the expert.",
+                needs=frozenset({TOKEN_IDS, ORDER}),
             ),
         ),
     ),
@@ -64,6 +72,7 @@ GROUPS = (
                 "Move the sliders or choose a cell: the stronger the colour, the more of the "
                 "text a lookup table of the eligible tokens would answer.",
                 wide=True,
+                needs=A_VERDICT,
             ),
             Chart(
                 "agreement",
@@ -71,6 +80,7 @@ GROUPS = (
                 "Right is more text answered, up is more of it answered with the router's own "
                 "expert set; on the front no other choice of thresholds is better in both.",
                 wide=True,
+                needs=A_VERDICT,
             ),
         ),
     ),
@@ -86,6 +96,7 @@ GROUPS = (
                 "choose a layer by clicking it.",
                 of_layer=False,
                 wide=True,
+                needs=A_VERDICT,
             ),
         ),
     ),
@@ -111,6 +122,7 @@ GROUPS = (
                 "Experts from this layer to the next",
                 "Of the tokens whose first choice here is the row's expert, the share whose first "
                 "choice in the next MoE layer is the column's.",
+                needs=frozenset({ORDER}),
             ),
             Chart(
                 "repetition",
@@ -138,19 +150,39 @@ GROUPS = (
                 "Frequency by rank",
                 "Both axes are logarithmic: a text that follows Zipf's law is a straight line.",
                 of_layer=False,
+                needs=frozenset({TOKEN_IDS}),
             ),
             Chart(
                 "minima",
                 "Correlation without rare tokens",
                 "If \N{GREEK SMALL LETTER RHO} vanishes when rare tokens are left out, it came "
                 "from their noise.",
+                needs=A_VERDICT,
             ),
             Chart(
                 "samples",
                 "With less text",
                 "A line that is still moving at its right end would keep moving with more text.",
                 wide=True,
+                needs=A_VERDICT,
             ),
         ),
     ),
 )
+
+
+def shown(untold: Collection[str]) -> tuple[Group, ...]:
+    """Return the charts of a run whose source did not tell some things, without empty groups."""
+    groups = (
+        replace(group, charts=tuple(each for each in group.charts if not each.needs & set(untold)))
+        for group in GROUPS
+    )
+    # the table of layers is in its group whatever charts there are
+    return tuple(group for group in groups if group.charts or group.stem == "layers")
+
+
+def left_out(untold: Collection[str]) -> list[str]:
+    """Return the headings of the charts that the others of `shown` lack."""
+    return [
+        chart.heading for group in GROUPS for chart in group.charts if chart.needs & set(untold)
+    ]

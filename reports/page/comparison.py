@@ -5,7 +5,8 @@ from typing import Any
 import pandas as pd
 
 from gatehouse.reports.marts import Flips
-from gatehouse.reports.marts.facts import run_facts, run_title
+from gatehouse.reports.marts.facts import how_computed, run_facts, run_title
+from gatehouse.reports.page import text
 from gatehouse.reports.page.charts import Chart
 from gatehouse.reports.page.html import rendered
 from gatehouse.reports.page.packing import columns, plain, script_json
@@ -13,12 +14,11 @@ from gatehouse.reports.page.report import CORE, model_view, scripts
 from gatehouse.reports.verdict.criteria import LIMITS, RHO
 from gatehouse.reports.verdict.findings import MEASURE_COLUMNS, AssessedRun
 from gatehouse.reports.verdict.validation import Validation
-from gatehouse.warehouse.records import precision
 
 SCRIPTS = (*CORE, "charts/comparison.js")
 LABELS = ("A", "B")
 NONE = "\N{EN DASH}"
-"""An undefined value, or a layer that a run does not have."""
+"""An undefined value, one that a trace does not tell, or a layer that a run does not have."""
 
 OVERLAP = (
     "tokens",
@@ -89,11 +89,12 @@ def render_comparison(
         data=script_json(_payload(sides, indices, shared, flips)),
         title=f"{run_title(left.run)} and {run_title(right.run)}",
         sides=[_side(label, side) for label, side in zip(LABELS, sides, strict=True)],
-        averages=_numbers(
-            *(side.average.validation if side.average else None for side in (left, right))
-        ),
+        averages=_numbers(*(side.average.validation if side.average else None for side in sides))
+        if any(side.layers for side in sides)
+        else [],
         facts=_facts(left, right),
         layers=[_layer(index, left, right) for index in indices],
+        tested=any(side.layers for side in sides),
         charts=CHARTS if shared is not None else CHARTS[:1],
         shared=shared is not None,
         mismatch=_sentence(flips),
@@ -136,7 +137,8 @@ def _series(side: AssessedRun, indices: list[int]) -> dict[str, list[Any]]:
     layers = side.marts.layers.set_index("moe_index").reindex(indices)
     findings = side.findings.layers.set_index("moe_index").reindex(indices)
     return columns(findings, (*MEASURE_COLUMNS, "held_out_consistency")) | {
-        "normalised_entropy": plain(layers["normalised_entropy"])
+        "normalised_entropy": plain(layers["normalised_entropy"]),
+        "max_load_ratio": plain(layers["max_load_ratio"]),
     }
 
 
@@ -144,8 +146,9 @@ def _side(label: str, side: AssessedRun) -> dict[str, Any]:
     return {
         "label": label,
         "run": side.run,
-        "precision": precision(side.run),
+        "precision": how_computed(side.run),
         "model": model_view(side),
+        "absent": text.absent(side, []),
     }
 
 
@@ -206,12 +209,29 @@ def _facts(left: AssessedRun, right: AssessedRun) -> list[dict[str, Any]]:
 
 def _layer(index: int, left: AssessedRun, right: AssessedRun) -> dict[str, Any]:
     first, second = (_validation_of(side, index) for side in (left, right))
+    numbers = _numbers(first, second) if left.layers or right.layers else []
     return {
         "index": index,
         "left": first.verdict if first else None,
         "right": second.verdict if second else None,
-        "numbers": _numbers(first, second),
+        "numbers": [*numbers, _load(*(_busiest(side, index) for side in (left, right)))],
     }
+
+
+def _load(left: float | None, right: float | None) -> dict[str, str]:
+    change = None if left is None or right is None else right - left
+    return {
+        "name": "Busiest expert / fair share",
+        "left": _text(left, False),
+        "right": _text(right, False),
+        "change": _change(change, False),
+    }
+
+
+def _busiest(side: AssessedRun, index: int) -> float | None:
+    layers = side.marts.layers
+    found = layers.loc[layers["moe_index"] == index, "max_load_ratio"]
+    return None if found.empty else float(found.iloc[0])
 
 
 def _validation_of(side: AssessedRun, index: int) -> Validation | None:

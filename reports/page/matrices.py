@@ -29,7 +29,8 @@ def tokens(marts: Marts, frames: list[pd.DataFrame], steps: list[float]) -> dict
     """Return the most frequent tokens and (layers, tokens) matrices of their routing.
 
     `frequency` has a row per distinct set of frequencies and `frequency_of` the row of each
-    layer: only an encoder and its decoder read different tokens.
+    layer: only an encoder and its decoder read different tokens. A matrix without any value,
+    since the run's source did not tell it, has no key.
 
     Args:
         marts: of the run.
@@ -41,6 +42,12 @@ def tokens(marts: Marts, frames: list[pd.DataFrame], steps: list[float]) -> dict
     rows = [frame.set_index("token_id").reindex(top["token_id"]) for frame in frames]
     entropy = _matrix(rows, "mean_entropy")
     cells = np.where(np.isnan(entropy), np.nan, entropy_cell(entropy, steps))
+    measured = {
+        "mean_entropy": (entropy, THOUSANDTHS),
+        "column": (cells, 1),
+        "top_expert": (_matrix(rows, "top_expert"), 1),
+        **{name: (_matrix(rows, name), THOUSANDTHS) for name in SHARE_COLUMNS},
+    }
     frequencies, frequency_of = _distinct_rows(_matrix(rows, "frequency"))
     return {
         "literal": [token_literal(text) for text in top["token_str"]],
@@ -49,10 +56,11 @@ def tokens(marts: Marts, frames: list[pd.DataFrame], steps: list[float]) -> dict
         "distinct": len(marts.frequency_rank),
         "frequency": [packed(row) for row in frequencies],
         "frequency_of": frequency_of,
-        "mean_entropy": packed(entropy, THOUSANDTHS),
-        "column": packed(cells),
-        "top_expert": packed(_matrix(rows, "top_expert")),
-        **{name: packed(_matrix(rows, name), THOUSANDTHS) for name in SHARE_COLUMNS},
+        **{
+            name: packed(matrix, scale)
+            for name, (matrix, scale) in measured.items()
+            if not np.isnan(matrix).all()
+        },
     }
 
 

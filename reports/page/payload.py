@@ -8,6 +8,7 @@ import pandas as pd
 
 from gatehouse.reports import statistics
 from gatehouse.reports.marts import Marts, published
+from gatehouse.reports.marts.untold import ORDER, TOKEN_IDS
 from gatehouse.reports.page import grids, matrices, ranks
 from gatehouse.reports.page.packing import columns, plain
 from gatehouse.reports.verdict.criteria import LIMITS
@@ -29,6 +30,7 @@ FINDING_COLUMNS = (
     *MEASURE_COLUMNS,
     *CONSISTENCY_COLUMNS,
 )
+ANY_CHOICE_COLUMNS = ("any_choice_repetition", "any_choice_chance")
 REPETITION_COLUMNS = (
     "first_choice_repetition",
     "first_choice_chance",
@@ -53,32 +55,67 @@ class Links:
 
 
 def payload(assessed: AssessedRun, links: Links) -> dict[str, Any]:
-    """Return all that the script of a run's page reads, in the form of `reports.page.packing`."""
-    marts, findings, tokens = assessed.marts, assessed.findings, assessed.tokens
-    by_layer = dict(iter(tokens.groupby("moe_index")))
+    """Return all that the script of a run's page reads, in the form of `reports.page.packing`.
+
+    What the run's source did not tell, and what follows from it, has no key.
+    """
+    marts = assessed.marts
     indices = [int(index) for index in marts.layers["moe_index"]]
-    frames = [by_layer.get(index, tokens.head(0)) for index in indices]
-    steps = _entropy_steps(marts, findings)
     model = str(assessed.run["model"])
-    return {
+    repetition = ANY_CHOICE_COLUMNS if ORDER in assessed.untold else REPETITION_COLUMNS
+    known = [name for name in LAYER_COLUMNS if marts.layers[name].notna().any()]
+    content = {
         "run": {"id": str(assessed.run["run_id"]), "model": model},
         "layer": indices.index(links.layer) if links.layer in indices else 0,
-        "layers": columns(marts.layers, LAYER_COLUMNS)
-        | columns(_by_index(findings.layers, indices), FINDING_COLUMNS)
-        | {"verdict": [each.validation.verdict for each in assessed.layers]},
+        "layers": columns(marts.layers, known),
         "indices": indices,
         "limits": LIMITS,
-        **_threshold_grid(frames, tokens, steps, findings.thresholds),
-        **_distributions(frames, tokens),
-        "agreement": _agreement(marts, indices),
         "published": published.repetition(model),
-        "repetition": columns(_by_index(marts.repetition, indices), REPETITION_COLUMNS),
-        "samples": _per_layer(findings.sample_sizes, indices, SAMPLE_COLUMNS),
-        "minima": _per_layer(findings.minima, indices, ("minimum", "tokens", "spearman")),
-        "zipf": ranks.ranks(marts.frequency_rank, findings.zipf),
+        "repetition": columns(_by_index(marts.repetition, indices), repetition),
         **matrices.experts(marts, indices),
+    }
+    if TOKEN_IDS not in assessed.untold:
+        content |= _of_tokens(assessed, indices)
+    if assessed.layers:
+        content |= _of_verdicts(assessed, indices)
+        content["layers"] |= columns(_by_index(assessed.findings.layers, indices), FINDING_COLUMNS)
+        content["layers"]["verdict"] = [each.validation.verdict for each in assessed.layers]
+    return content
+
+
+def _of_tokens(assessed: AssessedRun, indices: list[int]) -> dict[str, Any]:
+    """Return what the script reads of the tokens of any run that has token ids."""
+    marts, frames = assessed.marts, _frames(assessed, indices)
+    starts = grids.one_two_five(_largest(assessed.tokens))
+    steps = _entropy_steps(marts, assessed.findings)
+    return {
+        "consistency": {
+            "starts": starts,
+            "layers": [grids.consistency_bins(frame, starts) for frame in frames],
+        },
+        "zipf": ranks.ranks(marts.frequency_rank, assessed.findings.zipf),
         "tokens": matrices.tokens(marts, frames, steps),
     }
+
+
+def _of_verdicts(assessed: AssessedRun, indices: list[int]) -> dict[str, Any]:
+    """Return what the script reads of what was tested."""
+    marts, findings, tokens = assessed.marts, assessed.findings, assessed.tokens
+    frames = _frames(assessed, indices)
+    steps = _entropy_steps(marts, findings)
+    return {
+        **_threshold_grid(frames, tokens, steps, findings.thresholds),
+        "density": _density(frames, tokens),
+        "agreement": _agreement(marts, indices),
+        "samples": _per_layer(findings.sample_sizes, indices, SAMPLE_COLUMNS),
+        "minima": _per_layer(findings.minima, indices, ("minimum", "tokens", "spearman")),
+    }
+
+
+def _frames(assessed: AssessedRun, indices: list[int]) -> list[pd.DataFrame]:
+    tokens = assessed.tokens
+    by_layer = dict(iter(tokens.groupby("moe_index")))
+    return [by_layer.get(index, tokens.head(0)) for index in indices]
 
 
 def _by_index(frame: pd.DataFrame, indices: list[int]) -> pd.DataFrame:
@@ -115,20 +152,13 @@ def _largest(tokens: pd.DataFrame) -> int:
     return max(int(tokens["frequency"].max()) if len(tokens) else 1, 1)
 
 
-def _distributions(frames: list[pd.DataFrame], tokens: pd.DataFrame) -> dict[str, Any]:
+def _density(frames: list[pd.DataFrame], tokens: pd.DataFrame) -> dict[str, Any]:
     highest = float(tokens["mean_entropy"].max()) if len(tokens) else 1.0
     frequencies, entropies = grids.density_edges(_largest(tokens), max(highest, 0.01))
-    starts = grids.one_two_five(_largest(tokens))
     return {
-        "density": {
-            "frequency": frequencies,
-            "entropy": entropies,
-            "layers": [grids.density(frame, frequencies, entropies) for frame in frames],
-        },
-        "consistency": {
-            "starts": starts,
-            "layers": [grids.consistency_bins(frame, starts) for frame in frames],
-        },
+        "frequency": frequencies,
+        "entropy": entropies,
+        "layers": [grids.density(frame, frequencies, entropies) for frame in frames],
     }
 
 

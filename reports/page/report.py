@@ -4,14 +4,12 @@ from typing import Any
 
 import pandas as pd
 
-from gatehouse.reports.marts.facts import run_facts, run_title
-from gatehouse.reports.page import text
-from gatehouse.reports.page.charts import GROUPS
+from gatehouse.reports.marts.facts import how_computed, run_facts, run_title
+from gatehouse.reports.page import charts, text
 from gatehouse.reports.page.html import Script, rendered, script
 from gatehouse.reports.page.packing import script_json
 from gatehouse.reports.page.payload import Links, payload
 from gatehouse.reports.verdict.findings import AssessedRun
-from gatehouse.warehouse.records import precision
 
 CORE = tuple(f"core/{name}.js" for name in ("data", "format", "state", "look", "marks", "figure"))
 """What every page's own scripts are made of."""
@@ -45,20 +43,23 @@ def render(assessed: AssessedRun, links: Links) -> str:
     run, layers = assessed.run, assessed.marts.layers
     indices = [int(index) for index in layers["moe_index"]]
     first = indices.index(links.layer) if links.layer in indices else 0
+    found = assessed.layers[first].validation.verdict if assessed.layers else "routing"
     return rendered(
         "report.html.j2",
         scripts=scripts(SCRIPTS),
-        title=f"{run_title(run)}: {assessed.layers[first].validation.verdict}",
+        title=f"{run_title(run)}: {found}",
         data=script_json(payload(assessed, links)),
         run=run,
-        precision=precision(run),
-        layers=layer_views(assessed),
+        precision=how_computed(run),
+        layers=layer_views(assessed) if assessed.layers else untested_layers(layers),
+        untold=assessed.untold,
+        absent=text.absent(assessed, charts.left_out(assessed.untold)),
         layer=first,
         model=model_view(assessed),
         facts=run_facts(run, layers),
-        groups=GROUPS,
+        groups=charts.shown(assessed.untold),
         thresholds=assessed.findings.thresholds,
-        limits=text.limits(assessed, first),
+        limits=text.limits(assessed, first) if assessed.layers else text.UNTESTED_LIMITS,
         citation=text.citation(run),
         links=links,
     )
@@ -88,13 +89,26 @@ def layer_views(assessed: AssessedRun) -> list[dict[str, Any]]:
     ]
 
 
+def untested_layers(layers: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return what the page says about each MoE layer of a run without a verdict, in order."""
+    return [
+        {**{str(name): value for name, value in row.items()}, "index": int(row["moe_index"])}
+        for row in layers.to_dict("records")
+    ]
+
+
 def _held_out(finding: pd.Series) -> float | None:
     value = finding["held_out_consistency"]
     return None if pd.isna(value) else float(value)
 
 
-def model_view(assessed: AssessedRun) -> dict[str, Any]:
-    """Return what the page says about the model: its layers counted, their average described."""
+def model_view(assessed: AssessedRun) -> dict[str, Any] | None:
+    """Return what the page says about the model: its layers counted, their average described.
+
+    None where nothing could be tested.
+    """
+    if not assessed.layers:
+        return None
     average = assessed.average
     return {
         "verdict": assessed.verdict.verdict,

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from gatehouse.reports.marts.untold import listed_none
 from gatehouse.reports.verdict.assessment import Assessment
 from gatehouse.reports.verdict.criteria import COVERAGE, LOW_ENTROPY, RHO, Criterion
 from gatehouse.reports.verdict.evidence import SPECIFIED_EXPERTS
@@ -14,8 +15,30 @@ from gatehouse.reports.verdict.validation import Validation
 from gatehouse.warehouse.plain_text import counted
 from gatehouse.warehouse.release import gatehouse_version
 
+UNTESTED_LIMITS = (
+    "One model, one dataset: what is shown holds only for this model on this dataset.",
+    "An even share is that of a router which chooses every expert equally often.",
+    "Co-activation and transition matrices show at most the 64 busiest experts.",
+)
+"""What the numbers of a run without a verdict do not say."""
+
 INTERVALS = ("spearman", "low_entropy_share", "coverage")
 """The findings of the three criteria, in their order."""
+
+
+def absent(assessed: AssessedRun, headings: list[str]) -> str:
+    """Return what the run's source did not tell, and what the page lacks for it, as a sentence.
+
+    Args:
+        assessed: the run; the sentence is empty if its source told everything.
+        headings: of the charts that are left out.
+    """
+    if not assessed.untold:
+        return ""
+    verdict = "" if assessed.layers else ": there is no verdict"
+    charts = f"; left out are the charts {', '.join(f'“{each}”' for each in headings)}"
+    source = f"The trace ({assessed.run['source']}) has {listed_none(assessed.untold)}"
+    return f"{source}{verdict}{charts if headings else ''}."
 
 
 def criteria(validation: Validation, finding: pd.Series) -> list[dict[str, Any]]:

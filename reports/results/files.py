@@ -20,6 +20,7 @@ from urllib.parse import quote
 import pandas as pd
 
 from gatehouse.reports.marts import Flips, routing_statistics
+from gatehouse.reports.marts.untold import has_none, nothing_to_validate
 from gatehouse.reports.results.document import document
 from gatehouse.reports.results.results import Results
 from gatehouse.reports.results.routing_stats import write_statistics
@@ -80,7 +81,12 @@ def write_validation(results: Results, output: Path | None = None) -> list[Path]
     Args:
         results: what was assessed; of a file nothing is written unless `output` says where.
         output: a folder, or the report's own name (.txt), beside which lies a .json.
+
+    Raises:
+        GatehouseError: the run's source does not tell what a verdict needs.
     """
+    if results.of_run and not results.sections:
+        raise GatehouseError(nothing_to_validate(results.of_run.run, results.of_run.untold))
     if output is None and results.of_run is None:
         return []
     source = results.of_run.run if results.of_run else {"file": str(results.table)}
@@ -125,6 +131,16 @@ def write_run_figures(
         return _draw_run(results.of_run, folder or results.folder / "figures", stems)
 
 
+def left_out(results: Results) -> str | None:
+    """Return a line that names the figures which the run's source does not tell enough for."""
+    from gatehouse.reports.figures.gallery import cannot_be_drawn
+
+    run = results.of_run
+    if run is None or not (without := cannot_be_drawn(run)):
+        return None
+    return f"{has_none(run.run, run.untold)}: not drawn are {', '.join(without)}"
+
+
 def write_page(
     results: Results, figures: dict[str, Path], paths: Paths, output: Path | None = None
 ) -> Path:
@@ -138,7 +154,7 @@ def write_page(
     links = Links(
         lineage=_link(lineage, target) if lineage.exists() else None,
         figures={stem: _link(path, target) for stem, path in figures.items()},
-        layer=results.sections[0].layer or 0,
+        layer=results.first_layer,
     )
     with _gone_with_its_run(results):
         return _write_text(target, render(results.of_run, links))
@@ -181,12 +197,13 @@ def _draw_layer(section: Assessment, title: str, folder: Path) -> dict[str, Path
 
 
 def _draw_run(assessed: AssessedRun, folder: Path, stems: Container[str] | None) -> dict[str, Path]:
-    from gatehouse.reports.figures.gallery import RUN_FIGURES
+    from gatehouse.reports.figures.gallery import RUN_FIGURES, cannot_be_drawn
 
+    without = cannot_be_drawn(assessed)
     return {
         stem: _save(draw(assessed), folder, stem)
         for stem, draw in RUN_FIGURES.items()
-        if stems is None or stem in stems
+        if stem not in without and (stems is None or stem in stems)
     }
 
 

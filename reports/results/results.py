@@ -7,8 +7,16 @@ from pathlib import Path
 
 import duckdb
 
-from gatehouse.reports.marts import block_routing, check_layer, read_marts, resolve_run, run_summary
+from gatehouse.reports.marts import (
+    block_routing,
+    check_layer,
+    read_marts,
+    resolve_run,
+    run_summary,
+    untold_by_run,
+)
 from gatehouse.reports.marts.facts import run_title
+from gatehouse.reports.marts.untold import A_VERDICT
 from gatehouse.reports.results.model_text import model_text
 from gatehouse.reports.results.report_text import report_text
 from gatehouse.reports.results.routing_stats import read_statistics
@@ -45,8 +53,10 @@ MADE_HERE = (
 class Results:
     """What was assessed, and where it goes: `table` is the parquet file of the statistics.
 
-    `sections` are the layers asked for, or a file; `of_run` is None for a file. `kept` says whether
-    the run is still in the lake: it may be removed while its results are written.
+    `sections` are the layers asked for, or a file; there are none of a run whose source does not
+    tell what a verdict needs. `of_run` is None for a file. `kept` says whether the run is still in
+    the lake: it may be removed while its results are written. `first_layer` is the one that the
+    page shows first.
     """
 
     folder: Path
@@ -55,6 +65,7 @@ class Results:
     name: str
     of_run: AssessedRun | None = None
     kept: Callable[[], bool] = lambda: True
+    first_layer: int = 0
 
     @property
     def of_model(self) -> AssessedRun | None:
@@ -144,7 +155,8 @@ def open_results(
         alone = None if every_layer or selection.layer is None else [selection.layer]
         of_run = assess(connection, run_id, paths, selection.thresholds, bar, alone)
     sections = [each for each in of_run.layers if selection.layer in (None, each.layer)]
-    return Results(folder, table, sections, run_title(of_run.run), of_run, kept)
+    name, first = run_title(of_run.run), selection.layer or 0
+    return Results(folder, table, sections, name, of_run, kept, first)
 
 
 def check_results(target: Path | None, paths: Paths, own: Path | None = None) -> None:
@@ -178,8 +190,17 @@ def assess(
     bar: Bar,
     chosen: list[int] | None = None,
 ) -> AssessedRun:
-    """Read a run from the marts and assess its chosen MoE layers, or all."""
+    """Read a run from the marts and assess its chosen MoE layers, or all, if that is possible."""
     marts = read_marts(connection, run_id)
+    reading = reading_of(paths.lake, run_id)
+    run = run_summary(connection, run_id) | {
+        "name": name_of(paths.lake, run_id),
+        "files_opened": reading.files_opened,
+        "files_left_out": reading.files_left_out,
+    }
+    untold = untold_by_run(connection)[run_id]
+    if A_VERDICT.intersection(untold):
+        return AssessedRun(run, marts, [], None, untold)
     total = len(marts.layers) if chosen is None else len(chosen)
     with bar("assessing MoE layers", total) as moved:
         read = 0
@@ -192,13 +213,7 @@ def assess(
             return Blocks.of_rows(*(rows[name] for name in rows.columns))
 
         layers, average = assess_run(marts, blocks_of, thresholds, chosen)
-    reading = reading_of(paths.lake, run_id)
-    run = run_summary(connection, run_id) | {
-        "name": name_of(paths.lake, run_id),
-        "files_opened": reading.files_opened,
-        "files_left_out": reading.files_left_out,
-    }
-    return AssessedRun(run, marts, layers, average)
+    return AssessedRun(run, marts, layers, average, untold)
 
 
 def _of_file(path: Path, layer: int | None, thresholds: Thresholds) -> Results:

@@ -4,9 +4,17 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
+import duckdb
 import pandas as pd
 
-from gatehouse.reports.marts import resolve_run, routing_statistics, threshold_grid
+from gatehouse.reports.marts import (
+    resolve_run,
+    routing_statistics,
+    run_summary,
+    threshold_grid,
+    untold_by_run,
+)
+from gatehouse.reports.marts.untold import A_VERDICT, nothing_to_validate
 from gatehouse.reports.results.results import Bar
 from gatehouse.reports.verdict.sweep import correlations, judged_grid, summary
 from gatehouse.warehouse.connect import connect
@@ -28,15 +36,19 @@ def sweep(
         target: the file to write.
 
     Returns:
-        A table of runs and layers, and whether any of them is SUPPORTED somewhere.
+        A table of runs and layers, with the runs that were left out since their source does not
+        tell what a verdict needs, and whether any of them is SUPPORTED somewhere.
 
     Raises:
-        GatehouseError: there is no such run or layer, or the file belongs to the warehouse.
+        GatehouseError: there is no such run or layer, no run can have a verdict, or the file
+            belongs to the warehouse.
     """
     check_output(target, paths, paths.results(run_id) if run_id else None)
     with closing(connect(paths)) as connection:
         chosen = resolve_run(connection, run_id) if run_id else None
+        without = _without_verdict(connection, chosen)
         grid = threshold_grid(connection, chosen)
+        grid = grid[~grid["run_id"].isin(without)]
         runs, found = grid["run_id"].unique(), []
         with bar("correlating runs", len(runs)) as moved:
             for each in runs:
@@ -53,7 +65,26 @@ def sweep(
                 f"there is no MoE layer {layer}: the runs have {', '.join(map(str, known))}"
             )
     write_atomically(target, partial(_write, table))
-    return summary(table).to_string(index=False), bool(table["verdict"].eq("SUPPORTED").any())
+    shown = summary(table).to_string(index=False)
+    if without:
+        names = ", ".join(without)
+        shown += f"\n\nleft out, as their traces do not tell what a verdict needs: {names}"
+    return shown, bool(table["verdict"].eq("SUPPORTED").any())
+
+
+def _without_verdict(connection: duckdb.DuckDBPyConnection, chosen: str | None) -> list[str]:
+    """Return the runs that cannot have a verdict, and refuse where it is the only one."""
+    untold = untold_by_run(connection)
+    without = [run_id for run_id, things in untold.items() if A_VERDICT.intersection(things)]
+    if chosen in without:
+        run = run_summary(connection, chosen)
+        raise GatehouseError(nothing_to_validate(run, untold[chosen]))
+    if without and len(without) == len(untold):
+        raise GatehouseError(
+            "no run tells what a verdict needs (entropy, token ids and the order of the experts): "
+            "`gatehouse report --run RUN` shows what a run has"
+        )
+    return [] if chosen else without
 
 
 def _write(table: pd.DataFrame, path: Path) -> None:

@@ -117,6 +117,18 @@ def assess_run(
     return assessed, assessment(None, average, of_average, beside_average)
 
 
+def untested_tokens(marts: Marts) -> pd.DataFrame:
+    """Return per-token statistics, as in `Assessment.frame`, of a run that is not tested."""
+    names = marts.frequency_rank[["token_id", "token_str", "mean_position"]]
+    frames = []
+    for layer in marts.layers["moe_index"].astype(int):
+        frame = _named(marts, layer, names)
+        is_ranked = len(frame) > 0 and bool(frame["top_expert"].notna().all())
+        chance = _chance(marts, layer, frame) if is_ranked else np.nan
+        frames.append(frame.assign(random_consistency=chance))
+    return pd.concat(frames, ignore_index=True)
+
+
 def _named(marts: Marts, layer: int, names: pd.DataFrame) -> pd.DataFrame:
     """Return a layer's per-token statistics with their tokens."""
     rows = marts.tokens[marts.tokens["moe_index"] == layer]

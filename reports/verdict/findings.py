@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 
 from gatehouse.reports.marts import Marts
-from gatehouse.reports.statistics import Interval, UnbiasedConsistency, ZipfFit
-from gatehouse.reports.verdict.assessment import Assessment
+from gatehouse.reports.statistics import Interval, UnbiasedConsistency, ZipfFit, fit_zipf
+from gatehouse.reports.verdict.assessment import Assessment, untested_tokens
 from gatehouse.reports.verdict.model_verdict import ModelVerdict, model_verdict
-from gatehouse.reports.verdict.thresholds import Thresholds
+from gatehouse.reports.verdict.thresholds import DEFAULT, Thresholds
 
 MEASURE_COLUMNS = tuple(
     f"{measure}{end}"
@@ -59,13 +59,15 @@ class AssessedRun:
     `run` is the row of `dim_run` and the run's `name`, None if it has none; `layers` are the
     assessments of the chosen MoE layers in their order, `average` is that of the token values
     averaged over them: None where the layers score in different ways, since their entropies are
-    not of one kind.
+    not of one kind. `untold` names what the run's source did not tell; where a verdict needs some
+    of it (`reports.marts.untold.A_VERDICT`), there are no assessments.
     """
 
     run: dict[str, Any]
     marts: Marts
     layers: list[Assessment]
     average: Assessment | None
+    untold: tuple[str, ...] = ()
 
     @cached_property
     def verdict(self) -> ModelVerdict:
@@ -81,11 +83,15 @@ class AssessedRun:
     @cached_property
     def tokens(self) -> pd.DataFrame:
         """`marts.tokens` of the layers, with token_str, mean_position and random_consistency."""
+        if not self.layers:
+            return untested_tokens(self.marts)
         return pd.concat([each.frame for each in self.layers], ignore_index=True)
 
     @cached_property
     def findings(self) -> Findings:
-        """What the statistics say of the run, as frames."""
+        """What the statistics say of the run, as frames; without rows where nothing was tested."""
+        if not self.layers:
+            return _nothing_found(self.marts)
         return _findings(self.layers, self.average)
 
 
@@ -108,6 +114,18 @@ def _findings(layers: list[Assessment], average: Assessment | None) -> Findings:
         sample_sizes=pd.DataFrame(sizes),
         zipf=layers[0].zipf,
         thresholds=layers[0].validation.thresholds,
+    )
+
+
+def _nothing_found(marts: Marts) -> Findings:
+    measured = pd.DataFrame(columns=["moe_index", *MEASURE_COLUMNS, *CONSISTENCY_COLUMNS])
+    return Findings(
+        layers=measured,
+        average=measured,
+        minima=pd.DataFrame(),
+        sample_sizes=pd.DataFrame(),
+        zipf=fit_zipf(marts.frequency_rank["frequency"].to_numpy()),
+        thresholds=DEFAULT,
     )
 
 

@@ -205,6 +205,7 @@ def test_a_run_of_other_settings_that_broke_off_is_left_to_whoever_began_it(tmp_
 
     begun = {"model": "demo", "dataset": "pydoc", "first_sample": 0, "num_samples": 10_000}
     begun |= {"max_length": 512, "windows": True, "generate": 16, "finished_at": None}
+    begun["source"] = "capture"
     monkeypatch.setattr(Lake, "runs", lambda _: {"begun": begun})
     lake = Lake(tmp_path)
     assert next_samples(lake, "demo", "pydoc", 1_000) == (0, 1_000)
@@ -215,6 +216,8 @@ def test_a_run_of_other_settings_that_broke_off_is_left_to_whoever_began_it(tmp_
     begun["finished_at"] = "then"
     assert next_samples(lake, "demo", "pydoc", 1_000) == (10_000, 1_000)
     assert next_samples(lake, "demo", "c4", 1_000) == (0, 1_000)
+    begun["source"] = "vllm"
+    assert next_samples(lake, "demo", "pydoc", 1_000) == (0, 1_000)
 
 
 @pytest.mark.parametrize("level", ["INFO", "CRITICAL"])

@@ -128,6 +128,8 @@ def _run(run_id: str, day: int, blocks: dict[int, pd.DataFrame]) -> dict:
         "run_id": run_id,
         "model": "demo",
         "dataset": "pydoc",
+        "source": "capture",
+        "has_token_ids": True,
         "max_length": 512,
         "dtype": "float32",
         "quantization": "none",
@@ -160,6 +162,9 @@ def _layer(run_id: str, block: int) -> dict:
         "num_experts": 8,
         "top_k": 2,
         "weights_sum_to_one": True,
+        "has_weights": True,
+        "has_distribution": True,
+        "ranked": True,
     }
 
 

@@ -78,6 +78,8 @@ def _run(tokens: int, layers: int) -> dict:
         "model": "mistralai/Mixtral-8x7B-v0.1",
         "dataset": "<b>web</b>",
         "name": None,
+        "source": "capture",
+        "has_token_ids": True,
         "max_length": 512,
         "dtype": "bfloat16",
         "quantization": "none",

@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import unquote
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pytest
@@ -247,3 +248,39 @@ def test_the_marts_frames_are_those_that_the_reports_name(captured):
     assert sums.to_numpy() == pytest.approx(tokens["mean_entropy"][sums.index].to_numpy())
     assert marts.expert_load.groupby("moe_index")["load_share"].sum().to_numpy() == pytest.approx(1)
     assert set(marts.transition["moe_index"]) == {0, 1}
+
+
+@pytest.fixture
+def without_entropy(captured, tmp_path) -> tuple[Path, str]:
+    """A copy of the captured home whose run is one of a trace without entropy, and its id."""
+    home = tmp_path / "trace"
+    shutil.copytree(captured, home)
+    shutil.rmtree(home / "results", ignore_errors=True)
+    with closing(duckdb.connect(str(Paths(home).database))) as marts:
+        marts.execute("update dim_run set source = 'vllm'")
+        marts.execute("update dim_layer set has_distribution = false, has_weights = false")
+        marts.execute("update fct_token_routing set mean_entropy = null, mean_confidence = null")
+        marts.execute("update fct_layer_routing set mean_entropy = null, normalised_entropy = null")
+        (run_id,) = marts.execute("select run_id from dim_run").fetchone()
+    return home, run_id
+
+
+def test_a_run_without_entropy_is_not_validated_but_its_report_shows_what_it_has(
+    run, without_entropy, quick_figures
+):
+    home, run_id = without_entropy
+    line = (
+        f"gatehouse: {run_id} has no entropy, as its trace (vllm) has none: there is nothing to "
+        f"validate; `gatehouse report --run {run_id}` shows what it has\n"
+    )
+    for options in ([], ["--strict"], ["--layer", "all"], ["--sweep", "--run", run_id]):
+        assert run("validate", "--home", home, *options) == (2, "", line)
+    code, out, err = run("validate", "--home", home, "--sweep")
+    assert (code, out) == (2, "") and "no run tells what a verdict needs" in err
+    assert not (home / "results").exists()
+    code, out, err = run("report", "--home", home, "--run", run_id)
+    assert code == 0 and Path(out.strip()).name == "report.html"
+    assert err.startswith(f"{run_id} has no entropy and no weights, as its trace (vllm) has none: ")
+    drawn = {path.stem for path in (home / "results" / run_id / "figures").glob("*.png")}
+    assert {"zipf", "expert_load", "expert_transition"} <= drawn
+    assert not {each for each in drawn if each in err.split(": not drawn are ")[1].split(", ")}

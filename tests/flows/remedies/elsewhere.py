@@ -214,6 +214,17 @@ ELSEWHERE = {
     "Prefect cannot go on (…): see what … says, or unset PREFECT_API_URL to run without it; …": (
         "tests/flows/test_prefect_run.py::test_a_run_reports_nothing_and_no_process_outlives_it"
     ),
+    # runs that cannot have a verdict
+    "… has no entropy, as its trace (…) has none: there is nothing to validate; "
+    "`gatehouse report --run …` shows what it has": (
+        "tests/flows/cli/test_ask.py::"
+        "test_a_run_without_entropy_is_not_validated_but_its_report_shows_what_it_has"
+    ),
+    "no run tells what a verdict needs (entropy, token ids and the order of the experts): "
+    "`gatehouse report --run RUN` shows what a run has": (
+        "tests/flows/cli/test_ask.py::"
+        "test_a_run_without_entropy_is_not_validated_but_its_report_shows_what_it_has"
+    ),
     # two runs, and what a report advises
     "--compare takes two different runs, not … twice": (
         "tests/flows/cli/test_ask.py::test_two_runs_stand_side_by_side"

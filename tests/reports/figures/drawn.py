@@ -15,6 +15,7 @@ from tests.reports.made_up_findings import made_up_findings, with_findings
 RUN = {
     "run_id": "run $x^2$",
     "model": "mistralai/Mixtral-8x7B-v0.1",
+    "source": "capture",
     "dtype": "float32",
     "quantization": "none",
 }

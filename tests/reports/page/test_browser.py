@@ -8,13 +8,23 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from gatehouse.reports.marts.untold import ENTROPY, WEIGHTS
 from gatehouse.reports.page.comparison import OVERLAP, render_comparison
 from gatehouse.reports.page.html import ASSETS
 from gatehouse.reports.page.payload import Links
 from gatehouse.reports.page.report import render
 from gatehouse.warehouse.contents.spreadsheets import guarded
 from tests.reports.made_up_page import made_up_page
-from tests.reports.page.browsing import PHONE, assert_layer, column, downloaded, frame_of, whole
+from tests.reports.made_up_untold import untold_page
+from tests.reports.page.browsing import (
+    DESK,
+    PHONE,
+    assert_layer,
+    column,
+    downloaded,
+    frame_of,
+    whole,
+)
 from tests.reports.page.test_comparison import FLIPS
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -158,6 +168,27 @@ def test_a_phone_scrolls_in_one_direction_only(browser, tmp_path):
     phone.close()
 
 
+def test_the_page_of_a_trace_is_drawn_without_a_fault_and_without_what_it_does_not_tell(
+    browser, tmp_path
+):
+    path = tmp_path / "untold.html"
+    path.write_text(render(untold_page(ENTROPY, WEIGHTS), Links()), encoding="utf-8")
+    faults: list[str] = []
+    page = browser.new_page(viewport=DESK, reduced_motion="reduce")
+    page.on("console", lambda message: faults.append(message.text))
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(path.as_uri())
+    for figure in page.locator(".figure").all():
+        figure.scroll_into_view_if_needed()
+        figure.locator("svg, canvas").first.wait_for()
+    page.locator("#next-layer").click()
+    page.locator("#token-table tbody button").first.click()
+    assert page.locator("#token-facts").text_content().endswith("top expert and consistency.")
+    assert not re.search("NaN|undefined|null", page.locator("#main").inner_text())
+    assert faults == []
+    page.close()
+
+
 def test_a_comparison_is_drawn_without_a_fault(browser, run_page, tmp_path):
     path = tmp_path / "compare.html"
     overlap = pd.DataFrame({"moe_index": range(4), **dict.fromkeys(OVERLAP, 0.5)})
@@ -172,7 +203,7 @@ def test_a_comparison_is_drawn_without_a_fault(browser, run_page, tmp_path):
     for figure in page.locator(".figure").all():
         figure.scroll_into_view_if_needed()
         figure.locator("svg").first.wait_for()
-    assert page.locator(".figure svg").count() == 10
+    assert page.locator(".figure svg").count() == 11
     rows = downloaded(page, page.locator("#numbers .csv"))
     coverage = run_page.findings.layers["coverage"].to_list()
     assert [float(row["coverage_a"]) for row in rows] == pytest.approx(coverage, rel=1e-5)

@@ -29,9 +29,11 @@ function startCitation() {
 
 document.documentElement.classList.add("scripted");
 startLayerBar();
-startSliders();
-startTokenTable();
-startTokenDetail();
+if (data.steps) startSliders();
+if (data.tokens) {
+  startTokenTable();
+  startTokenDetail();
+}
 startRoutingFigures();
 startFastPathFigures();
 startLayerFigures();

@@ -5,6 +5,7 @@ const COMPARED = [
   ["coverage", "Coverage of occurrences", whole, data.limits.coverage, true],
   ["normalised_entropy", "Mean entropy / ln experts", two, null, false],
   ["held_out_consistency", "Held-out consistency", two, null, false],
+  ["max_load_ratio", "Busiest expert / fair share", two, null, false],
 ];
 const OVERLAPS = [
   [
@@ -27,7 +28,8 @@ const PLACES = [
 ];
 
 const tenths = (value) => percent(value, 1);
-const known = (values) => values.some((value) => !isMissing(value));
+// a trace may not tell a measure: then no panel and no line is drawn for it
+const isTold = (values) => values.some((value) => !isMissing(value));
 
 function panelOf(colours, title, words, series, parts) {
   const { y, description, lines = [], places = data.indices, place = "Layer" } = parts;
@@ -56,8 +58,16 @@ function panelOf(colours, title, words, series, parts) {
 
 function drawNumbers(_, colours) {
   const tints = [colours.blue, colours.orange];
-  const panels = COMPARED.map(([name, title, words, criterion, bounded]) => {
-    const axes = { spearman: RHO_AXIS, low_entropy_share: SHARE_AXIS, coverage: SHARE_AXIS };
+  const told = COMPARED.filter(([name]) => data.runs.some((run) => isTold(run[name])));
+  const panels = told.map(([name, title, words, criterion, bounded]) => {
+    const axes = {
+      spearman: RHO_AXIS,
+      low_entropy_share: SHARE_AXIS,
+      coverage: SHARE_AXIS,
+      max_load_ratio: { min: 0 },
+    };
+    const saying = (at) =>
+      isTold(data.runs[at][name]) ? spread(data.runs[at][name], words) : "not told";
     const boundsOf = (run) =>
       data.indices.map((_, at) => [at, run[`${name}_low`][at], run[`${name}_high`][at]]);
     const series = data.runs.flatMap((run, at) => [
@@ -69,7 +79,7 @@ function drawNumbers(_, colours) {
     ]);
     return panelOf(colours, title, words, series, {
       y: axes[name] ?? WHOLE_AXIS,
-      description: `${title} by layer: A ${spread(data.runs[0][name], words)}, B ${spread(data.runs[1][name], words)}.`,
+      description: `${title} by layer: A ${saying(0)}, B ${saying(1)}.`,
       lines: criterion === null ? [] : [{ yAxis: criterion, name: "criterion" }],
     });
   });
@@ -79,7 +89,7 @@ function drawNumbers(_, colours) {
 function drawOverlap(_, colours) {
   const tints = [colours.blue, colours.green, colours.purple];
   // a run that was imported may have no entropy
-  const told = OVERLAPS.filter(([, , names]) => Object.keys(names).some((name) => known(data.overlap[name])));
+  const told = OVERLAPS.filter(([, , names]) => Object.keys(names).some((name) => isTold(data.overlap[name])));
   const panels = told.map(([title, words, names]) => {
     const { series, description } = linesOf(`${title} by layer`, words, names, data.overlap, tints);
     return panelOf(colours, title, words, series, { y: words === whole ? WHOLE_AXIS : {}, description });
@@ -89,7 +99,7 @@ function drawOverlap(_, colours) {
 
 function drawFlips(_, colours) {
   const tints = [colours.green, colours.purple];
-  const told = PLACES.filter(([name]) => known(data.flips[name].tokens));
+  const told = PLACES.filter(([name]) => isTold(data.flips[name].tokens));
   const panels = told.map(([name, by, labelled, place]) => {
     const title = `Routed differently ${by}`;
     const { series, description } = linesOf(title, tenths, FLIPS, data.flips[name], tints);
@@ -101,7 +111,7 @@ function drawFlips(_, colours) {
 
 /** Return a line of each column that has a value, and what they show as text. */
 function linesOf(title, words, names, columns, tints) {
-  const drawn = Object.entries(names).filter(([name]) => known(columns[name]));
+  const drawn = Object.entries(names).filter(([name]) => isTold(columns[name]));
   return {
     series: drawn.map(([name, label], at) => line(label, columns[name], tints[at])),
     description: `${title}: ${drawn.map(([name, label]) => `${label} ${spread(columns[name], words)}`).join(", ")}.`,
@@ -121,7 +131,7 @@ function flipRows() {
 }
 
 function numberRows() {
-  const names = Object.keys(data.runs[0]);
+  const names = Object.keys(data.runs[0]).filter((name) => data.runs.some((run) => isTold(run[name])));
   return {
     columns: ["layer", ...names.flatMap((name) => [`${name}_a`, `${name}_b`])],
     rows: data.indices.map((index, at) => [
@@ -134,7 +144,7 @@ function numberRows() {
 document.documentElement.classList.add("scripted");
 figure("numbers", { draw: drawNumbers, table: numberRows });
 if (data.overlap) {
-  const names = Object.keys(data.overlap);
+  const names = Object.keys(data.overlap).filter((name) => isTold(data.overlap[name]));
   const rows = () => data.indices.map((index, at) => [index, ...names.map((name) => data.overlap[name][at])]);
   figure("overlap", { draw: drawOverlap, table: () => ({ columns: ["layer", ...names], rows: rows() }) });
 }

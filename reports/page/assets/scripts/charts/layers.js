@@ -2,6 +2,7 @@
 const REFERENCE_PAIRS = [
   ["first_choice", "Same first choice", "First choice"],
   ["first_or_second", "A choice in common", "First or second choice"],
+  ["any_choice", "Any choice in common", "Any choice"],
 ];
 
 function drawLoad(place, colours) {
@@ -58,7 +59,7 @@ function chosenRow(colours, place) {
 
 function drawRepetition(place, colours) {
   const panels = REFERENCE_PAIRS.filter(([name]) =>
-    data.repetition[`${name}_repetition`].some((value) => !isMissing(value)),
+    data.repetition[`${name}_repetition`]?.some((value) => !isMissing(value)),
   ).map(([name, title, short]) => {
     const [found, chance] = [data.repetition[`${name}_repetition`], data.repetition[`${name}_chance`]];
     const symbol = data.indices.length > 1 ? "none" : "circle";

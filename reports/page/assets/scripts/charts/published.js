@@ -2,7 +2,7 @@
 
 /** Return [place, share] of every published value. */
 function publishedPoints(name) {
-  if (!data.published) return [];
+  if (!data.published?.[name]) return [];
   return data.published[name].flatMap((corpus) =>
     corpus
       .map((share, at) => [data.indices.indexOf(data.published.layers[at]), share])

@@ -50,9 +50,14 @@ function showLayer() {
     else row.removeAttribute("aria-current");
   }
   for (const words of document.querySelectorAll(".of-layer")) words.textContent = `, layer ${index}`;
-  const supported = data.layers.verdict[place] === "SUPPORTED";
-  const verdict = document.getElementById("layer-verdict");
-  verdict.className = supported ? "yes" : "no";
-  verdict.textContent = `${supported ? "✓" : "✗"} ${data.layers.verdict[place]}`;
-  document.title = `${data.run.id}: layer ${index}, ${data.layers.verdict[place]}`;
+  document.title = `${data.run.id}: layer ${index}`;
+  if (data.layers.verdict) showVerdict(data.layers.verdict[place]);
+}
+
+function showVerdict(verdict) {
+  const supported = verdict === "SUPPORTED";
+  const words = document.getElementById("layer-verdict");
+  words.className = supported ? "yes" : "no";
+  words.textContent = `${supported ? "✓" : "✗"} ${verdict}`;
+  document.title += `, ${verdict}`;
 }

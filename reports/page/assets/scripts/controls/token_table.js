@@ -1,6 +1,6 @@
 // The most frequent tokens: searched, sorted, a page at a time.
 const PAGE_ROWS = 100;
-const TOKEN_COLUMNS = [
+const EVERY_COLUMN = [
   ["literal", "Token", "text"],
   ["id", "Id", count],
   ["frequency", "Frequency", count],
@@ -11,6 +11,10 @@ const TOKEN_COLUMNS = [
   ["top_expert", "Top expert", count],
   ["eligible", "Eligible", (value) => (value ? "yes" : "no")],
 ];
+// a run's source may not tell some of them; eligible needs the thresholds
+const TOKEN_COLUMNS = EVERY_COLUMN.filter(([name]) =>
+  name === "eligible" ? data.steps : name in (data.tokens ?? {}),
+);
 const tokenView = { query: "", sorted: "frequency", descending: true, page: 0, rows: [] };
 const rowsOf = { key: "", rows: [] };
 
@@ -24,7 +28,7 @@ function tokenRows(place) {
 
 function tokenRow(place, token) {
   const { tokens } = data;
-  const of = (packed) => matrixRow(packed, place, tokens.id.length)[token];
+  const of = (packed) => (packed ? matrixRow(packed, place, tokens.id.length)[token] : NaN);
   const frequency = numbers(tokens.frequency[tokens.frequency_of[place]])[token];
   return {
     token,
@@ -38,7 +42,10 @@ function tokenRow(place, token) {
     held_out_consistency: of(tokens.held_out_consistency),
     top_expert: of(tokens.top_expert),
     // by the cell that Python counted it in: rounded entropies could cross a threshold
-    eligible: frequency > data.steps.frequency[state.frequency] && of(tokens.column) <= state.entropy,
+    eligible:
+      Boolean(data.steps) &&
+      frequency > data.steps.frequency[state.frequency] &&
+      of(tokens.column) <= state.entropy,
   };
 }
 

@@ -7,9 +7,11 @@ const figures = [];
  *
  * draw(place, colours) returns {panels: [{option, title, renderer, height, onClick}], note} or
  * {empty: why}; table(place) returns {columns, rows}; follows lists what it shows of the state.
+ * A page without the figure, since the run's source does not tell enough for it, ignores it.
  */
 function figure(stem, { draw, table, follows = [] }) {
   const element = document.getElementById(stem);
+  if (!element) return;
   const registered = { stem, element, draw, table, follows, charts: [], stale: true, visible: false };
   offerCsv(element.querySelector(".csv"), () => [fileName(stem, follows), table(state.place)]);
   element.querySelector(".alternative").addEventListener("toggle", () => fillTable(registered));

@@ -1,0 +1,58 @@
+"""Results of runs whose source tells less, from the marts that dbt builds of them."""
+
+from contextlib import nullcontext
+
+import pandas as pd
+import pytest
+
+from gatehouse.reports.marts import untold_by_run
+from gatehouse.reports.marts.untold import A_VERDICT, ENTROPY, ORDER, TOKEN_IDS, WEIGHTS
+from gatehouse.reports.page.payload import Links
+from gatehouse.reports.page.report import render
+from gatehouse.reports.results.results import open_results
+from gatehouse.reports.results.selection import Selection
+from gatehouse.reports.results.sweep import sweep
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.paths import Paths
+from tests.dbt_project.conftest import FINISHED
+from tests.dbt_project.random_runs import PARTLY_TOLD
+from tests.reports.page.parsed_page import Page
+
+THINGS = {"distribution": ENTROPY, "tokens": TOKEN_IDS, "weights": WEIGHTS, "order": ORDER}
+UNTOLD = {run_id: {THINGS[name] for name in unknown} for run_id, unknown in PARTLY_TOLD.items()}
+
+
+def bar(what: str, total: int | None):
+    return nullcontext(lambda done: None)
+
+
+def test_the_marts_tell_what_a_source_did_not_tell(connection):
+    found = untold_by_run(connection)
+    assert {run_id: set(things) for run_id, things in found.items()} == {
+        run_id: UNTOLD.get(run_id, set()) for run_id in FINISHED
+    }
+
+
+@pytest.mark.parametrize("run_id", UNTOLD)
+def test_a_run_that_tells_less_has_a_page(built, run_id):
+    results = open_results(Selection(run_id=run_id), Paths(built.home), bar)
+    assert results.sections == []
+    page = Page(render(results.of_run, Links()))
+    assert "What the trace does not tell" in page.words
+    assert all(word not in page.words for word in ("NaN", "nan", "None", "undefined"))
+    assert len(page.data["load"]["ratio"]["data"]) > 0
+
+
+def test_a_sweep_leaves_out_the_runs_that_cannot_have_a_verdict(built, tmp_path):
+    target = tmp_path / "sweep.csv"
+    text, _ = sweep(None, None, Paths(built.home), bar, target)
+    without = {run_id for run_id, things in UNTOLD.items() if things & A_VERDICT}
+    assert set(text.splitlines()[-1].split(": ")[1].split(", ")) == without
+    assert set(pd.read_csv(target, dtype={"run_id": str})["run_id"]) == set(FINISHED) - without
+
+
+def test_a_sweep_of_one_run_that_cannot_have_a_verdict_is_refused(built, tmp_path):
+    target = tmp_path / "sweep.csv"
+    with pytest.raises(GatehouseError, match=r"ids-only has no entropy, no token ids and no order"):
+        sweep("ids-only", None, Paths(built.home), bar, target)
+    assert not target.exists()

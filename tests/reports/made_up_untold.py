@@ -1,0 +1,39 @@
+"""A made-up run of a trace: what its source did not tell is null in its marts."""
+
+import dataclasses
+from functools import cache
+
+import numpy as np
+
+from gatehouse.reports.marts.untold import ENTROPY, ORDER, TOKEN_IDS
+from gatehouse.reports.verdict.findings import AssessedRun
+from tests.reports.made_up_page import made_up_page
+
+OF_ENTROPY = ["mean_entropy", "normalised_entropy", "mean_confidence"]
+OF_ORDER = ["routing_consistency", "held_out_consistency", "top_expert", "first_choice_share"]
+
+
+def untold_page(*untold: str) -> AssessedRun:
+    """A run without a verdict, as its page takes it; `untold` is of `reports.marts.untold`."""
+    told = _told()
+    marts = {
+        field.name: getattr(told.marts, field.name) for field in dataclasses.fields(told.marts)
+    }
+    nulls = OF_ENTROPY * (ENTROPY in untold) + OF_ORDER * (ORDER in untold)
+    if ORDER in untold:
+        kinds = ("first_choice_repetition", "first_or_second_repetition")
+        nulls += [*kinds, "first_choice_chance_by_load"]
+    for name, frame in marts.items():
+        marts[name] = frame.assign(**{each: np.nan for each in nulls if each in frame})
+    empty = ["agreement", "thresholds"] + ["transition"] * (ORDER in untold)
+    empty += ["tokens", "frequency_rank"] * (TOKEN_IDS in untold)
+    marts |= {name: marts[name].head(0) for name in empty}
+    if TOKEN_IDS in untold:
+        marts["layers"] = marts["layers"].assign(token_types=None, routing_consistency=None)
+    run = told.run | {"source": "warp", "has_token_ids": TOKEN_IDS not in untold}
+    return AssessedRun(run, dataclasses.replace(told.marts, **marts), [], None, untold)
+
+
+@cache
+def _told() -> AssessedRun:
+    return made_up_page()

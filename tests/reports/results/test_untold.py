@@ -1,0 +1,99 @@
+"""A run whose trace tells less: what can be shown is shown, what is absent is named."""
+
+import re
+
+import pandas as pd
+import pytest
+
+from gatehouse.reports.figures.gallery import FIGURES, RUN_FIGURES
+from gatehouse.reports.marts.facts import run_facts
+from gatehouse.reports.marts.untold import ENTROPY, ORDER, TOKEN_IDS, WEIGHTS
+from gatehouse.reports.page.charts import GROUPS
+from gatehouse.reports.page.comparison import OVERLAP, render_comparison
+from gatehouse.reports.page.payload import Links
+from gatehouse.reports.page.report import render
+from gatehouse.reports.results import files
+from gatehouse.reports.results.results import Results
+from gatehouse.warehouse.errors import GatehouseError
+from tests.reports.made_up_page import made_up_page
+from tests.reports.made_up_untold import untold_page
+from tests.reports.page.parsed_page import Page
+
+IDS_ONLY = (ENTROPY, TOKEN_IDS, WEIGHTS, ORDER)
+UNTOLD = (IDS_ONLY, (ENTROPY, TOKEN_IDS), (ENTROPY, WEIGHTS), (ENTROPY, WEIGHTS, ORDER))
+OF_EXPERTS = {"expert_load", "expert_repetition", "expert_coactivation", "domain_specialisation"}
+NOT_A_VALUE = r"NaN|null|nan%|None|undefined|<NA>"
+
+
+def results_of(untold, folder) -> Results:
+    run = untold_page(*untold)
+    return Results(folder / "new", folder / "new/routing_stats.parquet", [], "run", run)
+
+
+@pytest.mark.parametrize("untold", UNTOLD, ids=", ".join)
+def test_the_page_says_at_its_top_what_is_absent_and_shows_the_rest(untold):
+    html = render(untold_page(*untold), Links())
+    page = Page(html)
+    said = page.words.split("What the trace does not tell")[1].split("What was run")[0]
+    assert said.strip().startswith("The trace (warp) has no entropy")
+    charts = [chart for group in GROUPS for chart in group.charts]
+    drawn = {chart.stem for chart in charts if f'id="{chart.stem}"' in html}
+    assert {"load", "coactivation", "repetition", "domains"} <= drawn
+    assert ("transition" in drawn) == (ORDER not in untold)
+    assert ("zipf" in drawn) == ("tokens" in page.data) == (TOKEN_IDS not in untold)
+    assert all((chart.stem in drawn) != (f"“{chart.heading}”" in said) for chart in charts)
+    assert not re.search(NOT_A_VALUE, page.words)
+    assert "SUPPORTED" not in html.split("<script")[0]
+
+
+def test_a_table_of_tokens_has_no_column_that_is_not_told():
+    tokens = Page(render(untold_page(ENTROPY, WEIGHTS, ORDER), Links())).data["tokens"]
+    measures = {"mean_entropy", "column", "mean_confidence", "routing_consistency", "top_expert"}
+    assert not measures & set(tokens)
+    assert tokens["literal"] and tokens["frequency"]
+
+
+def test_how_a_trace_was_computed_is_not_made_up():
+    assessed = untold_page(*IDS_ONLY)
+    facts = run_facts(assessed.run, assessed.marts.layers)
+    assert facts["Source"] == "warp trace"
+    assert not {"dtype", "Device", "Implementations", "Dropped tokens"} & set(facts)
+
+
+@pytest.mark.parametrize("untold", UNTOLD[:2], ids=", ".join)
+def test_figures_that_need_what_is_not_told_are_named_not_drawn(untold, tmp_path, quick_figures):
+    results = results_of(untold, tmp_path)
+    drawn = set(files.write_figures(results))
+    named = files.left_out(results).split("not drawn are ")[1].split(", ")
+    assert drawn | set(named) == FIGURES.keys() | RUN_FIGURES.keys()
+    assert not drawn & set(named)
+    assert drawn - {"expert_transition"} == OF_EXPERTS
+    assert ("expert_transition" in drawn) == (ORDER not in untold)
+
+
+def test_nothing_is_left_out_of_a_run_that_tells_everything(tmp_path):
+    folder = tmp_path / "new"
+    results = Results(folder, folder / "routing_stats.parquet", [], "run", made_up_page())
+    assert files.left_out(results) is None
+
+
+def test_a_run_without_entropy_has_nothing_to_validate(tmp_path):
+    results = results_of((ENTROPY, TOKEN_IDS), tmp_path)
+    with pytest.raises(GatehouseError, match=r"has no entropy and no token ids, as its trace \(wa"):
+        files.write_validation(results, tmp_path / "mine")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_comparison_shows_loads_and_says_what_each_run_lacks():
+    left, right = untold_page(*IDS_ONLY), untold_page(ENTROPY, TOKEN_IDS)
+    overlap = pd.DataFrame({"moe_index": [0, 1, 2]} | {name: [0.5] * 3 for name in OVERLAP})
+    unknown = overlap.assign(mean_entropy_change=None, top_agreement=float("nan"))
+    page = Page(render_comparison(left, right, unknown, None))
+    assert "no weights and no order of its experts: there is no verdict." in page.words
+    assert "has no entropy and no token ids: there is no verdict." in page.words
+    assert page.data["runs"][0]["max_load_ratio"] == [1.6, 1.7, 1.8]
+    assert page.data["overlap"]["set_agreement"] == [0.5] * 3
+    assert not re.search(NOT_A_VALUE, page.words)
+    half = Page(render_comparison(made_up_page(), right, None))
+    assert "has no entropy and no token ids: there is no verdict." in half.words
+    assert page.words.count("SUPPORTED") == 0 < half.words.count("SUPPORTED")
