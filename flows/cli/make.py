@@ -101,17 +101,18 @@ def import_trace(
     """Land the routing that another engine recorded; running it again resumes."""
     paths = paths_of(home)
     from gatehouse.flows.console import answer
-    from gatehouse.flows.steps import import_trace as importing
+    from gatehouse.flows.steps.import_trace import ImportRequest, example_of
+    from gatehouse.flows.steps.importing import import_files
 
     if example:
-        answer(importing.example_of(example))
+        answer(example_of(example))
         return
     require(bool(format and path), "example", "given where no FORMAT and PATH are")
     require(model is not None, "model", "the model that was run: a hub id, folder or config.json")
-    request = importing.ImportRequest(
+    request = ImportRequest(
         str(format), tuple(path or ()), str(model), revision, trust_remote_code, name
     )
-    answer(importing.import_trace(request, paths).line)
+    answer(import_files(request, paths).line)
 
 
 def build(home: options.Home = None) -> None:
