@@ -60,7 +60,7 @@
     {%- set kept_in = 'events' if table == 'event_files' else table -%}
     {%- set name = table if table in ('shards', 'counts') else 'shard-*' -%}
     {%- set found = run_query(
-        "select 1 from glob(regexp_replace('" ~ folder ~ "', '[*?[]', '[\0]', 'g')"
+        "select 1 from glob(regexp_replace('" ~ folder ~ "', '[*?[]', '[\\0]', 'g')"
         ~ " || '/" ~ kept_in ~ "/run_id=*/" ~ name ~ ".parquet') limit 1"
     ) -%}
     {{ return(found.rows | length > 0) }}

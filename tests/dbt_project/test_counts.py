@@ -1,8 +1,13 @@
 """A run of counts has the load of a run with events, and nothing that counts do not tell."""
 
+from contextlib import closing
+
 import duckdb
 import pytest
 from pandas.testing import assert_frame_equal
+
+from tests.dbt_project.random_lake import land
+from tests.dbt_project.random_runs import RUNS_TO_LAND
 
 WITH_EVENTS, COUNTED = "ids-only", "counted"
 """The same routing, in which neither order nor weights are known."""
@@ -51,3 +56,16 @@ def test_what_a_run_of_counts_does_not_hold_is_null(connection):
     query = f"select {facts} from dim_run where run_id = $1"  # noqa: S608 - facts of a run
     found = connection.execute(query, [COUNTED]).fetchall()
     assert found == [("counts", 0, 2, False, None, None, None)]
+
+
+def test_a_lake_may_hold_nothing_but_counts(make_project, tmp_path):
+    """No events, samples and shards are there to be read."""
+    project = make_project(tmp_path / "it's [a] home")
+    (counted,) = [run for run in RUNS_TO_LAND if run.only_counts]
+    land(project.lake, counted)
+    outcome = project.dbt("run", "--select", "+fct_layer_routing", "+stg_events")
+    wrong = [node.message for node in outcome.result if node.status in ("error", "fail")]
+    assert outcome.success, wrong
+    with closing(duckdb.connect(str(project.database), read_only=True)) as connection:
+        assert len(rows_of(connection, "fct_layer_routing", COUNTED)) == 2
+        assert not connection.table("events").fetchall()
