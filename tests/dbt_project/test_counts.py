@@ -6,6 +6,9 @@ import duckdb
 import pytest
 from pandas.testing import assert_frame_equal
 
+from gatehouse.reports.marts import resolve_run
+from gatehouse.warehouse.agreement import disagreements
+from gatehouse.warehouse.errors import GatehouseError
 from tests.dbt_project.random_lake import land
 from tests.dbt_project.random_runs import RUNS_TO_LAND
 
@@ -56,6 +59,19 @@ def test_what_a_run_of_counts_does_not_hold_is_null(connection):
     query = f"select {facts} from dim_run where run_id = $1"  # noqa: S608 - facts of a run
     found = connection.execute(query, [COUNTED]).fetchall()
     assert found == [("counts", 0, 2, False, None, None, None)]
+
+
+def test_the_loads_are_compared_with_the_counts(connection):
+    """A run with events has no counts to agree with."""
+    assert disagreements(connection, {}, [COUNTED]) == {COUNTED: []}
+    (sentence,) = disagreements(connection, {}, [WITH_EVENTS])[WITH_EVENTS]
+    assert "load in fct_expert_load" in sentence
+
+
+def test_a_run_of_counts_is_not_what_a_report_is_of(connection):
+    assert resolve_run(connection, None) != COUNTED
+    with pytest.raises(GatehouseError, match="only counts of its experts: ask fct_expert_load"):
+        resolve_run(connection, COUNTED)
 
 
 def test_a_lake_may_hold_nothing_but_counts(make_project, tmp_path):
