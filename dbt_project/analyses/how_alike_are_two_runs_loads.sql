@@ -45,7 +45,7 @@ final as (
         layer,
         count(*) as num_experts,
         round(1 - sum(abs(load_share - other_load_share)) / 2, 4) as shared_load,
-        round(corr(load_share, other_load_share), 4) as correlation,
+        round(corr(load_share, other_load_share), 4) as load_correlation,
         count(*) filter (where load_share = 0 and other_load_share = 0) as dead_in_both,
         count(*) filter (where (load_share = 0) <> (other_load_share = 0)) as dead_in_one
     from paired
