@@ -7,14 +7,16 @@ from prefect.cache_policies import NO_CACHE
 
 from gatehouse.flows.console import say
 from gatehouse.flows.steps.build import build
-from gatehouse.flows.steps.import_trace import ImportRequest, ImportSummary, import_trace
+from gatehouse.flows.steps.import_counts import CountsSummary
+from gatehouse.flows.steps.import_trace import ImportRequest, ImportSummary
+from gatehouse.flows.steps.importing import import_files
 from gatehouse.warehouse.paths import Paths
 
 
 @task(name="import trace", cache_policy=NO_CACHE)
-def import_task(request: ImportRequest, paths: Paths) -> ImportSummary:
-    """Land the shards of a trace that have not landed."""
-    return import_trace(request, paths)
+def import_task(request: ImportRequest, paths: Paths) -> ImportSummary | CountsSummary:
+    """Land what of a trace has not landed."""
+    return import_files(request, paths)
 
 
 @task(name="build marts", cache_policy=NO_CACHE)

@@ -1,6 +1,6 @@
 """Whether the marts agree with the lake's events, which are counted again in another way."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import duckdb
@@ -47,19 +47,36 @@ full join (
 where (counted.selections = mart.selections) is not true
 group by run_id
 """
+COUNTED_LOADS = """
+with counted as (
+    from counts where run_id = any($runs)
+)
+
+select run_id, count(*)
+from counted
+full join (from fct_expert_load where run_id = any($runs)) as mart using (run_id, layer, expert)
+where (counted.selections = mart.selections) is not true
+group by run_id
+"""
 TOTALS = "select run_id, samples, tokens, events from dim_run where run_id = any($runs)"
 
 
 def disagreements(
-    connection: duckdb.DuckDBPyConnection, totals: dict[str, dict[str, int]]
+    connection: duckdb.DuckDBPyConnection,
+    totals: dict[str, dict[str, int]],
+    of_counts: Sequence[str] = (),
 ) -> dict[str, list[str]]:
     """Return run id -> where its marts differ from its events, one sentence per difference.
 
     Args:
         connection: to the warehouse that holds the runs.
         totals: run id -> samples, tokens and events by the lake's records, of runs in the marts.
+        of_counts: runs in the marts that have only counts, and no events.
     """
-    found: dict[str, list[str]] = {run_id: [] for run_id in totals}
+    found: dict[str, list[str]] = {run_id: [] for run_id in (*totals, *of_counts)}
+    # marts of before there were such runs have nothing to ask for them
+    for run_id, number in _rows(connection, COUNTED_LOADS, of_counts) if of_counts else []:
+        found[run_id].append(_differ(number, "expert", "load in fct_expert_load"))
     for runs in _batches(totals):
         for noun, what, query in (
             ("token", "frequency or entropy in fct_token_routing", DISAGREEMENTS),
@@ -86,8 +103,8 @@ def _batches(totals: dict[str, dict[str, int]]) -> Iterator[list[str]]:
         yield batch
 
 
-def _rows(connection: duckdb.DuckDBPyConnection, query: str, runs: list[str]) -> list[Any]:
-    return connection.execute(query, {"runs": runs}).fetchall()
+def _rows(connection: duckdb.DuckDBPyConnection, query: str, runs: Sequence[str]) -> list[Any]:
+    return connection.execute(query, {"runs": list(runs)}).fetchall()
 
 
 def _differ(number: int, noun: str, what: str) -> str:

@@ -3,6 +3,7 @@
     lake/events/run_id=RUN/shard-00000.parquet      ordered by layer, sample, position
     lake/samples/run_id=RUN/shard-00000.parquet     the samples of that shard
     lake/{runs,layers,vocabulary,shards}/run_id=RUN/{table}.parquet
+    lake/counts/run_id=RUN/counts.parquet           of a run that has only these, and no shards
     lake/names/RUN.txt                              a person's name for the run, if it has one
     lake/readings/RUN.json                          how the run's text was read
     lake/locks/RUN.lock                             the process that captures the run
@@ -20,6 +21,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gatehouse.warehouse.counts import checked_counts
 from gatehouse.warehouse.errors import ANOTHER_HOME, BrokenLaw, GatehouseError
 from gatehouse.warehouse.events import Events, write_events
 from gatehouse.warehouse.files import (
@@ -37,6 +39,7 @@ from gatehouse.warehouse.notes.readings import forget_reading
 from gatehouse.warehouse.notes.run_names import forget_name
 from gatehouse.warehouse.paths import checked_run_id, is_run_id
 from gatehouse.warehouse.records import (
+    COUNTS,
     LAKE_VERSION,
     LAYERS,
     READABLE_VERSIONS,
@@ -47,7 +50,7 @@ from gatehouse.warehouse.records import (
 )
 from gatehouse.warehouse.remembered.rows import Rows
 
-TABLES = ("runs", "layers", "vocabulary", "shards", "samples", "events")
+TABLES = ("runs", "layers", "vocabulary", "shards", "counts", "samples", "events")
 """The lake's folders of runs, in the order in which a run is removed from them."""
 
 NO_FOLDER = (FileNotFoundError, NotADirectoryError)
@@ -143,6 +146,27 @@ class Lake:
         except GatehouseError:
             return False
         return True
+
+    def land_counts(self, run_id: str, counts: pa.Table) -> None:
+        """Check and publish the counts (schema COUNTS) of a run that has landed and has no shards.
+
+        Raises:
+            BrokenLaw: they are not one for each expert of each MoE layer; nothing is written.
+        """
+        table = checked_counts(counts.cast(COUNTS), self.layers(run_id))
+        write_table(self.file("counts", run_id), table)
+
+    def counts(self, run_id: str) -> pa.Table:
+        """Return the counts of a run that has some, schema COUNTS.
+
+        Raises:
+            BrokenLaw: they are missing, damaged, or not one for each expert of each MoE layer.
+        """
+        path = self.file("counts", run_id)
+        try:
+            return checked_counts(read_table(path, COUNTS), self.layers(run_id))
+        except BrokenLaw as error:
+            raise BrokenLaw(error.law, error.path or path) from error
 
     def remove_leftovers(self, run_id: str) -> None:
         """Remove what a killed writer of the run was writing; the caller holds the run's lock."""

@@ -156,11 +156,18 @@ null and `capture_seconds` 0 until the last shard has landed. `source` is CAPTUR
 the trace that was imported; `source_files` is then a JSON list of its files, each with name, bytes
 and sha256. The last three columns are of the identity too."""
 
+COUNTS = pa.schema([("layer", pa.int16()), ("expert", pa.uint16()), ("selections", pa.int64())])
+"""One row per expert of every MoE layer, for a run of the source COUNTED, which has no shards:
+how often the layer's router selected it. All else that there is to know of such a run is null."""
+
 CAPTURED = {"has_weights": True, "has_distribution": True, "ranked": True}
 """What LAYERS says of a layer that Gatehouse captured itself."""
 
 CAPTURE = "capture"
 """The source of runs that Gatehouse captured itself."""
+
+COUNTED = "counts"
+"""The source of imported runs of which only the counts of their experts are known."""
 
 SPLITS = {"train": 0.8, "validation": 0.1, "test": 0.1}
 """Shares of the splits; a sample's split follows from the hash of its document."""

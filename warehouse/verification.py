@@ -23,6 +23,7 @@ from gatehouse.warehouse.integrity import checked_events
 from gatehouse.warehouse.lake import NO_FOLDER, TABLES, Lake, shard_name
 from gatehouse.warehouse.plain_text import printable
 from gatehouse.warehouse.records import (
+    COUNTED,
     LAYERS,
     RUNS,
     SAMPLES,
@@ -36,12 +37,15 @@ from gatehouse.warehouse.remembered.verified import Subject
 
 RUN_TABLES = {"runs": RUNS, "layers": LAYERS, "vocabulary": VOCABULARY, "shards": SHARDS}
 SHARD_TABLES = ("samples", "events")
-DESCRIPTION, DATASET = "description", "dataset"
+DESCRIPTION, DATASET, OF_EXPERTS = "description", "dataset", "counts"
 """What `verify` finds right of a run, beside its shards."""
 
 CAPTURE, SET_ASIDE, REMOVE, RECORD, BUILD = "capture", "set aside", "remove", "record", "build"
 """What mends a problem: capturing a shard again, moving a file out of the lake, removing a
 leftover, recording again the shards that are there, rebuilding the marts."""
+
+
+IMPORT_COUNTS = "land them with the `gatehouse import counts` that landed the run"
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ def check_quickly(lake: Lake, run_id: str) -> Health:
             "has no row in `runs`: run the same `gatehouse capture` again, or remove the run with "
             f"`gatehouse runs rm {run_id}`"
         )
-    if record["finished_at"] and not lake.file("shards", run_id).exists():
+    if record["finished_at"] and record["shards"] and not lake.file("shards", run_id).exists():
         return unknown("its table of shards is missing", RECORD)
     intact = lake.intact(run_id, recorded)
     problems = [
@@ -111,6 +115,9 @@ def check_quickly(lake: Lake, run_id: str) -> Health:
             Problem(run_id, f"shard {shard} has no row in `shards`", CAPTURE, shard)
             for shard in sorted(set(range(record["shards"])) - recorded.keys())
         ]
+    is_counted = record["source"] == COUNTED
+    if is_counted and record["finished_at"] and not lake.file("counts", run_id).exists():
+        problems.append(Problem(run_id, f"its counts are missing: {IMPORT_COUNTS}", None))
     if lake.writer(run_id) is None:
         problems += _strangers(lake, run_id, record, recorded)
     return Health(record, recorded, intact, problems)
@@ -160,12 +167,16 @@ def verify(
     record, found = seen.record, list(seen.problems)
     if record is None:
         return found
-    verified.reads(lake.file("runs", run_id), lake.file("shards", run_id))
+    verified.reads(lake.file("runs", run_id))
+    if record["shards"]:
+        verified.reads(lake.file("shards", run_id))
     try:
         _check_description(lake, run_id, verified)
     except BrokenLaw as error:
         # capturing a shard again finds this out from the model
         return [*found, Problem(run_id, str(error), CAPTURE, 0)]
+    if record["source"] == COUNTED and not found:
+        found += _wrong_counts(lake, run_id, record, verified)
     samples = [lake.shard_file("samples", run_id, shard) for shard in seen.recorded]
     known = verified.still(DATASET, [record, list(seen.recorded.values())], samples)
     hashed = None if known else hashlib.sha256()
@@ -188,6 +199,20 @@ def _check_description(lake: Lake, run_id: str, verified: Subject) -> None:
         for table, path in files.items():
             read_table(path, RUN_TABLES[table])
         verified.found_right(DESCRIPTION)
+
+
+def _wrong_counts(
+    lake: Lake, run_id: str, record: dict[str, Any], verified: Subject
+) -> Iterator[Problem]:
+    """Yield what is wrong with a run's counts, unless they are known to be right or to come."""
+    files = [lake.file(table, run_id) for table in ("counts", "layers")]
+    if record["finished_at"] and not verified.still(OF_EXPERTS, files=files):
+        try:
+            lake.counts(run_id)
+        except BrokenLaw as error:
+            yield Problem(run_id, f"{error}: {IMPORT_COUNTS}", None)
+        else:
+            verified.found_right(OF_EXPERTS)
 
 
 def _wrong_whole(run_id: str, record: dict[str, Any], of_samples: str) -> Iterator[Problem]:
@@ -278,7 +303,9 @@ def _strangers(
     of_shards = set(map(shard_name, numbers))
     for table in TABLES:
         folder = lake.folder(table, run_id)
-        own = {f"{table}.parquet"} if table in RUN_TABLES else of_shards
+        own = of_shards if table in SHARD_TABLES else {f"{table}.parquet"}
+        if table == "counts" and record["source"] != COUNTED:
+            own = set()
         for name in sorted(_names_in(folder) - own):
             path, place = folder / name, f"{table}/{folder.name}/{name}"
             if path.match(TEMPORARY):

@@ -110,6 +110,7 @@
         {%- endset -%}
         {%- set files = run_query(query).columns[0].values() -%}
     {%- endif -%}
+    {%- do source('lake', 'events') -%}
     select
         run_id,
         {{ run_key('run_id') }} as run_key,
@@ -129,7 +130,6 @@
             hive_partitioning = true, hive_types = {'run_id': 'varchar'}
         )
     {%- else %}
-        {{ lake('events') }}
-    where false
+        ({{ no_rows(may_be_missing()['events']) }})
     {%- endif -%}
 {%- endmacro %}

@@ -5,12 +5,72 @@
 {% macro lake(table) -%}
     {%- set folder = lake_folder() | replace("'", "''") if execute -%}
     {%- set files = source('lake', table) | string | replace('GATEHOUSE_LAKE', folder or '') -%}
+    {%- set columns = may_be_missing().get(table) -%}
+    {%- if columns and execute and not has_files(folder, table) -%}
+        {%- set files = '(' ~ no_rows(columns) ~ ')' -%}
+    {%- endif -%}
     {%- set added = added_since().get(table) -%}
     {%- if added -%}
         {{ with_what_was_added(files, added) }}
     {%- else -%}
         {{ files }}
     {%- endif -%}
+{%- endmacro %}
+
+{# Tables of the lake that have no file where there is no run of a kind, and the columns that models
+   read of them: runs of counts have nothing but counts, and other runs have none. #}
+{% macro may_be_missing() -%}
+    {{ return({
+        'shards': {'run_id': 'varchar', 'shard': 'integer'},
+        'event_files': {'filename': 'varchar', 'size': 'bigint', 'last_modified': 'timestamp with time zone'},
+        'counts': {
+            'run_id': 'varchar',
+            'layer': 'smallint',
+            'expert': 'usmallint',
+            'selections': 'bigint',
+        },
+        'samples': {
+            'run_id': 'varchar',
+            'filename': 'varchar',
+            'sample_id': 'bigint',
+            'name': 'varchar',
+            'domain': 'varchar',
+            'split': 'varchar',
+            'tokens': 'integer',
+            'dropped_tokens': 'integer',
+            'text_sha256': 'varchar',
+        },
+        'events': {
+            'run_id': 'varchar',
+            'sample_id': 'bigint',
+            'position': 'uinteger',
+            'token_id': 'integer',
+            'layer': 'smallint',
+            'experts': 'usmallint[]',
+            'weights': 'float[]',
+            'top_expert': 'usmallint',
+            'entropy': 'float',
+            'confidence': 'float',
+        },
+    }) }}
+{%- endmacro %}
+
+{# Whether the lake in this folder has a file of the table. #}
+{% macro has_files(folder, table) -%}
+    {%- set kept_in = 'events' if table == 'event_files' else table -%}
+    {%- set name = table if table in ('shards', 'counts') else 'shard-*' -%}
+    {%- set found = run_query(
+        "select 1 from glob(regexp_replace('" ~ folder ~ "', '[*?[]', '[\\0]', 'g')"
+        ~ " || '/" ~ kept_in ~ "/run_id=*/" ~ name ~ ".parquet') limit 1"
+    ) -%}
+    {{ return(found.rows | length > 0) }}
+{%- endmacro %}
+
+{# A query without rows, with these columns. #}
+{% macro no_rows(columns) -%}
+    select
+    {%- for name, type in columns.items() %} cast(null as {{ type }}) as {{ name }}{{ ',' if not loop.last }}
+    {%- endfor %} where false
 {%- endmacro %}
 
 {# The rows of files, some of which may lack columns; `added` as `added_since` gives it. #}

@@ -101,10 +101,11 @@ def import_trace(
     """Land the routing that another engine recorded; running it again resumes."""
     paths = paths_of(home)
     from gatehouse.flows.console import answer
-    from gatehouse.flows.steps import import_trace as importing
+    from gatehouse.flows.steps.import_trace import ImportRequest, example_of
+    from gatehouse.flows.steps.importing import import_files
 
     if example:
-        answer(importing.example_of(example))
+        answer(example_of(example))
         return
     if not (format and path):
         raise GatehouseError(
@@ -113,8 +114,8 @@ def import_trace(
         )
     if model is None:
         raise GatehouseError("name the --model that was run: a hub id, a folder, or a config.json")
-    request = importing.ImportRequest(format, tuple(path), model, revision, trust_remote_code, name)
-    answer(importing.import_trace(request, paths).line)
+    request = ImportRequest(format, tuple(path), model, revision, trust_remote_code, name)
+    answer(import_files(request, paths).line)
 
 
 def build(home: options.Home = None) -> None:

@@ -13,12 +13,12 @@ from typing import Any
 import pyarrow as pa
 
 from gatehouse.flows.console import bar, say, working
-from gatehouse.ingest.traces.formats import FORMATS
+from gatehouse.ingest.traces.formats import EVERY_FORMAT, FORMATS
 from gatehouse.ingest.traces.landing import Survey, events_of, samples_of, shards, survey
 from gatehouse.ingest.traces.laws.alignment import alignment
 from gatehouse.ingest.traces.laws.fitted import Fitted, fitted
 from gatehouse.ingest.traces.likeness import suffix_of
-from gatehouse.ingest.traces.sequence import Format, Layout
+from gatehouse.ingest.traces.sequence import Format, Layout, SequenceFormat
 from gatehouse.models.checkpoint.described import Description, describe
 from gatehouse.warehouse.errors import GatehouseError, require
 from gatehouse.warehouse.files import sha256_of
@@ -61,7 +61,7 @@ class ImportRequest:
     """What to import.
 
     Attributes:
-        format: a name in `ingest.traces.formats.FORMATS`.
+        format: a name in `ingest.traces.formats.EVERY_FORMAT`.
         files: files or folders of that format, read in this order.
         model: a hub id, an alias, a folder, or a config.json: what the trace is of.
         revision: branch, tag or commit of a hub model.
@@ -80,9 +80,9 @@ class ImportRequest:
     name: str | None = None
 
     def __post_init__(self) -> None:
-        if self.format not in FORMATS:
+        if self.format not in EVERY_FORMAT:
             raise GatehouseError(
-                f"unknown format {self.format!r}: name one of {', '.join(FORMATS)}"
+                f"unknown format {self.format!r}: name one of {', '.join(EVERY_FORMAT)}"
             )
         require(bool(self.files), "files", "one or more: name the files of the trace")
         for path in self.files:
@@ -116,8 +116,8 @@ class Trace:
     """
 
     def __init__(self, request: ImportRequest, layout: Layout, renormalised: bool) -> None:
-        self.format: Format = FORMATS[request.format]
-        self.files = [path for given in request.files for path in _files(given, self.format)]
+        self.format: SequenceFormat = FORMATS[request.format]
+        self.files = [path for given in request.files for path in files_of(given, self.format)]
         self._given = list(request.files) if self.format.of_folders else self.files
         self._layout = layout
         self._renormalised = renormalised
@@ -147,14 +147,24 @@ class Trace:
     @cached_property
     def source_files(self) -> str:
         """What `runs` says of the files."""
-        described = [
-            {"name": path.name, "bytes": path.stat().st_size, "sha256": sha256_of(path)}
-            for path in self.files
-        ]
-        return json.dumps(described)
+        return described_files(self.files)
 
 
-def _files(given: Path, format: Format) -> list[Path]:
+def described_files(files: list[Path]) -> str:
+    """Return the JSON by which `runs` names the files of an import."""
+    described = [
+        {"name": path.name, "bytes": path.stat().st_size, "sha256": sha256_of(path)}
+        for path in files
+    ]
+    return json.dumps(described)
+
+
+def files_of(given: Path, format: Format) -> list[Path]:
+    """Return a file, or the files of the format in a folder and those below it, by name.
+
+    Raises:
+        GatehouseError: the folder has none.
+    """
     if given.is_file():
         return [given]
     found = [path for path in sorted(given.rglob("*")) if path.is_file()]
@@ -215,6 +225,54 @@ def layout_of(described: Description) -> Layout:
     )
 
 
+def spec_of(
+    request: ImportRequest,
+    described: Description,
+    source_files: str,
+    *,
+    num_samples: int,
+    max_length: int,
+) -> RunSpec:
+    """Return the identity of an imported run; `source_files` as `described_files` gives it."""
+    return RunSpec(
+        model=described.name,
+        model_fingerprint=described.fingerprint,
+        tokenizer_fingerprint=described.tokenizer_fingerprint,
+        dataset=str(request.files[0].resolve()),
+        dataset_fingerprint=files_fingerprint(source_files),
+        first_sample=0,
+        num_samples=num_samples,
+        max_length=max_length,
+        windows=False,
+        dtype=UNKNOWN,
+        quantization="none",
+        attention_implementation=UNKNOWN,
+        experts_implementation=UNKNOWN,
+        trust_remote_code=request.trust_remote_code,
+    )
+
+
+def record_of(spec: RunSpec, source: str, source_files: str) -> dict[str, Any]:
+    """Return the row of `runs` of an import that begins now, without shards and token ids."""
+    return asdict(spec) | {
+        "lake_version": LAKE_VERSION,
+        "shards": 0,
+        "skipped_empty": 0,
+        "skipped_broken": 0,
+        "lines": False,
+        "document_field": None,
+        "batch_size": 0,
+        "device": UNKNOWN,
+        "versions": f"gatehouse {gatehouse_version()}",
+        "started_at": datetime.now(UTC),
+        "finished_at": None,
+        "capture_seconds": 0.0,
+        "source": source,
+        "source_files": source_files,
+        "has_token_ids": False,
+    }
+
+
 @dataclass(frozen=True)
 class _Session:
     request: ImportRequest
@@ -225,21 +283,12 @@ class _Session:
 
     @cached_property
     def spec(self) -> RunSpec:
-        return RunSpec(
-            model=self.described.name,
-            model_fingerprint=self.described.fingerprint,
-            tokenizer_fingerprint=self.described.tokenizer_fingerprint,
-            dataset=str(self.request.files[0].resolve()),
-            dataset_fingerprint=files_fingerprint(self.trace.source_files),
-            first_sample=0,
+        return spec_of(
+            self.request,
+            self.described,
+            self.trace.source_files,
             num_samples=self.seen.sequences,
             max_length=max(self.seen.longest, 1),
-            windows=False,
-            dtype=UNKNOWN,
-            quantization="none",
-            attention_implementation=UNKNOWN,
-            experts_implementation=UNKNOWN,
-            trust_remote_code=self.request.trust_remote_code,
         )
 
     @property
@@ -291,21 +340,8 @@ class _Session:
         return pa.Table.from_pylist(rows, schema=LAYERS)
 
     def _record(self) -> dict[str, Any]:
-        return asdict(self.spec) | {
-            "lake_version": LAKE_VERSION,
+        return record_of(self.spec, self.request.format, self.trace.source_files) | {
             "shards": self.seen.shards,
-            "skipped_empty": 0,
-            "skipped_broken": 0,
-            "lines": False,
-            "document_field": None,
-            "batch_size": 0,
-            "device": UNKNOWN,
-            "versions": f"gatehouse {gatehouse_version()}",
-            "started_at": datetime.now(UTC),
-            "finished_at": None,
-            "capture_seconds": 0.0,
-            "source": self.request.format,
-            "source_files": self.trace.source_files,
             "has_token_ids": self.seen.knows["token ids"],
         }
 
@@ -333,7 +369,8 @@ def example_of(name: str) -> str:
         GatehouseError: there is no such format.
     """
     if name == "all":
-        return "\n".join(f"{each.name:14} {each.description}" for each in FORMATS.values())
-    if name not in FORMATS:
-        raise GatehouseError(f"unknown format {name!r}: name one of {', '.join(FORMATS)}, or all")
-    return FORMATS[name].example
+        return "\n".join(f"{each.name:14} {each.description}" for each in EVERY_FORMAT.values())
+    if name not in EVERY_FORMAT:
+        known = ", ".join(EVERY_FORMAT)
+        raise GatehouseError(f"unknown format {name!r}: name one of {known}, or all")
+    return EVERY_FORMAT[name].example

@@ -2,6 +2,7 @@
 
 from gatehouse.ingest.traces import (
     bigmoe,
+    counts,
     esft,
     flame,
     plain,
@@ -11,9 +12,9 @@ from gatehouse.ingest.traces import (
     vllm,
     warp,
 )
-from gatehouse.ingest.traces.sequence import Format
+from gatehouse.ingest.traces.sequence import Format, SequenceFormat
 
-FORMATS: dict[str, Format] = {
+FORMATS: dict[str, SequenceFormat] = {
     "vllm": vllm.FORMAT,
     "sglang": sglang.FORMAT,
     "r3": r3.FORMAT,
@@ -24,4 +25,9 @@ FORMATS: dict[str, Format] = {
     "warp": warp.FORMAT,
     "jsonl": plain.FORMAT,
 }
-"""By the name that `gatehouse import` takes."""
+"""Those that tell how each token was routed, by the name that `gatehouse import` takes."""
+
+COUNTS = counts.FORMAT
+"""The one that tells only how often each expert was selected."""
+
+EVERY_FORMAT: dict[str, Format] = {**FORMATS, COUNTS.name: COUNTS}

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -55,21 +56,20 @@ class Layout:
     top_k: tuple[int, ...]
 
 
-Read = Callable[[list[Path], Layout], Iterator[RoutedSequence]]
-"""Yields the sequences of some files, in order, with one of them in memory at a time.
-
-Raises GatehouseError that names the file and the place in it."""
+Content = TypeVar("Content")
+"""What the files of a format hold."""
 
 
 @dataclass(frozen=True)
-class Format:
+class Format(Generic[Content]):
     """A format of traces.
 
     Attributes:
         name: what `gatehouse import` calls it.
         description: one line on what writes it.
         suffixes: of its files, in lower case, with the dot.
-        read: reads it.
+        read: returns what some files hold, which fits a model; raises GatehouseError that names
+            the file and the place in it. SequenceFormat says what it returns of sequences.
         example: what a file looks like, or how it comes about.
         of_folders: whether `read` takes folders; else it takes files.
         has_drops: whether a weight of 0 means that the expert did not run, as in the lake; else it
@@ -79,7 +79,11 @@ class Format:
     name: str
     description: str
     suffixes: tuple[str, ...]
-    read: Read
+    read: Callable[[list[Path], Layout], Content]
     example: str = ""
     of_folders: bool = False
     has_drops: bool = False
+
+
+SequenceFormat = Format[Iterator[RoutedSequence]]
+"""One that is read sequence by sequence, in order, with one of them in memory at a time."""

@@ -7,6 +7,7 @@ import pandas as pd
 
 from gatehouse.reports.marts.session import frame_of, in_utc, relation_of
 from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.records import COUNTED
 
 
 def finished_runs(connection: duckdb.DuckDBPyConnection) -> list[str]:
@@ -20,19 +21,29 @@ def finished_runs(connection: duckdb.DuckDBPyConnection) -> list[str]:
 
 
 def resolve_run(connection: duckdb.DuckDBPyConnection, run_id: str | None) -> str:
-    """Return `run_id`, or the run that finished last where it is None.
+    """Return `run_id`, or the run with events that finished last where it is None.
 
     Raises:
-        GatehouseError: there is no such run, or no run at all.
+        GatehouseError: there is no such run or no run at all, or it has only counts of experts.
     """
     runs = finished_runs(connection)
     if not runs:
         raise GatehouseError("no run has finished: `gatehouse status` shows what is captured")
-    if run_id is None:
-        return runs[-1]
-    if run_id not in runs:
+    if run_id not in (None, *runs):
         raise GatehouseError(f"no finished run {run_id!r}: `gatehouse status` lists the runs")
-    return run_id
+    with_events = [each for each in runs if each not in _runs_of_counts(connection)]
+    chosen = run_id or (with_events or runs)[-1]
+    if chosen not in with_events:
+        raise GatehouseError(
+            f"{chosen} has only counts of its experts: ask fct_expert_load, fct_expert_coverage "
+            "and fct_layer_routing with `gatehouse sql`"
+        )
+    return chosen
+
+
+def _runs_of_counts(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    query = "select run_id from dim_run where source = $1"
+    return set(frame_of(connection, query, [COUNTED])["run_id"])
 
 
 def run_summary(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, Any]:

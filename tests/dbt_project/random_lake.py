@@ -12,6 +12,8 @@ from gatehouse.warehouse.events import Events
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.records import (
     CAPTURE,
+    COUNTED,
+    COUNTS,
     EVENTS,
     LAKE_VERSION,
     LAYERS,
@@ -39,8 +41,11 @@ UNKNOWN = {
 def land(lake: Lake, run: RandomRun) -> None:
     """Land a made-up run through the lake's own interface."""
     lake.land_run(run.run_id, record(run, finished=False), layers(run), vocabulary(run))
-    for shard in range(run.shards):
-        lake.land_shard(run.run_id, shard, *random_shard(run, shard))
+    if run.only_counts:
+        lake.land_counts(run.run_id, counts(run))
+    else:
+        for shard in range(run.shards):
+            lake.land_shard(run.run_id, shard, *random_shard(run, shard))
     lake.update_run(run.run_id, record(run, finished=run.finished))
     if run.lake_version != LAKE_VERSION:
         make_older(lake, run.run_id, run.lake_version)
@@ -80,13 +85,13 @@ def record(run: RandomRun, finished: bool) -> dict[str, Any]:
         "lines": False,
         "trust_remote_code": False,
         "first_sample": run.samples.start,
-        "num_samples": len(run.samples),
+        "num_samples": 0 if run.only_counts else len(run.samples),
         "max_length": run.max_length,
-        "shards": run.shards,
+        "shards": 0 if run.only_counts else run.shards,
         "started_at": started,
         "finished_at": started + timedelta(minutes=5) if finished else None,
         "capture_seconds": 1.5,
-        "source": run.source,
+        "source": COUNTED if run.only_counts else run.source,
         "source_files": None,
         "has_token_ids": "tokens" not in run.unknown,
         "generate": None,
@@ -158,6 +163,21 @@ def random_shard(run: RandomRun, shard: int) -> tuple[pa.Table, Events]:
     ]
     events = Events.of(pa.concat_tables(tables).combine_chunks())
     return pa.Table.from_pylist(rows, schema=SAMPLES), events
+
+
+def counts(run: RandomRun) -> pa.Table:
+    """Return how often each expert of a layer was selected in all shards."""
+    found = {layer: np.zeros(run.num_experts, dtype=np.int64) for layer, _, _ in run.layers}
+    for shard in range(run.shards):
+        for part in random_shard(run, shard)[1]:
+            for row in part.select(["layer", "experts"]).to_pylist():
+                found[row["layer"]][row["experts"]] += 1
+    rows = [
+        {"layer": layer, "expert": expert, "selections": selections}
+        for layer, of_layer in found.items()
+        for expert, selections in enumerate(of_layer)
+    ]
+    return pa.Table.from_pylist(rows, schema=COUNTS)
 
 
 def original(run: RandomRun, sample: int) -> int:

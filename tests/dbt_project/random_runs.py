@@ -56,6 +56,9 @@ class RandomRun:
     source: str = CAPTURE
     """A trace numbers its samples anew, hashes other bytes, and lacks each sample's last token."""
 
+    only_counts: bool = False
+    """Of its events, only how often each expert was selected lands."""
+
     @property
     def layers(self) -> list[tuple[int, str, int]]:
         """(layer, stack, block) of each MoE layer; with several stacks, layers are numbered."""
@@ -173,5 +176,6 @@ RUNS_TO_LAND = [
     RandomRun("unfinished", 8, 2, blocks=(0, 1), shards=2, samples=TWENTY, finished=False),
     *(replace(TOLD, run_id=name, unknown=unknown) for name, unknown in PARTLY_TOLD.items()),
     TOLD,
+    replace(TOLD, run_id="counted", unknown=PARTLY_TOLD["ids-only"], only_counts=True),
     replace(TOLD, run_id="new", changed=0.4),
 ]

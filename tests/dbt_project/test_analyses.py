@@ -102,3 +102,11 @@ def test_the_tokens_that_make_up_the_text_are_the_most_frequent(connection):
     for part, needed in zip(found["part_of_the_text"].astype(float), found["tokens_needed"]):
         assert shares.iloc[needed - 1] >= part - 1e-12
         assert needed == 1 or shares.iloc[needed - 2] < part
+
+
+def test_loads_of_the_same_routing_are_alike_and_of_another_are_less(connection):
+    """One of the runs has only counts."""
+    found = result(connection, "how_alike_are_two_runs_loads")
+    pairs = found.groupby(["run_id", "other_run_id"])[["shared_load", "dead_in_one"]]
+    same, other = pairs.get_group(("ids-only", "counted")), pairs.get_group(("counted", "new"))
+    assert (same == [1, 0]).all(axis=None) and (other["shared_load"] < 1).all()

@@ -44,7 +44,10 @@ def test_without_a_run_it_says_what_makes_one(alone):
 def test_the_lake_is_beside_the_database(alone):
     record = alone / "it's [a] home" / "lake" / "runs" / "run_id=a" / "runs.parquet"
     record.parent.mkdir(parents=True)
-    record.write_bytes(b"only its name is looked at")
+    events = record.parents[2] / "events" / "run_id=a" / "shard-00000.parquet"
+    events.parent.mkdir(parents=True)
+    for path in (record, events):
+        path.write_bytes(b"only its name is looked at")
     assert run_dbt(["build", "--select", "stg_build"], alone / "target").success
     outcome = run_dbt(["compile", "--select", "stg_events"], alone / "target")
     assert "it''s [a] home/lake'" in outcome.result.results[0].node.compiled_code

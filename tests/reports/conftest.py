@@ -126,9 +126,9 @@ def _run(run_id: str, day: int, blocks: dict[int, pd.DataFrame]) -> dict:
     finished = datetime.datetime(2025, 11, day, 9, 30, tzinfo=datetime.UTC)
     return {
         "run_id": run_id,
+        "source": "capture",
         "model": "demo",
         "dataset": "pydoc",
-        "source": "capture",
         "has_token_ids": True,
         "max_length": 512,
         "dtype": "float32",

@@ -26,11 +26,14 @@ landed as (
 finished as (
     select
         runs.*,
-        landed.is_all_new or previous.run_id is null as is_new
+        coalesce(landed.is_all_new, false) or previous.run_id is null as is_new
     from runs
-    inner join landed on runs.run_id = landed.run_id and runs.shards = landed.landed_shards
+    left join landed on runs.run_id = landed.run_id
     left join previous on runs.run_id = previous.run_id
-    where runs.finished_at is not null
+    where
+        runs.finished_at is not null
+        -- counts land before their run has finished, and it has no shards
+        and (runs.shards = landed.landed_shards or runs.source = 'counts')
 ),
 
 final as (

@@ -43,6 +43,33 @@ ELSEWHERE = {
     "… was imported: its … land again with the `gatehouse import …` that landed it": (
         "tests/flows/steps/test_import_trace.py::test_a_damaged_shard_lands_again_with_the_command_that_landed_it"
     ),
+    # counts of experts
+    **dict.fromkeys(
+        (
+            "does not have one count for each expert of each MoE layer",
+            "has counts below 0",
+            "has no selections in layer …",
+            "land them with the `gatehouse import counts` that landed the run",
+        ),
+        "tests/flows/steps/test_import_counts.py::test_damaged_counts_are_found_and_land_again",
+    ),
+    "… is an imatrix of llama.cpp in its legacy format, which has no counts of experts: make it "
+    "again with `llama-imatrix --output-format gguf`": (
+        "tests/ingest/traces/test_counts.py::test_other_files_are_refused_by_name"
+    ),
+    "… has only counts of its experts: ask fct_expert_load, fct_expert_coverage and "
+    "fct_layer_routing with `gatehouse sql`": (
+        "tests/dbt_project/test_counts.py::test_a_run_of_counts_is_not_what_a_report_is_of"
+    ),
+    "…: … of experts in …, and no events: they tell of load, coverage and balance; "
+    "`gatehouse build` adds them to the marts": (
+        "tests/flows/steps/test_import_counts.py::"
+        "test_counts_land_once_and_are_what_the_engine_counted"
+    ),
+    "… holds the same as …, and would count twice: give it once": (
+        "tests/flows/steps/test_import_counts.py::test_a_file_that_is_given_twice_is_refused"
+    ),
+    # traces
     "give the --model that was traced": ("no remedy: a part of a line that has one"),
     "… has … where the model has … with experts…: the layers of a draft model are among "
     "them, those of another pipeline stage are missing, or it is another model; give the "

@@ -361,9 +361,9 @@ def test_what_was_found_right_is_not_asked_again_without_all(run, captured, tmp_
     monkeypatch.setattr(verified, "SETTLED", -(10**18))
     compared, disagreements = [], verify.disagreements
 
-    def noting(connection, totals):
+    def noting(connection, totals, of_counts):
         compared.extend(totals)
-        return disagreements(connection, totals)
+        return disagreements(connection, totals, of_counts)
 
     monkeypatch.setattr(verify, "disagreements", noting)
     home = shutil.copytree(captured, tmp_path / "home")

@@ -3,6 +3,11 @@ with choices as (
     where {{ of_new_runs('run_key') }}
 ),
 
+counts as (
+    select * from {{ ref('stg_counts') }}
+    where {{ of_new_runs() }}
+),
+
 runs as (
     select * from {{ ref('stg_new_runs') }}
 ),
@@ -28,6 +33,28 @@ ranked_grid as (
     from grid
 ),
 
+-- of counts, nobody knows the rank: the load is that of all ranks together
+told_choices as (
+    select
+        run_key,
+        layer,
+        expert,
+        rank,
+        selections,
+        dropped,
+        gate_mass
+    from choices
+    union all by name
+    select
+        runs.run_key,
+        counts.layer,
+        counts.expert,
+        1 as rank,
+        counts.selections
+    from counts
+    inner join runs on counts.run_id = runs.run_id
+),
+
 merged as (
     select
         run_key,
@@ -37,7 +64,7 @@ merged as (
         sum(selections) as selections,
         sum(dropped) as dropped,
         sum(gate_mass) as gate_mass
-    from choices
+    from told_choices
     group by run_key, layer, expert, rank
 ),
 

@@ -76,15 +76,22 @@ balance as (
         stddev_pop(load) / nullif(avg(load), 0) as load_variation,
         pow(sum(load), 2) / nullif(count(*) * sum(pow(load, 2)), 0) as jain_index,
         count(*) filter (where is_dead) as dead_experts,
+        sum(selections) as selections,
         sum(dropped) / sum(selections) as dropped_share
     from expert_load
     group by run_id, layer
 ),
 
+-- a run of counts has a balance and no events; a layer without selections has neither
+routed as (
+    select * from balance
+    where selections > 0
+),
+
 final as (
     select
-        counted.run_id,
-        counted.layer,
+        routed.run_id,
+        routed.layer,
         layers.moe_index,
         layers.num_experts,
         counted.events,
@@ -97,15 +104,15 @@ final as (
         counted.mean_confidence,
         {{ sample_deviation('counted.confidence_m2', 'counted.events') }} as std_confidence,
         counted.routing_consistency,
-        balance.max_load_ratio,
-        balance.max_load_ratio - 1 as max_violation,
-        balance.load_variation,
-        balance.jain_index,
-        balance.dead_experts,
-        balance.dropped_share
-    from counted
-    left join layers on counted.run_id = layers.run_id and counted.layer = layers.layer
-    left join balance on counted.run_id = balance.run_id and counted.layer = balance.layer
+        routed.max_load_ratio,
+        routed.max_load_ratio - 1 as max_violation,
+        routed.load_variation,
+        routed.jain_index,
+        routed.dead_experts,
+        routed.dropped_share
+    from routed
+    left join layers on routed.run_id = layers.run_id and routed.layer = layers.layer
+    left join counted on routed.run_id = counted.run_id and routed.layer = counted.layer
 )
 
 select * from final
