@@ -27,7 +27,7 @@ from dbt.parser.manifest import ManifestLoader
 from gatehouse.flows.steps.dbt_runs import run_dbt
 
 ManifestLoader.get_full_manifest = None
-outcome = run_dbt(["compile", "--select", "stg_events"], Path(sys.argv[1]))
+outcome = run_dbt(["compile", "--select", "stg_vocabulary"], Path(sys.argv[1]))
 print(outcome.exception or outcome.result.results[0].node.compiled_code)
 """
 
