@@ -6,9 +6,10 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from gatehouse.flows.console import say
-from gatehouse.flows.steps.build import build
+from gatehouse.flows.pipeline import build_task
 from gatehouse.flows.steps.import_counts import CountsSummary
-from gatehouse.flows.steps.import_trace import ImportRequest, ImportSummary
+from gatehouse.flows.steps.import_trace import ImportSummary
+from gatehouse.flows.steps.imported_run import ImportRequest
 from gatehouse.flows.steps.importing import import_files
 from gatehouse.warehouse.paths import Paths
 
@@ -17,12 +18,6 @@ from gatehouse.warehouse.paths import Paths
 def import_task(request: ImportRequest, paths: Paths) -> ImportSummary | CountsSummary:
     """Land what of a trace has not landed."""
     return import_files(request, paths)
-
-
-@task(name="build marts", cache_policy=NO_CACHE)
-def build_task(paths: Paths) -> str:
-    """Build and test the dbt models over the finished runs."""
-    return build(paths)
 
 
 @flow(name="gatehouse-import", flow_run_name="import {format} of {model}")

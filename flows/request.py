@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 from gatehouse.reports.results.selection import parse_layer
 from gatehouse.reports.verdict.thresholds import Thresholds
 from gatehouse.warehouse.errors import GatehouseError, require
-from gatehouse.warehouse.notes.run_names import LONGEST, is_name
+from gatehouse.warehouse.notes.run_names import check_name
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -75,8 +75,7 @@ class RunRequest:
         require(self.seed < 2**63, "seed", "below 2^63")
         require(0 <= self.temperature < math.inf, "temperature", "0 or more")
         self._check_generation()
-        one_line = f"one line of 1 to {LONGEST} characters without control characters"
-        require(self.name is None or is_name(self.name), "name", one_line)
+        check_name(self.name)
         # each refuses what it cannot be
         _ = self.thresholds, self.moe_index
 

@@ -41,7 +41,7 @@ ROOMS = {
         "steps": {"console", "process", "request"},
         "upkeep": {"console", "request", "steps"},
         "pipeline": {"console", "request", "steps"},
-        "imports": {"console", "steps"},
+        "imports": {"console", "pipeline", "steps"},
         "prefect_run": {
             "console",
             "pipeline",

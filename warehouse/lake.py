@@ -134,6 +134,21 @@ class Lake:
         """Replace the run's row of `runs`."""
         write_table(self.file("runs", run_id), pa.Table.from_pylist([record], schema=RUNS))
 
+    def finish_run(self, run_id: str) -> dict[str, Any]:
+        """Close a run, all of which has landed, and return its row; a finished one stays as it is.
+
+        The caller holds the run's lock.
+        """
+        record = self.run_record(run_id)
+        assert record is not None
+        if record["finished_at"] is None:
+            # a clock that was set back must not let a run end before it began
+            record["finished_at"] = max(datetime.now(UTC), record["started_at"])
+            rows = self.shards(run_id).values()
+            record["capture_seconds"] = sum((row["seconds"] for row in rows), start=0.0)
+            self.update_run(run_id, record)
+        return record
+
     def layers(self, run_id: str) -> pa.Table:
         """Return the run's MoE layers, schema LAYERS."""
         return read_table(self.file("layers", run_id), LAYERS)

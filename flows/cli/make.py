@@ -101,7 +101,7 @@ def import_trace(
     """Land the routing that another engine recorded; running it again resumes."""
     paths = paths_of(home)
     from gatehouse.flows.console import answer
-    from gatehouse.flows.steps.import_trace import ImportRequest, example_of
+    from gatehouse.flows.steps.imported_run import ImportRequest, example_of
     from gatehouse.flows.steps.importing import import_files
 
     if example:

@@ -199,14 +199,7 @@ class CaptureSession:
         missing = set(range(self.shards)) - self.lake.finished_shards(self.run_id)
         if missing:
             raise RuntimeError(f"shards {sorted(missing)[:5]} have not landed")
-        record = self.lake.run_record(self.run_id)
-        assert record is not None
-        if record["finished_at"] is None:
-            rows = self.lake.shards(self.run_id).values()
-            # a clock that was set back must not let a run end before it began
-            record["finished_at"] = max(datetime.now(UTC), record["started_at"])
-            record["capture_seconds"] = sum(row["seconds"] for row in rows)
-            self.lake.update_run(self.run_id, record)
+        record = self.lake.finish_run(self.run_id)
         tokens, dropped = self.lake.tokens(self.run_id)
         return CaptureSummary(
             run_id=self.run_id,

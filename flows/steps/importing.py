@@ -1,7 +1,8 @@
 """The import of any format: events of tokens, or counts of experts."""
 
 from gatehouse.flows.steps.import_counts import CountsSummary, import_counts
-from gatehouse.flows.steps.import_trace import ImportRequest, ImportSummary, import_trace
+from gatehouse.flows.steps.import_trace import ImportSummary, import_trace
+from gatehouse.flows.steps.imported_run import ImportRequest
 from gatehouse.ingest.traces.formats import COUNTS
 from gatehouse.warehouse.paths import Paths
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from gatehouse.flows.steps.build import build
-from gatehouse.flows.steps.import_trace import ImportRequest, import_trace
+from gatehouse.flows.steps.import_trace import import_trace
+from gatehouse.flows.steps.imported_run import ImportRequest
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.paths import Paths
 

@@ -7,7 +7,7 @@ A name changes no event and no id: it can be given again, and several runs may b
 
 from pathlib import Path
 
-from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.errors import GatehouseError, require
 from gatehouse.warehouse.paths import checked_run_id
 from gatehouse.warehouse.plain_text import printable
 
@@ -18,6 +18,16 @@ LONGEST = 100
 def is_name(text: str) -> bool:
     """Return whether the text can name a run: one line without control characters."""
     return 0 < len(text) <= LONGEST and printable(text.strip()) == text
+
+
+def check_name(text: str | None) -> None:
+    """Refuse a name that no run can have; None is no name.
+
+    Raises:
+        GatehouseError: says what a name is.
+    """
+    one_line = f"one line of 1 to {LONGEST} characters without control characters"
+    require(text is None or is_name(text), "name", one_line)
 
 
 def name_run(lake: Path, run_id: str, name: str) -> None:

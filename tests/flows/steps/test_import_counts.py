@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from gatehouse.flows.steps import import_counts as importing
-from gatehouse.flows.steps.import_trace import ImportRequest, example_of, layout_of
+from gatehouse.flows.steps import imported_run as importing
+from gatehouse.flows.steps.imported_run import ImportRequest, example_of, layout_of
 from gatehouse.flows.steps.importing import import_files
 from gatehouse.flows.upkeep import remove, status
 from gatehouse.models.checkpoint.described import describe

@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from gatehouse.flows.steps import import_trace as importing
-from gatehouse.flows.steps.import_trace import ImportRequest, import_trace
+from gatehouse.flows.steps import imported_run as importing
+from gatehouse.flows.steps.import_trace import import_trace
+from gatehouse.flows.steps.imported_run import ImportRequest
 from gatehouse.flows.upkeep.verify import verify_runs
 from gatehouse.ingest.traces import landing
 from gatehouse.ingest.traces.formats import FORMATS
@@ -147,6 +148,18 @@ def test_nothing_lands_of_a_trace_with_a_broken_sequence(trace, tmp_path):
     trace.write_text("\n".join([*text[:-1], json.dumps(broken)]))
     paths = Paths(tmp_path / "home")
     with pytest.raises(GatehouseError, match=r"trace\.jsonl:8 has an expert twice"):
+        import_trace(request(trace), paths)
+    assert not paths.root.exists()
+
+
+def test_tokens_that_the_tokenizer_does_not_have_are_refused(trace, tmp_path, described):
+    """They would stop every later build, which tests that tokens are known."""
+    text = trace.read_text().splitlines()
+    broken = json.loads(text[-1])
+    broken["token_ids"][1] = len(described.vocabulary)
+    trace.write_text("\n".join([*text[:-1], json.dumps(broken)]))
+    paths = Paths(tmp_path / "home")
+    with pytest.raises(GatehouseError, match=r"trace\.jsonl:8 has token id \d+, which is none of"):
         import_trace(request(trace), paths)
     assert not paths.root.exists()
 
