@@ -22,7 +22,7 @@ from transformers import (
     StoppingCriteria,
 )
 
-from gatehouse.models.batches import Memory, check_embedded, out_of_memory, uniform
+from gatehouse.models.batches import Memory, check_embedded, out_of_memory, pad, uniform
 from gatehouse.models.checkpoint.adapters import described
 from gatehouse.models.source import quiet
 from gatehouse.models.zoo import LoadedModel, ModelPlan
@@ -133,10 +133,10 @@ class Generator:
         rows = [_Row(window, self._choice, self._ends) for window in windows]
         lengths = [len(window.token_ids) for window in windows]
         together = min(lengths)
-        token_ids = torch.tensor([list(window.token_ids[:together]) for window in windows])
+        whole, _ = pad(windows)
         embedding = self._head.get_input_embeddings().weight
-        check_embedded(token_ids, len(embedding))
-        token_ids = token_ids.to(embedding.device)
+        check_embedded(whole, len(embedding))
+        token_ids = whole[:, :together].contiguous().to(embedding.device)
         try:
             with quiet():
                 self._head.generate(
