@@ -89,9 +89,7 @@ def render_comparison(
         data=script_json(_payload(sides, indices, shared, flips)),
         title=f"{run_title(left.run)} and {run_title(right.run)}",
         sides=[_side(label, side) for label, side in zip(LABELS, sides, strict=True)],
-        averages=_numbers(*(side.average.validation if side.average else None for side in sides))
-        if any(side.layers for side in sides)
-        else [],
+        averages=_numbers(*(side.average.validation if side.average else None for side in sides)),
         facts=_facts(left, right),
         layers=[_layer(index, left, right) for index in indices],
         tested=any(side.layers for side in sides),
@@ -154,21 +152,24 @@ def _side(label: str, side: AssessedRun) -> dict[str, Any]:
 
 def _numbers(left: Validation | None, right: Validation | None) -> list[dict[str, str]]:
     """Return rho, low-entropy share and coverage as text, and the differences."""
-    rows = []
     names = (f"Spearman {RHO}", "Low-entropy share", "Coverage")
-    for place, name in enumerate(names):
-        first, second = (_values(each)[place] for each in (left, right))
-        points = place > 0
-        change = None if first is None or second is None else second - first
-        rows.append(
-            {
-                "name": name,
-                "left": _text(first, points),
-                "right": _text(second, points),
-                "change": _change(change, points),
-            }
-        )
-    return rows
+    return [
+        _compared(name, *pair, share=name != names[0])
+        for name, *pair in zip(names, _values(left), _values(right), strict=True)
+    ]
+
+
+def _compared(
+    name: str, left: float | None, right: float | None, *, share: bool = False
+) -> dict[str, str]:
+    """Return a number of both runs as text, and the difference."""
+    change = None if left is None or right is None else right - left
+    return {
+        "name": name,
+        "left": _text(left, share),
+        "right": _text(right, share),
+        "change": _change(change, share),
+    }
 
 
 def _values(validation: Validation | None) -> tuple[float | None, float | None, float | None]:
@@ -210,21 +211,12 @@ def _facts(left: AssessedRun, right: AssessedRun) -> list[dict[str, Any]]:
 def _layer(index: int, left: AssessedRun, right: AssessedRun) -> dict[str, Any]:
     first, second = (_validation_of(side, index) for side in (left, right))
     numbers = _numbers(first, second) if left.layers or right.layers else []
+    busiest = (_busiest(side, index) for side in (left, right))
     return {
         "index": index,
         "left": first.verdict if first else None,
         "right": second.verdict if second else None,
-        "numbers": [*numbers, _load(*(_busiest(side, index) for side in (left, right)))],
-    }
-
-
-def _load(left: float | None, right: float | None) -> dict[str, str]:
-    change = None if left is None or right is None else right - left
-    return {
-        "name": "Busiest expert / fair share",
-        "left": _text(left, False),
-        "right": _text(right, False),
-        "change": _change(change, False),
+        "numbers": [*numbers, _compared("Busiest expert / fair share", *busiest)],
     }
 
 
