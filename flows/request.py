@@ -84,7 +84,9 @@ class RunRequest:
         if self.generate == 0:
             for name in ("temperature", "seed"):
                 if getattr(self, name):
-                    raise GatehouseError(f"--{name} applies only to generated text: add --generate N")
+                    raise GatehouseError(
+                        f"--{name} applies only to generated text: add --generate N"
+                    )
             return
         if self.seed and not self.temperature:
             raise GatehouseError(
