@@ -64,7 +64,7 @@ def test_how_a_trace_was_computed_is_not_made_up():
 def test_figures_that_need_what_is_not_told_are_named_not_drawn(untold, tmp_path, quick_figures):
     results = results_of(untold, tmp_path)
     drawn = set(files.write_figures(results))
-    named = files.left_out(results).split("not drawn are ")[1].split(", ")
+    named = files.left_out(results).split("; these figures are not drawn: ")[1].split(", ")
     assert drawn | set(named) == FIGURES.keys() | RUN_FIGURES.keys()
     assert not drawn & set(named)
     assert drawn - {"expert_transition"} == OF_EXPERTS
