@@ -1,5 +1,6 @@
 """Two runs side by side as one HTML page: verdicts, numbers, what differs, layer by layer."""
 
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -41,8 +42,8 @@ CHARTS = (
     Chart(
         "overlap",
         "The same occurrences in both runs",
-        "On the text that both runs read: how often they chose the same experts, and how far "
-        "entropy moved from A to B.",
+        "On the text that both runs read: how often they chose the same experts and, if both "
+        "tell it, how far entropy moved from A to B.",
         of_layer=False,
         wide=True,
     ),
@@ -51,21 +52,27 @@ CHARTS = (
         "Where the runs route differently",
         "Shares of the tokens that both runs read which go to another set of experts, or have "
         "another first choice. A margin is the first weight less the second: where it is small, "
-        "the first choice flips easily. What decides the set, the distance to the first expert "
-        "that was not chosen, is not recorded.",
+        "little is needed to flip the first choice. What decides the set, the distance to the "
+        "first expert that was not chosen, is not recorded.",
         of_layer=False,
         wide=True,
     ),
 )
+UNTESTED = replace(
+    CHARTS[0],
+    reading="Neither run has a verdict: what the traces tell is drawn, and there are no intervals.",
+)
+"""In the place of the first chart where neither run was tested."""
+
 FLIPS = ("tokens", "set_flip_share", "top_flip_share")
 CAVEATS = (
     "Layers are matched by their index among the MoE layers: in models of different depth the "
     "same index is a different part of the model.",
-    "Differences are B minus A and have no interval of their own. Each whisker belongs to one "
-    "run; two that overlap do not show that the runs agree.",
+    "Differences are B minus A and have no interval of their own.",
     "Runs on different datasets differ in their text, runs of different models in their experts "
     "too: entropies in nats are comparable only between routers with the same number of experts.",
 )
+OF_WHISKERS = "Each whisker belongs to one run; two that overlap do not show that the runs agree."
 
 
 def render_comparison(
@@ -82,6 +89,8 @@ def render_comparison(
     """
     sides = (left, right)
     indices = sorted({int(each) for side in sides for each in side.marts.layers["moe_index"]})
+    tested = any(side.layers for side in sides)
+    numbers = CHARTS[0] if tested else UNTESTED
     shared = overlap if overlap is not None and len(overlap) else None
     return rendered(
         "compare.html.j2",
@@ -92,11 +101,11 @@ def render_comparison(
         averages=_numbers(*(side.average.validation if side.average else None for side in sides)),
         facts=_facts(left, right),
         layers=[_layer(index, left, right) for index in indices],
-        tested=any(side.layers for side in sides),
-        charts=CHARTS if shared is not None else CHARTS[:1],
+        tested=tested,
+        charts=(numbers, *CHARTS[1:]) if shared is not None else (numbers,),
         shared=shared is not None,
         mismatch=_sentence(flips),
-        limits=CAVEATS,
+        limits=(*CAVEATS, OF_WHISKERS) if tested else CAVEATS,
     )
 
 
