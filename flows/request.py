@@ -83,15 +83,17 @@ class RunRequest:
         if self.generate == 0:
             for name in ("temperature", "seed"):
                 if getattr(self, name):
-                    raise GatehouseError(f"--{name} is of generated text: add --generate N")
+                    raise GatehouseError(
+                        f"--{name} applies only to generated text: add --generate N"
+                    )
             return
         if self.seed and not self.temperature:
             raise GatehouseError(
-                "--seed is of tokens that are drawn: add --temperature T, or leave it out"
+                "--seed applies only to drawn tokens: add --temperature T, or leave it out"
             )
         if self.windows:
             raise GatehouseError(
-                "--generate goes on from one prompt, and --windows cuts a sample into several: "
+                "--generate continues one prompt, and --windows cuts a sample into several: "
                 "leave one of them out"
             )
         if self.generate >= self.max_length:

@@ -124,8 +124,9 @@ def _text(row: Mapping[str, Any], fields: Fields) -> tuple[str, bool]:
     in_chats = isinstance(value, str) and (field in CHATS or row.get(IS_CHAT) is True)
     chat = chat_in_text(value) if in_chats else chat_in(value)
     if chat is not None:
-        is_chat = bool(chat.turns and chat.said.strip() and not fields.chat_as_text)
-        return (chat.turns if is_chat and chat.turns else chat.said), is_chat
+        if chat.turns and chat.said.strip() and not fields.chat_as_text:
+            return chat.turns, True
+        return chat.said, False
     if value is None or isinstance(value, str):
         return value or "", False
     kind = type(value).__name__

@@ -176,11 +176,7 @@ def distinct_texts(path: Path) -> int:
     Raises:
         GatehouseError: the file is missing or damaged.
     """
-    try:
-        hashes = pq.read_table(path, columns=["text_sha256"])["text_sha256"]
-    except (OSError, pa.ArrowException) as error:
-        raise _damaged(path) from error
-    return int(pc.count_distinct(hashes).as_py())
+    return int(pc.count_distinct(_column(path, "text_sha256")).as_py())
 
 
 def holds_chats(path: Path) -> bool:
@@ -192,10 +188,7 @@ def holds_chats(path: Path) -> bool:
     # an earlier Gatehouse took every chat as a plain text
     if "is_chat" not in _metadata(path).schema.names:
         return False
-    try:
-        return bool(pc.any(pq.read_table(path, columns=["is_chat"])["is_chat"]).as_py())
-    except (OSError, pa.ArrowException) as error:
-        raise _damaged(path) from error
+    return bool(pc.any(_column(path, "is_chat")).as_py())
 
 
 def fingerprint_of(path: Path) -> str:
@@ -217,6 +210,13 @@ def is_whole(path: Path, num_samples: int, fingerprint: str) -> bool:
         return _metadata(path).num_rows == num_samples and fingerprint_of(path) == fingerprint
     except GatehouseError:
         return False
+
+
+def _column(path: Path, name: str) -> pa.ChunkedArray:
+    try:
+        return pq.read_table(path, columns=[name])[name]
+    except (OSError, pa.ArrowException) as error:
+        raise _damaged(path) from error
 
 
 def _metadata(path: Path) -> pq.FileMetaData:

@@ -40,7 +40,7 @@ class ShardTokens:
         """Return the windows of samples, and a row for each sample, schema SAMPLES.
 
         Raises:
-            GatehouseError: a chat cannot be encoded, or the model cannot go on from a prompt.
+            GatehouseError: a chat cannot be encoded, or the model cannot continue a prompt.
         """
         windows, rows = tokenize(
             samples,

@@ -22,7 +22,7 @@ from transformers import (
     StoppingCriteria,
 )
 
-from gatehouse.models.batches import Memory, check_embedded, out_of_memory, uniform
+from gatehouse.models.batches import Memory, check_embedded, out_of_memory, pad, uniform
 from gatehouse.models.checkpoint.adapters import described
 from gatehouse.models.source import quiet
 from gatehouse.models.zoo import LoadedModel, ModelPlan
@@ -39,7 +39,7 @@ HEADS = (
 
 @dataclass(frozen=True)
 class Choice:
-    """How a model goes on: `most` tokens at most, each the likeliest, or drawn.
+    """How a model continues a prompt: `most` tokens at most, each the likeliest, or drawn.
 
     With a `temperature` above 0, a token is drawn by the softmax of the logits divided by it. The
     numbers that decide follow from `seed` and the sample's id alone.
@@ -90,7 +90,7 @@ class Generator:
 
     Args:
         loaded: with its head.
-        choice: how it goes on.
+        choice: how it continues them.
         ends: the token ids that end a text.
         batching: what may share a batch: padded (any prompts), equal (of one length), or alone.
     """
@@ -109,7 +109,7 @@ class Generator:
         # an embedding may have more rows, which no text uses
         self._known = known[known < len(loaded.head.get_input_embeddings().weight)]
         self._ends = frozenset(ends)
-        # how a repository would have it go on, which a run does not record
+        # how a repository would have it generate, which a run does not record
         self._head.generation_config = GenerationConfig()
 
     @torch.inference_mode()
@@ -120,7 +120,8 @@ class Generator:
             batches: prompts, one window a sample, none of them empty.
 
         Raises:
-            GatehouseError: the model cannot go on, or memory does not hold one prompt alone.
+            GatehouseError: the model cannot continue a prompt, or memory does not hold one prompt
+                alone.
         """
         found: dict[int, array[int]] = {}
         for group in (part for windows in batches for part in uniform(windows, self._batching)):
@@ -132,10 +133,10 @@ class Generator:
         rows = [_Row(window, self._choice, self._ends) for window in windows]
         lengths = [len(window.token_ids) for window in windows]
         together = min(lengths)
-        token_ids = torch.tensor([list(window.token_ids[:together]) for window in windows])
+        whole, _ = pad(windows)
         embedding = self._head.get_input_embeddings().weight
-        check_embedded(token_ids, len(embedding))
-        token_ids = token_ids.to(embedding.device)
+        check_embedded(whole, len(embedding))
+        token_ids = whole[:, :together].contiguous().to(embedding.device)
         try:
             with quiet():
                 self._head.generate(
@@ -154,7 +155,7 @@ class Generator:
             if out_of_memory(error):
                 raise
             raise GatehouseError(
-                f"{self._name} cannot go on from a prompt ({quoted(error)}): leave --generate out"
+                f"{self._name} cannot continue a prompt ({quoted(error)}): leave --generate out"
             ) from error
         return {row.sample_id: row.added for row in rows}
 

@@ -38,7 +38,7 @@ class Flips:
         return (
             f"of {counted(self.tokens, 'token')} that both runs read, "
             f"{self.flipped_token_share:.1%} go to another set of experts in {layers} "
-            f"(mean layers a token: {self.mean_flipped_layers:.2f})"
+            f"({self.mean_flipped_layers:.2f} layers per token on average)"
         )
 
 

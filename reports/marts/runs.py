@@ -31,7 +31,8 @@ def resolve_run(connection: duckdb.DuckDBPyConnection, run_id: str | None) -> st
         raise GatehouseError("no run has finished: `gatehouse status` shows what is captured")
     if run_id not in (None, *runs):
         raise GatehouseError(f"no finished run {run_id!r}: `gatehouse status` lists the runs")
-    with_events = [each for each in runs if each not in _runs_of_counts(connection)]
+    of_counts = _runs_of_counts(connection)
+    with_events = [each for each in runs if each not in of_counts]
     chosen = run_id or (with_events or runs)[-1]
     if chosen not in with_events:
         raise GatehouseError(

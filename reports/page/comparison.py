@@ -1,5 +1,6 @@
 """Two runs side by side as one HTML page: verdicts, numbers, what differs, layer by layer."""
 
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -41,8 +42,8 @@ CHARTS = (
     Chart(
         "overlap",
         "The same occurrences in both runs",
-        "On the text that both runs read: how often they chose the same experts, and how far "
-        "entropy moved from A to B.",
+        "On the text that both runs read: how often they chose the same experts and, if both "
+        "tell it, how far entropy moved from A to B.",
         of_layer=False,
         wide=True,
     ),
@@ -51,21 +52,27 @@ CHARTS = (
         "Where the runs route differently",
         "Shares of the tokens that both runs read which go to another set of experts, or have "
         "another first choice. A margin is the first weight less the second: where it is small, "
-        "the first choice flips easily. What decides the set, the distance to the first expert "
-        "that was not chosen, is not recorded.",
+        "little is needed to flip the first choice. What decides the set, the distance to the "
+        "first expert that was not chosen, is not recorded.",
         of_layer=False,
         wide=True,
     ),
 )
+UNTESTED = replace(
+    CHARTS[0],
+    reading="Neither run has a verdict: what the traces tell is drawn, and there are no intervals.",
+)
+"""In the place of the first chart where neither run was tested."""
+
 FLIPS = ("tokens", "set_flip_share", "top_flip_share")
 CAVEATS = (
     "Layers are matched by their index among the MoE layers: in models of different depth the "
     "same index is a different part of the model.",
-    "Differences are B minus A and have no interval of their own. Each whisker belongs to one "
-    "run; two that overlap do not show that the runs agree.",
+    "Differences are B minus A and have no interval of their own.",
     "Runs on different datasets differ in their text, runs of different models in their experts "
     "too: entropies in nats are comparable only between routers with the same number of experts.",
 )
+OF_WHISKERS = "Each whisker belongs to one run; two that overlap do not show that the runs agree."
 
 
 def render_comparison(
@@ -82,6 +89,8 @@ def render_comparison(
     """
     sides = (left, right)
     indices = sorted({int(each) for side in sides for each in side.marts.layers["moe_index"]})
+    tested = any(side.layers for side in sides)
+    numbers = CHARTS[0] if tested else UNTESTED
     shared = overlap if overlap is not None and len(overlap) else None
     return rendered(
         "compare.html.j2",
@@ -89,16 +98,14 @@ def render_comparison(
         data=script_json(_payload(sides, indices, shared, flips)),
         title=f"{run_title(left.run)} and {run_title(right.run)}",
         sides=[_side(label, side) for label, side in zip(LABELS, sides, strict=True)],
-        averages=_numbers(*(side.average.validation if side.average else None for side in sides))
-        if any(side.layers for side in sides)
-        else [],
+        averages=_numbers(*(side.average.validation if side.average else None for side in sides)),
         facts=_facts(left, right),
         layers=[_layer(index, left, right) for index in indices],
-        tested=any(side.layers for side in sides),
-        charts=CHARTS if shared is not None else CHARTS[:1],
+        tested=tested,
+        charts=(numbers, *CHARTS[1:]) if shared is not None else (numbers,),
         shared=shared is not None,
         mismatch=_sentence(flips),
-        limits=CAVEATS,
+        limits=(*CAVEATS, OF_WHISKERS) if tested else CAVEATS,
     )
 
 
@@ -154,21 +161,24 @@ def _side(label: str, side: AssessedRun) -> dict[str, Any]:
 
 def _numbers(left: Validation | None, right: Validation | None) -> list[dict[str, str]]:
     """Return rho, low-entropy share and coverage as text, and the differences."""
-    rows = []
     names = (f"Spearman {RHO}", "Low-entropy share", "Coverage")
-    for place, name in enumerate(names):
-        first, second = (_values(each)[place] for each in (left, right))
-        points = place > 0
-        change = None if first is None or second is None else second - first
-        rows.append(
-            {
-                "name": name,
-                "left": _text(first, points),
-                "right": _text(second, points),
-                "change": _change(change, points),
-            }
-        )
-    return rows
+    return [
+        _compared(name, *pair, share=name != names[0])
+        for name, *pair in zip(names, _values(left), _values(right), strict=True)
+    ]
+
+
+def _compared(
+    name: str, left: float | None, right: float | None, *, share: bool = False
+) -> dict[str, str]:
+    """Return a number of both runs as text, and the difference."""
+    change = None if left is None or right is None else right - left
+    return {
+        "name": name,
+        "left": _text(left, share),
+        "right": _text(right, share),
+        "change": _change(change, share),
+    }
 
 
 def _values(validation: Validation | None) -> tuple[float | None, float | None, float | None]:
@@ -210,21 +220,12 @@ def _facts(left: AssessedRun, right: AssessedRun) -> list[dict[str, Any]]:
 def _layer(index: int, left: AssessedRun, right: AssessedRun) -> dict[str, Any]:
     first, second = (_validation_of(side, index) for side in (left, right))
     numbers = _numbers(first, second) if left.layers or right.layers else []
+    busiest = (_busiest(side, index) for side in (left, right))
     return {
         "index": index,
         "left": first.verdict if first else None,
         "right": second.verdict if second else None,
-        "numbers": [*numbers, _load(*(_busiest(side, index) for side in (left, right)))],
-    }
-
-
-def _load(left: float | None, right: float | None) -> dict[str, str]:
-    change = None if left is None or right is None else right - left
-    return {
-        "name": "Busiest expert / fair share",
-        "left": _text(left, False),
-        "right": _text(right, False),
-        "change": _change(change, False),
+        "numbers": [*numbers, _compared("Busiest expert / fair share", *busiest)],
     }
 
 

@@ -74,20 +74,23 @@ def payload(assessed: AssessedRun, links: Links) -> dict[str, Any]:
         "repetition": columns(_by_index(marts.repetition, indices), repetition),
         **matrices.experts(marts, indices),
     }
+    frames = _frames(assessed.tokens, indices)
+    steps = _entropy_steps(marts, assessed.findings)
     if TOKEN_IDS not in assessed.untold:
-        content |= _of_tokens(assessed, indices)
+        content |= _of_tokens(assessed, frames, steps)
     if assessed.layers:
-        content |= _of_verdicts(assessed, indices)
+        content |= _of_verdicts(assessed, indices, frames, steps)
         content["layers"] |= columns(_by_index(assessed.findings.layers, indices), FINDING_COLUMNS)
         content["layers"]["verdict"] = [each.validation.verdict for each in assessed.layers]
     return content
 
 
-def _of_tokens(assessed: AssessedRun, indices: list[int]) -> dict[str, Any]:
+def _of_tokens(
+    assessed: AssessedRun, frames: list[pd.DataFrame], steps: list[float]
+) -> dict[str, Any]:
     """Return what the script reads of the tokens of any run that has token ids."""
-    marts, frames = assessed.marts, _frames(assessed, indices)
+    marts = assessed.marts
     starts = grids.one_two_five(_largest(assessed.tokens))
-    steps = _entropy_steps(marts, assessed.findings)
     return {
         "consistency": {
             "starts": starts,
@@ -98,11 +101,11 @@ def _of_tokens(assessed: AssessedRun, indices: list[int]) -> dict[str, Any]:
     }
 
 
-def _of_verdicts(assessed: AssessedRun, indices: list[int]) -> dict[str, Any]:
+def _of_verdicts(
+    assessed: AssessedRun, indices: list[int], frames: list[pd.DataFrame], steps: list[float]
+) -> dict[str, Any]:
     """Return what the script reads of what was tested."""
     marts, findings, tokens = assessed.marts, assessed.findings, assessed.tokens
-    frames = _frames(assessed, indices)
-    steps = _entropy_steps(marts, findings)
     return {
         **_threshold_grid(frames, tokens, steps, findings.thresholds),
         "density": _density(frames, tokens),
@@ -112,8 +115,7 @@ def _of_verdicts(assessed: AssessedRun, indices: list[int]) -> dict[str, Any]:
     }
 
 
-def _frames(assessed: AssessedRun, indices: list[int]) -> list[pd.DataFrame]:
-    tokens = assessed.tokens
+def _frames(tokens: pd.DataFrame, indices: list[int]) -> list[pd.DataFrame]:
     by_layer = dict(iter(tokens.groupby("moe_index")))
     return [by_layer.get(index, tokens.head(0)) for index in indices]
 

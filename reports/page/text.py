@@ -27,18 +27,18 @@ INTERVALS = ("spearman", "low_entropy_share", "coverage")
 
 
 def absent(assessed: AssessedRun, headings: list[str]) -> str:
-    """Return what the run's source did not tell, and what the page lacks for it, as a sentence.
+    """Return what the run's source did not tell, and what the page lacks for it, in sentences.
 
     Args:
-        assessed: the run; the sentence is empty if its source told everything.
+        assessed: the run; the text is empty if its source told everything.
         headings: of the charts that are left out.
     """
     if not assessed.untold:
         return ""
     verdict = "" if assessed.layers else ": there is no verdict"
-    charts = f"; left out are the charts {', '.join(f'“{each}”' for each in headings)}"
+    charts = f" These charts are left out: {', '.join(f'“{each}”' for each in headings)}."
     source = f"The trace ({assessed.run['source']}) has {listed_none(assessed.untold)}"
-    return f"{source}{verdict}{charts if headings else ''}."
+    return f"{source}{verdict}.{charts if headings else ''}"
 
 
 def criteria(validation: Validation, finding: pd.Series) -> list[dict[str, Any]]:

@@ -138,7 +138,7 @@ def left_out(results: Results) -> str | None:
     run = results.of_run
     if run is None or not (without := cannot_be_drawn(run)):
         return None
-    return f"{has_none(run.run, run.untold)}: not drawn are {', '.join(without)}"
+    return f"{has_none(run.run, run.untold)}; these figures are not drawn: {', '.join(without)}"
 
 
 def write_page(

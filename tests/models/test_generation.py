@@ -96,6 +96,12 @@ def test_no_token_is_added_that_the_tokenizer_does_not_have(loaded, monkeypatch)
     assert found <= set(vocabulary.values())
 
 
+def test_an_id_without_an_embedding_is_found_wherever_it_is_in_a_prompt(loaded):
+    prompts = [TokenWindow(0, 0, array("i", [5])), TokenWindow(1, 0, array("i", [5, 6, 4096]))]
+    with pytest.raises(GatehouseError, match="the tokenizer gives token id 4096"):
+        Generator(loaded, Choice(ADDED), (), "padded").continuations([prompts])
+
+
 def test_the_routing_is_that_of_decoding_step_by_step_with_a_cache(loaded):
     """The same set of experts for every token and layer, though each was routed by itself."""
     added = continuations(loaded, Choice(ADDED))

@@ -15,7 +15,7 @@ ELSEWHERE = {
     "language-model head (encoders, and models of two stacks, are captured without)": (
         "tests/models/test_generation.py::test_a_model_without_a_head_is_refused_in_one_line"
     ),
-    "… cannot go on from a prompt (…): leave --generate out": ("needs a model whose code fails"),
+    "… cannot continue a prompt (…): leave --generate out": ("needs a model whose code fails"),
     "… is being removed: `gatehouse runs rm …` goes on with that, and `gatehouse "
     "status` lists the other runs": (
         "tests/reports/results/test_files.py::test_no_results_are_written_of_a_run_that_is_half_gone"
@@ -26,13 +26,13 @@ ELSEWHERE = {
     "name the --model that was run: a hub id, a folder, or a config.json": (
         "tests/flows/steps/test_import_trace.py::test_the_command_says_what_to_name"
     ),
-    "--… is of generated text: add --generate N": (
+    "--… applies only to generated text: add --generate N": (
         "tests/flows/steps/test_generated.py::test_options_that_exclude_each_other_are_one_line"
     ),
-    "--seed is of tokens that are drawn: add --temperature T, or leave it out": (
+    "--seed applies only to drawn tokens: add --temperature T, or leave it out": (
         "tests/flows/steps/test_generated.py::test_options_that_exclude_each_other_are_one_line"
     ),
-    "--generate goes on from one prompt, and --windows cuts a sample into several: "
+    "--generate continues one prompt, and --windows cuts a sample into several: "
     "leave one of them out": (
         "tests/flows/steps/test_generated.py::test_options_that_exclude_each_other_are_one_line"
     ),

@@ -99,7 +99,7 @@ def test_without_overlap_there_is_no_empty_chart():
 def test_the_page_says_how_many_tokens_flip_and_where(page):
     assert (
         "Of 1,234 tokens that both runs read, 43.2% go to another set of experts in at least one "
-        "of 2 layers (mean layers a token: 0.62)." in page.words
+        "of 2 layers (0.62 layers per token on average)." in page.words
     )
     flips = page.data["flips"]
     assert flips["layers"]["set_flip_share"] == [0.25, None, 0.5, None]

@@ -64,7 +64,7 @@ def test_how_a_trace_was_computed_is_not_made_up():
 def test_figures_that_need_what_is_not_told_are_named_not_drawn(untold, tmp_path, quick_figures):
     results = results_of(untold, tmp_path)
     drawn = set(files.write_figures(results))
-    named = files.left_out(results).split("not drawn are ")[1].split(", ")
+    named = files.left_out(results).split("; these figures are not drawn: ")[1].split(", ")
     assert drawn | set(named) == FIGURES.keys() | RUN_FIGURES.keys()
     assert not drawn & set(named)
     assert drawn - {"expert_transition"} == OF_EXPERTS
@@ -94,6 +94,8 @@ def test_a_comparison_shows_loads_and_says_what_each_run_lacks():
     assert page.data["runs"][0]["max_load_ratio"] == [1.6, 1.7, 1.8]
     assert page.data["overlap"]["set_agreement"] == [0.5] * 3
     assert not re.search(NOT_A_VALUE, page.words)
+    assert "hisker" not in page.words and "there are no intervals" in page.words
     half = Page(render_comparison(made_up_page(), right, None, None))
     assert "has no entropy and no token ids: there is no verdict." in half.words
+    assert "hisker" in half.words and "there are no intervals" not in half.words
     assert page.words.count("SUPPORTED") == 0 < half.words.count("SUPPORTED")
