@@ -74,6 +74,25 @@ def test_layers_that_count_other_tokens_are_said(tmp_path):
     ) in read([imatrix(tmp_path, counts)], LAYOUT).note
 
 
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        (
+            [[5, 0, 1, 1], [2, 2, 2, 1]],
+            "the layers count no whole number of tokens: 7 selections in block 1, where each token "
+            "makes 2;",
+        ),
+        (
+            [[5, 0, 1, 1], [2, 2, 1, 1]],
+            "1 layer of 2, the first with 6 selections in block 2 where the busiest layer would "
+            "have 7;",
+        ),
+    ],
+)
+def test_half_a_token_is_said_and_no_layer_is_less_than_itself(counts, said, tmp_path):
+    assert said in read([imatrix(tmp_path, np.array(counts))], LAYOUT).note
+
+
 def changed(layer: int, expert: int, value: float) -> np.ndarray:
     counts = COUNTS.astype(np.float64)
     counts[layer, expert] = value
