@@ -187,6 +187,15 @@ def test_arrays_that_were_damaged(tmp_path):
     assert "is no readable .npy or .npz" in refusal("vllm", tmp_path / "a.npy")
 
 
+def test_a_damaged_array_that_is_called_objects(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, objects=ROUTED.experts)
+    content = bytearray(path.read_bytes())
+    content[content.index(ROUTED.experts.tobytes())] ^= 1
+    path.write_bytes(content)
+    assert "is no readable .npy or .npz (Bad CRC-32" in refusal("vllm", path)
+
+
 def test_arrays_without_routing(tmp_path):
     np.savez(tmp_path / "a.npz", experts=ROUTED.experts)
     assert "it looks like jsonl" in refusal("vllm", tmp_path / "a.npz")
