@@ -138,6 +138,7 @@ def test_a_response(format_name, response, expected, tmp_path):
     [
         ("vllm", "a.pkl", "is a pickle, which is not read, because reading one can run programs"),
         ("vllm", "a.parquet", "it looks like flame: vllm reads .jsonl"),
+        ("vllm", "a.pt", "it looks like r3, router-logits or counts: vllm reads .jsonl"),
         ("vllm", "a.npy.gz", "is packed: unpack it"),
         ("vllm", "a.npy", "is no readable .npy or .npz"),
         ("r3", "a.jsonl", "it looks like jsonl, vllm or sglang: r3 reads .pt, .pth"),
