@@ -1,7 +1,6 @@
 """Counts of experts: how often each was selected, of an engine that keeps no more than that."""
 
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +48,7 @@ def read(paths: list[Path], layout: Layout) -> ExpertCounts:
         "import a trace of its events instead",
     )
     by_file = [_read_one(path, layout) for path in paths]
-    added = [reduce(np.add, of_layer) for of_layer in zip(*by_file, strict=True)]
+    added = [np.sum(of_layer, axis=0) for of_layer in zip(*by_file, strict=True)]
     return ExpertCounts(added, _note_on(added, layout))
 
 
@@ -134,13 +133,13 @@ def _of_recorder(path: Path, layout: Layout) -> list[np.ndarray]:
         f"{counted(layout.num_blocks, 'block')}",
         ANOTHER_MODEL,
     )
-    dense = sorted(set(range(layout.num_blocks)) - set(layout.blocks))
-    chosen = [block for block in dense if by_layer[block].any()]
-    require(
-        not chosen,
-        f"{path} has selections in block {chosen[0] if chosen else 0}, which has no experts",
-        ANOTHER_MODEL,
-    )
+    dense = (block for block in range(layout.num_blocks) if block not in layout.blocks)
+    for block in dense:
+        require(
+            not by_layer[block].any(),
+            f"{path} has selections in block {block}, which has no experts",
+            ANOTHER_MODEL,
+        )
     return [by_layer[block] for block in layout.blocks]
 
 
