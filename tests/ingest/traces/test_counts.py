@@ -21,14 +21,21 @@ def imatrix(
     folder: Path, counts: np.ndarray = COUNTS, parts: Sequence[str] = PARTS, blocks=LAYOUT.blocks
 ) -> Path:
     """Write counts [L, E] as llama-imatrix does."""
-    path = folder / "imatrix.gguf"
-    writer = GGUFWriter(path, "imatrix")
-    writer.add_type("imatrix")
+    tensors = {}
     for block, values in zip(blocks, counts, strict=True):
         for part in parts:
             name = f"blk.{block}.ffn_{part}_exps.weight"
-            writer.add_tensor(f"{name}.in_sum2", np.ones((len(values), 8), dtype=np.float32))
-            writer.add_tensor(f"{name}.counts", values.astype(np.float32).reshape(-1, 1))
+            tensors[f"{name}.in_sum2"] = np.ones((len(values), 8))
+            tensors[f"{name}.counts"] = values.reshape(-1, 1)
+    return gguf(folder, tensors)
+
+
+def gguf(folder: Path, tensors: dict[str, np.ndarray]) -> Path:
+    path = folder / "imatrix.gguf"
+    writer = GGUFWriter(path, "imatrix")
+    writer.add_type("imatrix")
+    for name, values in tensors.items():
+        writer.add_tensor(name, values.astype(np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -121,15 +128,13 @@ def test_an_imatrix_of_other_blocks_is_refused(tmp_path):
 
 
 def test_matrices_of_an_expert_that_count_differently_are_refused(tmp_path):
-    path = tmp_path / "imatrix.gguf"
-    writer = GGUFWriter(path, "imatrix")
-    for part, plus in (("gate", 0), ("up", 1)):
-        counts = (COUNTS[0] + plus).astype(np.float32)
-        writer.add_tensor(f"blk.1.ffn_{part}_exps.weight.counts", counts)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    path = gguf(
+        tmp_path,
+        {
+            f"blk.1.ffn_{part}_exps.weight.counts": COUNTS[0] + plus
+            for part, plus in (("gate", 0), ("up", 1))
+        },
+    )
     with pytest.raises(GatehouseError, match=r"ffn_gate_exps.* and .*ffn_up_exps.* differ"):
         read([path], LAYOUT)
 
