@@ -12,7 +12,8 @@ from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.plain_text import quoted
 
 AXES = {1: "one number a token", 2: "rows x tokens", 3: "tokens x layers x experts"}
-WITHOUT_OBJECTS = "save an array of numbers, not of objects, with numpy.save or numpy.savez"
+OF_OBJECTS = ("Object arrays", "Python objects")
+"""What NumPy says of an array that it would have to unpickle, and of one that it cannot map."""
 
 
 def integers(value: Any, where: str, dimensions: int) -> np.ndarray:
@@ -163,10 +164,10 @@ def _held(array: np.ndarray) -> str:
 
 
 def _unreadable(where: str, error: BaseException) -> GatehouseError:
-    if "bject" in str(error):
+    if any(words in str(error) for words in OF_OBJECTS):
         return GatehouseError(
             f"{where} holds objects, which are not read, because that can run programs: "
-            f"{WITHOUT_OBJECTS}"
+            "save an array of numbers, not of objects, with numpy.save or numpy.savez"
         )
     return GatehouseError(
         f"{where} is no readable .npy or .npz ({quoted(error)}): copy or save it again"

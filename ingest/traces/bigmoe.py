@@ -14,7 +14,7 @@ from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.plain_text import counted, quoted
 
 AS_WRITTEN = "give the file as BigMoeOnEdge wrote it"
-VERSION = b"# route_trace v1"
+VERSION = "# route_trace v1"
 WHOLE_NUMBERS = ("turn", "phase", "step", "layer", "slot", "expert")
 TYPES = {**{column: pa.int32() for column in WHOLE_NUMBERS}, "weight": pa.float32()}
 PREFILL = 0
@@ -49,9 +49,8 @@ def _check_header(path: Path, layout: Layout) -> int:
                 break
             header.append(line.decode("utf-8", "replace").rstrip())
     require(
-        bool(header) and header[0].encode() == VERSION,
-        f"{path} does not begin with {VERSION.decode()}: it is no route trace, or one of a later "
-        "version",
+        header[:1] == [VERSION],
+        f"{path} does not begin with {VERSION}: it is no route trace, or one of a later version",
         AS_WRITTEN,
     )
     words = [word.partition("=") for line in header[1:] for word in line.split()]
@@ -125,15 +124,13 @@ def _sequence(name: str, rows: Columns, layout: Layout) -> RoutedSequence:
     is_missing = np.any(np.isnan(weights), axis=2)
     first = _unfinished_prompt(is_missing, given)
     missing = np.argwhere(is_missing[first:])
-    require(
-        not len(missing),
-        f"{name} has no or too few experts at "
-        + "".join(
-            f"step {first_step + first + t} in layer {layout.blocks[i]}" for t, i in missing[:1]
+    if len(missing):
+        row, layer = missing[0]
+        raise GatehouseError(
+            f"{name} has no or too few experts at step {first_step + first + row} in layer "
+            f"{layout.blocks[layer]}: the file is cut off, or the layers are not the model's; "
+            f"leave out the last step, or {ANOTHER_MODEL}"
         )
-        + ": the file is cut off, or the layers are not the model's",
-        f"leave out the last step, or {ANOTHER_MODEL}",
-    )
     left_out = f"llama.cpp did not route its first {counted(first, 'token')} in the last layer"
     return RoutedSequence(
         name,

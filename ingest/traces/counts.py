@@ -1,7 +1,6 @@
 """Counts of experts: how often each was selected, of an engine that keeps no more than that."""
 
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +48,7 @@ def read(paths: list[Path], layout: Layout) -> ExpertCounts:
         "import a trace of its events instead",
     )
     by_file = [_read_one(path, layout) for path in paths]
-    added = [reduce(np.add, of_layer) for of_layer in zip(*by_file, strict=True)]
+    added = [np.sum(of_layer, axis=0) for of_layer in zip(*by_file, strict=True)]
     return ExpertCounts(added, _note_on(added, layout))
 
 
@@ -134,13 +133,13 @@ def _of_recorder(path: Path, layout: Layout) -> list[np.ndarray]:
         f"{counted(layout.num_blocks, 'block')}",
         ANOTHER_MODEL,
     )
-    dense = sorted(set(range(layout.num_blocks)) - set(layout.blocks))
-    chosen = [block for block in dense if by_layer[block].any()]
-    require(
-        not chosen,
-        f"{path} has selections in block {chosen[0] if chosen else 0}, which has no experts",
-        ANOTHER_MODEL,
-    )
+    dense = (block for block in range(layout.num_blocks) if block not in layout.blocks)
+    for block in dense:
+        require(
+            not by_layer[block].any(),
+            f"{path} has selections in block {block}, which has no experts",
+            ANOTHER_MODEL,
+        )
     return [by_layer[block] for block in layout.blocks]
 
 
@@ -168,22 +167,27 @@ def _lawful(values: np.ndarray, where: str, size: int) -> np.ndarray:
 
 
 def _note_on(selections: list[np.ndarray], layout: Layout) -> str:
-    """Return which layers do not count the same tokens as the busiest one, times top-k."""
+    """Return which layers count fewer tokens than the busiest one, or parts of a token."""
     tokens = [
         float(of_layer.sum()) / top_k
         for of_layer, top_k in zip(selections, layout.top_k, strict=True)
     ]
     most = max(tokens)
-    odd = [index for index, each in enumerate(tokens) if each != most or not each.is_integer()]
-    if not odd:
+    fewer = [index for index, each in enumerate(tokens) if each != most]
+    if not fewer and most.is_integer():
         return ""
-    block, its = layout.blocks[odd[0]], int(selections[odd[0]].sum())
-    wanted = most * layout.top_k[odd[0]]
-    return (
-        f"the layers do not count the same tokens: {counted(len(odd), 'layer')} of {len(tokens)}, "
-        f"the first with {its:,} selections in block {block} where the busiest layer would have "
-        f"{wanted:,.0f}; the engine left some out, or rounded large numbers"
-    )
+    first = fewer[0] if fewer else 0
+    block, top_k = layout.blocks[first], layout.top_k[first]
+    its = f"{int(selections[first].sum()):,} selections in block {block}"
+    if fewer:
+        what = (
+            f"the layers do not count the same tokens: {counted(len(fewer), 'layer')} of "
+            f"{len(tokens)}, the first with {its} where the busiest layer would have "
+            f"{most * top_k:,.0f}"
+        )
+    else:
+        what = f"the layers count no whole number of tokens: {its}, where each token makes {top_k}"
+    return f"{what}; the engine left some out, or rounded large numbers"
 
 
 FORMAT = Format(

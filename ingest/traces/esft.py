@@ -24,7 +24,8 @@ def read(paths: list[Path], layout: Layout) -> Iterator[RoutedSequence]:
     """
     folders = dict.fromkeys(path if path.is_dir() else path.parent for path in paths)
     for folder in folders:
-        files = [_file_of(folder, block) for block in _checked_blocks(folder, layout)]
+        _check_files(folder, layout)
+        files = [folder / f"expert_weights_{block}.txt" for block in layout.blocks]
         lines = zip_longest(*map(_lines, files))
         for number, of_layers in enumerate(lines, 1):
             layers = [
@@ -43,12 +44,8 @@ def read(paths: list[Path], layout: Layout) -> Iterator[RoutedSequence]:
             )
 
 
-def _file_of(folder: Path, block: int) -> Path:
-    return folder / f"expert_weights_{block}.txt"
-
-
-def _checked_blocks(folder: Path, layout: Layout) -> tuple[int, ...]:
-    """Return the indices of the MoE layers, for each of which there is a file and no other."""
+def _check_files(folder: Path, layout: Layout) -> None:
+    """A file for each MoE layer, and for no other."""
     names = (FILE.fullmatch(path.name) for path in folder.iterdir())
     found = {int(name[1]) for name in names if name}
     missing = [str(block) for block in layout.blocks if block not in found]
@@ -63,7 +60,6 @@ def _checked_blocks(folder: Path, layout: Layout) -> tuple[int, ...]:
         f"{folder} has a file for layer {first_few(spare, 8)}, which has no experts in the model",
         ANOTHER_MODEL,
     )
-    return layout.blocks
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -74,12 +70,11 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 def _routed(path: Path, line: int, text: bytes | None, top_k: int) -> tuple[np.ndarray, np.ndarray]:
     """Return experts and weights of a line, [tokens, k]."""
-    require(
-        text is not None,
-        f"{path} has no line {line}, which other layers have: it is cut off",
-        "copy it again",
-    )
-    ids, _, weights = (text or b"").partition(b"\t\t")
+    if text is None:
+        raise GatehouseError(
+            f"{path} has no line {line}, which other layers have: it is cut off; copy it again"
+        )
+    ids, _, weights = text.partition(b"\t\t")
     try:
         experts = _numbers(ids, np.dtype(np.int32)).reshape(-1, top_k)
         return experts, _numbers(weights, np.dtype(np.float32)).reshape(experts.shape)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -110,17 +111,25 @@ def _numbers(column: pa.Array, path: Path, name: str) -> np.ndarray:
 
 
 def _columns(path: Path, names: list[str]) -> Iterator[pa.RecordBatch]:
+    with _opened(path) as file:
+        missing = [name for name in names if name not in file.schema_arrow.names]
+        if missing:
+            raise GatehouseError(
+                f"{path} has no column `{missing[0]}`: name a folder of FLAME-MoE-Traces"
+            )
+        yield from file.iter_batches(BATCH_ROWS, columns=names, use_threads=False)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(path, memory_map=True) as file:
-            missing = [name for name in names if name not in file.schema_arrow.names]
-            if missing:
-                raise GatehouseError(
-                    f"{path} has no column `{missing[0]}`: name a folder of FLAME-MoE-Traces"
-                )
-            yield from file.iter_batches(BATCH_ROWS, columns=names, use_threads=False)
+            yield file
     # names that are not UTF-8 are a ValueError
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise _unreadable(path, error) from error
+        raise GatehouseError(
+            f"{path} is no readable Parquet file ({quoted(error)}): copy or download it again"
+        ) from error
 
 
 def _batches(pieces: Iterator[np.ndarray], rows: int) -> Iterator[np.ndarray]:
@@ -188,17 +197,8 @@ def _check_rows(iteration: Path, tokens: list[Path], layers: list[Path]) -> None
 
 
 def _rows_of(path: Path) -> int:
-    try:
-        return pq.read_metadata(path).num_rows
-    # names that are not UTF-8 are a ValueError
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: BaseException) -> GatehouseError:
-    return GatehouseError(
-        f"{path} is no readable Parquet file ({quoted(error)}): copy or download it again"
-    )
+    with _opened(path) as file:
+        return file.metadata.num_rows
 
 
 FORMAT = Format(

@@ -86,7 +86,7 @@ def events_of(shard: list[Numbered], layers: list[int], *, has_drops: bool) -> E
     sample_id = np.repeat(np.array([each.sample_id for each in shard], np.int64), tokens)
     position = np.concatenate([np.arange(length, dtype=np.uint32) for length in tokens])
     ids = [each.routed.token_ids for each in shard if each.routed.token_ids is not None]
-    token_id = np.concatenate(ids).astype(np.int32) if ids else None
+    token_id = np.concatenate(ids) if ids else None
     keys = {"sample_id": sample_id, "position": position, "token_id": token_id}
 
     def parts() -> Iterator[pa.Table]:
@@ -210,8 +210,9 @@ def _knows(routed: Fitted) -> dict[str, bool]:
 
 
 def _check_alike(first: Fitted, routed: Fitted) -> None:
+    knows = _knows(routed)
     for what, has in _knows(first).items():
-        if _knows(routed)[what] != has:
+        if knows[what] != has:
             lacking, having = (routed, first) if has else (first, routed)
             raise GatehouseError(
                 f"{lacking.name} has no {what}, and {having.name} has: import them as two runs"

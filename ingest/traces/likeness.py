@@ -9,7 +9,7 @@ from gatehouse.warehouse.errors import GatehouseError
 BY_SUFFIX = {
     ".parquet": "flame",
     ".safetensors": "router-logits",
-    ".pt": "r3 or router-logits",
+    ".pt": "r3, router-logits or counts",
     ".csv": "bigmoe",
     ".gguf": "counts",
     ".npy": "vllm",
@@ -49,7 +49,7 @@ def of_another_format(path: Path, format_name: str, suffixes: tuple[str, ...]) -
     if suffix in suffixes and path.suffix.lower() in PACKED:
         return GatehouseError(f"{path} is packed: unpack it")
     like = BY_SUFFIX.get(suffix)
-    if like is None or format_name in like.split():
+    if like is None:
         return GatehouseError(f"{path} is no trace of {format_name}: {reads}")
     return GatehouseError(f"{path} is no trace of {format_name}, it looks like {like}: {reads}")
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from gatehouse.ingest.traces.laws.required import require
 from gatehouse.ingest.traces.sequence import Format, Layout, RoutedSequence
+from gatehouse.warehouse.contents.opened import opened
 from gatehouse.warehouse.errors import GatehouseError
 
 AS_WRITTEN = 'write {"tok": 1, "layers": [[expert, …], …]} in each line, or remove the line'
@@ -55,8 +56,8 @@ def _sequence(path: Path, line: int, rows: list[np.ndarray]) -> RoutedSequence:
 
 def _tokens(path: Path) -> Iterator[tuple[int, int, np.ndarray]]:
     """Yield (line, number of the token, experts [L, k])."""
-    with open(path, "rb") as file:
-        for line, content in enumerate(file, 1):
+    with opened(path) as contents:
+        for line, content in enumerate(contents.stream, 1):
             if not content.strip():
                 continue
             try:

@@ -19,7 +19,6 @@ ENOUGH_TOKENS = 50
 CLEAR = 5.0
 """Standard errors, over tokens, by which the best order leads every other."""
 
-
 AS_THEY_ARE = Order("as they are")
 SHIFTED = Order("shifted to the next token", 1), Order("shifted to the token before", -1)
 CHANCE = Order("in random order")

@@ -48,12 +48,15 @@ def scored(name: str, logits: list[np.ndarray], layout: Layout, renormalised: bo
         GatehouseError: layers, experts or tokens are not the model's, or a logit is not finite.
     """
     _check(name, logits, layout)
-    layers = [_of_layer(layer, layout.top_k[0], renormalised) for layer in logits]
+    are_probabilities = [_are_probabilities(layer) for layer in logits]
+    layers = [
+        _of_layer(layer, are, layout.top_k[0], renormalised)
+        for layer, are in zip(logits, are_probabilities, strict=True)
+    ]
     experts, weights, entropy, confidence = (
         np.stack(each, axis=1) for each in zip(*layers, strict=True)
     )
-    of_probabilities = all(map(_are_probabilities, logits))
-    return Scored(experts, weights, entropy, confidence, of_probabilities)
+    return Scored(experts, weights, entropy, confidence, all(are_probabilities))
 
 
 def _are_probabilities(scores: np.ndarray) -> bool:
@@ -92,9 +95,11 @@ def _check(name: str, logits: list[np.ndarray], layout: Layout) -> None:
         )
 
 
-def _of_layer(logits: np.ndarray, top_k: int, renormalised: bool) -> tuple[np.ndarray, ...]:
+def _of_layer(
+    logits: np.ndarray, are_probabilities: bool, top_k: int, renormalised: bool
+) -> tuple[np.ndarray, ...]:
     """Return (experts [T, k], weights [T, k], entropy [T], confidence [T])."""
-    shares, entropy = _distribution(logits)
+    shares, entropy = _distribution(logits, are_probabilities)
     # of the logits: probabilities that underflow would tie
     chosen = np.argpartition(-logits, top_k - 1, axis=1)[:, :top_k]
     chosen.sort(axis=1)
@@ -107,10 +112,10 @@ def _of_layer(logits: np.ndarray, top_k: int, renormalised: bool) -> tuple[np.nd
     return chosen, *(each.astype(np.float32) for each in found)
 
 
-def _distribution(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _distribution(logits: np.ndarray, are_probabilities: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return (probabilities [T, E] that sum to 1, entropy [T] in nats), both float64."""
     scores = logits.astype(np.float64)
-    if _are_probabilities(scores):
+    if are_probabilities:
         scores = np.log(scores, out=np.full_like(scores, -np.inf), where=scores > 0)
     # of this size instead of -infinity, which 0 could not be multiplied with
     scores = np.maximum(scores - scores.max(axis=1, keepdims=True), -FAR)

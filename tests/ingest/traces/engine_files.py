@@ -31,6 +31,10 @@ class Routed:
         blocks, top_k = self.experts.shape[1:]
         return Layout(tuple(range(blocks)), blocks, (16,) * blocks, (top_k,) * blocks)
 
+    @property
+    def given_and_made(self) -> list[np.ndarray]:
+        return np.split(self.tokens, [self.prompt])
+
 
 def made_up(rows: int, layers: int, top_k: int, prompt: int = 2, seed: int = 0) -> Routed:
     """Return a sequence whose weights a half float holds, in descending order."""
@@ -67,7 +71,7 @@ def lines(path: Path, *objects: Any) -> Path:
 
 
 def vllm_33(routed: Routed, folder: Path) -> Path:
-    given, made = routed.tokens[: routed.prompt].tolist(), routed.tokens[routed.prompt :].tolist()
+    given, made = (ids.tolist() for ids in routed.given_and_made)
     choice = {
         "index": 0,
         "text": " a",
@@ -80,7 +84,7 @@ def vllm_33(routed: Routed, folder: Path) -> Path:
 
 
 def vllm_21(routed: Routed, folder: Path) -> Path:
-    given, made = routed.tokens[: routed.prompt].tolist(), routed.tokens[routed.prompt :].tolist()
+    given, made = (ids.tolist() for ids in routed.given_and_made)
     response = {
         "id": "group 7",
         "choices": [
@@ -98,14 +102,14 @@ def vllm_14(routed: Routed, folder: Path) -> Path:
 
 
 def vllm_npz(routed: Routed, folder: Path) -> Path:
-    given, made = np.split(routed.tokens, [routed.prompt])
+    given, made = routed.given_and_made
     arrays = {"prompt_token_ids": given, "token_ids": made, "routed_experts": routed.experts}
     np.savez(folder / "routed.npz", **arrays)
     return folder / "routed.npz"
 
 
 def sglang_generate(routed: Routed, folder: Path) -> Path:
-    given, made = routed.tokens[: routed.prompt].tolist(), routed.tokens[routed.prompt :].tolist()
+    given, made = (ids.tolist() for ids in routed.given_and_made)
     meta = {
         "id": "group 7",
         "prompt_tokens": len(given),
@@ -117,7 +121,7 @@ def sglang_generate(routed: Routed, folder: Path) -> Path:
 
 
 def sglang_openai(routed: Routed, folder: Path) -> Path:
-    given, made = routed.tokens[: routed.prompt].tolist(), routed.tokens[routed.prompt :].tolist()
+    given, made = (ids.tolist() for ids in routed.given_and_made)
     ours = {"input_ids": given, "output_ids": [made], "routed_experts": int32(routed.experts)}
     choices = [{"index": 0, "message": {"role": "assistant", "content": " a"}}]
     return lines(folder / "out.jsonl", {"id": "group 7", "choices": choices, "sglext": ours})

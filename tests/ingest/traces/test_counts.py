@@ -21,14 +21,21 @@ def imatrix(
     folder: Path, counts: np.ndarray = COUNTS, parts: Sequence[str] = PARTS, blocks=LAYOUT.blocks
 ) -> Path:
     """Write counts [L, E] as llama-imatrix does."""
-    path = folder / "imatrix.gguf"
-    writer = GGUFWriter(path, "imatrix")
-    writer.add_type("imatrix")
+    tensors = {}
     for block, values in zip(blocks, counts, strict=True):
         for part in parts:
             name = f"blk.{block}.ffn_{part}_exps.weight"
-            writer.add_tensor(f"{name}.in_sum2", np.ones((len(values), 8), dtype=np.float32))
-            writer.add_tensor(f"{name}.counts", values.astype(np.float32).reshape(-1, 1))
+            tensors[f"{name}.in_sum2"] = np.ones((len(values), 8))
+            tensors[f"{name}.counts"] = values.reshape(-1, 1)
+    return gguf(folder, tensors)
+
+
+def gguf(folder: Path, tensors: dict[str, np.ndarray]) -> Path:
+    path = folder / "imatrix.gguf"
+    writer = GGUFWriter(path, "imatrix")
+    writer.add_type("imatrix")
+    for name, values in tensors.items():
+        writer.add_tensor(name, values.astype(np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -74,6 +81,25 @@ def test_layers_that_count_other_tokens_are_said(tmp_path):
     ) in read([imatrix(tmp_path, counts)], LAYOUT).note
 
 
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        (
+            [[5, 0, 1, 1], [2, 2, 2, 1]],
+            "the layers count no whole number of tokens: 7 selections in block 1, where each token "
+            "makes 2;",
+        ),
+        (
+            [[5, 0, 1, 1], [2, 2, 1, 1]],
+            "1 layer of 2, the first with 6 selections in block 2 where the busiest layer would "
+            "have 7;",
+        ),
+    ],
+)
+def test_half_a_token_is_said_and_no_layer_is_less_than_itself(counts, said, tmp_path):
+    assert said in read([imatrix(tmp_path, np.array(counts))], LAYOUT).note
+
+
 def changed(layer: int, expert: int, value: float) -> np.ndarray:
     counts = COUNTS.astype(np.float64)
     counts[layer, expert] = value
@@ -102,15 +128,13 @@ def test_an_imatrix_of_other_blocks_is_refused(tmp_path):
 
 
 def test_matrices_of_an_expert_that_count_differently_are_refused(tmp_path):
-    path = tmp_path / "imatrix.gguf"
-    writer = GGUFWriter(path, "imatrix")
-    for part, plus in (("gate", 0), ("up", 1)):
-        counts = (COUNTS[0] + plus).astype(np.float32)
-        writer.add_tensor(f"blk.1.ffn_{part}_exps.weight.counts", counts)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    path = gguf(
+        tmp_path,
+        {
+            f"blk.1.ffn_{part}_exps.weight.counts": COUNTS[0] + plus
+            for part, plus in (("gate", 0), ("up", 1))
+        },
+    )
     with pytest.raises(GatehouseError, match=r"ffn_gate_exps.* and .*ffn_up_exps.* differ"):
         read([path], LAYOUT)
 

@@ -1,5 +1,6 @@
 """Small traces of each format, as they are and broken."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -171,6 +172,13 @@ def test_warp_yields_a_sequence_where_numbers_begin_again(tmp_path):
     ]
     np.testing.assert_array_equal(found[0].experts, EXPERTS)
     assert found[0].token_ids is None and found[0].weights is None and not found[0].is_ordered
+
+
+def test_warp_may_be_packed(tmp_path):
+    path = tmp_path / "trace.jsonl.gz"
+    path.write_bytes(gzip.compress(warp_line(1, EXPERTS[0].tolist()).encode()))
+    (found,) = read("warp", path)
+    np.testing.assert_array_equal(found.experts, EXPERTS[:1])
 
 
 def test_warp_refuses_what_is_broken(tmp_path, refuses):

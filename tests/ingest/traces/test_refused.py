@@ -2,7 +2,6 @@
 
 import base64
 import collections
-import io
 import json
 
 import numpy as np
@@ -39,13 +38,6 @@ def without_its_end(array: np.ndarray) -> str:
     return base64.b64encode(base64.b64decode(npy(array)).replace(b"}", b" ", 1)).decode()
 
 
-def objects() -> str:
-    """Return the base64 of an `.npy` of objects, which only a pickle can hold."""
-    buffer = io.BytesIO()
-    np.save(buffer, np.array([None]), allow_pickle=True)
-    return base64.b64encode(buffer.getvalue()).decode()
-
-
 EXPERTS = ROUTED.experts.tolist()
 
 PLAIN = {
@@ -67,7 +59,7 @@ PLAIN = {
     '{"experts": "AAAA"}': "line 1 `experts` is base64 of something else than an .npy",
     json.dumps({"experts": npy(ROUTED.experts)[:60]}): "is no readable .npy",
     json.dumps({"experts": without_its_end(ROUTED.experts)}): "is no readable .npy",
-    json.dumps({"experts": objects()}): "holds objects, which are not read",
+    json.dumps({"experts": npy(np.array([None]))}): "holds objects, which are not read",
     '{"experts": [[[1]]], "weights": [[[NaN]]]}': "line 1 `weights` holds NaN or infinity",
     '{"experts": [[[1]]], "weights": [[[1, 2]]]}': "`weights` of (1, 1, 2) for `experts` of (1, 1",
     '{"experts": [[[1]]], "weights": [[["a"]]]}': "line 1 `weights` holds <U1, not numbers",
@@ -138,6 +130,7 @@ def test_a_response(format_name, response, expected, tmp_path):
     [
         ("vllm", "a.pkl", "is a pickle, which is not read, because reading one can run programs"),
         ("vllm", "a.parquet", "it looks like flame: vllm reads .jsonl"),
+        ("vllm", "a.pt", "it looks like r3, router-logits or counts: vllm reads .jsonl"),
         ("vllm", "a.npy.gz", "is packed: unpack it"),
         ("vllm", "a.npy", "is no readable .npy or .npz"),
         ("r3", "a.jsonl", "it looks like jsonl, vllm or sglang: r3 reads .pt, .pth"),
@@ -185,6 +178,15 @@ def test_arrays_that_were_damaged(tmp_path):
     assert "is no readable .npy or .npz" in refusal("vllm", tmp_path / "a.npz")
     (tmp_path / "a.npy").write_bytes(base64.b64decode(without_its_end(ROUTED.experts)))
     assert "is no readable .npy or .npz" in refusal("vllm", tmp_path / "a.npy")
+
+
+def test_a_damaged_array_that_is_called_objects(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, objects=ROUTED.experts)
+    content = bytearray(path.read_bytes())
+    content[content.index(ROUTED.experts.tobytes())] ^= 1
+    path.write_bytes(content)
+    assert "is no readable .npy or .npz (Bad CRC-32" in refusal("vllm", path)
 
 
 def test_arrays_without_routing(tmp_path):
