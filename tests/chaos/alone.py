@@ -17,7 +17,7 @@ from tests.chaos.processes import Call, Moment, Point, Rename, Started, forked, 
 from tests.chaos.scenes import End, Undisturbed, command, complaint
 
 LAKE = "gatehouse.warehouse.lake"
-VERIFY = "gatehouse.flows.upkeep.verify"
+MEND = "gatehouse.flows.upkeep.mend"
 REUSE = "gatehouse.flows.steps.reuse"
 
 
@@ -94,9 +94,9 @@ KINDS = {
         "verify-repair",
         "damaged",
         (
-            _points("verify-repair", f"{VERIFY}.set_aside", f"{LAKE}.write_events:after"),
+            _points("verify-repair", f"{MEND}.set_aside", f"{LAKE}.write_events:after"),
             _points("verify-repair", "shutil.move:after", f"{LAKE}.Lake.record_shard:after"),
-            _points("verify-repair", f"{VERIFY}.rebuild"),
+            _points("verify-repair", f"{MEND}.rebuild"),
             _points("verify-repair", "/gatehouse.duckdb"),
         ),
         2,
