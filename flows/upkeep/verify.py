@@ -12,12 +12,6 @@ from gatehouse.flows.console import bar, document, working
 from gatehouse.flows.steps.build import remove_leftovers
 from gatehouse.flows.upkeep.aside import set_aside
 from gatehouse.flows.upkeep.mend import mend, mend_marts
-from gatehouse.warehouse.agreement import (
-    compared_rows,
-    disagreements,
-    runs_in_marts,
-    unreadable_tables,
-)
 from gatehouse.warehouse.connect import connect, errors_in_one_line
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
@@ -26,7 +20,13 @@ from gatehouse.warehouse.paths import Paths, is_run_id
 from gatehouse.warehouse.plain_text import counted
 from gatehouse.warehouse.remembered.rows import remembered_rows
 from gatehouse.warehouse.remembered.verified import Subject, Unread, Verified
-from gatehouse.warehouse.verification import (
+from gatehouse.warehouse.upkeep.agreement import (
+    compared_rows,
+    disagreements,
+    runs_in_marts,
+    unreadable_tables,
+)
+from gatehouse.warehouse.upkeep.health import (
     BUILD,
     CAPTURE,
     RECORD,
@@ -34,8 +34,8 @@ from gatehouse.warehouse.verification import (
     SET_ASIDE,
     Problem,
     strangers,
-    verify,
 )
+from gatehouse.warehouse.upkeep.verification import verify
 
 MENDING = {
     CAPTURE: " (--repair captures it again)",

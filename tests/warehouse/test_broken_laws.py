@@ -13,7 +13,8 @@ from gatehouse.warehouse.files import read_table
 from gatehouse.warehouse.integrity import checked_events
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.records import EVENTS, LAKE_VERSION, SAMPLES, SHARDS
-from gatehouse.warehouse.verification import CAPTURE, RECORD, Problem, verify
+from gatehouse.warehouse.upkeep.health import CAPTURE, RECORD, Problem
+from gatehouse.warehouse.upkeep.verification import verify
 from tests.warehouse.conftest import RUN, event_row, sample_row
 
 DAMAGED = f"is damaged or missing: `gatehouse verify {RUN} --repair` mends it"

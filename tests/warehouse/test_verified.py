@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from gatehouse.warehouse import verification
 from gatehouse.warehouse.events import Events
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.remembered import memory, verified
 from gatehouse.warehouse.remembered.verified import Unread, Verified
+from gatehouse.warehouse.upkeep import verification
 from tests.dbt_project.random_lake import RandomRun, land_lawful
 
 MADE_UP = RandomRun("", 8, 2, blocks=(0, 1), shards=2, samples=range(8), text="a", routing="a")

@@ -19,7 +19,6 @@ from gatehouse.warehouse.files import write_atomically
 from gatehouse.warehouse.paths import PACKAGE
 
 SOURCES = (
-    "agreement.py",
     "events.py",
     "files.py",
     "integrity.py",
@@ -27,7 +26,9 @@ SOURCES = (
     "remembered/memory.py",
     "remembered/rows.py",
     "remembered/verified.py",
-    "verification.py",
+    "upkeep/agreement.py",
+    "upkeep/health.py",
+    "upkeep/verification.py",
 )
 """The modules by whose laws a file of the lake is found right."""
 
