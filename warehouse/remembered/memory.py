@@ -19,9 +19,12 @@ from gatehouse.warehouse.files import write_atomically
 from gatehouse.warehouse.paths import PACKAGE
 
 SOURCES = (
+    "counts.py",
     "events.py",
     "files.py",
     "integrity.py",
+    "lake.py",
+    "older.py",
     "records.py",
     "remembered/memory.py",
     "remembered/rows.py",
