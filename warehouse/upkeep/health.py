@@ -78,22 +78,25 @@ def check_quickly(lake: Lake, run_id: str) -> Health:
     if record["finished_at"] and record["shards"] and not lake.file("shards", run_id).exists():
         return unknown("its table of shards is missing", RECORD)
     intact = lake.intact(run_id, recorded)
-    problems = [
-        Problem(run_id, f"shard {shard} is missing or has another size", CAPTURE, shard)
-        for shard in recorded
-        if shard not in intact
-    ]
-    if record["finished_at"]:
-        problems += [
-            Problem(run_id, f"shard {shard} has no row in `shards`", CAPTURE, shard)
-            for shard in sorted(set(range(record["shards"])) - recorded.keys())
-        ]
-    is_counted = record["source"] == COUNTED
-    if is_counted and record["finished_at"] and not lake.file("counts", run_id).exists():
-        problems.append(Problem(run_id, f"its counts are missing: {IMPORT_COUNTS}", None))
+    problems = [*_missing(lake, run_id, record, recorded, intact)]
     if lake.writer(run_id) is None:
         problems += _strangers(lake, run_id, record, recorded)
     return Health(record, recorded, intact, problems)
+
+
+def _missing(
+    lake: Lake, run_id: str, record: dict[str, Any], recorded: dict[int, Any], intact: set[int]
+) -> Iterator[Problem]:
+    """Yield what is not there, or not whole, of what the run's records say."""
+    for shard in recorded:
+        if shard not in intact:
+            yield Problem(run_id, f"shard {shard} is missing or has another size", CAPTURE, shard)
+    if record["finished_at"] is None:
+        return
+    for shard in sorted(set(range(record["shards"])) - recorded.keys()):
+        yield Problem(run_id, f"shard {shard} has no row in `shards`", CAPTURE, shard)
+    if record["source"] == COUNTED and not lake.file("counts", run_id).exists():
+        yield Problem(run_id, f"its counts are missing: {IMPORT_COUNTS}", None)
 
 
 def strangers(lake: Lake) -> list[Problem]:
