@@ -94,7 +94,8 @@ def verify_runs(
                 if problems := found.get(name):
                     mend(lake, name, problems, paths, trust_remote_code)
             mend_marts(found, paths)
-            there = [name for name in found if name in lake.run_ids()]
+            left = set(lake.run_ids())
+            there = [name for name in found if name in left]
             verified = Verified(paths.remembered / "verified", distrusted=True)
             found = _problems(lake, there, paths, verified)
         return _answer(lake, found, paths, verified, form), not any(found.values())
@@ -109,7 +110,7 @@ def _problems(
         with bar("verifying shards", None) as moved:
             for run_id in run_ids:
                 found[run_id] = verify(
-                    lake, run_id, lambda _: moved(next(shards)), verified.of(run_id)
+                    lake, run_id, lambda: moved(next(shards)), verified.of(run_id)
                 )
         if paths.database.exists():
             with working("comparing the marts with the lake"):
@@ -140,8 +141,11 @@ def _problems_of_marts(
                 for name in gone
             ]
             # what is wrong in the lake would be found a second time
-            whole = [name for name in run_ids if name in built and not found.get(name)]
-            whole = [name for name in whole if name not in gone]
+            whole = [
+                name
+                for name in run_ids
+                if name in built and name not in gone and not found.get(name)
+            ]
             problems += _disagreeing(connection, lake, whole, compared, verified)
     except GatehouseError as error:
         # a lake that has lost all its runs may have marts

@@ -34,7 +34,7 @@ DESCRIPTION, DATASET, OF_EXPERTS = "description", "dataset", "counts"
 def verify(
     lake: Lake,
     run_id: str,
-    moved: Callable[[int], None] = lambda shards: None,
+    moved: Callable[[], None] = lambda: None,
     verified: Subject | None = None,
 ) -> list[Problem]:
     """Return everything that is wrong with a run in the lake.
@@ -48,7 +48,7 @@ def verify(
     Args:
         lake: read only.
         run_id: any run, finished or not.
-        moved: called with the number of shards read so far.
+        moved: called for each shard, before it is read.
         verified: what was found right of the run before; takes what is now. None: nothing.
     """
     seen, verified = check_quickly(lake, run_id), verified or Subject({})
@@ -121,7 +121,7 @@ def _wrong_shards(
     run_id: str,
     seen: Health,
     hashed: "hashlib._Hash | None",
-    moved: Callable[[int], None],
+    moved: Callable[[], None],
     verified: Subject,
 ) -> Iterator[Problem]:
     """Yield the shards that differ from what was recorded, except for those already known.
@@ -131,8 +131,8 @@ def _wrong_shards(
     assert seen.record is not None
     known = {problem.shard for problem in seen.problems}
     next_shard, next_sample = 0, seen.record["first_sample"]
-    for index, (shard, row) in enumerate(seen.recorded.items()):
-        moved(index)
+    for shard, row in seen.recorded.items():
+        moved()
         wrong = None
         if shard not in known:
             wrong = _wrong_in_shard(lake, run_id, row, hashed, verified)
