@@ -61,6 +61,14 @@ def test_one_of_a_kind_is_singular_in_a_law(layers):
         list(checked_events(Events.of(events), sample, layer))
 
 
+def test_of_several_broken_laws_the_first_is_named_every_time(lake, samples, events):
+    """Whatever order the words of a set have in this process."""
+    rows = [row | {"entropy": math.nan, "confidence": math.nan} for row in events.to_pylist()]
+    both = pa.Table.from_pylist(rows, schema=EVENTS)
+    with pytest.raises(BrokenLaw, match="land a shard: entropy is not finite in 5 events;"):
+        lake.land_shard(RUN, 0, samples, Events.of(both))
+
+
 @pytest.mark.parametrize("named", [True, False])
 def test_a_broken_law_passes_between_processes(tmp_path, named):
     error = BrokenLaw("breaks\nit", tmp_path / "a\nb" if named else None)
