@@ -26,17 +26,13 @@ from gatehouse.warehouse.errors import ANOTHER_HOME, BrokenLaw, GatehouseError
 from gatehouse.warehouse.events import Events, write_events
 from gatehouse.warehouse.files import (
     TEMPORARY,
-    make_folder,
     read_table,
-    remove_folder,
     sha256_of,
     write_atomically,
     write_table,
 )
 from gatehouse.warehouse.integrity import checked_events
 from gatehouse.warehouse.locks import exclusive, holder
-from gatehouse.warehouse.notes.readings import forget_reading
-from gatehouse.warehouse.notes.run_names import forget_name
 from gatehouse.warehouse.paths import checked_run_id, is_run_id
 from gatehouse.warehouse.records import (
     COUNTS,
@@ -52,6 +48,9 @@ from gatehouse.warehouse.remembered.rows import Rows
 
 TABLES = ("runs", "layers", "vocabulary", "shards", "counts", "samples", "events")
 """The lake's folders of runs, in the order in which a run is removed from them."""
+
+SHARD_TABLES = ("samples", "events")
+"""Those of them that have a file for each shard."""
 
 NO_FOLDER = (FileNotFoundError, NotADirectoryError)
 """What is raised where a table, or a run in it, has none."""
@@ -190,36 +189,6 @@ class Lake:
                 with suppress(OSError):
                     path.unlink()
 
-    @contextmanager
-    def removing(self, run_id: str) -> Iterator[None]:
-        """Remove a run, its row of `runs` first; the caller holds the run's lock.
-
-        While the block removes what was made of the run, an empty folder stays, then the file of
-        the run's lock, and its name until `forget_removed`: with each of them the same removal goes
-        on wherever it was killed, and needs no room on the disk.
-
-        Raises:
-            GatehouseError: the lake cannot be written.
-        """
-        *first, last = (self.folder(table, run_id) for table in TABLES)
-        make_folder(last)
-        for folder in first:
-            remove_folder(folder)
-        if not last.is_symlink():
-            for path in last.iterdir():
-                remove_folder(path)
-        yield
-        if last.is_symlink():
-            last.unlink()
-        else:
-            last.rmdir()
-        forget_reading(self.root, run_id)
-
-    def forget_removed(self, run_id: str) -> None:
-        """Remove the name of a run that has been removed, unless it has been captured again."""
-        if run_id not in self.run_ids():
-            forget_name(self.root, run_id)
-
     def shards(self, run_id: str) -> dict[int, dict[str, Any]]:
         """Return shard -> its row of `shards`, in the order of the shards.
 
@@ -243,7 +212,7 @@ class Lake:
 
     def intact(self, run_id: str, recorded: dict[int, dict[str, Any]]) -> set[int]:
         """Return the shards of `recorded`, as `shards` returns it, whose files have that size."""
-        folders = {table: self.folder(table, run_id) for table in ("samples", "events")}
+        folders = {table: self.folder(table, run_id) for table in SHARD_TABLES}
         return {
             shard
             for shard, row in recorded.items()
@@ -293,7 +262,7 @@ class Lake:
             "events": events,
             "seconds": seconds,
         }
-        for table in ("samples", "events"):
+        for table in SHARD_TABLES:
             path = self.shard_file(table, run_id, shard)
             row |= {f"{table}_bytes": _size(path), f"{table}_sha256": sha256_of(path)}
         self.add_shard(run_id, row)

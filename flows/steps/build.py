@@ -25,7 +25,7 @@ from gatehouse.warehouse.locks import exclusive, holder
 from gatehouse.warehouse.paths import DBT_PROJECT, Paths
 from gatehouse.warehouse.plain_text import counted
 from gatehouse.warehouse.records import LAKE_VERSION
-from gatehouse.warehouse.verification import REMOVE, Health, check_all_quickly
+from gatehouse.warehouse.upkeep.health import REMOVE, Health, check_all_quickly
 
 SMALLEST_ROOM = 1 << 20
 """Bytes: DuckDB writes blocks of 256 KiB, so on a disk with less left it has run out of room."""

@@ -17,16 +17,15 @@ from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.plain_text import counted
 from gatehouse.warehouse.records import CAPTURE as SOURCE
 from gatehouse.warehouse.records import RunSpec
-from gatehouse.warehouse.verification import (
+from gatehouse.warehouse.upkeep.health import (
     BUILD,
     CAPTURE,
     RECORD,
     REMOVE,
     SET_ASIDE,
     Problem,
-    lawful_shards,
-    verify,
 )
+from gatehouse.warehouse.upkeep.verification import lawful_shards, verify
 
 
 def mend(

@@ -11,6 +11,7 @@ from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.notes.run_names import name_of
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.plain_text import counted
+from gatehouse.warehouse.upkeep.removal import forget_removed, removing
 
 OF_A_RUN = re.compile(r"-[0-9a-f]{10}\Z")
 """How the id of a run ends: other folders among the results are a person's own."""
@@ -42,11 +43,11 @@ def remove_run(
         if not confirmed(f"remove {run_id} with its {_contents(lake, run_id)} and {results}?"):
             return _said(form, run_id, removed=False)
         # both locks are held before anything is touched
-        with lock(paths), lake.removing(run_id):
+        with lock(paths), removing(lake, run_id):
             remove_folder(results)
             built = rebuild(paths) if paths.database.exists() else None
     # last, after the locks' files: a person may have named the run by it
-    lake.forget_removed(run_id)
+    forget_removed(lake, run_id)
     return _said(form, run_id, removed=True, marts=built)
 
 

@@ -15,7 +15,7 @@ from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.plain_text import printable
 from gatehouse.warehouse.records import precision
 from gatehouse.warehouse.remembered.rows import remembered_rows
-from gatehouse.warehouse.verification import REMOVE, Health, check_all_quickly
+from gatehouse.warehouse.upkeep.health import REMOVE, Health, check_all_quickly
 
 FINISHED, UNFINISHED, WRITING, DAMAGED = "finished", "unfinished", "being written", "damaged"
 COLUMNS = (

@@ -12,12 +12,6 @@ from gatehouse.flows.console import bar, document, working
 from gatehouse.flows.steps.build import remove_leftovers
 from gatehouse.flows.upkeep.aside import set_aside
 from gatehouse.flows.upkeep.mend import mend, mend_marts
-from gatehouse.warehouse.agreement import (
-    compared_rows,
-    disagreements,
-    runs_in_marts,
-    unreadable_tables,
-)
 from gatehouse.warehouse.connect import connect, errors_in_one_line
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
@@ -26,7 +20,13 @@ from gatehouse.warehouse.paths import Paths, is_run_id
 from gatehouse.warehouse.plain_text import counted
 from gatehouse.warehouse.remembered.rows import remembered_rows
 from gatehouse.warehouse.remembered.verified import Subject, Unread, Verified
-from gatehouse.warehouse.verification import (
+from gatehouse.warehouse.upkeep.agreement import (
+    compared_rows,
+    disagreements,
+    runs_in_marts,
+    unreadable_tables,
+)
+from gatehouse.warehouse.upkeep.health import (
     BUILD,
     CAPTURE,
     RECORD,
@@ -34,8 +34,8 @@ from gatehouse.warehouse.verification import (
     SET_ASIDE,
     Problem,
     strangers,
-    verify,
 )
+from gatehouse.warehouse.upkeep.verification import verify
 
 MENDING = {
     CAPTURE: " (--repair captures it again)",
@@ -94,7 +94,8 @@ def verify_runs(
                 if problems := found.get(name):
                     mend(lake, name, problems, paths, trust_remote_code)
             mend_marts(found, paths)
-            there = [name for name in found if name in lake.run_ids()]
+            left = set(lake.run_ids())
+            there = [name for name in found if name in left]
             verified = Verified(paths.remembered / "verified", distrusted=True)
             found = _problems(lake, there, paths, verified)
         return _answer(lake, found, paths, verified, form), not any(found.values())
@@ -109,7 +110,7 @@ def _problems(
         with bar("verifying shards", None) as moved:
             for run_id in run_ids:
                 found[run_id] = verify(
-                    lake, run_id, lambda _: moved(next(shards)), verified.of(run_id)
+                    lake, run_id, lambda: moved(next(shards)), verified.of(run_id)
                 )
         if paths.database.exists():
             with working("comparing the marts with the lake"):
@@ -140,8 +141,11 @@ def _problems_of_marts(
                 for name in gone
             ]
             # what is wrong in the lake would be found a second time
-            whole = [name for name in run_ids if name in built and not found.get(name)]
-            whole = [name for name in whole if name not in gone]
+            whole = [
+                name
+                for name in run_ids
+                if name in built and name not in gone and not found.get(name)
+            ]
             problems += _disagreeing(connection, lake, whole, compared, verified)
     except GatehouseError as error:
         # a lake that has lost all its runs may have marts

@@ -20,7 +20,7 @@ from gatehouse.warehouse.events import Events
 from gatehouse.warehouse.files import read_table, write_table
 from gatehouse.warehouse.lake import TABLES, Lake
 from gatehouse.warehouse.records import CAPTURED, EVENTS, LAYERS, RUNS, SAMPLES, VOCABULARY
-from gatehouse.warehouse.verification import RUN_TABLES
+from gatehouse.warehouse.upkeep.verification import RUN_TABLES
 
 NUM_LAYERS, NUM_EXPERTS, TOP_K = 32, 8, 2
 VOCABULARY_SIZE, LENGTH, DOMAINS = 32_000, 512, 8

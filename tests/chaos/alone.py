@@ -17,7 +17,8 @@ from tests.chaos.processes import Call, Moment, Point, Rename, Started, forked, 
 from tests.chaos.scenes import End, Undisturbed, command, complaint
 
 LAKE = "gatehouse.warehouse.lake"
-VERIFY = "gatehouse.flows.upkeep.verify"
+REMOVAL = "gatehouse.warehouse.upkeep.removal"
+MEND = "gatehouse.flows.upkeep.mend"
 REUSE = "gatehouse.flows.steps.reuse"
 
 
@@ -60,20 +61,24 @@ KINDS = {
         "whole",
         (
             # its mark, the first of its tables, the last
-            _points("runs-rm", f"{LAKE}.make_folder:after", f"{LAKE}.remove_folder 2", "os.rmdir"),
-            _points("runs-rm", "os.rename:after 1", f"{LAKE}.remove_folder 5", "shutil.rmtree 1"),
+            _points(
+                "runs-rm", f"{REMOVAL}.make_folder:after", f"{REMOVAL}.remove_folder 2", "os.rmdir"
+            ),
+            _points(
+                "runs-rm", "os.rename:after 1", f"{REMOVAL}.remove_folder 5", "shutil.rmtree 1"
+            ),
             _points(
                 "runs-rm",
                 "gatehouse.flows.upkeep.remove.remove_folder",
                 "gatehouse.flows.upkeep.remove.rebuild",
                 "dbt.task.run.ModelRunner.execute 30",
                 "/gatehouse.duckdb",
-                f"{LAKE}.forget_reading",
-                f"{LAKE}.forget_name",
+                f"{REMOVAL}.forget_reading",
+                f"{REMOVAL}.forget_name",
             ),
             _points("runs-rm", "gatehouse.flows.upkeep.remove.remove_folder:after"),
             _points("runs-rm", "gatehouse.flows.upkeep.remove.rebuild:after"),
-            _points("runs-rm", f"{LAKE}.forget_name:after"),
+            _points("runs-rm", f"{REMOVAL}.forget_name:after"),
         ),
         2,
         ("whole", ("runs-rm",)),
@@ -94,9 +99,9 @@ KINDS = {
         "verify-repair",
         "damaged",
         (
-            _points("verify-repair", f"{VERIFY}.set_aside", f"{LAKE}.write_events:after"),
+            _points("verify-repair", f"{MEND}.set_aside", f"{LAKE}.write_events:after"),
             _points("verify-repair", "shutil.move:after", f"{LAKE}.Lake.record_shard:after"),
-            _points("verify-repair", f"{VERIFY}.rebuild"),
+            _points("verify-repair", f"{MEND}.rebuild"),
             _points("verify-repair", "/gatehouse.duckdb"),
         ),
         2,

@@ -21,7 +21,7 @@ NAMED = (
     Call("prepare", "gatehouse.ingest.numbering.split_of", 700),
     Call("prepare", "gatehouse.ingest.prepare.write_samples:after"),
     Call("forward", "gatehouse.models.zoo.ModelPlan.load"),
-    Call("forward", "gatehouse.flows.steps.capture.tokenize", 2),
+    Call("forward", "gatehouse.flows.steps.tokens.tokenize", 2),
     Call("forward", "gatehouse.models.capture.pad", 1),
     Call("forward", "gatehouse.models.capture.pad", 14),
     Call("forward", "gatehouse.models.capture.check_finite", 12),
@@ -147,7 +147,7 @@ def variations(uninterrupted: Ended, seed: int) -> list[Attempt]:
         Attempt(f"batch size {batch_size}, threads {threads}", (point,), batch_size, threads)
         for batch_size, threads in others
         for point in (
-            Call("forward", "gatehouse.flows.steps.capture.tokenize", 2),
+            Call("forward", "gatehouse.flows.steps.tokens.tokenize", 2),
             moment_of("forward", uninterrupted, generator),
             Call("write", "gatehouse.warehouse.lake.write_events", 3),
         )

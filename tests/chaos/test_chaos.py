@@ -1,11 +1,13 @@
 """A run that was killed and run again equals one that was not; and differences are detected."""
 
 import os
+import pkgutil
 import re
 import shutil
 import subprocess
 import sys
 import threading
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,8 +18,9 @@ from gatehouse.flows.request import RunRequest
 from gatehouse.flows.steps import capture
 from gatehouse.warehouse.files import write_atomically
 from gatehouse.warehouse.paths import PACKAGE, Paths
+from tests.chaos import alone, command, plan
 from tests.chaos.contents import compare, contents
-from tests.chaos.processes import Moment, start, wait
+from tests.chaos.processes import Call, Ended, Moment, start, wait
 from tests.chaos.scenes import complaint
 
 
@@ -35,6 +38,18 @@ def test_killed_at_points_of_every_phase_and_run_again_equals_uninterrupted():
     points, killed, survived, lost, doubled, left_over, differing = map(int, line[1].split())
     assert points == killed == survived == 9, ended.stdout
     assert lost == doubled == left_over == differing == 0, ended.stdout
+
+
+def test_every_function_at_which_something_is_killed_is_there():
+    """Of Gatehouse; those of libraries take seconds to import."""
+    whole = Ended([(0.0, "forward")], 0, 1.0)
+    attempts = [*plan.named(), *plan.short(), *plan.variations(whole, 1), *command.commands()]
+    of_commands = [points for kind in alone.KINDS.values() for points in kind.named]
+    points = chain(*(attempt.points for attempt in attempts), *of_commands)
+    named = {point.function for point in points if isinstance(point, Call)}
+    functions = {each.partition(":")[0] for each in named if each.startswith("gatehouse.")}
+    for function in functions:
+        assert callable(pkgutil.resolve_name(function)), function
 
 
 @pytest.fixture(scope="module")

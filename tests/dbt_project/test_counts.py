@@ -7,8 +7,8 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from gatehouse.reports.marts import resolve_run
-from gatehouse.warehouse.agreement import disagreements
 from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.upkeep.agreement import disagreements
 from tests.dbt_project.random_lake import land
 from tests.dbt_project.random_runs import RUNS_TO_LAND
 

@@ -13,7 +13,8 @@ from gatehouse.warehouse.files import read_table
 from gatehouse.warehouse.integrity import checked_events
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.records import EVENTS, LAKE_VERSION, SAMPLES, SHARDS
-from gatehouse.warehouse.verification import CAPTURE, RECORD, Problem, verify
+from gatehouse.warehouse.upkeep.health import CAPTURE, RECORD, Problem
+from gatehouse.warehouse.upkeep.verification import verify
 from tests.warehouse.conftest import RUN, event_row, sample_row
 
 DAMAGED = f"is damaged or missing: `gatehouse verify {RUN} --repair` mends it"
@@ -58,6 +59,14 @@ def test_one_of_a_kind_is_singular_in_a_law(layers):
     events = pa.Table.from_pylist([event | {"entropy": math.nan}], schema=EVENTS)
     with pytest.raises(BrokenLaw, match="land a shard: entropy is not finite in 1 event;"):
         list(checked_events(Events.of(events), sample, layer))
+
+
+def test_of_several_broken_laws_the_first_is_named_every_time(lake, samples, events):
+    """Whatever order the words of a set have in this process."""
+    rows = [row | {"entropy": math.nan, "confidence": math.nan} for row in events.to_pylist()]
+    both = pa.Table.from_pylist(rows, schema=EVENTS)
+    with pytest.raises(BrokenLaw, match="land a shard: entropy is not finite in 5 events;"):
+        lake.land_shard(RUN, 0, samples, Events.of(both))
 
 
 @pytest.mark.parametrize("named", [True, False])

@@ -17,7 +17,7 @@ from gatehouse.warehouse.files import cannot_write, check_table, read_table, wri
 from gatehouse.warehouse.integrity import COLLAPSED_TOKENS
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.records import EVENTS, LAKE_VERSION, RUNS, SAMPLES, VOCABULARY
-from gatehouse.warehouse.verification import RUN_TABLES, verify
+from gatehouse.warehouse.upkeep.verification import RUN_TABLES, verify
 from tests.warehouse.conftest import event_row, sample_row
 
 RUN = "tiny-texts-0123456789"

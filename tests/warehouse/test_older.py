@@ -8,7 +8,7 @@ from gatehouse.warehouse.events import Events
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.older import ADDED, completed, is_readable
 from gatehouse.warehouse.records import READABLE_VERSIONS, RUNS
-from gatehouse.warehouse.verification import verify
+from gatehouse.warehouse.upkeep.verification import verify
 from tests.older_lake import SCHEMAS, make_older, read_today
 from tests.warehouse.conftest import RUN
 

@@ -7,19 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from gatehouse.warehouse import verification
 from gatehouse.warehouse.events import Events
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.remembered import memory, verified
 from gatehouse.warehouse.remembered.verified import Unread, Verified
+from gatehouse.warehouse.upkeep import verification
 from tests.dbt_project.random_lake import RandomRun, land_lawful
+from tests.tools.layers import modules
 
 MADE_UP = RandomRun("", 8, 2, blocks=(0, 1), shards=2, samples=range(8), text="a", routing="a")
 OTHER = RandomRun("", 8, 2, blocks=(0, 1), shards=2, samples=range(8), text="b", routing="b")
 DESCRIPTION = ["layers", "vocabulary"]
 YEARS = 10**18
 """Nanoseconds."""
+ASKED = ("agreement", "verification")
+DECIDE_NOTHING = {"errors", "locks", "paths", "plain_text"}
 SHARDS = ["events-0", "events-1", "samples-0", "samples-1"]
 
 
@@ -229,3 +232,14 @@ def test_killed_while_it_remembers_it_remembers_what_it_did(paths, monkeypatch):
 def test_where_nothing_can_be_written_nothing_is_remembered(paths, read):
     paths.remembered.write_text("in the way")
     assert check(paths) == check(paths) == ([], Unread(8, 0, None))
+
+
+def test_the_laws_are_all_that_decides_whether_a_file_is_right():
+    """What a verification imports of the warehouse, but for words, names and locks."""
+    imported = modules("warehouse")
+    deciding, left = set(), {f"gatehouse.warehouse.upkeep.{name}" for name in ASKED}
+    while left:
+        deciding |= left
+        left = set().union(*(imported[name] for name in left)) - deciding
+    paths = {name.removeprefix("gatehouse.warehouse.").replace(".", "/") for name in deciding}
+    assert paths - DECIDE_NOTHING == {name.removesuffix(".py") for name in memory.SOURCES}

@@ -19,15 +19,19 @@ from gatehouse.warehouse.files import write_atomically
 from gatehouse.warehouse.paths import PACKAGE
 
 SOURCES = (
-    "agreement.py",
+    "counts.py",
     "events.py",
     "files.py",
     "integrity.py",
+    "lake.py",
+    "older.py",
     "records.py",
     "remembered/memory.py",
     "remembered/rows.py",
     "remembered/verified.py",
-    "verification.py",
+    "upkeep/agreement.py",
+    "upkeep/health.py",
+    "upkeep/verification.py",
 )
 """The modules by whose laws a file of the lake is found right."""
 

@@ -46,7 +46,8 @@ class Rows:
             rows = table_of(content, path, schema).to_pylist()
             values = [[_plain(value) for value in row.values()] for row in rows]
             self.known[name] = digest, values
-        return [_row(schema, row) for row in values]
+        times = [field.name for field in schema if pa.types.is_timestamp(field.type)]
+        return [_row(schema.names, times, row) for row in values]
 
     def drop_what_is_gone(self) -> None:
         """Forget files that are no longer there."""
@@ -77,12 +78,8 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
-def _row(schema: pa.Schema, values: list[Any]) -> dict[str, Any]:
-    row = dict(zip(schema.names, values, strict=True))
-    for name in _times(schema):
+def _row(names: list[str], times: list[str], values: list[Any]) -> dict[str, Any]:
+    row = dict(zip(names, values, strict=True))
+    for name in times:
         row[name] = row[name] and datetime.fromisoformat(row[name])
     return row
-
-
-def _times(schema: pa.Schema) -> list[str]:
-    return [field.name for field in schema if pa.types.is_timestamp(field.type)]

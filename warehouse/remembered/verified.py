@@ -28,12 +28,12 @@ class Unread:
     @classmethod
     def of_all(cls, each: Iterable["Unread"]) -> "Unread":
         """Return the sum of several."""
-        counted = list(each)
-        files, unchanged = (sum(getattr(one, name) for one in counted) for name in COUNTS)
-        return cls(files, unchanged, min((one.since for one in counted if one.since), default=None))
-
-
-COUNTS = ("files", "unchanged")
+        every = list(each)
+        return cls(
+            sum(one.files for one in every),
+            sum(one.unchanged for one in every),
+            min((one.since for one in every if one.since), default=None),
+        )
 
 
 class Subject:

@@ -18,7 +18,7 @@ from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import PACKAGE, Paths
-from gatehouse.warehouse.verification import Health
+from gatehouse.warehouse.upkeep.health import Health
 
 LAYERS = "select count(*) from fct_layer_routing"
 

@@ -14,7 +14,7 @@ from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.notes.run_names import find_run
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.records import COUNTED, COUNTS
-from gatehouse.warehouse.verification import verify
+from gatehouse.warehouse.upkeep.verification import verify
 from tests.ingest.traces.test_counts import imatrix
 
 

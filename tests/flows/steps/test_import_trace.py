@@ -18,7 +18,7 @@ from gatehouse.models.checkpoint.described import describe
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
-from gatehouse.warehouse.verification import verify
+from gatehouse.warehouse.upkeep.verification import verify
 from tests.ingest.traces.engine_files import WRITERS, Routed, plain_lists
 
 SAMPLES = 8

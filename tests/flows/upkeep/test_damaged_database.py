@@ -7,13 +7,13 @@ import duckdb
 import pytest
 
 from gatehouse.flows.upkeep import verify
-from gatehouse.warehouse.agreement import unreadable_tables
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.remembered.verified import Subject
-from gatehouse.warehouse.verification import BUILD
+from gatehouse.warehouse.upkeep.agreement import unreadable_tables
+from gatehouse.warehouse.upkeep.health import BUILD
 
 
 @pytest.fixture(scope="module")

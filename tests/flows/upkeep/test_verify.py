@@ -16,7 +16,6 @@ from pandas.testing import assert_frame_equal
 from gatehouse.flows.request import RunRequest
 from gatehouse.flows.steps import build, capture
 from gatehouse.flows.upkeep import verify
-from gatehouse.warehouse import verification
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.events import Events, write_events
@@ -24,7 +23,8 @@ from gatehouse.warehouse.files import read_table, write_table
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.remembered import verified
-from gatehouse.warehouse.verification import RUN_TABLES
+from gatehouse.warehouse.upkeep import verification
+from gatehouse.warehouse.upkeep.verification import RUN_TABLES
 from tests.flows.steps.test_resume import contents
 
 

@@ -1,27 +1,17 @@
-"""Whether the lake holds what its own records say, and whether the marts agree with it.
-
-`check_quickly` and `check_all_quickly` look at names and sizes; `verify` reads every byte that is
-not known to be right.
-"""
+"""Whether the lake holds what its own records say: every byte is read, unless it is known."""
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from gatehouse.warehouse.errors import BrokenLaw
 from gatehouse.warehouse.events import Events
-from gatehouse.warehouse.files import TEMPORARY, read_table, sha256_of
+from gatehouse.warehouse.files import read_table, sha256_of
 from gatehouse.warehouse.integrity import checked_events
-from gatehouse.warehouse.lake import NO_FOLDER, TABLES, Lake, shard_name
-from gatehouse.warehouse.plain_text import printable
+from gatehouse.warehouse.lake import SHARD_TABLES, Lake
 from gatehouse.warehouse.records import (
     COUNTED,
     LAYERS,
@@ -34,119 +24,17 @@ from gatehouse.warehouse.records import (
     sample_line,
 )
 from gatehouse.warehouse.remembered.verified import Subject
+from gatehouse.warehouse.upkeep.health import CAPTURE, IMPORT_COUNTS, Health, Problem, check_quickly
 
 RUN_TABLES = {"runs": RUNS, "layers": LAYERS, "vocabulary": VOCABULARY, "shards": SHARDS}
-SHARD_TABLES = ("samples", "events")
 DESCRIPTION, DATASET, OF_EXPERTS = "description", "dataset", "counts"
 """What `verify` finds right of a run, beside its shards."""
-
-CAPTURE, SET_ASIDE, REMOVE, RECORD, BUILD = "capture", "set aside", "remove", "record", "build"
-"""What mends a problem: capturing a shard again, moving a file out of the lake, removing a
-leftover, recording again the shards that are there, rebuilding the marts."""
-
-
-IMPORT_COUNTS = "land them with the `gatehouse import counts` that landed the run"
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What is wrong with a run, in one sentence, and what mends it (None if nothing here can)."""
-
-    run_id: str
-    what: str
-    cure: str | None
-    shard: int | None = None
-    path: Path | None = None
-
-
-@dataclass(frozen=True)
-class Health:
-    """What a quick check of a run finds: its row, its shards' rows, the intact ones, what is wrong.
-
-    `record` is None if the run's own records are missing or damaged, or about to land.
-    """
-
-    record: dict[str, Any] | None
-    recorded: dict[int, dict[str, Any]]
-    intact: set[int]
-    problems: list[Problem]
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether the last shard has ever landed."""
-        return self.record is not None and self.record["finished_at"] is not None
-
-
-def check_quickly(lake: Lake, run_id: str) -> Health:
-    """Return what the names and sizes of a run's files show.
-
-    A run that is being captured may lack shards, and files that its writer has not recorded yet
-    are not problems.
-    """
-
-    def unknown(what: str, cure: str | None = None) -> Health:
-        return Health(None, {}, set(), [Problem(run_id, what, cure)])
-
-    if not lake.folder("runs", run_id).exists():
-        if lake.writer(run_id) is not None:
-            # it lands its record next, or is being removed
-            return Health(None, {}, set(), [])
-        return unknown(f"leftovers of a run: `gatehouse runs rm {run_id}` removes them")
-    try:
-        record, recorded = lake.run_record(run_id), lake.shards(run_id)
-    except BrokenLaw as error:
-        recordable = error.path == lake.file("shards", run_id)
-        return unknown(str(error), RECORD if recordable else None)
-    if record is None:
-        return unknown(
-            "has no row in `runs`: run the same `gatehouse capture` again, or remove the run with "
-            f"`gatehouse runs rm {run_id}`"
-        )
-    if record["finished_at"] and record["shards"] and not lake.file("shards", run_id).exists():
-        return unknown("its table of shards is missing", RECORD)
-    intact = lake.intact(run_id, recorded)
-    problems = [
-        Problem(run_id, f"shard {shard} is missing or has another size", CAPTURE, shard)
-        for shard in recorded
-        if shard not in intact
-    ]
-    if record["finished_at"]:
-        problems += [
-            Problem(run_id, f"shard {shard} has no row in `shards`", CAPTURE, shard)
-            for shard in sorted(set(range(record["shards"])) - recorded.keys())
-        ]
-    is_counted = record["source"] == COUNTED
-    if is_counted and record["finished_at"] and not lake.file("counts", run_id).exists():
-        problems.append(Problem(run_id, f"its counts are missing: {IMPORT_COUNTS}", None))
-    if lake.writer(run_id) is None:
-        problems += _strangers(lake, run_id, record, recorded)
-    return Health(record, recorded, intact, problems)
-
-
-def strangers(lake: Lake) -> list[Problem]:
-    """Return what lies between the folders of the lake's runs and belongs to none."""
-    return [
-        Problem(
-            printable(f"{path.parent.name}/{path.name}"),
-            "is not the folder of a run",
-            SET_ASIDE,
-            path=path,
-        )
-        for path in lake.strangers()
-    ]
-
-
-def check_all_quickly(lake: Lake) -> dict[str, Health]:
-    """Return run id -> what `check_quickly` finds, for every run; several are read at a time."""
-    run_ids = lake.run_ids()
-    with ThreadPoolExecutor() as threads:
-        return dict(zip(run_ids, threads.map(partial(check_quickly, lake), run_ids), strict=True))
 
 
 def verify(
     lake: Lake,
     run_id: str,
-    moved: Callable[[int], None] = lambda shards: None,
+    moved: Callable[[], None] = lambda: None,
     verified: Subject | None = None,
 ) -> list[Problem]:
     """Return everything that is wrong with a run in the lake.
@@ -160,7 +48,7 @@ def verify(
     Args:
         lake: read only.
         run_id: any run, finished or not.
-        moved: called with the number of shards read so far.
+        moved: called for each shard, before it is read.
         verified: what was found right of the run before; takes what is now. None: nothing.
     """
     seen, verified = check_quickly(lake, run_id), verified or Subject({})
@@ -233,7 +121,7 @@ def _wrong_shards(
     run_id: str,
     seen: Health,
     hashed: "hashlib._Hash | None",
-    moved: Callable[[int], None],
+    moved: Callable[[], None],
     verified: Subject,
 ) -> Iterator[Problem]:
     """Yield the shards that differ from what was recorded, except for those already known.
@@ -243,8 +131,8 @@ def _wrong_shards(
     assert seen.record is not None
     known = {problem.shard for problem in seen.problems}
     next_shard, next_sample = 0, seen.record["first_sample"]
-    for index, (shard, row) in enumerate(seen.recorded.items()):
-        moved(index)
+    for shard, row in seen.recorded.items():
+        moved()
         wrong = None
         if shard not in known:
             wrong = _wrong_in_shard(lake, run_id, row, hashed, verified)
@@ -292,36 +180,6 @@ def _wrong_in_shard(
     if not known:
         verified.found_right(str(shard))
     return None
-
-
-def _strangers(
-    lake: Lake, run_id: str, record: dict[str, Any], recorded: dict[int, Any]
-) -> Iterator[Problem]:
-    """Yield files in the run's folders that do not belong to it."""
-    # an unfinished run may have a shard whose capture was killed before it was recorded
-    numbers = recorded if record["finished_at"] else range(record["shards"])
-    of_shards = set(map(shard_name, numbers))
-    for table in TABLES:
-        folder = lake.folder(table, run_id)
-        own = of_shards if table in SHARD_TABLES else {f"{table}.parquet"}
-        if table == "counts" and record["source"] != COUNTED:
-            own = set()
-        for name in sorted(_names_in(folder) - own):
-            path, place = folder / name, f"{table}/{folder.name}/{name}"
-            if path.match(TEMPORARY):
-                yield Problem(run_id, f"{place} was never finished", REMOVE, path=path)
-            else:
-                sizes = {row.get(f"{table}_bytes") for row in recorded.values()}
-                copy = path.is_file() and path.stat().st_size in sizes
-                kind = "may be a copy of a shard" if copy else "does not belong to this run"
-                yield Problem(run_id, f"{place} {kind}", SET_ASIDE, path=path)
-
-
-def _names_in(folder: Path) -> set[str]:
-    try:
-        return set(os.listdir(folder))
-    except NO_FOLDER:
-        return set()
 
 
 def lawful_shards(lake: Lake, run_id: str) -> Iterator[tuple[int, pa.Table, int]]:
