@@ -4,24 +4,18 @@ with latest_run as (
     limit 1
 ),
 
-samples as (
-    select * from {{ ref('stg_samples') }}
-),
-
 events as (
     select * from {{ ref('stg_events') }}
 ),
 
-phased as (
+routed as (
     select
         events.layer,
+        events.phase,
         events.experts,
-        events.entropy,
-        if(events.position < samples.prompt_tokens, 'prompt', 'generated') as phase
+        events.entropy
     from events
     inner join latest_run on events.run_id = latest_run.run_id
-    inner join samples
-        on events.run_id = samples.run_id and events.sample_id = samples.sample_id
 ),
 
 phases as (
@@ -30,7 +24,7 @@ phases as (
         phase,
         count(*) as tokens,
         avg(entropy) as mean_entropy
-    from phased
+    from routed
     group by layer, phase
 ),
 
@@ -39,7 +33,7 @@ selections as (
         layer,
         phase,
         unnest(experts) as expert
-    from phased
+    from routed
 ),
 
 loads as (

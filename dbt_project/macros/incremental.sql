@@ -94,6 +94,11 @@
     {{ column }} in (select {{ column }} from {{ ref('stg_new_runs') }})
 {%- endmacro %}
 
+{# The same, without runs of counts, which tell nothing of tokens and of pairs of experts. #}
+{% macro of_new_runs_with_events() -%}
+    run_id in (select run_id from {{ ref('stg_runs') }} where is_new and source <> 'counts')
+{%- endmacro %}
+
 {# The events of the shards that meet a condition, file by file in the order of run and shard; no
    events where there is no such shard.
 

@@ -81,6 +81,26 @@
     least({{ events }}.position % {{ runs }}.max_length, {{ events }}.position % {{ runs }}.other_max_length)
 {%- endmacro %}
 
+{# The events of the shared tokens of two runs, side by side as `events` and `other_events`, for the
+   layers in a CTE `layers` of int_compared_layer and the samples in `pairs`, of int_run_pair.
+
+   Sample, position and token are compared as one: DuckDB would else join all samples' events of a
+   position and token first, which are many times as many as those of the pairs. #}
+{% macro shared_events() -%}
+    layers
+    inner join pairs
+        on layers.run_key = pairs.run_key and layers.other_run_key = pairs.other_run_key
+    inner join events as other_events
+        on
+            pairs.other_run_key = other_events.run_key
+            and pairs.other_sample_id = other_events.sample_id
+    inner join events
+        on
+            pairs.run_key = events.run_key
+            and (pairs.sample_id, other_events.position, other_events.token_id)
+            = (events.sample_id, events.position, events.token_id)
+{%- endmacro %}
+
 {# By how much an event's first weight exceeds its second; null where one is chosen. #}
 {% macro margin(weights) -%}
     cast({{ weights }}[1] as double) - {{ weights }}[2]

@@ -7,21 +7,9 @@ layers as (
     select * from {{ ref('dim_layer') }}
 ),
 
-counted_runs as (
-    select run_id from {{ ref('stg_runs') }}
-    where source = 'counts'
-),
-
-every_load as (
-    select * from {{ ref('fct_expert_load') }}
-    where {{ of_new_runs() }}
-),
-
--- counts tell nothing of pairs
 expert_load as (
-    select every_load.*
-    from every_load
-    anti join counted_runs on every_load.run_id = counted_runs.run_id
+    select * from {{ ref('fct_expert_load') }}
+    where {{ of_new_runs_with_events() }}
 ),
 
 partners as (

@@ -1,18 +1,6 @@
-with counted_runs as (
-    select run_id from {{ ref('stg_runs') }}
-    where source = 'counts'
-),
-
-every_layer as (
+with layers as (
     select * from {{ ref('dim_layer') }}
-    where {{ of_new_runs() }}
-),
-
--- counts tell nothing of tokens
-layers as (
-    select every_layer.*
-    from every_layer
-    anti join counted_runs on every_layer.run_id = counted_runs.run_id
+    where {{ of_new_runs_with_events() }}
 ),
 
 runs as (

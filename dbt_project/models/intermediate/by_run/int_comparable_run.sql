@@ -3,6 +3,7 @@
 
 with runs as (
     select * from {{ ref('stg_runs') }}
+    where has_token_ids
 ),
 
 layers as (
@@ -16,7 +17,6 @@ pairs as (
         other_runs.run_id as other_run_id,
         other_runs.run_key as other_run_key,
         runs.source <> 'capture' or other_runs.source <> 'capture' as is_traced,
-        runs.has_token_ids and other_runs.has_token_ids as have_token_ids,
         runs.tokenizer_fingerprint = other_runs.tokenizer_fingerprint as is_tokenizer_equal,
         'none' in (runs.tokenizer_fingerprint, other_runs.tokenizer_fingerprint)
             as is_tokenizer_unknown
@@ -54,8 +54,7 @@ final as (
     left join routers on pairs.run_id = routers.run_id
     left join routers as other_routers on pairs.other_run_id = other_routers.run_id
     where
-        pairs.have_token_ids
-        and case
+        case
             when pairs.is_traced and pairs.is_tokenizer_unknown
                 then routers.routers = other_routers.routers
             else pairs.is_tokenizer_equal

@@ -28,17 +28,7 @@ reordered as (
         end as margin,
         list_sort(events.experts) <> list_sort(other_events.experts) as is_set_flip,
         coalesce(events.top_expert <> other_events.top_expert, false) as is_top_flip
-    from layers
-    inner join pairs
-        on layers.run_key = pairs.run_key and layers.other_run_key = pairs.other_run_key
-    inner join events
-        on pairs.run_key = events.run_key and pairs.sample_id = events.sample_id
-    inner join events as other_events
-        on
-            pairs.other_run_key = other_events.run_key
-            and pairs.other_sample_id = other_events.sample_id
-            and events.position = other_events.position
-            and events.token_id = other_events.token_id
+    from {{ shared_events() }}
     -- most events are equal, and comparing lists is cheaper than sorting them
     where events.experts <> other_events.experts
 ),

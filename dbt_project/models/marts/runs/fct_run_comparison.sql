@@ -18,36 +18,18 @@ layers as (
     where layer = {{ this_layer() }}
 ),
 
-alike as (
-    select
-        pairs.*,
-        layers.moe_index,
-        layers.top_k
-    from pairs
-    inner join layers
-        on pairs.run_id = layers.run_id and pairs.other_run_id = layers.other_run_id
-),
-
 matched as (
     select
-        alike.run_id,
-        alike.other_run_id,
-        events.layer,
-        alike.moe_index,
-        alike.top_k,
+        layers.run_id,
+        layers.other_run_id,
+        layers.layer,
+        layers.moe_index,
+        layers.top_k,
         events.experts,
         other_events.experts as other_experts,
         events.top_expert = other_events.top_expert as is_top_equal,
         cast(other_events.entropy as double) - events.entropy as entropy_change
-    from alike
-    inner join events
-        on alike.run_key = events.run_key and alike.sample_id = events.sample_id
-    inner join events as other_events
-        on
-            alike.other_run_key = other_events.run_key
-            and alike.other_sample_id = other_events.sample_id
-            and events.position = other_events.position
-            and events.token_id = other_events.token_id
+    from {{ shared_events() }}
 ),
 
 compared as (
