@@ -2,8 +2,9 @@
 
    However many layers there are, a statement holds in memory, and looks up at random, the groups of
    one layer only. The model's SQL contains `where layer = {{ this_layer() }}`, and `slices` names
-   the layers to go through: `new_layers`, `waiting_layers` or `new_layer_pairs` below. Like an
-   incremental table, it keeps what the previous build left, except for what a pre-hook deletes. #}
+   the layers to go through: `new_layers`, `waiting_layers`, `compared_layers` or `new_layer_pairs`
+   below. Like an incremental table, it keeps what the previous build left, except for what a
+   pre-hook deletes. #}
 {% materialization layered, adapter='duckdb' %}
     {%- set target = this.incorporate(type='table') -%}
     {%- if config.get('contract').enforced -%}
@@ -63,6 +64,11 @@
     select distinct layer from {{ ref('stg_new_layers') }}
     where is_waiting
     order by layer
+{%- endmacro %}
+
+{# Slices: the MoE layers that a new pair of runs has in common. #}
+{% macro compared_layers() -%}
+    select distinct layer from {{ ref('int_compared_layer') }} order by layer
 {%- endmacro %}
 
 {# Slices: each new layer with the next MoE layer of its stack, and the runs that have both. #}

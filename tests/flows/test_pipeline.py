@@ -86,8 +86,8 @@ def test_text_becomes_a_report_by_tasks_that_a_server_sees(first_night):
 
 
 def test_what_a_run_says_is_in_its_log_on_the_server(first_night):
-    """The flow's and its tasks' lines, in the flow run's log."""
-    lines = asyncio.run(logged())
+    """The night's, its flow's and the tasks' lines, in the logs of these two flow runs."""
+    lines = asyncio.run(logged_by_first("gatehouse-nightly", "gatehouse"))
     for said in (
         r".* on texts\.jsonl: 15 samples from 0",
         r"prepared 15 samples of .*: .*samples\.parquet",
@@ -240,28 +240,38 @@ def test_a_line_is_on_the_console_once_whether_or_not_prefect_shows_its_log_ther
     assert capfd.readouterr().err.count("a line") == 1
 
 
-async def logged() -> list[str]:
-    """Every line of the server's logs, with those on their way there."""
+async def logged_by_first(*flows: str) -> list[str]:
+    """Every line in the logs of the first run of each flow, with those on their way there.
+
+    Other tests' runs are on the same server.
+    """
     from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
     from prefect.logging.handlers import APILogHandler
 
     await APILogHandler.aflush()
+    first = [(await runs_of(flow))[0].id for flow in flows]
+    of_these_runs = LogFilter(flow_run_id=LogFilterFlowRunId(any_=first))
     async with get_client() as client:
-        return [log.message for log in await client.read_logs(limit=200)]
+        return [log.message for log in await client.read_logs(of_these_runs, limit=200)]
 
 
-async def states_of(flow: str) -> list[Any]:
-    """The final states of a flow's runs on the server, the first run's first."""
+async def runs_of(flow: str) -> list[Any]:
+    """A flow's runs on the server, the first one first."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowFilter, FlowFilterName
     from prefect.client.schemas.sorting import FlowRunSort
 
     async with get_client() as client:
         of_this_flow = FlowFilter(name=FlowFilterName(any_=[flow]))
-        runs = await client.read_flow_runs(
+        return await client.read_flow_runs(
             flow_filter=of_this_flow, sort=FlowRunSort.START_TIME_ASC
         )
-        return [run.state for run in runs]
+
+
+async def states_of(flow: str) -> list[Any]:
+    """The final states of a flow's runs on the server, the first run's first."""
+    return [run.state for run in await runs_of(flow)]
 
 
 async def recorded() -> tuple[set[str], list]:

@@ -1,4 +1,4 @@
-{{ config(slices='new_layers', pre_hook="{{ forget_all() }}") }}
+{{ config(slices='compared_layers', pre_hook="{{ forget_all() }}") }}
 
 with events as (
     select * from {{ ref('int_compared_event') }}

@@ -1,6 +1,6 @@
 {{ config(
     materialized='layered',
-    slices='new_layers',
+    slices='compared_layers',
     pre_hook="{{ forget_rebuilt_runs('other_run_id') }}"
 ) }}
 
