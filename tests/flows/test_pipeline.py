@@ -87,7 +87,7 @@ def test_text_becomes_a_report_by_tasks_that_a_server_sees(first_night):
 
 def test_what_a_run_says_is_in_its_log_on_the_server(first_night):
     """The night's, its flow's and the tasks' lines, in the logs of these two flow runs."""
-    lines = asyncio.run(logged_by_first("gatehouse-nightly", "gatehouse"))
+    lines = asyncio.run(logged("gatehouse-nightly", "gatehouse", runs=1))
     for said in (
         r".* on texts\.jsonl: 15 samples from 0",
         r"prepared 15 samples of .*: .*samples\.parquet",
@@ -176,7 +176,8 @@ def test_nights_after_the_last_sample_end_well_and_say_so(first_night):
         assert re.match(nothing, first_night.comes_again(num_samples=15))
         assert page.exists()
     # whatever else has finished meanwhile is built
-    built = [line for line in asyncio.run(logged()) if line.startswith("nothing new in 3 finished")]
+    lines = asyncio.run(logged("gatehouse-nightly", "gatehouse"))
+    built = [line for line in lines if line.startswith("nothing new in 3 finished")]
     assert len(built) == 5
     states = asyncio.run(states_of("gatehouse-nightly"))
     assert [state.name for state in states] == [*2 * ["Completed"], "Failed", *5 * ["Completed"]]
@@ -240,8 +241,8 @@ def test_a_line_is_on_the_console_once_whether_or_not_prefect_shows_its_log_ther
     assert capfd.readouterr().err.count("a line") == 1
 
 
-async def logged_by_first(*flows: str) -> list[str]:
-    """Every line in the logs of the first run of each flow, with those on their way there.
+async def logged(*flows: str, runs: int | None = None) -> list[str]:
+    """Every line in the logs of each flow's first runs, with those on their way there.
 
     Other tests' runs are on the same server.
     """
@@ -250,8 +251,8 @@ async def logged_by_first(*flows: str) -> list[str]:
     from prefect.logging.handlers import APILogHandler
 
     await APILogHandler.aflush()
-    first = [(await runs_of(flow))[0].id for flow in flows]
-    of_these_runs = LogFilter(flow_run_id=LogFilterFlowRunId(any_=first))
+    ids = [run.id for flow in flows for run in (await runs_of(flow))[:runs]]
+    of_these_runs = LogFilter(flow_run_id=LogFilterFlowRunId(any_=ids))
     async with get_client() as client:
         return [log.message for log in await client.read_logs(of_these_runs, limit=200)]
 
