@@ -4,6 +4,7 @@ import pytest
 
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.notes.readings import Reading, keep_reading, reading_of
+from gatehouse.warehouse.upkeep.removal import removing
 
 READING = Reading("raw.content", None, "2 files: 2 .jsonl", "1 file: 1 .pdf (a.pdf)")
 
@@ -11,7 +12,7 @@ READING = Reading("raw.content", None, "2 files: 2 .jsonl", "1 file: 1 .pdf (a.p
 def test_it_is_kept_and_goes_with_the_run(tmp_path):
     keep_reading(tmp_path, "a-run", READING)
     assert reading_of(tmp_path, "a-run") == READING
-    with Lake(tmp_path).removing("a-run"):
+    with removing(Lake(tmp_path), "a-run"):
         pass
     assert reading_of(tmp_path, "a-run") == Reading()
 

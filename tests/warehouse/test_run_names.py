@@ -5,6 +5,7 @@ import pytest
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.notes.run_names import find_run, is_name, name_of, name_run
+from gatehouse.warehouse.upkeep.removal import forget_removed, removing
 
 
 @pytest.fixture
@@ -31,10 +32,10 @@ def test_a_name_of_two_runs_means_neither(lake):
 
 def test_a_name_goes_with_its_run(lake):
     name_run(lake, "one-1", "x")
-    with Lake(lake).removing("one-1"):
-        Lake(lake).forget_removed("one-1")
+    with removing(Lake(lake), "one-1"):
+        forget_removed(Lake(lake), "one-1")
         assert name_of(lake, "one-1") == "x"
-    Lake(lake).forget_removed("one-1")
+    forget_removed(Lake(lake), "one-1")
     assert name_of(lake, "one-1") is None and find_run(lake, "x") == "x"
 
 

@@ -1,19 +1,18 @@
 """What a model writes, and who speaks in a chat, lands with its events; a run stays one run."""
 
 import json
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-import duckdb
 import pyarrow.parquet as pq
 import pytest
 from transformers import AutoTokenizer
 
 from gatehouse.flows.request import RunRequest
 from gatehouse.flows.sql.examples import library
-from gatehouse.flows.steps import capture
+from gatehouse.flows.steps import build, capture
 from gatehouse.flows.upkeep.verify import verify_runs
+from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
@@ -199,14 +198,9 @@ def test_chats_without_a_template_are_refused_or_taken_as_text(tiny_mixtral, cha
 def test_events_can_be_grouped_by_phase_and_by_role(chatty, chats, tmp_path):
     paths = Paths(tmp_path)
     request = RunRequest(model=str(chatty), dataset=str(chats), max_length=64)
-    rows = tables(paths, run_id := capture.capture(request, paths).run_id)["samples"]
-    with closing(duckdb.connect()) as connection:
-        connection.execute(f"create view dim_run as select '{run_id}' run_id, now() finished_at")
-        for table in ("samples", "events"):
-            files = f"{paths.lake}/{table}/*/*.parquet"
-            connection.execute(
-                f"create view {table} as from read_parquet('{files}', hive_partitioning = true)"
-            )
+    rows = tables(paths, capture.capture(request, paths).run_id)["samples"]
+    build.build(paths)
+    with connect(paths) as connection:
         examples = library()
         phases = examples["does_generated_text_route_differently"].run(connection).fetchall()
         roles = examples["which_experts_serve_which_role"].run(connection).fetchall()
