@@ -4,69 +4,42 @@ with latest_run as (
     limit 1
 ),
 
-events as (
-    select * from {{ ref('stg_events') }}
-),
-
-routed as (
-    select
-        events.layer,
-        events.phase,
-        events.experts,
-        events.entropy
-    from events
-    inner join latest_run on events.run_id = latest_run.run_id
-),
-
 phases as (
-    select
-        layer,
-        phase,
-        count(*) as tokens,
-        avg(entropy) as mean_entropy
-    from routed
-    group by layer, phase
-),
-
-selections as (
-    select
-        layer,
-        phase,
-        unnest(experts) as expert
-    from routed
+    select * from {{ ref('fct_phase_routing') }}
 ),
 
 loads as (
-    select
-        layer,
-        phase,
-        expert,
-        count(*) as load
-    from selections
-    group by layer, phase, expert
+    select * from {{ ref('fct_phase_expert') }}
 ),
 
 busiest as (
     select
+        run_id,
         layer,
         phase,
-        first(expert order by load desc, expert asc) as busiest_expert,
-        max(load) as busiest_load
+        first(expert order by selections desc, expert asc) as busiest_expert,
+        max(selections) as busiest_selections
     from loads
-    group by layer, phase
+    group by run_id, layer, phase
 ),
 
 final as (
     select
         phases.layer,
         phases.phase,
-        phases.tokens,
+        phases.events as tokens,
         busiest.busiest_expert,
-        round(busiest.busiest_load / phases.tokens, 4) as share_of_tokens_there,
-        round(phases.mean_entropy, 4) as mean_entropy
+        round(busiest.busiest_selections / phases.events, 4) as share_of_tokens_there,
+        round(phases.mean_entropy, 4) as mean_entropy,
+        round(phases.max_load_ratio, 4) as max_load_ratio,
+        round(phases.any_choice_repetition, 4) as repeats_an_expert
     from phases
+    inner join latest_run on phases.run_id = latest_run.run_id
     inner join busiest
-        on phases.layer = busiest.layer and phases.phase = busiest.phase
+        on
+            phases.run_id = busiest.run_id
+            and phases.layer = busiest.layer
+            and phases.phase = busiest.phase
 )
 
 select * from final

@@ -6,7 +6,7 @@ The lake's run `unfinished` is still being captured.
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,9 @@ FINISHED = sorted(run.run_id for run in RUNS_TO_LAND if run.finished and not run
 
 COUNTED = sorted(run.run_id for run in RUNS_TO_LAND if run.only_counts)
 """The others, of which test_counts.py says what the marts hold."""
+
+MARTS = {path.stem for path in (DBT_PROJECT / "models" / "marts").rglob("*.sql")}
+"""The names of all marts."""
 
 AssertMart = Callable[[str, list[str], pd.DataFrame], None]
 
@@ -84,10 +87,17 @@ class LayerEvents:
     experts: np.ndarray
     weights: np.ndarray
     entropy: np.ndarray
+    confidence: np.ndarray
+    phase: np.ndarray
 
     @property
     def keys(self) -> dict[str, Any]:
         return {"run_id": self.run_id, "layer": self.layer, "moe_index": self.moe_index}
+
+    def where(self, mask: np.ndarray) -> "LayerEvents":
+        """Return the events of a mask over events."""
+        arrays = {name: value for name, value in vars(self).items() if np.ndim(value)}
+        return replace(self, **{name: value[mask] for name, value in arrays.items()})
 
     def selected(self) -> np.ndarray:
         """Return [events, E] of 1 where the event names the expert, else 0."""
@@ -168,8 +178,10 @@ def raw(built: Project) -> dict[str, pd.DataFrame]:
 @pytest.fixture(scope="session")
 def layer_events(raw: dict[str, pd.DataFrame]) -> list[LayerEvents]:
     """The events of every finished run, one entry per MoE layer, by run and MoE index."""
-    samples = raw["samples"][["run_id", "sample_id", "domain", "split"]]
+    samples = raw["samples"][["run_id", "sample_id", "domain", "split", "prompt_tokens"]]
     events = raw["events"].merge(samples, on=["run_id", "sample_id"], validate="many_to_one")
+    is_given = events["position"] < events["prompt_tokens"]
+    events["phase"] = np.where(is_given, "prompt", "generated")
     by_layer = dict(iter(events.groupby(["run_id", "layer"])))
     of_runs = raw["runs"][["run_id", "max_length", "has_token_ids"]]
     layers = raw["layers"].merge(of_runs, on="run_id")
@@ -184,7 +196,7 @@ def token_layers(layer_events: list[LayerEvents]) -> list[LayerEvents]:
 
 
 def arrays(layer: dict[Any, Any], events: pd.DataFrame) -> LayerEvents:
-    columns = ("sample_id", "position", "domain", "split", "entropy")
+    columns = ("sample_id", "position", "domain", "split", "entropy", "confidence", "phase")
     facts = ("run_id", "layer", "moe_index", "stack", "num_experts", "top_k", "max_length")
     flags = ("has_weights", "ranked", "has_token_ids")
     experts = np.stack(events["experts"].to_list()).astype(np.int64)

@@ -82,6 +82,7 @@ TOLD = RandomRun(
     text="told",
     tokenizer="told",
     routing="told",
+    generated=0.25,
 )
 PARTLY_TOLD = {
     "ids-only": ("weights", "distribution", "order", "tokens"),

@@ -181,6 +181,19 @@ ALTERATIONS: dict[str, tuple[str, str]] = {
         "update fct_run_comparison set tokens = tokens - 1 where run_id = 'compared'",
         "compared_runs_share_their_text",
     ),
+    "written": (
+        "update fct_phase_expert set selections = selections + 1, load = load + 1 "
+        "where run_id = 'written' and expert = 3",
+        "phases_add_up",
+    ),
+    "paired": (
+        "update fct_phase_routing set pairs = pairs - 1 where run_id = 'paired'",
+        "phases_add_up",
+    ),
+    "prompted": (
+        "update fct_phase_routing set phase = 'generated' where run_id = 'prompted'",
+        "phases_add_up",
+    ),
     "flipped": (
         "update fct_run_flip set set_flips = set_flips + 1 where run_id = 'flipped' "
         "and layer = 1 and set_flips < tokens",

@@ -75,7 +75,9 @@ def lost(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, set[st
 WITHOUT = {
     "weights": {
         "fct_expert_load": {"dropped", "gate_mass", "gate_mass_share"},
+        "fct_phase_expert": {"dropped", "gate_mass", "gate_mass_share"},
         "fct_layer_routing": {"dropped_share"},
+        "fct_phase_routing": {"dropped_share"},
         "fct_domain_expert": {"gate_mass", "gate_relevance"},
         "fct_fast_path_agreement": {"retained_gate_mass"},
         "fct_fast_path_thresholds": {"retained_gate_mass"},
@@ -86,6 +88,10 @@ WITHOUT = {
             *("mean_confidence", "std_confidence"),
         },
         "fct_layer_routing": {
+            *("mean_entropy", "std_entropy", "min_entropy", "max_entropy"),
+            *("mean_confidence", "std_confidence", "normalised_entropy"),
+        },
+        "fct_phase_routing": {
             *("mean_entropy", "std_entropy", "min_entropy", "max_entropy"),
             *("mean_confidence", "std_confidence", "normalised_entropy"),
         },
@@ -103,6 +109,8 @@ WITHOUT = {
         },
         "fct_layer_routing": {"routing_consistency"},
         "fct_expert_load": {"first_choices", "first_choice_share", "selections_by_rank"},
+        "fct_phase_expert": {"first_choices", "first_choice_share"},
+        "fct_phase_routing": {"first_choice_repetition"},
         "fct_domain_expert": {"first_choices", "first_choice_specialisation"},
         "fct_position_routing": {"first_choices", "first_choice_share"},
         "fct_expert_coactivation": {"adjacent_tokens", "adjacent_probability"},

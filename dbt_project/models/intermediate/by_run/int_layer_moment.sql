@@ -9,13 +9,7 @@ final as (
     select
         run_key,
         layer,
-        count(*) as events,
-        avg(cast(entropy as double)) as mean_entropy,
-        {{ m2('entropy') }} as entropy_m2,
-        cast(min(entropy) as double) as min_entropy,
-        cast(max(entropy) as double) as max_entropy,
-        avg(cast(confidence as double)) as mean_confidence,
-        {{ m2('confidence') }} as confidence_m2
+        {{ event_moments() }}
     from events
     group by run_key, layer
 )

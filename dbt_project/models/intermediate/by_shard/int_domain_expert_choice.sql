@@ -15,6 +15,7 @@ choices as (
         events.run_key,
         events.layer,
         samples.domain,
+        events.position >= samples.prompt_tokens as is_generated,
         cast(ranks.rank as smallint) as rank,
         events.experts[ranks.rank] as expert,
         events.weights[ranks.rank] as weight
@@ -29,6 +30,7 @@ final as (
         run_key,
         layer,
         domain,
+        is_generated,
         rank,
         expert,
         count(*) as selections,
@@ -36,7 +38,7 @@ final as (
         sum(cast(weight as double)) as gate_mass
     from choices
     where expert is not null
-    group by run_key, layer, domain, rank, expert
+    group by run_key, layer, domain, is_generated, rank, expert
 )
 
 select * from final

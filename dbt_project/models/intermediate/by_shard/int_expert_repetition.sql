@@ -12,6 +12,21 @@ layers as (
     select * from {{ ref('stg_new_layers') }}
 ),
 
+samples as (
+    select * from {{ ref('stg_new_samples') }}
+),
+
+-- few or none, so that looking them up costs little
+continued_samples as (
+    select
+        run_key,
+        sample_id,
+        any_value(prompt_tokens) as prompt_tokens
+    from samples
+    where prompt_tokens < tokens
+    group by run_key, sample_id
+),
+
 neighbours as (
     select
         run_key,
@@ -30,9 +45,15 @@ neighbours as (
 ),
 
 adjacent as (
-    select neighbours.*
+    select
+        neighbours.*,
+        coalesce(neighbours.position >= continued_samples.prompt_tokens, false) as is_generated
     from neighbours
     inner join layers on neighbours.run_key = layers.run_key and neighbours.layer = layers.layer
+    left join continued_samples
+        on
+            neighbours.run_key = continued_samples.run_key
+            and neighbours.sample_id = continued_samples.sample_id
     where
         neighbours.sample_id = neighbours.previous_sample_id
         and neighbours.position = neighbours.previous_position + 1
@@ -43,6 +64,7 @@ pairs as (
     select
         run_key,
         layer,
+        is_generated,
         first_expert = previous_first_expert as is_first_repeated,
         first_expert = previous_first_expert
         or first_expert = previous_second_expert
@@ -56,13 +78,14 @@ final as (
     select
         run_key,
         layer,
+        is_generated,
         count(*) as pairs,
         count(*) filter (where is_first_repeated) as first_choice_repeats,
         count(*) filter (where is_one_of_two_repeated) as first_or_second_repeats,
         count(*) filter (where is_one_of_two_repeated or is_one_of_many_repeated)
             as any_choice_repeats
     from pairs
-    group by run_key, layer
+    group by run_key, layer, is_generated
 )
 
 select * from final

@@ -1,0 +1,9 @@
+with final as (
+    {{ events_of_shards(
+        'run_id in (select run_id from ' ~ ref('stg_new_runs') ~ ')'
+        ~ ' and run_id in (select run_id from ' ~ ref('stg_new_samples')
+        ~ ' where prompt_tokens < tokens)'
+    ) }}
+)
+
+select * from final
