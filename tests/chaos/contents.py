@@ -26,7 +26,7 @@ TIMINGS = {
 BATCHING = {"batch_size", "device", "events_bytes", "events_sha256"}
 """What depends on the batches and threads of a run: only these may differ with them."""
 
-LAKE_TABLES = ("runs", "layers", "vocabulary", "shards", "samples", "events")
+LAKE_TABLES = ("runs", "layers", "vocabulary", "shards", "counts", "samples", "events")
 OF_OTHER_BATCHES = 1e-5
 """How far floats may be apart where the batches were different, in nats for entropies; for values
 above 1, such as sums, as a fraction of the value."""
@@ -168,13 +168,13 @@ def _tolerance(table: str, column: str, other_batches: bool) -> float:
 
 
 def _lake_table(folder: Path) -> pa.Table:
-    """Return all files of a table, with the run and, for shards' files, the file's name."""
+    """Return all files of a table, with the run; no rows and columns where there are none."""
     tables = []
     for path in sorted(folder.rglob("*.parquet")):
         table = pq.read_table(path, partitioning=None)
         run_id = pa.array([path.parent.name.removeprefix("run_id=")] * table.num_rows, pa.string())
         tables.append(table.append_column("run_id", run_id))
-    return pa.concat_tables(tables)
+    return pa.concat_tables(tables) if tables else pa.table({})
 
 
 def _marts(connection: duckdb.DuckDBPyConnection) -> list[str]:
@@ -224,9 +224,13 @@ def _rows_of_json(document: Any, without: set[str]) -> Rows:
 
 
 def _files(home: Path) -> frozenset[str]:
-    """Return the names of all files except those that dbt and Prefect keep for themselves."""
+    """Return the names of all files except those that dbt, Prefect and `verify` keep for themselves.
+
+    What `verify` remembers may be deleted at any time, and is there once it has read a whole run.
+    """
     names = (path.relative_to(home) for path in home.rglob("*") if path.name != "dbt")
-    return frozenset(str(name) for name in names if name.parts[0] not in ("dbt", "prefect"))
+    kept = ("dbt", "prefect", "remembered")
+    return frozenset(str(name) for name in names if name.parts[0] not in kept)
 
 
 def _is_float(kind: pa.DataType) -> bool:
