@@ -224,7 +224,7 @@ def _rows_of_json(document: Any, without: set[str]) -> Rows:
 
 
 def _files(home: Path) -> frozenset[str]:
-    """Return the names of all files except those that dbt, Prefect and `verify` keep for themselves.
+    """Return the names of all files but those that dbt, Prefect and `verify` keep for themselves.
 
     What `verify` remembers may be deleted at any time, and is there once it has read a whole run.
     """
