@@ -50,9 +50,22 @@ def sequence(seed: int) -> Routed:
     return Routed(tokens, experts, weights, TOKENS // 2)
 
 
+def router_logits(routed: Routed, folder: Path) -> Path:
+    """Write scores whose softmax picks the sequence's experts."""
+    scores = np.full((*routed.experts.shape[:2], EXPERTS), -9.0, np.float32)
+    np.put_along_axis(scores, routed.experts, np.log(routed.weights).astype(np.float32), -1)
+    named = {f"router_logits.{layer}": scores[:, layer] for layer in range(LAYERS)}
+    ids = routed.tokens[None, :TOKENS]
+    np.savez(folder / "batch.npz", input_ids=ids, attention_mask=np.ones_like(ids), **named)
+    return folder / "batch.npz"
+
+
+WAYS = WRITERS | {"router-logits npz": ("router-logits", router_logits, "tokens weights")}
+
+
 def once(way: str, sequences: int) -> None:
     """Import a trace of one way in this process; print seconds, CPU seconds and peak."""
-    format_name, write, _ = WRITERS[way]
+    format_name, write, _ = WAYS[way]
     with tempfile.TemporaryDirectory() as name:
         folder, files = Path(name), []
         for number in range(sequences):
@@ -72,15 +85,15 @@ def once(way: str, sequences: int) -> None:
 def main() -> None:
     """Import a trace of each way in a process of its own; print the table."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.imports", description=__doc__)
-    parser.add_argument("--sequences", type=int, default=40, help="of 2,048 tokens")
-    parser.add_argument("--way", choices=WRITERS, help="one of them, in this process")
+    parser.add_argument("--sequences", type=int, default=20, help="of 2,048 tokens")
+    parser.add_argument("--way", choices=WAYS, help="one of them, in this process")
     options = parser.parse_args()
     if options.way:
         once(options.way, options.sequences)
         return
     table = Table("trace", "events", "events a second", "of CPU", "peak GB")
-    for way in WRITERS:
-        number = 1 if WRITERS[way][0] == "flame" else options.sequences
+    for way in WAYS:
+        number = 1 if WAYS[way][0] == "flame" else options.sequences
         command = [sys.executable, "-m", "tests.bench.imports", "--way", way]
         ended = subprocess.run(
             [*command, "--sequences", str(number)], stdout=subprocess.PIPE, text=True, check=True

@@ -113,6 +113,51 @@ def test_a_captured_run_comes_back_from_every_format(way, routed, tmp_path):
     assert sum(each.experts.shape[0] for each in of) == summary.tokens
 
 
+def save_router_logits(model: Path, texts: list[np.ndarray], path: Path) -> None:
+    """Save what `gatehouse import --example router-logits` says, of a batch padded on the left."""
+    import torch
+    from safetensors.torch import save_file
+    from transformers import AutoModelForCausalLM
+
+    loaded = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
+    longest = max(map(len, texts))
+    rows = [[0] * (longest - len(ids)) + ids.tolist() for ids in texts]
+    is_real = [[0] * (longest - len(ids)) + [1] * len(ids) for ids in texts]
+    batch = {"input_ids": torch.tensor(rows), "attention_mask": torch.tensor(is_real)}
+    with torch.no_grad():
+        found = loaded(**batch, output_router_logits=True).router_logits
+    named = {f"router_logits.{number}": layer for number, layer in enumerate(found)}
+    if path.suffix == ".safetensors":
+        save_file(batch | named, path)
+    elif path.suffix == ".npz":
+        np.savez(path, **{key: value.numpy() for key, value in (batch | named).items()})
+    else:
+        torch.save(batch | {"router_logits": found}, path)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".pt"])
+def test_saved_router_logits_come_back_as_the_capture(captured, tiny_mixtral, tmp_path, suffix):
+    """The model routes the captured texts again, with transformers alone: all columns are equal."""
+    lake = Lake(Paths(captured).lake)
+    (run_id,) = lake.runs()
+    expected = events_of(lake, run_id)
+    expected = expected[expected["sample_id"] < SAMPLES]
+    texts = [of.loc[of["layer"] == 0, "token_id"] for _, of in expected.groupby("sample_id")]
+    path = tmp_path / f"batch{suffix}"
+    save_router_logits(tiny_mixtral, [ids.to_numpy() for ids in texts], path)
+    paths = Paths(tmp_path / "home")
+    summary = import_trace(request(path, "router-logits"), paths)
+    found = events_of(Lake(paths.lake), summary.run_id)
+    assert verify(Lake(paths.lake), summary.run_id) == []
+    for column in ("sample_id", "position", "layer", "token_id", "top_expert"):
+        np.testing.assert_array_equal(found[column], expected[column], column)
+    for column, tolerance in {"experts": 0, "weights": 2**-10}.items():
+        here, there = (np.stack(each[column].to_list()) for each in (found, expected))
+        np.testing.assert_allclose(here, there, atol=tolerance, err_msg=column)
+    for column in ("entropy", "confidence"):
+        np.testing.assert_allclose(found[column], expected[column], atol=1e-5, err_msg=column)
+
+
 def test_it_lands_once_and_the_same_command_goes_on(trace, tmp_path, monkeypatch, capfd):
     """A run of several shards, cut off after the first, then begun again twice."""
     monkeypatch.setattr(landing, "SHARD_SAMPLES", 3)

@@ -199,6 +199,42 @@ def _plain(routed: Routed, written: Callable[[np.ndarray], Any]) -> dict[str, An
     }
 
 
+def big_moe(routed: Routed, folder: Path) -> Path:
+    """Write the prompt layer by layer, then token by token."""
+    rows, layers, top_k = routed.experts.shape
+    steps = [range(routed.prompt), *([step] for step in range(routed.prompt, rows))]
+    text = [
+        f"0,{int(step >= routed.prompt)},{step},{layer},{slot},"
+        f"{routed.experts[step, layer, slot]},{routed.weights[step, layer, slot]:.9g},0,17\n"
+        for of_pass in steps
+        for layer in range(layers)
+        for step in of_pass
+        for slot in range(top_k)
+    ]
+    header = f"# route_trace v1\n# n_layer={layers}\n"
+    columns = "turn,phase,step,layer,slot,expert,weight,residency,expert_bytes\n"
+    path = folder / "run.route.csv"
+    path.write_text(header + columns + "".join(text))
+    return path
+
+
+def esft(routed: Routed, folder: Path) -> Path:
+    """Write a line in a file of each layer."""
+    domain = folder / "stories"
+    domain.mkdir()
+    for layer in range(routed.experts.shape[1]):
+        ids = map(str, routed.experts[:, layer].ravel().tolist())
+        weights = (f"{weight:.9g}" for weight in routed.weights[:, layer].ravel())
+        text = "\t".join(ids) + "\t\t" + "\t".join(weights) + "\n"
+        (domain / f"expert_weights_{layer}.txt").write_text(text)
+    return domain
+
+
+def warp(routed: Routed, folder: Path) -> Path:
+    tokens = [{"tok": at, "layers": row.tolist()} for at, row in enumerate(routed.experts, 1)]
+    return lines(folder / "trace.jsonl", *tokens)
+
+
 WRITERS: dict[str, tuple[str, Callable[[Routed, Path], Path], str]] = {
     "vllm 0.33": ("vllm", vllm_33, "tokens prompt document"),
     "vllm 0.21": ("vllm", vllm_21, "tokens prompt document"),
@@ -209,6 +245,9 @@ WRITERS: dict[str, tuple[str, Callable[[Routed, Path], Path], str]] = {
     "r3 slime": ("r3", r3_slime, "tokens prompt document"),
     "r3 miles": ("r3", r3_miles, "tokens prompt document"),
     "flame": ("flame", flame, "routed tokens weights"),
+    "bigmoe": ("bigmoe", big_moe, "prompt weights"),
+    "esft": ("esft", esft, "domain weights in any order"),
+    "warp": ("warp", warp, ""),
     "jsonl lists": ("jsonl", plain_lists, "tokens prompt document domain weights"),
     "jsonl base64": ("jsonl", plain_base64, "tokens prompt document domain weights"),
 }
