@@ -77,7 +77,7 @@ class Trace:
     ) -> None:
         self.format: SequenceFormat = FORMATS[request.format]
         self.files = request.files_in(self.format)
-        self._given = list(request.files) if self.format.of_folders else self.files
+        self._given = list(request.files) if self.format.files else self.files
         self._layout = layout
         self._renormalised = renormalised
         self._vocabulary = vocabulary

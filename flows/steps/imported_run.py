@@ -61,12 +61,14 @@ class ImportRequest:
         check_name(self.name)
 
     def files_in(self, format: Format[Any]) -> list[Path]:
-        """Return the files, and those of the format in the folders and below, by name.
+        """Return the files, and those of the format in the folders and below, each once.
 
         Raises:
             GatehouseError: a folder has none.
         """
-        return [path for given in self.files for path in _files_of(given, format)]
+        found = [path for given in self.files for path in _files_of(given, format)]
+        # all files of a folder are read once, however many of them are named
+        return list(dict.fromkeys(found)) if format.files else found
 
     def described(self) -> Description:
         """Look at the model.
@@ -79,10 +81,13 @@ class ImportRequest:
 
 
 def _files_of(given: Path, format: Format[Any]) -> list[Path]:
-    if given.is_file():
+    if format.files:
+        wanted = format.files(given)
+    elif given.is_file():
         return [given]
-    found = [path for path in sorted(given.rglob("*")) if path.is_file()]
-    wanted = [path for path in found if suffix_of(path) in format.suffixes]
+    else:
+        found = [path for path in sorted(given.rglob("*")) if path.is_file()]
+        wanted = [path for path in found if suffix_of(path) in format.suffixes]
     if not wanted:
         raise GatehouseError(
             f"{given} holds no {', '.join(format.suffixes)}: name a folder or file of {format.name}"

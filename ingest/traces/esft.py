@@ -22,8 +22,7 @@ def read(paths: list[Path], layout: Layout) -> Iterator[RoutedSequence]:
     Raises:
         GatehouseError: a layer has no file, or a line is none of such a trace.
     """
-    folders = dict.fromkeys(path if path.is_dir() else path.parent for path in paths)
-    for folder in folders:
+    for folder in dict.fromkeys(map(_folder, paths)):
         _check_files(folder, layout)
         files = [folder / f"expert_weights_{block}.txt" for block in layout.blocks]
         lines = zip_longest(*map(_lines, files))
@@ -42,6 +41,15 @@ def read(paths: list[Path], layout: Layout) -> Iterator[RoutedSequence]:
             yield RoutedSequence(
                 f"{folder.name}:{number}", None, experts, weights, domain=folder.name
             )
+
+
+def _folder(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
+
+
+def _files(path: Path) -> list[Path]:
+    """Return the files of all layers, also where one of them is named."""
+    return sorted(each for each in _folder(path).iterdir() if FILE.fullmatch(each.name))
 
 
 def _check_files(folder: Path, layout: Layout) -> None:
@@ -99,5 +107,9 @@ def _numbers(text: bytes, dtype: np.dtype) -> np.ndarray:
 
 
 FORMAT = Format(
-    "esft", "a folder of expert_weights_N.txt, as ESFT writes it", (".txt",), read, of_folders=True
+    "esft",
+    "a folder of expert_weights_N.txt, as ESFT writes it",
+    (".txt",),
+    read,
+    files=_files,
 )

@@ -186,6 +186,12 @@ def _token_files(model: Path) -> list[Path]:
     return found
 
 
+def _files(path: Path) -> list[Path]:
+    """Return the files that tell of an iteration: its layers, and the tokens beside them."""
+    iteration = _iteration(path)
+    return [*sorted(iteration.glob("layer_*.parquet")), *_token_files(iteration.parent.parent)]
+
+
 def _check_rows(iteration: Path, tokens: list[Path], layers: list[Path]) -> None:
     expected = sum(map(_rows_of, tokens))
     for path in layers:
@@ -209,5 +215,5 @@ FORMAT = Format(
     """flame-moe-290m/samples/000.parquet                     token_id
 flame-moe-290m/actives/iter_5473/layer_02.parquet      scores, indices
 flame-moe-290m/actives/iter_5473/layer_03.parquet""",
-    of_folders=True,
+    files=_files,
 )

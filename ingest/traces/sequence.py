@@ -71,7 +71,9 @@ class Format(Generic[Content]):
         read: returns what some files hold, which fits a model; raises GatehouseError that names
             the file and the place in it. SequenceFormat says what it returns of sequences.
         example: what a file looks like, or how it comes about.
-        of_folders: whether `read` takes folders; else it takes files.
+        files: of a format whose `read` takes the paths as they are given: the files that it then
+            reads for one of them; raises GatehouseError as `read` does. Of other formats None:
+            `read` takes files, one by one.
         has_drops: whether a weight of 0 means that the expert did not run, as in the lake; else it
             is one that was rounded to 0.
     """
@@ -81,7 +83,7 @@ class Format(Generic[Content]):
     suffixes: tuple[str, ...]
     read: Callable[[list[Path], Layout], Content]
     example: str = ""
-    of_folders: bool = False
+    files: Callable[[Path], list[Path]] | None = None
     has_drops: bool = False
 
 

@@ -158,6 +158,22 @@ def test_saved_router_logits_come_back_as_the_capture(captured, tiny_mixtral, tm
         np.testing.assert_allclose(found[column], expected[column], atol=1e-5, err_msg=column)
 
 
+def test_a_run_names_every_file_that_was_read(routed, tmp_path):
+    """Also those beside the folder or the file that was given: other tokens are another run."""
+    for way, given, read in (
+        ("flame", "actives/iter_0540", ["layer_01", "layer_02", "layer_03", "000", "001"]),
+        ("esft", "stories/expert_weights_1.txt", [f"expert_weights_{at}" for at in range(3)]),
+    ):
+        format_name, write, _ = WRITERS[way]
+        folder = tmp_path / way
+        folder.mkdir()
+        write(routed[0], folder)
+        paths = Paths(folder / "home")
+        summary = import_trace(request(folder / given, format_name), paths)
+        record = Lake(paths.lake).run_record(summary.run_id)
+        assert [Path(each["name"]).stem for each in json.loads(record["source_files"])] == read
+
+
 def test_it_lands_once_and_the_same_command_goes_on(trace, tmp_path, monkeypatch, capfd):
     """A run of several shards, cut off after the first, then begun again twice."""
     monkeypatch.setattr(landing, "SHARD_SAMPLES", 3)
