@@ -36,8 +36,8 @@ def resolve_run(connection: duckdb.DuckDBPyConnection, run_id: str | None) -> st
     chosen = run_id or (with_events or runs)[-1]
     if chosen not in with_events:
         raise GatehouseError(
-            f"{chosen} has only counts of its experts: ask fct_expert_load, fct_expert_coverage "
-            "and fct_layer_routing with `gatehouse sql`"
+            f"{chosen} has only counts of its experts: ask fct_expert_load, fct_expert_coverage, "
+            "fct_layer_routing and fct_load_comparison with `gatehouse sql`"
         )
     return chosen
 

@@ -45,7 +45,8 @@ def sweep(
     """
     check_output(target, paths, paths.results(run_id) if run_id else None)
     with closing(connect(paths)) as connection:
-        chosen = resolve_run(connection, run_id) if run_id else None
+        last = resolve_run(connection, run_id)
+        chosen = last if run_id else None
         without = _without_verdict(connection, chosen)
         grid = threshold_grid(connection, chosen)
         grid = grid[~grid["run_id"].isin(without)]
