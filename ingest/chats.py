@@ -70,9 +70,12 @@ def _turns(value: Any) -> list[Any] | None:
 
 def _said_in(turn: Any) -> str | None:
     """Return what a turn says, None for what is no turn."""
-    held = [turn[field] for field in SAID if field in turn] if isinstance(turn, Mapping) else []
-    if not held:
+    if not isinstance(turn, Mapping):
         return None
+    held = [turn[field] for field in SAID if field in turn]
+    if not held:
+        # OpenAI's form may leave the content out where tools are called
+        return "" if turn.get("tool_calls") else None
     content = held[0]
     if content is None:
         return ""

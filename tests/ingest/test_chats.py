@@ -29,8 +29,11 @@ def test_every_form_of_a_chat_is_the_same_turns(form):
 
 def test_what_a_template_reads_of_a_turn_is_kept():
     call = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f"}}]}
-    found = chat_in([OPENAI[0], call])
-    assert found and json.loads(found.turns)[1] == call | {"content": ""}
+    without_content = {key: value for key, value in call.items() if key != "content"}
+    for turn in (call, without_content):
+        found = chat_in([OPENAI[0], turn])
+        assert found and json.loads(found.turns)[1] == call | {"content": ""}
+    assert chat_in([OPENAI[0], {"role": "assistant"}]) is None
 
 
 def test_turns_without_speakers_are_a_text():
