@@ -107,9 +107,9 @@ def report(
     from gatehouse.reports.results import comparison
 
     first, second = (find_run(paths.lake, each) for each in compare)
-    page, flips = comparison.compare((first, second), selection.thresholds, paths, bar, output)
-    if flips:
-        say(flips.sentence)
+    page, sentence = comparison.compare((first, second), selection.thresholds, paths, bar, output)
+    if sentence:
+        say(sentence)
     answer(str(page))
 
 

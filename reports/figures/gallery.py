@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from gatehouse.reports.figures import experts, fast_path, layers, tokens
 from gatehouse.reports.figures.layer_panels import RunFigure
 from gatehouse.reports.figures.zipf import zipf
-from gatehouse.reports.marts.untold import A_VERDICT, ORDER, TOKEN_IDS
+from gatehouse.reports.marts.untold import A_VERDICT, EVENTS, ORDER, TOKEN_IDS
 from gatehouse.reports.verdict.findings import AssessedRun
 
 FIGURES: dict[str, Callable[..., Figure]] = {
@@ -45,8 +45,11 @@ NEEDS: dict[str, frozenset[str]] = {
     ),
     "zipf": frozenset({TOKEN_IDS}),
     "expert_transition": frozenset({ORDER}),
+    **dict.fromkeys(
+        ("expert_repetition", "expert_coactivation", "domain_specialisation"), frozenset({EVENTS})
+    ),
 }
-"""File stem -> what the run's source must tell for it; the others need the experts alone."""
+"""File stem -> what the run's source must tell for it; the others need the loads alone."""
 
 
 def cannot_be_drawn(assessed: AssessedRun) -> list[str]:

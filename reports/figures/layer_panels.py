@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gatehouse.reports.figures import style
 from gatehouse.reports.marts.facts import run_title
-from gatehouse.reports.marts.untold import TOKEN_IDS
+from gatehouse.reports.marts.untold import EVENTS, TOKEN_IDS
 from gatehouse.reports.verdict.findings import AssessedRun
 
 MOST_PANELS = 6
@@ -35,13 +35,19 @@ RunFigure = Callable[[AssessedRun], Figure]
 def caption(assessed: AssessedRun, note: str = "") -> str:
     """Return the run, its model, its sizes (n), and what else a reader must know."""
     run = assessed.run
-    frequency = assessed.marts.frequency_rank["frequency"]
     layers = len(assessed.marts.layers)
-    read = f"{len(frequency):,} distinct tokens, {frequency.sum():,} occurrences"
-    if TOKEN_IDS in assessed.untold:
-        read = f"{run['tokens']:,} tokens"
-    sizes = f"n = {read}, {layers} MoE layer{'s' if layers > 1 else ''}"
+    sizes = f"n = {_read(assessed)}, {layers} MoE layer{'s' if layers > 1 else ''}"
     return f"{run_title(run)} of {run['model']}: {sizes}. {note}".rstrip()
+
+
+def _read(assessed: AssessedRun) -> str:
+    """Return how much of a text the run is of, as far as its source tells it."""
+    if EVENTS in assessed.untold:
+        return f"{assessed.marts.expert_load['selections'].sum():,} selections"
+    if TOKEN_IDS in assessed.untold:
+        return f"{assessed.run['tokens']:,} tokens"
+    frequency = assessed.marts.frequency_rank["frequency"]
+    return f"{len(frequency):,} distinct tokens, {frequency.sum():,} occurrences"
 
 
 def numbers(frame: pd.DataFrame, name: str) -> NDArray:

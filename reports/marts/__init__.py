@@ -6,7 +6,7 @@ from gatehouse.reports.marts.frames import (
     read_marts,
     threshold_grid,
 )
-from gatehouse.reports.marts.pairs import Flips, run_flips, run_overlap
+from gatehouse.reports.marts.pairs import Flips, Loads, run_flips, run_loads, run_overlap
 from gatehouse.reports.marts.runs import (
     check_layer,
     finished_runs,
@@ -19,6 +19,7 @@ from gatehouse.reports.marts.untold import untold_by_run
 
 __all__ = [
     "Flips",
+    "Loads",
     "Marts",
     "block_routing",
     "check_layer",
@@ -28,6 +29,7 @@ __all__ = [
     "resolve_run",
     "routing_statistics",
     "run_flips",
+    "run_loads",
     "run_overlap",
     "run_summary",
     "threshold_grid",

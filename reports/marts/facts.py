@@ -21,16 +21,25 @@ def run_facts(run: dict[str, Any], layers: pd.DataFrame) -> dict[str, str]:
         "Model": run["model"],
         "Dataset": run["dataset"],
         **_files(run),
-        "Samples": f"{run['samples']:,}{repeated(run['duplicate_samples'])}",
-        "Tokens": f"{run['tokens']:,}",
-        **(_dropped(run) if is_captured(run) else {}),
-        "Routing events": f"{run['events']:,}",
+        **_sizes(run),
         "MoE layers": f"{run['moe_layers']:,}",
         "Experts": _distinct(layers["num_experts"]),
         "Top-k": _distinct(layers["top_k"]),
         "Scoring": _distinct(layers["scoring"]),
         **(_computed(run) if is_captured(run) else _imported(run)),
         "Versions": run["versions"],
+    }
+
+
+def _sizes(run: dict[str, Any]) -> dict[str, str]:
+    """Return how much was read and routed, where that is known."""
+    if run["samples"] is None:
+        return {}
+    return {
+        "Samples": f"{run['samples']:,}{repeated(run['duplicate_samples'])}",
+        "Tokens": f"{run['tokens']:,}",
+        **(_dropped(run) if is_captured(run) else {}),
+        "Routing events": f"{run['events']:,}",
     }
 
 

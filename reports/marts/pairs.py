@@ -1,4 +1,4 @@
-"""What two runs share of the text that both read: how far they agree, and where they do not."""
+"""What two runs have in common: their loads, and the routing of the text that both read."""
 
 from dataclasses import dataclass
 
@@ -42,6 +42,25 @@ class Flips:
         )
 
 
+@dataclass(frozen=True)
+class Loads:
+    """Whether two runs keep the same experts busy.
+
+    by_layer: moe_index, shared_load (1 = equal loads), load_correlation (null where all experts of
+        a run have the same load), dead_in_both, dead_in_one (numbers of experts); at least one row.
+    """
+
+    by_layer: pd.DataFrame
+
+    @property
+    def sentence(self) -> str:
+        """How much of the load is shared, for people."""
+        layers = len(self.by_layer)
+        where = "in the only layer" if layers == 1 else f"on average over {layers} layers"
+        shared = self.by_layer["shared_load"].mean()
+        return f"{where}, {shared:.1%} of the load is on the same experts in both runs"
+
+
 def run_overlap(
     connection: duckdb.DuckDBPyConnection, run_id: str, other_run_id: str
 ) -> pd.DataFrame:
@@ -64,6 +83,23 @@ def run_overlap(
         order by moe_index
     """
     return frame_of(connection, query, [run_id, other_run_id])
+
+
+def run_loads(
+    connection: duckdb.DuckDBPyConnection, run_id: str, other_run_id: str
+) -> Loads | None:
+    """Return whether two runs keep the same experts busy; None if that is not compared.
+
+    It is of runs that share text, and of a run of counts with the others of its model.
+    """
+    query = """
+        select moe_index, shared_load, load_correlation, dead_in_both, dead_in_one
+        from fct_load_comparison
+        where (run_id = $1 and other_run_id = $2) or (run_id = $2 and other_run_id = $1)
+        order by moe_index
+    """
+    by_layer = frame_of(connection, query, [run_id, other_run_id])
+    return None if by_layer.empty else Loads(by_layer)
 
 
 def run_flips(

@@ -21,30 +21,23 @@ def finished_runs(connection: duckdb.DuckDBPyConnection) -> list[str]:
 
 
 def resolve_run(connection: duckdb.DuckDBPyConnection, run_id: str | None) -> str:
-    """Return `run_id`, or the run with events that finished last where it is None.
+    """Return `run_id`; where it is None, the run that finished last, with events if any has them.
 
     Raises:
-        GatehouseError: there is no such run or no run at all, or it has only counts of experts.
+        GatehouseError: there is no such run, or no run at all.
     """
     runs = finished_runs(connection)
     if not runs:
         raise GatehouseError("no run has finished: `gatehouse status` shows what is captured")
     if run_id not in (None, *runs):
         raise GatehouseError(f"no finished run {run_id!r}: `gatehouse status` lists the runs")
-    of_counts = _runs_of_counts(connection)
-    with_events = [each for each in runs if each not in of_counts]
-    chosen = run_id or (with_events or runs)[-1]
-    if chosen not in with_events:
-        raise GatehouseError(
-            f"{chosen} has only counts of its experts: ask fct_expert_load, fct_expert_coverage, "
-            "fct_layer_routing and fct_load_comparison with `gatehouse sql`"
-        )
-    return chosen
+    return run_id or _latest(connection, runs)
 
 
-def _runs_of_counts(connection: duckdb.DuckDBPyConnection) -> set[str]:
+def _latest(connection: duckdb.DuckDBPyConnection, runs: list[str]) -> str:
     query = "select run_id from dim_run where source = $1"
-    return set(frame_of(connection, query, [COUNTED])["run_id"])
+    of_counts = set(frame_of(connection, query, [COUNTED])["run_id"])
+    return ([each for each in runs if each not in of_counts] or runs)[-1]
 
 
 def run_summary(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the source of a run did not tell: a trace of another engine may hold experts alone."""
+"""What the source of a run did not tell: a trace may hold experts alone, or only their counts."""
 
 from collections.abc import Collection
 from typing import Any
@@ -6,13 +6,17 @@ from typing import Any
 import duckdb
 
 from gatehouse.reports.marts.session import frame_of
+from gatehouse.warehouse.records import COUNTED
+
+EVENTS = "events"
+"""Where a source does not tell them, it tells nothing of tokens at all."""
 
 ENTROPY = "entropy"
 TOKEN_IDS = "token ids"
 WEIGHTS = "weights"
 ORDER = "order of its experts"
 
-A_VERDICT = frozenset({ENTROPY, TOKEN_IDS, ORDER})
+A_VERDICT = frozenset({EVENTS, ENTROPY, TOKEN_IDS, ORDER})
 """What the three criteria and the consistency beside them are computed from."""
 
 
@@ -21,6 +25,7 @@ def untold_by_run(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[str,
     query = """
         select
             dim_run.run_id,
+            bool_and(dim_run.source <> $1) as has_events,
             bool_and(dim_layer.has_distribution) as has_entropy,
             bool_and(dim_run.has_token_ids) as has_token_ids,
             bool_and(dim_layer.has_weights) as has_weights,
@@ -30,10 +35,10 @@ def untold_by_run(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[str,
         group by dim_run.run_id, dim_run.finished_at
         order by dim_run.finished_at, dim_run.run_id
     """
-    things = (ENTROPY, TOKEN_IDS, WEIGHTS, ORDER)
+    things = (EVENTS, ENTROPY, TOKEN_IDS, WEIGHTS, ORDER)
     return {
         run_id: tuple(thing for thing, told in zip(things, flags, strict=True) if not told)
-        for run_id, *flags in frame_of(connection, query, []).itertuples(index=False)
+        for run_id, *flags in frame_of(connection, query, [COUNTED]).itertuples(index=False)
     }
 
 

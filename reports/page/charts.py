@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from gatehouse.reports.marts.untold import A_VERDICT, ORDER, TOKEN_IDS
+from gatehouse.reports.marts.untold import A_VERDICT, EVENTS, ORDER, TOKEN_IDS
 
 
 @dataclass(frozen=True)
@@ -11,7 +11,8 @@ class Chart:
     """One chart: its id in the page, its heading and how to read it.
 
     `of_layer` says that it shows the selected layer, `wide` that it takes both columns. `needs`
-    names what the run's source must tell for it.
+    names what the run's source must tell for it. `untested` is how to read it where the run has no
+    verdict, if that differs.
     """
 
     stem: str
@@ -20,6 +21,7 @@ class Chart:
     of_layer: bool = True
     wide: bool = False
     needs: frozenset[str] = frozenset()
+    untested: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,8 @@ GROUPS = (
                 "choose a layer by clicking it.",
                 of_layer=False,
                 wide=True,
-                needs=A_VERDICT,
+                untested="The dashed line is a fair share of the load; choose a layer by clicking "
+                "it. The three criteria and their intervals need a verdict.",
             ),
         ),
     ),
@@ -116,6 +119,7 @@ GROUPS = (
                 "coactivation",
                 "Experts chosen together",
                 "Of the tokens that chose the row's expert, the share that chose the column's too.",
+                needs=frozenset({EVENTS}),
             ),
             Chart(
                 "transition",
@@ -131,6 +135,7 @@ GROUPS = (
                 "line of chance is repetition.",
                 of_layer=False,
                 wide=True,
+                needs=frozenset({EVENTS}),
             ),
             Chart(
                 "domains",
@@ -138,6 +143,7 @@ GROUPS = (
                 "The share of a domain's tokens that chose the expert: columns that change "
                 "between rows are experts that prefer a domain.",
                 wide=True,
+                needs=frozenset({EVENTS}),
             ),
         ),
     ),
@@ -174,11 +180,20 @@ GROUPS = (
 def shown(untold: Collection[str]) -> tuple[Group, ...]:
     """Return the charts of a run whose source did not tell some things, without empty groups."""
     groups = (
-        replace(group, charts=tuple(each for each in group.charts if not each.needs & set(untold)))
+        replace(
+            group,
+            charts=tuple(
+                _read(each, untold) for each in group.charts if not each.needs & set(untold)
+            ),
+        )
         for group in GROUPS
     )
-    # the table of layers is in its group whatever charts there are
-    return tuple(group for group in groups if group.charts or group.stem == "layers")
+    return tuple(group for group in groups if group.charts)
+
+
+def _read(chart: Chart, untold: Collection[str]) -> Chart:
+    is_tested = A_VERDICT.isdisjoint(untold)
+    return chart if is_tested else replace(chart, reading=chart.untested or chart.reading)
 
 
 def left_out(untold: Collection[str]) -> list[str]:

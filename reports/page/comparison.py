@@ -1,14 +1,15 @@
 """Two runs side by side as one HTML page: verdicts, numbers, what differs, layer by layer."""
 
-from dataclasses import replace
+from collections.abc import Collection
 from typing import Any
 
 import pandas as pd
 
-from gatehouse.reports.marts import Flips
+from gatehouse.reports.marts import Flips, Loads
 from gatehouse.reports.marts.facts import how_computed, run_facts, run_title
+from gatehouse.reports.marts.untold import EVENTS
 from gatehouse.reports.page import text
-from gatehouse.reports.page.charts import Chart
+from gatehouse.reports.page.comparison_charts import FLIPS, LOADS, OVERLAP, shown
 from gatehouse.reports.page.html import rendered
 from gatehouse.reports.page.packing import columns, plain, script_json
 from gatehouse.reports.page.report import CORE, model_view, scripts
@@ -21,50 +22,6 @@ LABELS = ("A", "B")
 NONE = "\N{EN DASH}"
 """An undefined value, one that a trace does not tell, or a layer that a run does not have."""
 
-OVERLAP = (
-    "tokens",
-    "expert_overlap",
-    "set_agreement",
-    "top_agreement",
-    "mean_entropy_change",
-    "mean_absolute_entropy_change",
-)
-CHARTS = (
-    Chart(
-        "numbers",
-        "Layer by layer",
-        "Whiskers are each run's own 95 % interval over its documents, dashed lines are the "
-        "criteria. Where the whiskers of both runs are apart, the runs differ by more than "
-        "their choice of documents explains.",
-        of_layer=False,
-        wide=True,
-    ),
-    Chart(
-        "overlap",
-        "The same occurrences in both runs",
-        "On the text that both runs read: how often they chose the same experts and, if both "
-        "tell it, how far entropy moved from A to B.",
-        of_layer=False,
-        wide=True,
-    ),
-    Chart(
-        "flips",
-        "Where the runs route differently",
-        "Shares of the tokens that both runs read which go to another set of experts, or have "
-        "another first choice. A margin is the first weight less the second: where it is small, "
-        "little is needed to flip the first choice. What decides the set, the distance to the "
-        "first expert that was not chosen, is not recorded.",
-        of_layer=False,
-        wide=True,
-    ),
-)
-UNTESTED = replace(
-    CHARTS[0],
-    reading="Neither run has a verdict: what the traces tell is drawn, and there are no intervals.",
-)
-"""In the place of the first chart where neither run was tested."""
-
-FLIPS = ("tokens", "set_flip_share", "top_flip_share")
 CAVEATS = (
     "Layers are matched by their index among the MoE layers: in models of different depth the "
     "same index is a different part of the model.",
@@ -76,7 +33,11 @@ OF_WHISKERS = "Each whisker belongs to one run; two that overlap do not show tha
 
 
 def render_comparison(
-    left: AssessedRun, right: AssessedRun, overlap: pd.DataFrame | None, flips: Flips | None
+    left: AssessedRun,
+    right: AssessedRun,
+    overlap: pd.DataFrame | None,
+    flips: Flips | None,
+    loads: Loads | None,
 ) -> str:
     """Return the page of two runs as HTML text.
 
@@ -86,36 +47,31 @@ def render_comparison(
         overlap: rows of `fct_run_comparison`: moe_index and OVERLAP; None or no rows where the
             runs share no text or no experts.
         flips: where the runs do not agree; None where `overlap` is.
+        loads: whether they keep the same experts busy; None where that is not compared.
     """
     sides = (left, right)
     indices = sorted({int(each) for side in sides for each in side.marts.layers["moe_index"]})
     tested = any(side.layers for side in sides)
-    numbers = CHARTS[0] if tested else UNTESTED
-    shared = overlap if overlap is not None and len(overlap) else None
+    common = _common(indices, overlap, flips, loads)
     return rendered(
         "compare.html.j2",
         scripts=scripts(SCRIPTS),
-        data=script_json(_payload(sides, indices, shared, flips)),
+        data=script_json(_of_each(sides, indices) | common),
         title=f"{run_title(left.run)} and {run_title(right.run)}",
         sides=[_side(label, side) for label, side in zip(LABELS, sides, strict=True)],
         averages=_numbers(*(side.average.validation if side.average else None for side in sides)),
         facts=_facts(left, right),
         layers=[_layer(index, left, right) for index in indices],
         tested=tested,
-        charts=(numbers, *CHARTS[1:]) if shared is not None else (numbers,),
-        shared=shared is not None,
-        mismatch=_sentence(flips),
+        charts=shown(tested, common),
+        uncompared=_uncompared(sides, common),
+        mismatch=_sentence(flips or loads),
         limits=(*CAVEATS, OF_WHISKERS) if tested else CAVEATS,
     )
 
 
-def _payload(
-    sides: tuple[AssessedRun, AssessedRun],
-    indices: list[int],
-    overlap: pd.DataFrame | None,
-    flips: Flips | None,
-) -> dict[str, Any]:
-    """Return what `comparison.js` draws: a row per index, null where a run has no such layer."""
+def _of_each(sides: tuple[AssessedRun, AssessedRun], indices: list[int]) -> dict[str, Any]:
+    """Return what `comparison.js` draws of each run: a row per index, null where it has none."""
     return {
         "indices": indices,
         "limits": LIMITS,
@@ -123,21 +79,52 @@ def _payload(
         "labels": [
             f"{label}: {side.run['run_id']}" for label, side in zip(LABELS, sides, strict=True)
         ],
-        "overlap": None
-        if overlap is None
-        else columns(overlap.set_index("moe_index").reindex(indices), OVERLAP),
-        "flips": None
-        if flips is None
-        else {
-            "layers": columns(flips.by_layer.set_index("moe_index").reindex(indices), FLIPS),
-            "margins": columns(flips.by_margin, ("smallest_margin", *FLIPS)),
-            "positions": columns(flips.by_position, ("first_position", *FLIPS)),
-        },
     }
 
 
-def _sentence(flips: Flips | None) -> str | None:
-    return f"{flips.sentence[0].upper()}{flips.sentence[1:]}." if flips else None
+def _common(
+    indices: list[int],
+    overlap: pd.DataFrame | None,
+    flips: Flips | None,
+    loads: Loads | None,
+) -> dict[str, Any]:
+    """Return what `comparison.js` draws of both runs together, without a key for what is absent."""
+    common: dict[str, Any] = {}
+    if overlap is not None and len(overlap):
+        common["overlap"] = _by_index(overlap, indices, OVERLAP)
+    if loads is not None:
+        common["loads"] = _by_index(loads.by_layer, indices, LOADS)
+    if flips is not None:
+        common["flips"] = {
+            "layers": _by_index(flips.by_layer, indices, FLIPS),
+            "margins": columns(flips.by_margin, ("smallest_margin", *FLIPS)),
+            "positions": columns(flips.by_position, ("first_position", *FLIPS)),
+        }
+    return common
+
+
+def _by_index(frame: pd.DataFrame, indices: list[int], names: tuple[str, ...]) -> dict[str, Any]:
+    return columns(frame.set_index("moe_index").reindex(indices), names)
+
+
+def _uncompared(sides: tuple[AssessedRun, AssessedRun], common: Collection[str]) -> str | None:
+    """Return what is not compared of the two runs and why; None if their tokens are."""
+    if "overlap" in common:
+        return None
+    if all(EVENTS not in side.untold for side in sides):
+        return "Overlap was not counted: the runs share no text, or their experts are not the same."
+    if "loads" in common:
+        return "Tokens are not compared, only loads: counts tell nothing of tokens."
+    return (
+        "Neither tokens nor loads are compared: counts tell nothing of tokens, and the models or "
+        "their experts are not the same."
+    )
+
+
+def _sentence(most_told: Flips | Loads | None) -> str | None:
+    if most_told is None:
+        return None
+    return f"{most_told.sentence[0].upper()}{most_told.sentence[1:]}."
 
 
 def _series(side: AssessedRun, indices: list[int]) -> dict[str, list[Any]]:

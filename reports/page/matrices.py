@@ -80,8 +80,17 @@ def _distinct_rows(matrix: NDArray[np.float64]) -> tuple[list[NDArray[np.float64
     return distinct, row_of
 
 
-def experts(marts: Marts, indices: list[int]) -> dict[str, Any]:
-    """Return expert loads, pairs of experts within and between layers, and domains."""
+def loads(marts: Marts, indices: list[int]) -> dict[str, Any]:
+    """Return the load of every expert of every layer, as a multiple of a fair share."""
+    widest = int(marts.layers["num_experts"].max())
+    load = marts.expert_load.pivot_table(
+        index="moe_index", columns="expert", values="load_ratio", observed=True
+    ).reindex(index=indices, columns=range(widest))
+    return {"experts": widest, "ratio": packed(load, THOUSANDTHS)}
+
+
+def choices(marts: Marts, indices: list[int]) -> dict[str, Any]:
+    """Return pairs of experts within and between layers, and experts by domain."""
     widest = int(marts.layers["num_experts"].max())
     by_layer = dict(iter(marts.expert_load.groupby("moe_index")))
     busiest = {
@@ -91,11 +100,7 @@ def experts(marts: Marts, indices: list[int]) -> dict[str, Any]:
         .to_list()
         for index in indices
     }
-    load = marts.expert_load.pivot_table(
-        index="moe_index", columns="expert", values="load_ratio", observed=True
-    ).reindex(index=indices, columns=range(widest))
     return {
-        "load": {"experts": widest, "ratio": packed(load, THOUSANDTHS)},
         "coactivation": _pairs(marts.coactivation, "other_expert", indices, busiest, 0),
         "transition": _pairs(marts.transition, "next_expert", indices, busiest, 1),
         "domains": _domains(marts.domain_expert, indices, widest),

@@ -8,7 +8,7 @@ import pandas as pd
 
 from gatehouse.reports import statistics
 from gatehouse.reports.marts import Marts, published
-from gatehouse.reports.marts.untold import ORDER, TOKEN_IDS
+from gatehouse.reports.marts.untold import EVENTS, ORDER, TOKEN_IDS
 from gatehouse.reports.page import grids, matrices, ranks
 from gatehouse.reports.page.packing import columns, plain
 from gatehouse.reports.verdict.criteria import LIMITS
@@ -62,18 +62,20 @@ def payload(assessed: AssessedRun, links: Links) -> dict[str, Any]:
     marts = assessed.marts
     indices = [int(index) for index in marts.layers["moe_index"]]
     model = str(assessed.run["model"])
-    repetition = ANY_CHOICE_COLUMNS if ORDER in assessed.untold else REPETITION_COLUMNS
     known = [name for name in LAYER_COLUMNS if marts.layers[name].notna().any()]
-    content = {
+    content: dict[str, Any] = {
         "run": {"id": str(assessed.run["run_id"]), "model": model},
         "layer": indices.index(links.layer) if links.layer in indices else 0,
         "layers": columns(marts.layers, known),
         "indices": indices,
         "limits": LIMITS,
         "published": published.repetition(model),
-        "repetition": columns(_by_index(marts.repetition, indices), repetition),
-        **matrices.experts(marts, indices),
+        "load": matrices.loads(marts, indices),
     }
+    if EVENTS not in assessed.untold:
+        repetition = ANY_CHOICE_COLUMNS if ORDER in assessed.untold else REPETITION_COLUMNS
+        content["repetition"] = columns(_by_index(marts.repetition, indices), repetition)
+        content |= matrices.choices(marts, indices)
     frames = _frames(assessed.tokens, indices)
     steps = _entropy_steps(marts, assessed.findings)
     if TOKEN_IDS not in assessed.untold:

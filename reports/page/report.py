@@ -59,7 +59,9 @@ def render(assessed: AssessedRun, links: Links) -> str:
         facts=run_facts(run, layers),
         groups=charts.shown(assessed.untold),
         thresholds=assessed.findings.thresholds,
-        limits=text.limits(assessed, first) if assessed.layers else text.UNTESTED_LIMITS,
+        limits=text.limits(assessed, first)
+        if assessed.layers
+        else text.untested_limits(assessed.untold),
         citation=text.citation(run),
         links=links,
     )

@@ -2,11 +2,12 @@
 
 import math
 import re
+from collections.abc import Collection
 from typing import Any
 
 import pandas as pd
 
-from gatehouse.reports.marts.untold import listed_none
+from gatehouse.reports.marts.untold import EVENTS, listed_none
 from gatehouse.reports.verdict.assessment import Assessment
 from gatehouse.reports.verdict.criteria import COVERAGE, LOW_ENTROPY, RHO, Criterion
 from gatehouse.reports.verdict.evidence import SPECIFIED_EXPERTS
@@ -14,13 +15,6 @@ from gatehouse.reports.verdict.findings import AssessedRun
 from gatehouse.reports.verdict.validation import Validation
 from gatehouse.warehouse.plain_text import counted
 from gatehouse.warehouse.release import gatehouse_version
-
-UNTESTED_LIMITS = (
-    "One model, one dataset: what is shown holds only for this model on this dataset.",
-    "An even share is that of a router which chooses every expert equally often.",
-    "Co-activation and transition matrices show at most the 64 busiest experts.",
-)
-"""What the numbers of a run without a verdict do not say."""
 
 INTERVALS = ("spearman", "low_entropy_share", "coverage")
 """The findings of the three criteria, in their order."""
@@ -126,6 +120,20 @@ def limits(assessed: AssessedRun, layer: int) -> list[str]:
         ),
         "The random router draws from each layer's own loads; co-activation and transition "
         "matrices show at most the 64 busiest experts.",
+    ]
+
+
+def untested_limits(untold: Collection[str]) -> list[str]:
+    """Return what the numbers of a run without a verdict do not say.
+
+    Args:
+        untold: what the run's source did not tell.
+    """
+    matrices = "Co-activation and transition matrices show at most the 64 busiest experts."
+    return [
+        "One model, one dataset: what is shown holds only for this model on this dataset.",
+        "An even share is that of a router which chooses every expert equally often.",
+        *([] if EVENTS in untold else [matrices]),
     ]
 
 

@@ -3,7 +3,7 @@
 from contextlib import closing
 from pathlib import Path
 
-from gatehouse.reports.marts import Flips, resolve_run, run_flips, run_overlap
+from gatehouse.reports.marts import resolve_run, run_flips, run_loads, run_overlap
 from gatehouse.reports.results.files import write_comparison
 from gatehouse.reports.results.results import Bar, assess
 from gatehouse.reports.verdict.thresholds import Thresholds
@@ -18,10 +18,11 @@ def compare(
     paths: Paths,
     bar: Bar,
     output: Path | None = None,
-) -> tuple[Path, Flips | None]:
-    """Write the HTML page that puts two runs side by side; return its file, and where they differ.
+) -> tuple[Path, str | None]:
+    """Write the HTML page that puts two runs side by side; return its file and a sentence.
 
-    The second is None where the runs share no text, or their experts are not the same.
+    The sentence says how many tokens they route differently, else how much of their load they
+    share; it is None where neither is compared.
 
     Raises:
         GatehouseError: there are no such runs, they are one, or the file belongs to the warehouse.
@@ -36,5 +37,8 @@ def compare(
         right = assess(connection, second, paths, thresholds, bar)
         overlap = run_overlap(connection, first, second)
         flips = run_flips(connection, first, second)
+        loads = run_loads(connection, first, second)
     page = output or paths.comparison(first, second)
-    return write_comparison(left, right, overlap, flips, page), flips
+    most_told = flips or loads
+    sentence = most_told.sentence if most_told else None
+    return write_comparison(left, right, overlap, flips, loads, page), sentence

@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from gatehouse.reports.marts import Flips, routing_statistics
+from gatehouse.reports.marts import Flips, Loads, routing_statistics
 from gatehouse.reports.marts.untold import has_none, nothing_to_validate
 from gatehouse.reports.results.document import document
 from gatehouse.reports.results.results import Results
@@ -165,6 +165,7 @@ def write_comparison(
     right: AssessedRun,
     overlap: pd.DataFrame,
     flips: Flips | None,
+    loads: Loads | None,
     target: Path,
 ) -> Path:
     """Write the page that puts two runs side by side.
@@ -175,12 +176,12 @@ def write_comparison(
         overlap: their agreement on shared text, one row per MoE layer
             (`reports.marts.run_overlap`).
         flips: where they do not agree (`reports.marts.run_flips`).
+        loads: whether they keep the same experts busy (`reports.marts.run_loads`).
         target: the file to write.
     """
     from gatehouse.reports.page.comparison import render_comparison
 
-    shared = None if overlap.empty else overlap
-    return _write_text(target, render_comparison(left, right, shared, flips))
+    return _write_text(target, render_comparison(left, right, overlap, flips, loads))
 
 
 def _draw_layer(section: Assessment, title: str, folder: Path) -> dict[str, Path]:

@@ -8,14 +8,22 @@ import numpy as np
 import pytest
 from pandas.testing import assert_frame_equal
 
-from gatehouse.reports.marts import resolve_run
+from gatehouse.reports.marts import resolve_run, run_loads
+from gatehouse.reports.page.payload import Links
+from gatehouse.reports.page.report import render
+from gatehouse.reports.results.comparison import compare
+from gatehouse.reports.results.files import write_validation
+from gatehouse.reports.results.results import open_results
+from gatehouse.reports.results.selection import Selection
 from gatehouse.reports.results.sweep import sweep
+from gatehouse.reports.verdict.thresholds import DEFAULT
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.upkeep.agreement import disagreements
 from tests.dbt_project.random_lake import land
 from tests.dbt_project.random_runs import RUNS_TO_LAND
 from tests.dbt_project.test_untold_results import bar
+from tests.reports.page.parsed_page import Page
 
 WITH_EVENTS, COUNTED = "ids-only", "counted"
 """The same routing, in which neither order nor weights are known."""
@@ -111,10 +119,39 @@ def test_the_loads_are_compared_with_the_counts(connection):
     assert "load in fct_expert_load" in sentence
 
 
-def test_a_run_of_counts_is_not_what_a_report_is_of(connection):
+def test_counts_are_shown_where_they_are_named(connection):
     assert resolve_run(connection, None) != COUNTED
-    with pytest.raises(GatehouseError, match="only counts of its experts: ask fct_expert_load"):
-        resolve_run(connection, COUNTED)
+    assert resolve_run(connection, COUNTED) == COUNTED
+
+
+def test_a_run_of_counts_has_a_page_and_no_verdict(built, tmp_path):
+    results = open_results(Selection(run_id=COUNTED), Paths(built.home), bar)
+    page = Page(render(results.of_run, Links()))
+    assert "The trace (counts) has no events, no entropy" in page.words
+    assert all(word not in page.words for word in ("NaN", "nan", "None", "undefined"))
+    assert page.data["load"]["ratio"]["data"] and "repetition" not in page.data
+    with pytest.raises(GatehouseError, match=f"{COUNTED} has no events, .* nothing to validate"):
+        write_validation(results, tmp_path / "mine")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_of_counts_is_compared_by_its_loads(built, tmp_path):
+    pair, target = (COUNTED, WITH_EVENTS), tmp_path / "both.html"
+    page, sentence = compare(pair, DEFAULT, Paths(built.home), bar, target)
+    data = Page(page.read_text(encoding="utf-8")).data
+    assert data["loads"]["shared_load"] == [1, 1] and "overlap" not in data
+    assert sentence.startswith(
+        "on average over 2 layers, 100.0% of the load is on the same experts"
+    )
+
+
+def test_the_loads_of_a_pair_are_the_same_from_either_run(connection):
+    loads, same = (
+        run_loads(connection, *pair).by_layer
+        for pair in ((COUNTED, WITH_EVENTS), (WITH_EVENTS, COUNTED))
+    )
+    assert_frame_equal(loads, same)
+    assert loads["shared_load"].round(9).eq(1).all() and loads["dead_in_one"].eq(0).all()
 
 
 def test_a_lake_may_hold_nothing_but_counts(make_project, tmp_path):
@@ -128,5 +165,6 @@ def test_a_lake_may_hold_nothing_but_counts(make_project, tmp_path):
     with closing(duckdb.connect(str(project.database), read_only=True)) as connection:
         assert len(rows_of(connection, "fct_layer_routing", COUNTED)) == 2
         assert not connection.table("events").fetchall()
-    with pytest.raises(GatehouseError, match=f"{COUNTED} has only counts of its experts"):
+        assert resolve_run(connection, None) == COUNTED
+    with pytest.raises(GatehouseError, match="no run tells what a verdict needs"):
         sweep(None, None, Paths(project.home), bar, tmp_path / "sweep.csv")

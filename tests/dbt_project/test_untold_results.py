@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from gatehouse.reports.marts import untold_by_run
-from gatehouse.reports.marts.untold import A_VERDICT, ENTROPY, ORDER, TOKEN_IDS, WEIGHTS
+from gatehouse.reports.marts.untold import A_VERDICT, ENTROPY, EVENTS, ORDER, TOKEN_IDS, WEIGHTS
 from gatehouse.reports.page.payload import Links
 from gatehouse.reports.page.report import render
 from gatehouse.reports.results.results import open_results
@@ -20,7 +20,7 @@ from tests.reports.page.parsed_page import Page
 
 THINGS = {"distribution": ENTROPY, "tokens": TOKEN_IDS, "weights": WEIGHTS, "order": ORDER}
 UNTOLD = {run_id: {THINGS[name] for name in unknown} for run_id, unknown in PARTLY_TOLD.items()}
-OF_COUNTS = {"counted": set(THINGS.values())}
+OF_COUNTS = {"counted": {EVENTS, *THINGS.values()}}
 
 
 def bar(what: str, total: int | None):

@@ -5,11 +5,12 @@ from functools import cache
 
 import numpy as np
 
-from gatehouse.reports.marts.untold import ENTROPY, ORDER, TOKEN_IDS
+from gatehouse.reports.marts.untold import ENTROPY, EVENTS, ORDER, TOKEN_IDS
 from gatehouse.reports.verdict.findings import AssessedRun
 from tests.reports.made_up_page import made_up_page
 
 OF_ENTROPY = ["mean_entropy", "normalised_entropy", "mean_confidence"]
+OF_EVENTS = ["events", "samples", "tokens", "duplicate_samples", "dropped_tokens"]
 OF_ORDER = ["routing_consistency", "held_out_consistency", "top_expert", "first_choice_share"]
 
 
@@ -27,10 +28,13 @@ def untold_page(*untold: str) -> AssessedRun:
         marts[name] = frame.assign(**{each: np.nan for each in nulls if each in frame})
     empty = ["agreement", "thresholds"] + ["transition"] * (ORDER in untold)
     empty += ["tokens", "frequency_rank"] * (TOKEN_IDS in untold)
+    empty += ["coactivation", "repetition", "domain_expert"] * (EVENTS in untold)
     marts |= {name: marts[name].head(0) for name in empty}
     if TOKEN_IDS in untold:
         marts["layers"] = marts["layers"].assign(token_types=None, routing_consistency=None)
     run = told.run | {"source": "warp", "has_token_ids": TOKEN_IDS not in untold}
+    if EVENTS in untold:
+        run |= {"source": "counts"} | dict.fromkeys(OF_EVENTS)
     return AssessedRun(run, dataclasses.replace(told.marts, **marts), [], None, untold)
 
 

@@ -57,10 +57,6 @@ ELSEWHERE = {
     "again with `llama-imatrix --output-format gguf`": (
         "tests/ingest/traces/test_counts.py::test_other_files_are_refused_by_name"
     ),
-    "… has only counts of its experts: ask fct_expert_load, fct_expert_coverage, "
-    "fct_layer_routing and fct_load_comparison with `gatehouse sql`": (
-        "tests/dbt_project/test_counts.py::test_a_run_of_counts_is_not_what_a_report_is_of"
-    ),
     "…: … of experts in …, and no events: they tell of load, coverage and balance; "
     "`gatehouse build` adds them to the marts": (
         "tests/flows/steps/test_import_counts.py::"

@@ -8,8 +8,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from gatehouse.reports.marts.untold import ENTROPY, WEIGHTS
-from gatehouse.reports.page.comparison import OVERLAP, render_comparison
+from gatehouse.reports.marts import Loads
+from gatehouse.reports.marts.untold import ENTROPY, EVENTS, ORDER, TOKEN_IDS, WEIGHTS
+from gatehouse.reports.page.comparison import render_comparison
+from gatehouse.reports.page.comparison_charts import LOADS, OVERLAP
 from gatehouse.reports.page.html import ASSETS
 from gatehouse.reports.page.payload import Links
 from gatehouse.reports.page.report import render
@@ -168,11 +170,15 @@ def test_a_phone_scrolls_in_one_direction_only(browser, tmp_path):
     phone.close()
 
 
+OF_COUNTS = (EVENTS, ENTROPY, TOKEN_IDS, WEIGHTS, ORDER)
+
+
+@pytest.mark.parametrize("untold", [(ENTROPY, WEIGHTS), OF_COUNTS], ids=["trace", "counts"])
 def test_the_page_of_a_trace_is_drawn_without_a_fault_and_without_what_it_does_not_tell(
-    browser, tmp_path
+    browser, tmp_path, untold
 ):
     path = tmp_path / "untold.html"
-    path.write_text(render(untold_page(ENTROPY, WEIGHTS), Links()), encoding="utf-8")
+    path.write_text(render(untold_page(*untold), Links()), encoding="utf-8")
     faults: list[str] = []
     page = browser.new_page(viewport=DESK, reduced_motion="reduce")
     page.on("console", lambda message: faults.append(message.text))
@@ -182,8 +188,9 @@ def test_the_page_of_a_trace_is_drawn_without_a_fault_and_without_what_it_does_n
         figure.scroll_into_view_if_needed()
         figure.locator("svg, canvas").first.wait_for()
     page.locator("#next-layer").click()
-    page.locator("#token-table tbody button").first.click()
-    assert page.locator("#token-facts").text_content().endswith("top expert and consistency.")
+    if TOKEN_IDS not in untold:
+        page.locator("#token-table tbody button").first.click()
+        assert page.locator("#token-facts").text_content().endswith("top expert and consistency.")
     assert not re.search("NaN|undefined|null", page.locator("#main").inner_text())
     assert faults == []
     page.close()
@@ -192,8 +199,9 @@ def test_the_page_of_a_trace_is_drawn_without_a_fault_and_without_what_it_does_n
 def test_a_comparison_is_drawn_without_a_fault(browser, run_page, tmp_path):
     path = tmp_path / "compare.html"
     overlap = pd.DataFrame({"moe_index": range(4), **dict.fromkeys(OVERLAP, 0.5)})
+    loads = pd.DataFrame({"moe_index": range(4), **dict.fromkeys(LOADS, 0.5)})
     overlap["top_agreement"] = overlap["mean_entropy_change"] = None
-    page_of_two = render_comparison(run_page, made_up_page(2, 90), overlap, FLIPS)
+    page_of_two = render_comparison(run_page, made_up_page(2, 90), overlap, FLIPS, Loads(loads))
     path.write_text(page_of_two, encoding="utf-8")
     faults: list[str] = []
     page = browser.new_page(viewport=PHONE, color_scheme="dark")
@@ -203,7 +211,7 @@ def test_a_comparison_is_drawn_without_a_fault(browser, run_page, tmp_path):
     for figure in page.locator(".figure").all():
         figure.scroll_into_view_if_needed()
         figure.locator("svg").first.wait_for()
-    assert page.locator(".figure svg").count() == 11
+    assert page.locator(".figure svg").count() == 14
     rows = downloaded(page, page.locator("#numbers .csv"))
     coverage = run_page.findings.layers["coverage"].to_list()
     assert [float(row["coverage_a"]) for row in rows] == pytest.approx(coverage, rel=1e-5)

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from gatehouse.reports.marts import Flips
-from gatehouse.reports.page.comparison import NONE, OVERLAP, render_comparison
+from gatehouse.reports.page.comparison import NONE, render_comparison
+from gatehouse.reports.page.comparison_charts import OVERLAP
 from tests.reports.made_up_findings import with_findings
 from tests.reports.made_up_page import made_up_page
 from tests.reports.page.parsed_page import Page
@@ -36,7 +37,7 @@ FLIPS = Flips(
 
 @pytest.fixture(scope="module")
 def page() -> Page:
-    return Page(render_comparison(LEFT, RIGHT, SHARED, FLIPS))
+    return Page(render_comparison(LEFT, RIGHT, SHARED, FLIPS, None))
 
 
 def rows_of(html: str, table: str) -> list[list[str]]:
@@ -58,7 +59,7 @@ def test_headings_descend_one_level_at_a_time(page):
 
 
 def test_the_three_numbers_have_their_differences():
-    rows = rows_of(render_comparison(LEFT, RIGHT, None, None), "averages")
+    rows = rows_of(render_comparison(LEFT, RIGHT, None, None, None), "averages")
     values = [
         (each.correlation.spearman, each.entropy.low_entropy_share, each.fast_path.coverage)
         for each in (LEFT.average.validation, RIGHT.average.validation)
@@ -70,7 +71,7 @@ def test_the_three_numbers_have_their_differences():
 
 
 def test_facts_that_are_not_equal_are_marked():
-    html = render_comparison(LEFT, RIGHT, None, None)
+    html = render_comparison(LEFT, RIGHT, None, None, None)
     marked = re.findall(r'<tr class="differs"><th scope="row">(\D.*?)</th>', html)
     assert marked == ["Run", "Tokens", "Routing events", "MoE layers", "dtype"]
     assert html.count("<td>differs</td>") == len(marked)
@@ -82,18 +83,18 @@ def test_a_layer_that_one_run_lacks_is_left_open(page):
     assert data["runs"][0]["spearman"][3] is None
     assert data["runs"][1]["spearman"][3] is not None
     assert data["overlap"]["set_agreement"] == [0.25, None, 0.75, None]
-    last = rows_of(render_comparison(LEFT, RIGHT, None, None), "layers-by-number")[-1]
+    last = rows_of(render_comparison(LEFT, RIGHT, None, None, None), "layers-by-number")[-1]
     assert last[0] == "3"
     assert last[3] == last[5] == NONE
 
 
 def test_without_overlap_there_is_no_empty_chart():
     for overlap in (None, SHARED.head(0)):
-        page = Page(render_comparison(LEFT, LEFT, overlap, None))
-        assert page.data["overlap"] is None
+        page = Page(render_comparison(LEFT, LEFT, overlap, None, None))
+        assert not {"overlap", "loads", "flips"} & set(page.data)
         assert "Overlap was not counted" in page.words
         assert [each.get("id") for each in page.all("section") if each.get("id")] == ["numbers"]
-        assert page.data["flips"] is None and "both runs read" not in page.words
+        assert "both runs read" not in page.words
 
 
 def test_the_page_says_how_many_tokens_flip_and_where(page):
@@ -114,6 +115,6 @@ def test_a_run_without_entropy_or_an_order_is_compared_by_its_sets():
     unknown = SHARED.assign(
         **dict.fromkeys(("top_agreement", *OVERLAP[-2:])), set_agreement=[0.25, 0.5, 0.75]
     )
-    page = Page(render_comparison(LEFT, RIGHT, unknown, FLIPS))
+    page = Page(render_comparison(LEFT, RIGHT, unknown, FLIPS, None))
     assert page.data["overlap"]["mean_entropy_change"] == [None] * 4
     assert page.data["overlap"]["set_agreement"] == [0.25, 0.5, 0.75, None]

@@ -20,6 +20,12 @@ const OVERLAPS = [
   ],
 ];
 
+const LOADS = [
+  ["Load in common", whole, { shared_load: "Shared load" }, WHOLE_AXIS],
+  ["Correlation of the loads", two, { load_correlation: "Pearson's r" }, RHO_AXIS],
+  ["Dead experts", count, { dead_in_both: "Dead in both", dead_in_one: "Dead in one of them" }, { min: 0, minInterval: 1 }],
+];
+
 const FLIPS = { set_flip_share: "Another set", top_flip_share: "Another first choice" };
 const PLACES = [
   ["layers", "by layer", (at) => data.indices[at], "Layer"],
@@ -97,6 +103,17 @@ function drawOverlap(_, colours) {
   return { panels };
 }
 
+function drawLoads(_, colours) {
+  const tints = [colours.blue, colours.orange];
+  // equal loads of all experts have no correlation
+  const told = LOADS.filter(([, , names]) => Object.keys(names).some((name) => isTold(data.loads[name])));
+  const panels = told.map(([title, words, names, y]) => {
+    const { series, description } = linesOf(`${title} by layer`, words, names, data.loads, tints);
+    return panelOf(colours, title, words, series, { y, description });
+  });
+  return { panels };
+}
+
 function drawFlips(_, colours) {
   const tints = [colours.green, colours.purple];
   const told = PLACES.filter(([name]) => isTold(data.flips[name].tokens));
@@ -141,12 +158,18 @@ function numberRows() {
   };
 }
 
+/** Return a row per layer of the columns that have a value. */
+function rowsOf(columns) {
+  const names = Object.keys(columns).filter((name) => isTold(columns[name]));
+  return {
+    columns: ["layer", ...names],
+    rows: data.indices.map((index, at) => [index, ...names.map((name) => columns[name][at])]),
+  };
+}
+
 document.documentElement.classList.add("scripted");
 figure("numbers", { draw: drawNumbers, table: numberRows });
-if (data.overlap) {
-  const names = Object.keys(data.overlap).filter((name) => isTold(data.overlap[name]));
-  const rows = () => data.indices.map((index, at) => [index, ...names.map((name) => data.overlap[name][at])]);
-  figure("overlap", { draw: drawOverlap, table: () => ({ columns: ["layer", ...names], rows: rows() }) });
-}
+if (data.loads) figure("loads", { draw: drawLoads, table: () => rowsOf(data.loads) });
+if (data.overlap) figure("overlap", { draw: drawOverlap, table: () => rowsOf(data.overlap) });
 if (data.flips) figure("flips", { draw: drawFlips, table: flipRows });
 startFigures();

@@ -122,6 +122,6 @@ function startLayerFigures() {
   figure("repetition", {
     follows: ["place"],
     draw: drawRepetition,
-    table: of(Object.keys(data.repetition), data.repetition),
+    table: of(Object.keys(data.repetition ?? {}), data.repetition),
   });
 }

@@ -45,8 +45,10 @@ const OVERVIEW = [
 ];
 
 function drawOverview(_, colours) {
+  // a trace may not tell a measure: then there is no panel of it
+  const told = OVERVIEW.filter(({ lines: [[name]] }) => data.layers[name]);
   return {
-    panels: OVERVIEW.map((measure) => overviewPanel(colours, measure)),
+    panels: told.map((measure) => overviewPanel(colours, measure)),
     note: "Shaded: the layer that is shown. Horizontal: the index among the MoE layers.",
   };
 }
