@@ -20,6 +20,8 @@ class Marts:
     frequency_rank: token_id, token_str, is_special, frequency, frequency_rank, mean_position.
     expert_load: moe_index, expert, selections, load_share, load_ratio, first_choice_share,
         gate_mass_share, is_dead.
+    expert_coverage: moe_index, top_experts, activation_share (of the layer's load, that of its so
+        many busiest experts; null where the layer has no load).
     coactivation: moe_index, expert, other_expert, probability (of the other given the expert),
         uniform_probability.
     transition: moe_index, expert, next_expert, probability, lift; none for the last layer.
@@ -38,6 +40,7 @@ class Marts:
     tokens: pd.DataFrame
     frequency_rank: pd.DataFrame
     expert_load: pd.DataFrame
+    expert_coverage: pd.DataFrame
     coactivation: pd.DataFrame
     transition: pd.DataFrame
     repetition: pd.DataFrame
@@ -82,6 +85,13 @@ EXPERT_LOAD = """
     from fct_expert_load
     where run_id = $1
     order by moe_index, expert
+"""
+
+EXPERT_COVERAGE = """
+    select moe_index, top_experts, activation_share
+    from fct_expert_coverage
+    where run_id = $1
+    order by moe_index, top_experts
 """
 
 COACTIVATION = """
@@ -162,6 +172,7 @@ def read_marts(connection: duckdb.DuckDBPyConnection, run_id: str) -> Marts:
         tokens=frame_of(connection, TOKENS, [run_id]),
         frequency_rank=frame_of(connection, FREQUENCY_RANK, [run_id]),
         expert_load=frame_of(connection, EXPERT_LOAD, [run_id]),
+        expert_coverage=frame_of(connection, EXPERT_COVERAGE, [run_id]),
         coactivation=frame_of(connection, COACTIVATION, [run_id]),
         transition=frame_of(connection, TRANSITION, [run_id]),
         repetition=frame_of(connection, REPETITION, [run_id]),

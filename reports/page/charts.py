@@ -116,6 +116,13 @@ GROUPS = (
                 wide=True,
             ),
             Chart(
+                "busiest",
+                "Load of the busiest experts",
+                "The share of the layer's load that its busiest experts compute together: the "
+                "further the line is above the even share, the fewer of them would be enough.",
+                wide=True,
+            ),
+            Chart(
                 "coactivation",
                 "Experts chosen together",
                 "Of the tokens that chose the row's expert, the share that chose the column's too.",

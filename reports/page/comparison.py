@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from gatehouse.reports.marts import Flips, Loads
-from gatehouse.reports.marts.facts import how_computed, run_facts, run_title
+from gatehouse.reports.marts.facts import how_computed, run_title
 from gatehouse.reports.marts.untold import EVENTS
 from gatehouse.reports.page import text
 from gatehouse.reports.page.comparison_charts import FLIPS, LOADS, OVERLAP, shown
@@ -195,7 +195,7 @@ def _change(value: float | None, share: bool) -> str:
 
 def _facts(left: AssessedRun, right: AssessedRun) -> list[dict[str, Any]]:
     """Return the facts of both runs side by side, and whether they differ."""
-    first, second = (run_facts(side.run, side.marts.layers) for side in (left, right))
+    first, second = (text.facts(side) for side in (left, right))
     # a run without a name has no such fact
     pairs = {name: (first.get(name, NONE), second.get(name, NONE)) for name in first | second}
     return [

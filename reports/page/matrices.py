@@ -89,6 +89,12 @@ def loads(marts: Marts, indices: list[int]) -> dict[str, Any]:
     return {"experts": widest, "ratio": packed(load, THOUSANDTHS)}
 
 
+def busiest(marts: Marts, indices: list[int]) -> list[list[float | None]]:
+    """Return the share of every layer's load that its 1, 2, … busiest experts compute."""
+    by_layer = dict(iter(marts.expert_coverage.groupby("moe_index")))
+    return [plain(by_layer[index]["activation_share"]) for index in indices]
+
+
 def choices(marts: Marts, indices: list[int]) -> dict[str, Any]:
     """Return pairs of experts within and between layers, and experts by domain."""
     widest = int(marts.layers["num_experts"].max())

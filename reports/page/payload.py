@@ -71,6 +71,7 @@ def payload(assessed: AssessedRun, links: Links) -> dict[str, Any]:
         "limits": LIMITS,
         "published": published.repetition(model),
         "load": matrices.loads(marts, indices),
+        "busiest": matrices.busiest(marts, indices),
     }
     if EVENTS not in assessed.untold:
         repetition = ANY_CHOICE_COLUMNS if ORDER in assessed.untold else REPETITION_COLUMNS

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from gatehouse.reports.marts.facts import how_computed, run_facts, run_title
+from gatehouse.reports.marts.facts import how_computed, run_title
 from gatehouse.reports.page import charts, text
 from gatehouse.reports.page.html import Script, rendered, script
 from gatehouse.reports.page.packing import script_json
@@ -56,7 +56,7 @@ def render(assessed: AssessedRun, links: Links) -> str:
         absent=text.absent(assessed, charts.left_out(assessed.untold)),
         layer=first,
         model=model_view(assessed),
-        facts=run_facts(run, layers),
+        facts=text.facts(assessed),
         groups=charts.shown(assessed.untold),
         thresholds=assessed.findings.thresholds,
         limits=text.limits(assessed, first)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from gatehouse.reports.marts.facts import run_facts
 from gatehouse.reports.marts.untold import EVENTS, listed_none
 from gatehouse.reports.verdict.assessment import Assessment
 from gatehouse.reports.verdict.criteria import COVERAGE, LOW_ENTROPY, RHO, Criterion
@@ -33,6 +34,14 @@ def absent(assessed: AssessedRun, headings: list[str]) -> str:
     charts = f" These charts are left out: {', '.join(f'“{each}”' for each in headings)}."
     source = f"The trace ({assessed.run['source']}) has {listed_none(assessed.untold)}"
     return f"{source}{verdict}.{charts if headings else ''}"
+
+
+def facts(assessed: AssessedRun) -> dict[str, str]:
+    """Return the facts of the run by name; of counts also how many selections they add up to."""
+    marts = assessed.marts
+    size = f"{marts.expert_load['selections'].sum():,}"
+    selections = {"Selections": size} if EVENTS in assessed.untold else {}
+    return run_facts(assessed.run, marts.layers) | selections
 
 
 def criteria(validation: Validation, finding: pd.Series) -> list[dict[str, Any]]:

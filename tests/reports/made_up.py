@@ -19,6 +19,7 @@ def made_up_marts(
     ids = random.permutation(tokens).astype(int)
     each = [_tokens(index, ids, frequency, experts, random) for index in range(layers)]
     pairs = [_pairs(index, experts, random) for index in range(layers)]
+    load = [_load(i, experts, random) for i in range(layers)]
     return Marts(
         layers=pd.DataFrame([_layer(i, frame, experts, top_k) for i, frame in enumerate(each)]),
         tokens=pd.concat(each, ignore_index=True),
@@ -32,9 +33,8 @@ def made_up_marts(
                 "mean_position": random.uniform(0, 400, tokens),
             }
         ),
-        expert_load=pd.concat(
-            [_load(i, experts, random) for i in range(layers)], ignore_index=True
-        ),
+        expert_load=pd.concat(load, ignore_index=True),
+        expert_coverage=pd.concat([_coverage(each) for each in load], ignore_index=True),
         coactivation=pd.concat([first for first, _ in pairs], ignore_index=True),
         transition=pd.concat([pairs[0][1].head(0), *(second for _, second in pairs[:-1])]),
         repetition=pd.DataFrame([_repetition(i, layers, experts, top_k) for i in range(layers)]),
@@ -124,6 +124,13 @@ def _load(index, experts, random) -> pd.DataFrame:
             "is_dead": False,
         }
     )
+
+
+def _coverage(load) -> pd.DataFrame:
+    shares = np.cumsum(np.sort(load["load_share"])[::-1])
+    counted = np.arange(1, len(shares) + 1)
+    layer = load["moe_index"].iloc[0]
+    return pd.DataFrame({"moe_index": layer, "top_experts": counted, "activation_share": shares})
 
 
 def _pairs(index, experts, random) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -124,6 +124,14 @@ def test_layers_that_read_different_tokens_keep_their_frequencies():
     assert np.isnan(unpacked(tokens["mean_entropy"]).reshape(2, -1)[1, at])
 
 
+def test_the_load_of_the_busiest_experts_adds_up():
+    page = made_up_page(2, 60, 80)
+    for index, shares in enumerate(payload(page, Links())["busiest"]):
+        load = page.marts.expert_load
+        own = load.loc[load["moe_index"] == index, "load_share"].sort_values(ascending=False)
+        np.testing.assert_allclose(shares, own.cumsum(), atol=1e-6)
+
+
 def test_pairs_keep_the_busiest_experts():
     page = made_up_page(2, 60, 80)
     data = payload(page, Links())

@@ -53,11 +53,13 @@ def test_the_page_of_counts_shows_loads_and_nothing_that_nobody_knows():
     assessed = untold_page(*OF_COUNTS)
     page = Page(render(assessed, Links()))
     drawn = {each.get("id") for each in page.all("section") if "figure" in each.get("class", "")}
-    assert drawn == {"overview", "load"}
+    assert drawn == {"overview", "load", "busiest"}
+    assert page.data["busiest"][0][-1] == pytest.approx(1)
     assert "The trace (counts) has no events, no entropy, no token ids, no weights" in page.words
     assert "Busiest" in page.words and page.data["layers"]["max_load_ratio"] == [1.6, 1.7, 1.8]
     facts = run_facts(assessed.run, assessed.marts.layers)
     assert not {"Samples", "Tokens", "Routing events"} & set(facts)
+    assert f"Selections {assessed.marts.expert_load['selections'].sum():,}" in page.words
     assert not {"coactivation", "transition", "repetition", "domains", "tokens"} & set(page.data)
     assert not re.search(NOT_A_VALUE, page.words)
 

@@ -1,4 +1,34 @@
-// The experts of one layer: together, one after the other, and by domain.
+// The experts of one layer: the busiest, together, one after the other, and by domain.
+
+const evenShare = (shares) => shares.map((_, at) => (at + 1) / shares.length);
+
+function drawBusiest(place, colours) {
+  const shares = data.busiest[place];
+  if (shares.some(isMissing)) return { empty: "No expert of this layer was selected." };
+  const most = shares.findIndex((share) => share >= 0.5) + 1;
+  const series = [
+    line("Busiest experts", shares, colours.orange),
+    line("Even share", evenShare(shares), colours.grey, { lineStyle: { type: "dashed" }, symbol: "none" }),
+  ];
+  const option = styled(
+    colours,
+    `Share of the load of layer ${data.indices[place]} by number of its busiest experts: half of it is computed by ${most} of ${shares.length}.`,
+    {
+      legend: { data: series.map((each) => each.name) },
+      grid: { top: 28 },
+      tooltip: { trigger: "axis", valueFormatter: (value) => percent(value, 1) },
+      xAxis: axis(colours, "category", "Number of experts, the busiest first", {
+        data: shares.map((_, at) => at + 1),
+      }),
+      yAxis: axis(colours, "value", "", { ...WHOLE_AXIS, axisLabel: { formatter: whole } }),
+      series,
+    },
+  );
+  return {
+    panels: [{ option }],
+    note: `Half of the load is computed by ${most} of ${shares.length} experts.`,
+  };
+}
 
 function pairRows(pairs) {
   if (!pairs) return [];
@@ -118,6 +148,14 @@ function drawDomains(place, colours) {
 }
 
 function startExpertFigures() {
+  figure("busiest", {
+    follows: ["place"],
+    draw: drawBusiest,
+    table: (place) => ({
+      columns: ["top_experts", "activation_share", "even_share"],
+      rows: data.busiest[place].map((share, at) => [at + 1, share, (at + 1) / data.busiest[place].length]),
+    }),
+  });
   figure("coactivation", {
     follows: ["place"],
     draw: drawCoactivation,
