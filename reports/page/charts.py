@@ -99,7 +99,7 @@ GROUPS = (
                 of_layer=False,
                 wide=True,
                 untested="The dashed line is a fair share of the load; choose a layer by clicking "
-                "it. The three criteria and their intervals need a verdict.",
+                "it. There is no verdict, so its criteria are not drawn.",
             ),
         ),
     ),

@@ -12,7 +12,7 @@ function drawBusiest(place, colours) {
   ];
   const option = styled(
     colours,
-    `Share of the load of layer ${data.indices[place]} by number of its busiest experts: half of it is computed by ${most} of ${shares.length}.`,
+    `Share of the load of layer ${data.indices[place]} by number of its busiest experts: ${most} of ${shares.length} are enough for half of it.`,
     {
       legend: { data: series.map((each) => each.name) },
       grid: { top: 28 },
@@ -26,7 +26,7 @@ function drawBusiest(place, colours) {
   );
   return {
     panels: [{ option }],
-    note: `Half of the load is computed by ${most} of ${shares.length} experts.`,
+    note: `${most} of ${shares.length} experts are enough for half of the load.`,
   };
 }
 
