@@ -13,6 +13,9 @@ from gatehouse.reports.inference.accesses import Integers
 UNROUTED = -1
 """In place of an expert: the token was not routed in that layer, as nothing followed from it."""
 
+OUTDATED = 4
+"""A queue of more entries for each expert that is loaded is made again: it would grow forever."""
+
 
 @dataclass(frozen=True)
 class Pass:
@@ -126,6 +129,9 @@ class _Cache:
             entry = (rank, known[1] if known else self.loads, expert)
             self.loaded[expert] = entry
             heapq.heappush(self.queue, entry)
+        if len(self.queue) > OUTDATED * len(self.loaded):
+            self.queue = list(self.loaded.values())
+            heapq.heapify(self.queue)
         self._make_room(experts)
         return len(experts) - (self.loads - loads_before)
 

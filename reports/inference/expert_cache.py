@@ -102,12 +102,13 @@ def _distances(accesses: Accesses, depths: Callable[[Integers, int], Integers]) 
     for streams in _together(accesses):
         tokens = int(np.asarray(accesses.lengths)[streams].max())
         is_over = accesses.is_over[streams, :tokens, None]
+        # a use after the last token is later than all others, as none is: any expert will do
+        asked = np.where(is_over, 0, accesses.experts[streams, :tokens])
         # small integers are sorted by their digits, and compared many at a time
-        asked = accesses.experts[streams, :tokens].astype(np.min_scalar_type(accesses.num_experts))
-        asked = np.where(is_over, asked.dtype.type(accesses.num_experts), asked)
-        found_here = depths(asked.reshape(len(streams), -1), accesses.num_experts)
+        small = asked.astype(np.min_scalar_type(accesses.num_experts))
+        of_all = depths(small.reshape(len(streams), -1), accesses.num_experts)
         found[streams, :tokens] = np.where(
-            is_over, accesses.num_experts, found_here.reshape(asked.shape)
+            is_over, accesses.num_experts, of_all.reshape(asked.shape)
         )
     return found
 
@@ -124,9 +125,8 @@ def _together(accesses: Accesses) -> Iterator[Integers]:
 def _recency_depths(asked: Integers, num_experts: int) -> Integers:
     """Return depths in stacks that are sorted by last use, which need no ranks."""
     streams = len(asked)
-    # one column more, for what stands after a stream's last token
-    depth_of = np.full((streams, num_experts + 1), num_experts, asked.dtype)
-    places, first_place = depth_of.reshape(-1), (num_experts + 1) * np.arange(streams)
+    depth_of = np.full((streams, num_experts), num_experts, asked.dtype)
+    places, first_place = depth_of.reshape(-1), num_experts * np.arange(streams)
     is_above = np.empty(depth_of.shape, bool)
     depths = np.empty(asked.shape[::-1], asked.dtype)
     for experts, depth in zip(asked.T.copy(), depths, strict=True):

@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatehouse.reports.inference.accesses import Accesses, by_layer, random_router, through_layers
@@ -89,6 +89,7 @@ def most_hits(stream: list[int], slots: int) -> int:
     ("policy", "keeps"), [(lru, last_use), (lfu, uses_and_last_use), (belady, nearness)]
 )
 @given(accesses=streams())
+@settings(max_examples=60)
 def test_a_cache_of_every_size_is_one_in_plain_python(policy, keeps, accesses):
     found = hits(accesses, policy(accesses))
     for row, stream in zip(found, asked(accesses)):
@@ -98,6 +99,7 @@ def test_a_cache_of_every_size_is_one_in_plain_python(policy, keeps, accesses):
 
 
 @given(accesses=streams())
+@settings(max_examples=60)
 def test_belady_is_the_best_of_all_choices(accesses):
     found = hits(accesses, belady(accesses))
     for row, stream in zip(found, asked(accesses)):
@@ -108,6 +110,7 @@ def test_belady_is_the_best_of_all_choices(accesses):
 
 
 @given(accesses=streams())
+@settings(max_examples=60)
 def test_all_slots_miss_only_first_uses(accesses):
     first = [len(set(stream)) for stream in asked(accesses)]
     for policy in POLICIES:
@@ -117,6 +120,7 @@ def test_all_slots_miss_only_first_uses(accesses):
 
 
 @given(accesses=streams(), data=st.data())
+@settings(max_examples=60)
 def test_no_profile_is_better_than_the_texts_own(accesses, data):
     own = hits(accesses, static(accesses, accesses.uses))
     others = data.draw(

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatehouse.reports.inference.placement import balanced, contiguous, shuffled
@@ -45,6 +45,7 @@ def machines(draw):
 
 
 @given(machine=machines())
+@settings(max_examples=40)
 def test_every_expert_has_a_place_and_every_place_an_expert(machine):
     loads, replicas, gpus, nodes, groups = machine
     shape = len(loads), loads.shape[1], replicas, gpus
@@ -63,6 +64,7 @@ def test_every_expert_has_a_place_and_every_place_an_expert(machine):
 
 
 @given(machine=machines())
+@settings(max_examples=40)
 def test_a_group_stays_on_its_node(machine):
     loads, replicas, gpus, nodes, groups = machine
     found = balanced(loads, replicas, gpus, nodes, groups).experts
@@ -88,6 +90,12 @@ def test_balancing_is_better_than_numbers_and_chance():
     windows = np.stack([loads, loads[:, ::-1], np.zeros_like(loads)])
     by_window = contiguous(*shape).balance(windows)
     assert by_window.shape == (3, 20) and (by_window[2] == 1).all()
+
+
+def test_a_gpu_for_each_place_leaves_the_order():
+    """As published: there is nothing to pack."""
+    found = balanced(PUBLISHED, replicas=13, gpus=13).experts
+    assert found.tolist() == [[*range(12), 10], [*range(12), 5]]
 
 
 def test_without_groups_for_the_nodes_it_is_global():
