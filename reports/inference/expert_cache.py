@@ -77,7 +77,8 @@ def static(accesses: Accesses, uses: Integers) -> Integers:
 def hits(accesses: Accesses, distances: Integers) -> Integers:
     """Return (streams, num_experts + 1) accesses that 0, 1, ..., num_experts slots would serve.
 
-    Over `accesses.counts` they are hit rates, of one stream or of the sums of several.
+    Over `accesses.counts` they are hit rates, of one stream or of the sums of several. To count
+    some accesses only, of a phase or a layer, give the others a distance of `num_experts`.
     """
     streams, width = len(distances), accesses.num_experts + 1
     cells = distances.reshape(streams, -1) + width * np.arange(streams)[:, None]
