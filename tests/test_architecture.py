@@ -25,6 +25,7 @@ ROOMS = {
     "reports": {
         "marts": set(),
         "statistics": set(),
+        "inference": set(),
         "verdict": {"marts", "statistics"},
         "figures": {"marts", "statistics", "verdict"},
         "page": {"marts", "statistics", "verdict"},
