@@ -28,6 +28,7 @@ ROOMS = {
         "verdict": {"marts", "statistics"},
         "figures": {"marts", "statistics", "verdict"},
         "page": {"marts", "statistics", "verdict"},
+        "exports": {"marts"},
         "results": {"figures", "marts", "page", "statistics", "verdict"},
     },
     "flows": {
