@@ -29,6 +29,7 @@ ROOMS = {
         "verdict": {"marts", "statistics"},
         "figures": {"marts", "statistics", "verdict"},
         "page": {"marts", "statistics", "verdict"},
+        "exports": {"marts"},
         "results": {"figures", "marts", "page", "statistics", "verdict"},
     },
     "flows": {

@@ -1,4 +1,4 @@
-"""Commands that ask the warehouse: validate, plot, report, sql, docs."""
+"""Commands that ask the warehouse: validate, plot, report, sql, export, docs."""
 
 import typer
 
@@ -143,6 +143,29 @@ def sql(
             spreadsheet_safe=spreadsheet_safe,
             external_access=external_access,
         )
+
+
+def export(
+    run: options.ExportedRun = None,
+    to: options.ExportFormat = None,
+    output: options.ExportFile = None,
+    listed: options.ExportList = False,
+    home: options.Home = None,
+) -> None:
+    """Write a run as a file that an engine, a trainer or a data frame reads."""
+    paths = paths_of(home)
+    from gatehouse.flows.console import answer, working
+    from gatehouse.reports.exports import formats
+
+    if listed:
+        answer(formats.listed())
+        return
+    if to is None:
+        raise GatehouseError("name a format with --to: `gatehouse export --list` lists them")
+    run = run and find_run(paths.lake, run)
+    with working(f"exporting to {to}"):
+        written = formats.export(run, to, paths, output)
+    answer(str(written))
 
 
 def docs(home: options.Home = None) -> None:

@@ -156,6 +156,17 @@ NamedRun = Annotated[
     str | None,
     typer.Argument(help="Run id or name (`gatehouse status` lists them); default: all runs."),
 ]
+ExportedRun = Annotated[
+    str | None,
+    typer.Argument(help="Run id or name (`gatehouse status` lists them); default: the latest."),
+]
+ExportFormat = Annotated[
+    str | None, typer.Option("--to", metavar="FORMAT", help="The format: --list lists them.")
+]
+ExportFile = Annotated[
+    Path | None, typer.Option("--output", help="File to write. Default: one in the run's results.")
+]
+ExportList = Annotated[bool, typer.Option("--list", help="List the formats.")]
 RemovedRun = Annotated[str, typer.Argument(help="Run id or name (`gatehouse status` lists them).")]
 Answer = Annotated[
     Literal["text", "json"],

@@ -46,6 +46,8 @@ BAD_INPUT = {
     "no warehouse": (["validate"], "run `gatehouse run`"),
     "no warehouse to query": (["sql", "select 1"], "run `gatehouse run`"),
     "nothing to build": (["build"], "has finished"),
+    "nothing to export": (["export", "--to", "counts"], "yet: run `gatehouse run`, or"),
+    "export to nothing": (["export"], "`gatehouse export --list` lists them"),
     "nothing to document": (["docs"], "run `gatehouse build` first"),
     "input and run": (["validate", "--input", "x.parquet", "--run", "y"], "exclude each other"),
     "missing input": (["validate", "--input", "/no/such.parquet"], "/no/such.parquet"),

@@ -38,6 +38,7 @@ WRITING = {
     ],
     ("plot", "--output-dir"): [["plot"], ["plot", "--input", "TABLE", "--layer", "0"]],
     ("report", "--output"): [["report"], ["report", "--compare", "RUN", "OTHER"]],
+    ("export", "--output"): [["export", "--to", "counts"]],
     ("sql", "--output"): [["sql", "select 1 as a"], ["sql", "--examples", "layers_at_a_glance"]],
 }
 """Each such option that is written to, with every way in which its command writes."""

@@ -23,6 +23,24 @@ ELSEWHERE = {
     "name a FORMAT and the files of a trace: `gatehouse import --example all` lists the formats": (
         "tests/flows/steps/test_import_trace.py::test_the_command_says_what_to_name"
     ),
+    "no export is called …: name one of …": (
+        "tests/flows/cli/test_exports.py::test_every_format_is_listed_and_another_is_refused"
+    ),
+    "name a format with --to: `gatehouse export --list` lists them": (
+        "tests/flows/cli/test_cli.py::test_bad_input_is_one_line_and_exit_code_2"
+    ),
+    **dict.fromkeys(
+        (
+            "… has no events, only counts of experts: use --to counts",
+            "… has two MoE layers in one block, or an encoder and a decoder, and ESFT has one "
+            "layer a block: query fct_expert_load with `gatehouse sql`",
+            "… has two MoE layers in one block, or an encoder and a decoder, and this format one "
+            "layer a block: use --to counts",
+            "the run's layers have … to … experts, and this format is one matrix: query "
+            "fct_expert_load with `gatehouse sql`",
+        ),
+        "tests/reports/exports/test_refused_exports.py::test_what_a_format_cannot_hold",
+    ),
     "name the --model that was run: a hub id, a folder, or a config.json": (
         "tests/flows/steps/test_import_trace.py::test_the_command_says_what_to_name"
     ),

@@ -1,0 +1,1 @@
+"""Files that engines, trainers and data frames read, from a run's marts and events."""

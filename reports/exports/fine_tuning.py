@@ -1,0 +1,67 @@
+"""Which experts ESFT trains: the fewest whose share of a layer's load reaches p."""
+
+import json
+from pathlib import Path
+
+import duckdb
+
+from gatehouse.reports.marts.session import frame_of
+from gatehouse.warehouse.errors import GatehouseError
+
+SHARE = 0.2
+"""ESFT's p for token shares (Wang et al., 2024, arXiv 2407.01906)."""
+
+CHOSEN = """
+    with shares as (
+        select
+            layers.block,
+            loads.expert,
+            round(loads.selections / sum(loads.selections) over (partition by loads.layer), 4)
+                as share
+        from fct_expert_load as loads
+        inner join dim_layer as layers
+            on loads.run_id = layers.run_id and loads.layer = layers.layer
+        where loads.run_id = $1
+    ),
+
+    running as (
+        select
+            *,
+            count(*) over (partition by block, expert) as layers_of_block,
+            sum(share) over (
+                partition by block order by share desc, expert
+                rows between unbounded preceding and 1 preceding
+            ) as share_before
+        from shares
+    )
+
+    select
+        block,
+        max(layers_of_block) as layers_of_block,
+        list(expert order by share desc, expert) as experts
+    from running
+    where coalesce(share_before, 0) < $2
+    group by block
+    order by block
+"""
+
+
+def write_esft(connection: duckdb.DuckDBPyConnection, run_id: str, target: Path) -> None:
+    """Write ESFT's `expert_cfg.json`: for each MoE layer's block the ids of experts to train.
+
+    Experts are taken in descending share of the layer's load until the shares, rounded to four
+    decimals as in the published files, reach SHARE.
+
+    Raises:
+        GatehouseError: two of the run's MoE layers are of one block.
+    """
+    chosen = frame_of(connection, CHOSEN, [run_id, SHARE])
+    if chosen["layers_of_block"].max() > 1:
+        raise GatehouseError(
+            f"{run_id} has two MoE layers in one block, or an encoder and a decoder, and ESFT has "
+            "one layer a block: query fct_expert_load with `gatehouse sql`"
+        )
+    blocks = zip(chosen["block"], chosen["experts"], strict=True)
+    experts = {str(block): [int(each) for each in ids] for block, ids in blocks}
+    document = {"experts": experts, "shared_experts": False, "non_expert_modules": False}
+    target.write_text(json.dumps(document) + "\n", encoding="utf-8")
