@@ -140,9 +140,9 @@ def import_trace(request: ImportRequest, paths: Paths) -> ImportSummary:
 
 
 def notes_of(seen: Survey) -> list[str]:
-    """Return a line on each thing that was left out of sequences, with how many and the first."""
+    """Return a line on each thing to know of sequences: the first, how many more, and what."""
     return [
-        f"{counted(len(names), 'sequence')}, the first {names[0]}: {note}"
+        f"{names[0]}{f' and {len(names) - 1:,} more' if names[1:] else ''}: {note}"
         for note, names in seen.notes.items()
     ]
 

@@ -81,6 +81,8 @@ class ImportRequest:
 
 
 def _files_of(given: Path, format: Format[Any]) -> list[Path]:
+    if given.is_file() and not given.stat().st_size:
+        raise GatehouseError(f"{given} is empty: leave it out, or write it again")
     if format.files:
         wanted = format.files(given)
     elif given.is_file():
@@ -138,11 +140,13 @@ class ImportedRun:
     @cached_property
     def spec(self) -> RunSpec:
         """The run's identity."""
+        first, *others = self.request.files
+        more = f" and {len(others)} more" if others else ""
         return RunSpec(
             model=self.described.name,
             model_fingerprint=self.described.fingerprint,
             tokenizer_fingerprint=self.described.tokenizer_fingerprint,
-            dataset=str(self.request.files[0].resolve()),
+            dataset=f"{first.resolve()}{more}",
             dataset_fingerprint=files_fingerprint(self.source_files),
             first_sample=0,
             num_samples=self.num_samples,

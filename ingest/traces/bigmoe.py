@@ -131,7 +131,10 @@ def _sequence(name: str, rows: Columns, layout: Layout) -> RoutedSequence:
             f"{layout.blocks[layer]}: the file is cut off, or the layers are not the model's; "
             f"leave out the last step, or {ANOTHER_MODEL}"
         )
-    left_out = f"llama.cpp did not route its first {counted(first, 'token')} in the last layer"
+    left_out = (
+        f"llama.cpp did not route its first {counted(first, 'token')} in the last layer, so they "
+        "are left out of all"
+    )
     return RoutedSequence(
         name,
         None,

@@ -29,9 +29,16 @@ def resolve_run(connection: duckdb.DuckDBPyConnection, run_id: str | None) -> st
     runs = finished_runs(connection)
     if not runs:
         raise GatehouseError("no run has finished: `gatehouse status` shows what is captured")
-    if run_id not in (None, *runs):
-        raise GatehouseError(f"no finished run {run_id!r}: `gatehouse status` lists the runs")
+    if run_id is not None and run_id not in runs:
+        raise _not_built(run_id)
     return run_id or _latest(connection, runs)
+
+
+def _not_built(run_id: str) -> GatehouseError:
+    return GatehouseError(
+        f"no finished run {run_id!r} is built: `gatehouse status` lists the runs, and `gatehouse "
+        "build` adds those that have finished"
+    )
 
 
 def _latest(connection: duckdb.DuckDBPyConnection, runs: list[str]) -> str:
@@ -49,7 +56,7 @@ def run_summary(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str,
     relation = relation_of(connection, "select * from dim_run where run_id = $1", [run_id])
     rows = relation.to_arrow_table().to_pylist()
     if not rows:
-        raise GatehouseError(f"no finished run {run_id!r}: `gatehouse status` lists the runs")
+        raise _not_built(run_id)
     return {name: in_utc(value) for name, value in rows[0].items()}
 
 
@@ -135,7 +142,7 @@ def check_layer(connection: duckdb.DuckDBPyConnection, run_id: str, layer: int |
     query = "select moe_index from dim_layer where run_id = $1 order by moe_index"
     known = [int(index) for index in frame_of(connection, query, [run_id])["moe_index"]]
     if not known:
-        raise GatehouseError(f"no finished run {run_id!r}: `gatehouse status` lists the runs")
+        raise _not_built(run_id)
     if layer is not None and layer not in known:
         raise GatehouseError(
             f"there is no MoE layer {layer}: this run has {', '.join(map(str, known))}"

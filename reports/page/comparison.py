@@ -112,7 +112,10 @@ def _uncompared(sides: tuple[AssessedRun, AssessedRun], common: Collection[str])
     if "overlap" in common:
         return None
     if all(EVENTS not in side.untold for side in sides):
-        return "Overlap was not counted: the runs share no text, or their experts are not the same."
+        return (
+            "Overlap was not counted: the runs share no sequence of tokens (of one prompt, two "
+            "runs may have made two texts), or their experts are not the same."
+        )
     if "loads" in common:
         return "Tokens are not compared, only loads: counts tell nothing of tokens."
     return (

@@ -64,8 +64,8 @@ def alignment(sequences: Sequence[Fitted], batch_sizes: Sequence[int] = ()) -> A
         return Alignment(
             AS_THEY_ARE,
             False,
-            f"whether rows stand beside their tokens cannot be tested: {counted(found, 'token')} "
-            f"of {ENOUGH_TOKENS} occur {OFTEN} times or more",
+            f"whether rows stand beside their tokens cannot be tested: {ENOUGH_TOKENS} tokens "
+            f"would have to occur {OFTEN} times or more, and {found} of them do",
         )
     sets = _numbered_sets(known)
     taken = np.flatnonzero(often[tokens])

@@ -26,6 +26,9 @@ ELSEWHERE = {
     "no export is called …: name one of …": (
         "tests/flows/cli/test_exports.py::test_every_format_is_listed_and_another_is_refused"
     ),
+    "… is empty: leave it out, or write it again": (
+        "tests/flows/steps/test_import_trace.py::test_an_empty_file_among_others_is_named"
+    ),
     "name a format with --to: `gatehouse export --list` lists them": (
         "tests/flows/cli/test_cli.py::test_bad_input_is_one_line_and_exit_code_2"
     ),

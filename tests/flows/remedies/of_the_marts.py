@@ -209,7 +209,8 @@ ROWS = (
     Remedy(
         "an unknown run",
         f"{VALIDATE} --run nightly",
-        f"no finished run 'nightly': {LISTS}",
+        f"no finished run 'nightly' is built: {LISTS}, and `gatehouse build` adds those that have "
+        "finished",
         LISTS,
         then=f"{VALIDATE} --run {{run}}",
     ),

@@ -195,15 +195,25 @@ def test_chats_without_a_template_are_refused_or_taken_as_text(tiny_mixtral, cha
     assert verify_runs(run_id, paths, repair=True)[1]
 
 
-def test_events_can_be_grouped_by_phase_and_by_role(chatty, chats, tmp_path):
+def test_events_can_be_grouped_by_phase_and_by_role(chatty, chats, texts, tmp_path):
+    """Beside two runs that continue the same prompts in different ways, which a build compares."""
     paths = Paths(tmp_path)
     request = RunRequest(model=str(chatty), dataset=str(chats), max_length=64)
+    drawn = replace(request, dataset=str(texts), generate=ADDED, temperature=5.0)
+    first, second = (
+        capture.capture(replace(drawn, num_samples=3, seed=seed), paths).run_id for seed in (1, 2)
+    )
     rows = tables(paths, capture.capture(request, paths).run_id)["samples"]
     build.build(paths)
     with connect(paths) as connection:
         examples = library()
         phases = examples["does_generated_text_route_differently"].run(connection).fetchall()
         roles = examples["which_experts_serve_which_role"].run(connection).fetchall()
+        pairs = connection.execute(
+            "select count(*) from fct_run_comparison where run_id = $1 and other_run_id = $2",
+            [first, second],
+        ).fetchall()
+    assert pairs == [(0,)]  # no sample was continued in the same way
     prompt = sum(row["prompt_tokens"] for row in rows)
     whole = sum(row["tokens"] for row in rows)
     assert [row[:3] for row in phases if row[0] == 0] == [

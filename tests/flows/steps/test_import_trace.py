@@ -267,6 +267,23 @@ def test_what_cannot_be_imported_is_said(trace, change, said):
         dataclasses.replace(request(trace), **change)
 
 
+def test_an_empty_file_among_others_is_named(trace, tmp_path):
+    empty = tmp_path / "empty.jsonl"
+    empty.touch()
+    several = ImportRequest("jsonl", (trace, empty), "the tiny model")
+    with pytest.raises(GatehouseError, match=r"empty\.jsonl is empty: leave it out"):
+        import_trace(several, Paths(tmp_path / "home"))
+
+
+def test_a_run_of_several_files_says_so(trace, routed, tmp_path):
+    other = plain_lists(routed[0], tmp_path).rename(tmp_path / "other.jsonl")
+    paths = Paths(tmp_path / "home")
+    summary = import_trace(ImportRequest("jsonl", (trace, other), "the tiny model"), paths)
+    record = Lake(paths.lake).run_record(summary.run_id)
+    assert record["dataset"] == f"{trace} and 1 more"
+    assert len(json.loads(record["source_files"])) == 2
+
+
 def test_a_folder_without_files_of_the_format_is_named(tmp_path):
     (tmp_path / "notes.txt").write_text("a")
     with pytest.raises(GatehouseError, match=r"holds no \.jsonl"):

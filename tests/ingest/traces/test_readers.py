@@ -77,7 +77,9 @@ def test_tokens_that_llama_cpp_did_not_route_in_the_last_layer_are_left_out_and_
     (found,) = read("bigmoe", write_bigmoe(tmp_path, bigmoe_rows(left_out=1)))
     np.testing.assert_array_equal(found.experts, EXPERTS[1:])
     assert found.prompt_tokens == 1
-    assert found.note == "llama.cpp did not route its first 1 token in the last layer"
+    assert found.note == (
+        "llama.cpp did not route its first 1 token in the last layer, so they are left out of all"
+    )
 
 
 def test_bigmoe_refuses_what_is_broken(tmp_path, refuses):

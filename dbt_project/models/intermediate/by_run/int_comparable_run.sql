@@ -16,7 +16,11 @@ pairs as (
         runs.run_key,
         other_runs.run_id as other_run_id,
         other_runs.run_key as other_run_key,
-        runs.source <> 'capture' or other_runs.source <> 'capture' as is_traced,
+        runs.source <> 'capture'
+        or other_runs.source <> 'capture'
+        -- of one prompt two runs may have made two texts
+        or coalesce(runs.generate, 0) > 0
+        or coalesce(other_runs.generate, 0) > 0 as is_traced,
         runs.tokenizer_fingerprint = other_runs.tokenizer_fingerprint as is_tokenizer_equal,
         'none' in (runs.tokenizer_fingerprint, other_runs.tokenizer_fingerprint)
             as is_tokenizer_unknown
