@@ -199,6 +199,11 @@ ALTERATIONS: dict[str, tuple[str, str]] = {
         "and layer = 1 and set_flips < tokens",
         "flips_add_up",
     ),
+    "early": (
+        "update fct_calibration_coverage set first_sample_id = first_sample_id + 1 "
+        "where run_id = 'early' and expert = 3",
+        "calibration_follows_the_samples",
+    ),
 }
 
 
