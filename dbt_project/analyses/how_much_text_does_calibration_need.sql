@@ -25,12 +25,18 @@ experts as (
     inner join latest_run on coverage.run_id = latest_run.run_id
 ),
 
-run_sizes as (
-    select distinct unnest(list_filter(
-        [1, 4, 16, 64, 256, 1024, 4096, 16384, runs.samples], lambda size: size <= runs.samples
-    )) as samples
+sizes as (
+    select unnest([1, 4, 16, 64, 256, 1024, 4096, 16384, runs.samples]) as samples
     from runs
     inner join latest_run on runs.run_id = latest_run.run_id
+),
+
+run_sizes as (
+    select distinct sizes.samples
+    from sizes
+    cross join latest_run
+    inner join runs on latest_run.run_id = runs.run_id
+    where sizes.samples <= runs.samples
 ),
 
 final as (

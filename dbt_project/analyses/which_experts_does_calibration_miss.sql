@@ -14,9 +14,9 @@ final as (
         count(*) filter (where coverage.samples_until_1_token is null) as never_selected,
         count(*) filter (where coverage.samples_until_10_tokens is null) as below_10_tokens,
         count(*) filter (where coverage.samples_until_100_tokens is null) as below_100_tokens,
-        list(coverage.expert order by coverage.selections, coverage.expert)
-            filter (where coverage.samples_until_1000_tokens is null)
-            as experts_below_1000_tokens
+        list(coverage.expert order by coverage.selections, coverage.expert) filter (
+            where coverage.samples_until_1000_tokens is null
+        ) as experts_below_1000_tokens
     from coverage
     inner join latest_run on coverage.run_id = latest_run.run_id
     group by coverage.layer

@@ -64,7 +64,9 @@ final as (
             and coverage.samples + coalesce(coverage.samples_until_1_token, 1) - 1 <= runs.samples
             -- a later sample is needed for more tokens only if the earlier ones have too few
             and coalesce(coverage.samples_until_10_tokens >= coverage.samples_until_1_token, true)
-            and coalesce(coverage.samples_until_100_tokens >= coverage.samples_until_10_tokens, true)
+            and coalesce(
+                coverage.samples_until_100_tokens >= coverage.samples_until_10_tokens, true
+            )
             and coalesce(
                 coverage.samples_until_1000_tokens >= coverage.samples_until_100_tokens, true
             )

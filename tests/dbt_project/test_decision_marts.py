@@ -1,9 +1,14 @@
 """Marts from which decisions on inference follow, recomputed."""
 
+from collections import defaultdict
+from functools import reduce
+from operator import or_
+
 import numpy as np
 import pandas as pd
 
 CALIBRATION = {1: "1_token", 10: "10_tokens", 100: "100_tokens", 1000: "1000_tokens"}
+SIZES = (1, 2, 4, 8, 16, 32)
 
 
 def test_calibration_coverage(assert_mart, layer_events, raw):
@@ -39,3 +44,54 @@ def test_calibration_coverage(assert_mart, layer_events, raw):
     assert (expected["documents"] < expected["samples"]).any()
     assert expected.isna().any().sum() == 1 + len(CALIBRATION)
     assert_mart("fct_calibration_coverage", ["run_id", "layer", "expert"], expected)
+
+
+def batches_of(layer, prompts: dict[int, int], size: int) -> dict[tuple, list[int]]:
+    """Return (phase, kind, which batch) -> the sets of experts of its tokens, as bits."""
+    places = {sample: place for place, sample in enumerate(sorted(prompts))}
+    found = defaultdict(list)
+    of_stretch: dict[tuple, int] = defaultdict(int)
+    sets = [sum(1 << expert for expert in experts) for experts in layer.experts.tolist()]
+    rows = zip(layer.sample_id.tolist(), layer.position.tolist(), layer.phase, sets)
+    for sample, position, phase, experts in rows:
+        stretch = (phase, sample, position // layer.max_length)
+        found[phase, "tokens", stretch, of_stretch[stretch] // size].append(experts)
+        of_stretch[stretch] += 1
+        step = position - prompts[sample] if phase == "generated" else position
+        found[phase, "sequences", places[sample] // size, step].append(experts)
+    return found
+
+
+def test_batch_experts(assert_mart, layer_events, raw):
+    """All samples are read: no run of the lake has as many tokens as are wanted."""
+    rows = []
+    prompts = raw["samples"].set_index(["run_id", "sample_id"])["prompt_tokens"]
+    for layer in layer_events:
+        of_run = prompts[layer.run_id].to_dict()
+        for size in SIZES:
+            touched = defaultdict(list)
+            for (phase, batch_of, *_), batch in batches_of(layer, of_run, size).items():
+                if len(batch) == size:
+                    touched[phase, batch_of].append(reduce(or_, batch).bit_count())
+            for (phase, batch_of), experts in touched.items():
+                missed = (1 - layer.top_k / layer.num_experts) ** size
+                rows.append(
+                    layer.keys
+                    | {
+                        "phase": phase,
+                        "batch_of": batch_of,
+                        "size": size,
+                        "batches": len(experts),
+                        "mean_experts": np.mean(experts),
+                        "min_experts": min(experts),
+                        "max_experts": max(experts),
+                        "uniform_experts": layer.num_experts * (1 - missed),
+                    }
+                )
+    expected = pd.DataFrame(rows)
+    assert set(expected.loc[expected["phase"] == "generated", "batch_of"]) == {
+        "tokens",
+        "sequences",
+    }
+    keys = ["run_id", "layer", "phase", "batch_of", "size"]
+    assert_mart("fct_batch_experts", keys, expected)

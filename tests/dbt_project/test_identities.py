@@ -204,6 +204,11 @@ ALTERATIONS: dict[str, tuple[str, str]] = {
         "where run_id = 'early' and expert = 3",
         "calibration_follows_the_samples",
     ),
+    "shrinking": (
+        "update fct_batch_experts set min_experts = 2, mean_experts = 2, max_experts = 2 "
+        "where run_id = 'shrinking' and size = 16",
+        "larger_batches_touch_more",
+    ),
 }
 
 

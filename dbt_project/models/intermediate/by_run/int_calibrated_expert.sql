@@ -8,10 +8,6 @@ samples as (
     where {{ of_new_runs() }}
 ),
 
-ranks as (
-    {{ ranks() }}
-),
-
 numbered_samples as (
     select
         {{ run_key('run_id') }} as run_key,
@@ -23,12 +19,11 @@ numbered_samples as (
 
 choices as (
     select
-        events.run_key,
-        events.layer,
-        events.sample_id,
-        events.experts[ranks.rank] as expert
+        run_key,
+        layer,
+        sample_id,
+        unnest(experts) as expert
     from events
-    cross join ranks
 ),
 
 counted as (
@@ -39,7 +34,6 @@ counted as (
         expert,
         count(*) as selections
     from choices
-    where expert is not null
     group by run_key, layer, sample_id, expert
 ),
 
