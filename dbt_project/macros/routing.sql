@@ -145,3 +145,12 @@
     )
     where place % spacing = 0
 {%- endmacro %}
+
+{# How many values of a grid, a variable of the project, a number reaches. #}
+{% macro reached(number, grid) -%}
+    {%- set comparisons = [] -%}
+    {%- for bound in var(grid) -%}
+        {%- do comparisons.append('cast(' ~ number ~ ' >= ' ~ bound ~ ' as smallint)') -%}
+    {%- endfor -%}
+    {{- comparisons | join(' + ') -}}
+{%- endmacro %}

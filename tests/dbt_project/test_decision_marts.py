@@ -9,6 +9,8 @@ import pandas as pd
 
 CALIBRATION = {1: "1_token", 10: "10_tokens", 100: "100_tokens", 1000: "1000_tokens"}
 SIZES = (1, 2, 4, 8, 16, 32)
+WEIGHTS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5)
+ENTROPY_SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 def test_calibration_coverage(assert_mart, layer_events, raw):
@@ -95,3 +97,36 @@ def test_batch_experts(assert_mart, layer_events, raw):
     }
     keys = ["run_id", "layer", "phase", "batch_of", "size"]
     assert_mart("fct_batch_experts", keys, expected)
+
+
+def adaptive(layer, rule: str, threshold: float, is_kept: np.ndarray) -> dict[str, object]:
+    """Return the row of a rule, from whether each selection would be kept, [events, k]."""
+    ran = layer.weights != 0  # NaN too: what is not known to be dropped
+    kept = is_kept & ran
+    mass = layer.weights[kept].sum() / layer.weights.sum() if layer.has_weights else None
+    nats = threshold * np.log(layer.num_experts) if rule == "entropy" else None
+    return layer.keys | {
+        "rule": rule,
+        "threshold": threshold,
+        "entropy_threshold": nats,
+        "mean_experts": kept.sum() / len(kept),
+        "experts_share": kept.sum() / ran.sum(),
+        "retained_gate_mass": mass,
+    }
+
+
+def test_adaptive_k(assert_mart, layer_events):
+    rows = []
+    for layer in layer_events:
+        if layer.has_weights:
+            largest = np.arange(layer.top_k) == layer.weights.argmax(axis=1)[:, None]
+            for weight in WEIGHTS:
+                rows.append(adaptive(layer, "weight", weight, (layer.weights >= weight) | largest))
+        if layer.ranked and not np.isnan(layer.entropy).any():
+            is_first = np.arange(layer.top_k) == 0
+            for share in ENTROPY_SHARES:
+                unsure = layer.entropy.astype(np.float64) >= share * np.log(layer.num_experts)
+                rows.append(adaptive(layer, "entropy", share, unsure[:, None] | is_first))
+    expected = pd.DataFrame(rows)
+    assert expected["experts_share"].min() < 0.5 < expected["experts_share"].max() == 1
+    assert_mart("fct_adaptive_k", ["run_id", "layer", "rule", "threshold"], expected)

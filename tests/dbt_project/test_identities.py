@@ -209,6 +209,11 @@ ALTERATIONS: dict[str, tuple[str, str]] = {
         "where run_id = 'shrinking' and size = 16",
         "larger_batches_touch_more",
     ),
+    "generous": (
+        "update fct_adaptive_k set mean_experts = 1.5, experts_share = 0.75 "
+        "where run_id = 'generous' and rule = 'entropy' and threshold = 0.9",
+        "stricter_thresholds_keep_fewer",
+    ),
 }
 
 

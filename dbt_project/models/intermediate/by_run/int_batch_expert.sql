@@ -97,7 +97,15 @@ batches as (
         size,
         bit_count(bit_or(experts)) as experts
     from batched
-    group by run_key, layer, is_generated, is_of_sequences, size, sequence_number, window_number, place
+    group by
+        run_key,
+        layer,
+        is_generated,
+        is_of_sequences,
+        size,
+        sequence_number,
+        window_number,
+        place
     having count(*) = size
 ),
 
