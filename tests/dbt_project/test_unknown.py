@@ -61,7 +61,7 @@ def unknown_columns(told: pd.DataFrame, found: pd.DataFrame, keys: list[str]) ->
 
 
 def by_rule(mart: str, *frames: pd.DataFrame) -> dict[str, list[pd.DataFrame]]:
-    """Return the frames by the mart's name, or by name and rule: what one needs, another does not."""
+    """Return the frames by the mart's name, or by name and rule, where each needs other columns."""
     if "rule" not in frames[0]:
         return {mart: list(frames)}
     return {
