@@ -119,3 +119,38 @@
 {% macro smallest_margin(bucket) -%}
     cast({{ var('margin_buckets') }} as double[])[{{ bucket }} + 1]
 {%- endmacro %}
+
+{# Every n-th sample of each new run, in the order of its text's hash, so that about segment_tokens
+   tokens are read, whatever alternates along the dataset. #}
+{% macro chosen_samples() -%}
+    select * exclude (place, spacing)
+    from (
+        select
+            runs.run_key,
+            samples.sample_id,
+            samples.tokens,
+            samples.prompt_tokens,
+            runs.max_length,
+            row_number() over (
+                partition by samples.run_id
+                order by samples.text_sha256, samples.sample_id
+            ) - 1 as place,
+            greatest(
+                sum(samples.tokens) over (partition by samples.run_id)
+                // {{ var('segment_tokens') }},
+                1
+            ) as spacing
+        from {{ ref('stg_samples') }} as samples
+        inner join {{ ref('stg_new_runs') }} as runs on samples.run_id = runs.run_id
+    )
+    where place % spacing = 0
+{%- endmacro %}
+
+{# How many values of a grid, a variable of the project, a number reaches. #}
+{% macro reached(number, grid) -%}
+    {%- set comparisons = [] -%}
+    {%- for bound in var(grid) -%}
+        {%- do comparisons.append('cast(' ~ number ~ ' >= ' ~ bound ~ ' as smallint)') -%}
+    {%- endfor -%}
+    {{- comparisons | join(' + ') -}}
+{%- endmacro %}

@@ -55,6 +55,8 @@ def linked(home: Path, runs: dict[str, Path]) -> Path:
         theirs = Lake(made / "lake")
         for table in TABLES:
             folder = lake.folder(table, run_id)
+            if not theirs.folder(table, RUN_ID).is_dir():
+                continue  # only a run of counts has counts
             folder.parent.mkdir(parents=True, exist_ok=True)
             if table in RUN_TABLES:
                 found = read_table(theirs.file(table, RUN_ID), RUN_TABLES[table])

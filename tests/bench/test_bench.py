@@ -42,6 +42,7 @@ def test_a_made_up_lake_is_as_large_as_asked_for_and_landed_once(made):
 def test_runs_of_two_seeds_read_the_same_text_in_another_way(made, tmp_path):
     other = lake_of(tmp_path / "other", SAMPLES * EVENTS_IN_A_SAMPLE, seed=1)
     home = linked(tmp_path / "both", {"a": made, "b": other})
+    assert all(path.exists() for path in (home / "lake").rglob("*"))
     assert list(Lake(home / "lake").runs()) == ["a", "b"]
     first, second = events(home, "a"), events(home, "b")
     for column in ("sample_id", "position", "layer", "token_id"):

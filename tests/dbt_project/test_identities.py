@@ -199,6 +199,21 @@ ALTERATIONS: dict[str, tuple[str, str]] = {
         "and layer = 1 and set_flips < tokens",
         "flips_add_up",
     ),
+    "early": (
+        "update fct_calibration_coverage set first_sample_id = first_sample_id + 1 "
+        "where run_id = 'early' and expert = 3",
+        "calibration_follows_the_samples",
+    ),
+    "shrinking": (
+        "update fct_batch_experts set min_experts = 2, mean_experts = 2, max_experts = 2 "
+        "where run_id = 'shrinking' and size = 16",
+        "larger_batches_touch_more",
+    ),
+    "generous": (
+        "update fct_adaptive_k set mean_experts = 1.5, experts_share = 0.75 "
+        "where run_id = 'generous' and rule = 'entropy' and threshold = 0.9",
+        "stricter_thresholds_keep_fewer",
+    ),
 }
 
 

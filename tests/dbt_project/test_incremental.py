@@ -117,7 +117,9 @@ def rows(connection: duckdb.DuckDBPyConnection, table: str) -> pd.DataFrame:
     frame = connection.table(table).to_arrow_table().to_pandas()
     frame = frame.map(lambda value: tuple(value) if isinstance(value, np.ndarray) else value)
     exact = [
-        name for name in frame if frame[name].dtype != "float64" or name == "entropy_threshold"
+        name
+        for name in frame
+        if frame[name].dtype != "float64" or name in ("entropy_threshold", "threshold")
     ]
     return frame.sort_values(exact, ignore_index=True)
 

@@ -60,15 +60,26 @@ def unknown_columns(told: pd.DataFrame, found: pd.DataFrame, keys: list[str]) ->
     return unknown
 
 
+def by_rule(mart: str, *frames: pd.DataFrame) -> dict[str, list[pd.DataFrame]]:
+    """Return the frames by the mart's name, or by name and rule, where each needs other columns."""
+    if "rule" not in frames[0]:
+        return {mart: list(frames)}
+    return {
+        f"{mart} by {rule}": [frame[frame["rule"] == rule] for frame in frames]
+        for rule in frames[0]["rule"].unique()
+    }
+
+
 def lost(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, set[str]]:
     """Mart -> its columns that are null for a partly told run; of "rows" if it has none."""
     found = {}
     for mart, keys in keys_of_the_facts().items():
-        told, partly = (rows_of(connection, mart, name) for name in (TOLD.run_id, run_id))
-        assert len(told) > 0, mart
-        missing = unknown_columns(told, partly, keys) if len(partly) else {"rows"}
-        if missing:
-            found[mart] = missing
+        of_run = [rows_of(connection, mart, name) for name in (TOLD.run_id, run_id)]
+        for part, (told, partly) in by_rule(mart, *of_run).items():
+            assert len(told) > 0, part
+            missing = unknown_columns(told, partly, keys) if len(partly) else {"rows"}
+            if missing:
+                found[part] = missing
     return found
 
 
@@ -81,6 +92,8 @@ WITHOUT = {
         "fct_domain_expert": {"gate_mass", "gate_relevance"},
         "fct_fast_path_agreement": {"retained_gate_mass"},
         "fct_fast_path_thresholds": {"retained_gate_mass"},
+        "fct_adaptive_k by weight": {"rows"},
+        "fct_adaptive_k by entropy": {"retained_gate_mass"},
     },
     "distribution": {
         "fct_token_routing": {
@@ -100,6 +113,7 @@ WITHOUT = {
         "fct_run_comparison": {"mean_entropy_change", "mean_absolute_entropy_change"},
         "fct_fast_path_coverage": {"rows"},
         "fct_fast_path_thresholds": {"rows"},
+        "fct_adaptive_k by entropy": {"rows"},
     },
     "order": {
         "fct_token_routing": {"routing_consistency", "top_expert"},
@@ -124,6 +138,7 @@ WITHOUT = {
         "fct_fast_path_thresholds": {"top_agreement"},
         "fct_expert_transition": {"rows"},
         "fct_context_information": {"rows"},
+        "fct_adaptive_k by entropy": {"rows"},
     },
     "tokens": {
         "fct_layer_routing": {"token_types", "routing_consistency"},

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gatehouse.flows.sql.examples import library
 from gatehouse.flows.steps.build import build
 from gatehouse.flows.steps.import_trace import import_trace
 from gatehouse.flows.steps.imported_run import ImportRequest
@@ -141,6 +142,20 @@ def test_esft(runs, kind, column):
     published = [scores[str(layer)][str(expert)] for layer, expert, _ in shares]
     assert len(shares) == 26 * 64
     np.testing.assert_allclose([share for *_, share in shares], published, atol=0.51e-4)
+
+
+def test_esft_chooses_the_published_experts(runs):
+    """The 26 layers' experts for the task `intent`, in their order."""
+    connection, found = runs
+    example = library()["which_experts_to_tune_for_a_domain"]
+    latest = "order by finished_at desc"
+    assert latest in example.sql
+    query = example.sql.replace(latest, f"order by run_id = '{found['esft']}' desc, finished_at")
+    table = connection.sql(query).filter("relevance = 'selection'").project("layer, expert_ids")
+    chosen = {str(layer): experts for layer, experts in table.fetchall()}
+    config = json.loads((TRACES / "esft-intent" / "expert_config.json").read_text())
+    assert len(chosen) == 26
+    assert chosen == config["experts"]
 
 
 def test_warp(runs):

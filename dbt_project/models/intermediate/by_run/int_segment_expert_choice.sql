@@ -3,15 +3,6 @@ with events as (
     where layer = {{ this_layer() }}
 ),
 
-runs as (
-    select * from {{ ref('stg_new_runs') }}
-),
-
-samples as (
-    select * from {{ ref('stg_samples') }}
-    where {{ of_new_runs() }}
-),
-
 ranks as (
     {{ ranks() }}
 ),
@@ -20,28 +11,8 @@ segment_lengths as (
     select unnest(cast({{ var('segment_lengths') }} as integer[])) as segment_length
 ),
 
--- every n-th sample of a run in the order of its text's hash, so that about segment_tokens tokens
--- are read, whatever alternates along the dataset
-spaced as (
-    select
-        runs.run_key,
-        samples.sample_id,
-        samples.tokens,
-        runs.max_length,
-        row_number() over (
-            partition by samples.run_id
-            order by samples.text_sha256, samples.sample_id
-        ) - 1 as sample_number,
-        greatest(
-            sum(samples.tokens) over (partition by samples.run_id) // {{ var('segment_tokens') }}, 1
-        ) as spacing
-    from samples
-    inner join runs on samples.run_id = runs.run_id
-),
-
 chosen as (
-    select * from spaced
-    where sample_number % spacing = 0
+    {{ chosen_samples() }}
 ),
 
 chosen_events as (

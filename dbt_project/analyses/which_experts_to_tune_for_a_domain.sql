@@ -1,0 +1,60 @@
+with latest_run as (
+    select run_id from {{ ref('dim_run') }}
+    order by finished_at desc, run_id desc
+    limit 1
+),
+
+domain_expert as (
+    select * from {{ ref('fct_domain_expert') }}
+),
+
+relevances as (
+    select
+        domain_expert.layer,
+        domain_expert.domain,
+        domain_expert.expert,
+        unnest(['selection', 'gate']) as relevance,
+        unnest([
+            domain_expert.selection_relevance,
+            domain_expert.gate_relevance / sum(domain_expert.gate_relevance) over (
+                partition by domain_expert.layer, domain_expert.domain
+            )
+        ]) as exact_share
+    from domain_expert
+    inner join latest_run on domain_expert.run_id = latest_run.run_id
+),
+
+shares as (
+    select
+        *,
+        cast(exact_share as decimal(9, 4)) as share
+    from relevances
+    where exact_share is not null
+),
+
+accumulated as (
+    select
+        *,
+        sum(share) over (
+            partition by layer, domain, relevance
+            order by share desc, expert asc
+        ) as share_so_far
+    from shares
+),
+
+final as (
+    select
+        layer,
+        domain,
+        relevance,
+        count(*) as experts,
+        sum(share) as share,
+        list(expert order by share desc, expert asc) as expert_ids
+    from accumulated
+    -- the one with which the share is reached is the last
+    where share_so_far - share < 0.2
+    group by layer, domain, relevance
+)
+
+select * from final
+order by domain asc, relevance desc, layer asc

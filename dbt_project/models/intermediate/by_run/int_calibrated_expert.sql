@@ -1,0 +1,77 @@
+with events as (
+    select * from {{ ref('stg_new_run_events') }}
+    where layer = {{ this_layer() }}
+),
+
+samples as (
+    select * from {{ ref('dim_sample') }}
+    where {{ of_new_runs() }}
+),
+
+numbered_samples as (
+    select
+        {{ run_key('run_id') }} as run_key,
+        sample_id,
+        row_number() over (partition by run_id order by sample_id) as sample_number,
+        dense_rank() over (partition by run_id order by document_sha256) as document_number
+    from samples
+),
+
+choices as (
+    select
+        run_key,
+        layer,
+        sample_id,
+        unnest(experts) as expert
+    from events
+),
+
+counted as (
+    select
+        run_key,
+        layer,
+        sample_id,
+        expert,
+        count(*) as selections
+    from choices
+    group by run_key, layer, sample_id, expert
+),
+
+accumulated as (
+    select
+        counted.*,
+        numbered_samples.sample_number,
+        numbered_samples.document_number,
+        sum(counted.selections) over (
+            partition by counted.run_key, counted.layer, counted.expert
+            order by numbered_samples.sample_number
+        ) as selections_so_far
+    from counted
+    inner join numbered_samples
+        on
+            counted.run_key = numbered_samples.run_key
+            and counted.sample_id = numbered_samples.sample_id
+),
+
+final as (
+    select
+        run_key,
+        layer,
+        expert,
+        cast(sum(selections) as bigint) as selections,
+        count(*) as samples,
+        count(distinct document_number) as documents,
+        min(sample_id) as first_sample_id,
+        min(sample_number) filter (where selections_so_far >= 1)
+            as samples_until_1_token,
+        min(sample_number) filter (where selections_so_far >= 10)
+            as samples_until_10_tokens,
+        min(sample_number) filter (where selections_so_far >= 100)
+            as samples_until_100_tokens,
+        min(sample_number) filter (where selections_so_far >= 1000)
+            as samples_until_1000_tokens
+    from accumulated
+    group by run_key, layer, expert
+)
+
+select * from final
