@@ -16,6 +16,7 @@ from gatehouse.ingest.traces.json_objects import objects
 from gatehouse.ingest.traces.likeness import looks_like, of_another_format, suffix_of
 from gatehouse.ingest.traces.sequence import Format, Layout, RoutedSequence
 from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.plain_text import quoted
 
 SUFFIXES = (*json_objects.SUFFIXES, ".npy", ".npz")
 
@@ -33,6 +34,11 @@ def read(paths: list[Path], layout: Layout) -> Iterator[RoutedSequence]:
         if path.name.lower().endswith((".npy", ".npz")):
             arrays = saved(path)
             values = {"routed_experts": arrays[""]} if "" in arrays else arrays
+            if not {"routed_experts", "prompt_routed_experts"} & values.keys():
+                raise GatehouseError(
+                    f"{path} holds the arrays {quoted(', '.join(values))}, and no routed_experts: "
+                    "save them by vLLM's names, with prompt_token_ids and token_ids"
+                )
             yield from _sequences(values, str(path), path.name)
         elif suffix_of(path) in json_objects.SUFFIXES:
             for found in objects(path):

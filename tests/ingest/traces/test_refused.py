@@ -191,7 +191,8 @@ def test_a_damaged_array_that_is_called_objects(tmp_path):
 
 def test_arrays_without_routing(tmp_path):
     np.savez(tmp_path / "a.npz", experts=ROUTED.experts)
-    assert "it looks like jsonl" in refusal("vllm", tmp_path / "a.npz")
+    said = refusal("vllm", tmp_path / "a.npz")
+    assert "holds the arrays experts, and no routed_experts" in said and "jsonl" not in said
     np.save(tmp_path / "a.npy", ROUTED.experts[0])
     assert "has the shape (3, 2)" in refusal("vllm", tmp_path / "a.npy")
 
