@@ -16,8 +16,10 @@ CHOSEN = """
         select
             layers.block,
             loads.expert,
-            round(loads.selections / sum(loads.selections) over (partition by loads.layer), 4)
-                as share
+            cast(
+                loads.selections / sum(loads.selections) over (partition by loads.layer)
+                as decimal(9, 4)
+            ) as share
         from fct_expert_load as loads
         inner join dim_layer as layers
             on loads.run_id = layers.run_id and loads.layer = layers.layer
@@ -30,8 +32,8 @@ CHOSEN = """
             count(*) over (partition by block, expert) as layers_of_block,
             sum(share) over (
                 partition by block order by share desc, expert
-                rows between unbounded preceding and 1 preceding
-            ) as share_before
+                rows between unbounded preceding and current row
+            ) as share_so_far
         from shares
     )
 
@@ -40,7 +42,7 @@ CHOSEN = """
         max(layers_of_block) as layers_of_block,
         list(expert order by share desc, expert) as experts
     from running
-    where coalesce(share_before, 0) < $2
+    where share_so_far - share < $2
     group by block
     order by block
 """

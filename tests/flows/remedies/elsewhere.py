@@ -42,7 +42,7 @@ ELSEWHERE = {
             "the run's layers have … to … experts, and this format is one matrix: query "
             "fct_expert_load with `gatehouse sql`",
         ),
-        "tests/reports/exports/test_refused_exports.py::test_what_a_format_cannot_hold",
+        "tests/reports/exports/test_exported.py::test_what_a_format_cannot_hold",
     ),
     "name the --model that was run: a hub id, a folder, or a config.json": (
         "tests/flows/steps/test_import_trace.py::test_the_command_says_what_to_name"

@@ -1,5 +1,6 @@
-"""A run that a format cannot hold is refused in one line with the way out."""
+"""What exports hold at their limits; a run that a format cannot hold is refused in one line."""
 
+import json
 from contextlib import closing
 
 import duckdb
@@ -22,6 +23,20 @@ TABLES = """
         run_id varchar, sample_id bigint, position bigint, layer bigint, experts bigint[]
     );
 """
+
+
+def test_shares_that_reach_the_limit_exactly_are_enough(tmp_path):
+    """0.1256 + 0.0411 + 0.0333 are 0.2, and less than that as binary floats."""
+    loads = [1256, 411, 333, *[320] * 25]
+    with closing(duckdb.connect()) as connection:
+        connection.execute("create table dim_layer as select 'r' run_id, 0 layer, 3 block")
+        connection.execute(
+            "create table fct_expert_load as select 'r' run_id, 0 layer, "
+            "unnest(range(len($1))) expert, unnest($1) selections",
+            [loads],
+        )
+        write_esft(connection, "r", tmp_path / "x")
+    assert json.loads((tmp_path / "x").read_text())["experts"] == {"3": [0, 1, 2]}
 
 
 @pytest.mark.parametrize(
