@@ -146,6 +146,20 @@
     where place % spacing = 0
 {%- endmacro %}
 
+{# The phase of tokens that were generated, or not. #}
+{% macro phase(is_generated) -%}
+    case when {{ is_generated }} then 'generated' else 'prompt' end
+{%- endmacro %}
+
+{# Columns: how the load is spread over the experts of a group of rows of fct_expert_load, or of
+   another table with its columns. #}
+{% macro balance_of_experts() -%}
+    max(load) / nullif(avg(load), 0) as max_load_ratio,
+        stddev_pop(load) / nullif(avg(load), 0) as load_variation,
+        pow(sum(load), 2) / nullif(count(*) * sum(pow(load, 2)), 0) as jain_index,
+        count(*) filter (where is_dead) as dead_experts
+{%- endmacro %}
+
 {# How many values of a grid, a variable of the project, a number reaches. #}
 {% macro reached(number, grid) -%}
     {%- set comparisons = [] -%}

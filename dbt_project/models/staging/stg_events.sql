@@ -29,9 +29,7 @@ final as (
         events.sample_id,
         events.position,
         cast({{ window_position('events', 'finished_runs') }} as uinteger) as window_position,
-        case
-            when events.position >= continued_samples.prompt_tokens then 'generated' else 'prompt'
-        end as phase,
+        {{ phase('events.position >= continued_samples.prompt_tokens') }} as phase,
         events.token_id,
         events.layer,
         events.experts,

@@ -16,7 +16,7 @@ final as (
     select
         runs.run_id,
         batches.layer,
-        case when batches.is_generated then 'generated' else 'prompt' end as phase,
+        {{ phase('batches.is_generated') }} as phase,
         case when batches.is_of_sequences then 'sequences' else 'tokens' end as batch_of,
         batches.size,
         layers.moe_index,

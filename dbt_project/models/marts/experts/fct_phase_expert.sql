@@ -48,7 +48,7 @@ told as (
     select
         grid.run_id,
         grid.layer,
-        case when grid.is_generated then 'generated' else 'prompt' end as phase,
+        {{ phase('grid.is_generated') }} as phase,
         grid.expert,
         grid.moe_index,
         grid.top_k,

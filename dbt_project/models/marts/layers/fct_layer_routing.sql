@@ -72,10 +72,7 @@ balance as (
     select
         run_id,
         layer,
-        max(load) / nullif(avg(load), 0) as max_load_ratio,
-        stddev_pop(load) / nullif(avg(load), 0) as load_variation,
-        pow(sum(load), 2) / nullif(count(*) * sum(pow(load, 2)), 0) as jain_index,
-        count(*) filter (where is_dead) as dead_experts,
+        {{ balance_of_experts() }},
         sum(selections) as selections,
         sum(dropped) / sum(selections) as dropped_share
     from expert_load

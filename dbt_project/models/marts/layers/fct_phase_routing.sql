@@ -31,7 +31,7 @@ counted as (
     select
         runs.run_id,
         moments.layer,
-        case when moments.is_generated then 'generated' else 'prompt' end as phase,
+        {{ phase('moments.is_generated') }} as phase,
         moments.mean_entropy,
         {{ sample_deviation('moments.entropy_m2', 'moments.events') }} as std_entropy,
         moments.min_entropy,
@@ -60,7 +60,7 @@ repeated as (
     select
         runs.run_id,
         repetition.layer,
-        case when repetition.is_generated then 'generated' else 'prompt' end as phase,
+        {{ phase('repetition.is_generated') }} as phase,
         cast(sum(repetition.pairs) as bigint) as pairs,
         sum(repetition.first_choice_repeats) as first_choice_repeats,
         sum(repetition.any_choice_repeats) as any_choice_repeats
@@ -75,10 +75,7 @@ balance as (
         layer,
         phase,
         any_value(phase_tokens) as events,
-        max(load) / nullif(avg(load), 0) as max_load_ratio,
-        stddev_pop(load) / nullif(avg(load), 0) as load_variation,
-        pow(sum(load), 2) / nullif(count(*) * sum(pow(load, 2)), 0) as jain_index,
-        count(*) filter (where is_dead) as dead_experts,
+        {{ balance_of_experts() }},
         sum(dropped) / nullif(sum(selections), 0) as dropped_share
     from phase_expert
     group by run_id, layer, phase
