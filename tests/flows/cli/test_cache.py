@@ -13,7 +13,6 @@ from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
 
-
 MORE_DOCUMENTS = """
     insert into fct_expert_cache_sample
     select caches.run_id, samples.sample_id, caches.* exclude (run_id, sample_id)
