@@ -27,10 +27,10 @@ ROOMS = {
         "statistics": set(),
         "inference": set(),
         "verdict": {"marts", "statistics"},
-        "figures": {"marts", "statistics", "verdict"},
+        "figures": {"inference", "marts", "statistics", "verdict"},
         "page": {"marts", "statistics", "verdict"},
         "exports": {"marts"},
-        "results": {"figures", "marts", "page", "statistics", "verdict"},
+        "results": {"figures", "inference", "marts", "page", "statistics", "verdict"},
     },
     "flows": {
         "console": set(),

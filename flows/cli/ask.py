@@ -1,4 +1,4 @@
-"""Commands that ask the warehouse: validate, plot, report, sql, export, docs."""
+"""Commands that ask the warehouse: validate, plot, report, sql, placement, export, docs."""
 
 import typer
 
@@ -145,8 +145,27 @@ def sql(
         )
 
 
+def placement(
+    run: options.LatestRun = None,
+    gpus: options.Gpus = None,
+    nodes: options.Nodes = 1,
+    redundant: options.Redundant = 0,
+    groups: options.Groups = 1,
+    output: options.PlacementFile = None,
+    home: options.Home = None,
+) -> None:
+    """Place a run's experts on GPUs by EPLB, and print how evenly they share held-out text."""
+    paths = paths_of(home)
+    run = run and find_run(paths.lake, run)
+    from gatehouse.flows.console import answer, short_path
+    from gatehouse.reports.results.placement import Machine, place
+
+    text = place(run, Machine(gpus, nodes, groups, redundant), paths, output)
+    answer(f"{text}\n\n{short_path(output)}" if output else text)
+
+
 def export(
-    run: options.ExportedRun = None,
+    run: options.LatestRun = None,
     to: options.ExportFormat = None,
     output: options.ExportFile = None,
     listed: options.ExportList = False,

@@ -11,7 +11,7 @@ from gatehouse.warehouse.lake import Lake
 
 @pytest.mark.parametrize(
     "command",
-    "run prepare fetch capture build validate plot report sql docs status".split(),
+    "run prepare fetch capture build validate plot report sql placement docs status".split(),
 )
 def test_every_command_has_help_with_an_example(run, command):
     code, out, _ = run(command, "--help")

@@ -38,6 +38,7 @@ WRITING = {
     ],
     ("plot", "--output-dir"): [["plot"], ["plot", "--input", "TABLE", "--layer", "0"]],
     ("report", "--output"): [["report"], ["report", "--compare", "RUN", "OTHER"]],
+    ("placement", "--output"): [["placement"]],
     ("export", "--output"): [["export", "--to", "counts"]],
     ("sql", "--output"): [["sql", "select 1 as a"], ["sql", "--examples", "layers_at_a_glance"]],
 }

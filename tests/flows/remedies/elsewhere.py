@@ -138,6 +138,26 @@ ELSEWHERE = {
         "tests/flows/upkeep/test_verify.py::"
         "test_what_was_found_right_is_not_asked_again_without_all"
     ),
+    # placements
+    **dict.fromkeys(
+        (
+            "--gpus …: give 1 or more",
+            "--redundant …: give 0 or more",
+            "… GPUs cannot share … experts and … replicas equally: add --redundant …, or give "
+            "--gpus that divide …",
+        ),
+        "tests/reports/inference/test_placements.py::"
+        "test_numbers_that_do_not_divide_are_refused_and_the_way_out_works",
+    ),
+    "Each GPU holds one expert, so that every placement is the same: only replicas (--redundant), "
+    "or fewer GPUs, can balance them.": (
+        "tests/reports/inference/test_placements.py::"
+        "test_where_nothing_can_be_balanced_the_advice_says_why"
+    ),
+    "… has layers of … to … experts, which no one placement is for: query "
+    "fct_expert_load_window with `gatehouse sql`": (
+        "tests/reports/results/test_placement.py::test_layers_of_different_sizes_are_refused"
+    ),
     # the hub and what lies before it: tests have none, but a server that answers as one
     "HF_TOKEN holds letters that no token has (set it again, or unset it)": (
         "tests/warehouse/test_hub.py::test_what_was_seen_is_what_is_said"
