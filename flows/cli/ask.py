@@ -167,6 +167,7 @@ def placement(
 def export(
     run: options.LatestRun = None,
     to: options.ExportFormat = None,
+    keep: options.Keep = None,
     output: options.ExportFile = None,
     listed: options.ExportList = False,
     home: options.Home = None,
@@ -183,7 +184,7 @@ def export(
         raise GatehouseError("name a format with --to: `gatehouse export --list` lists them")
     run = run and find_run(paths.lake, run)
     with working(f"exporting to {to}"):
-        written = formats.export(run, to, paths, output)
+        written = formats.export(run, to, paths, output, keep)
     answer(str(written))
 
 
