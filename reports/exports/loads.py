@@ -7,6 +7,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 
+from gatehouse.reports.exports.torch_files import save
 from gatehouse.reports.marts.session import frame_of
 from gatehouse.warehouse.errors import GatehouseError
 
@@ -57,7 +58,7 @@ def write_count_tensor(connection: duckdb.DuckDBPyConnection, run_id: str, targe
     import torch
 
     counts = _of_blocks(connection, run_id)
-    torch.save({"logical_count": torch.from_numpy(counts)}, target)
+    save({"logical_count": torch.from_numpy(counts)}, target)
 
 
 def _of_blocks(connection: duckdb.DuckDBPyConnection, run_id: str) -> np.ndarray:

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gatehouse.reports.exports.events import ROWS, no_events
+from gatehouse.reports.exports.torch_files import save
 from gatehouse.reports.marts.session import frame_of, relation_of
 from gatehouse.warehouse.errors import GatehouseError
 
@@ -79,7 +80,7 @@ def write_rollouts(connection: duckdb.DuckDBPyConnection, run_id: str, target: P
                 "rollout_routed_experts": tensor[first : end - 1],
             }
         )
-    torch.save({"rollout_id": 0, "samples": written}, target)
+    save({"rollout_id": 0, "samples": written}, target)
 
 
 def _check(run_id: str, layers: pd.DataFrame, run: pd.DataFrame) -> None:
