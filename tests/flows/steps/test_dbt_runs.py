@@ -15,7 +15,7 @@ import pytest
 
 from gatehouse.flows.steps import dbt_runs
 from gatehouse.warehouse import cache
-from gatehouse.warehouse.paths import PACKAGE, Paths
+from gatehouse.warehouse.paths import DBT_PROJECT, PACKAGE, Paths
 from tests.conftest import without_prefect
 
 SETTINGS = "{name: small, profile: gatehouse, flags: {send_anonymous_usage_stats: false}}"
@@ -185,3 +185,31 @@ def test_settings_of_the_users_own_dbt_project_do_not_reach_in(run, monkeypatch)
         monkeypatch.setenv(name, value)
     assert run("ls").result == ["small.one"]
     assert users.items() <= dict(os.environ).items()
+
+
+def test_a_quiet_command_makes_no_message_and_a_listener_hears_all(run, small, monkeypatch):
+    from dbt.cli.main import dbtRunner
+    from dbt_common.events import base_types
+
+    made = []
+    parse = base_types.ParseDict
+
+    def counted(content, message):
+        made.append(type(message).__name__)
+        return parse(content, message)
+
+    monkeypatch.setattr(base_types, "ParseDict", counted)
+    assert run("build").success and made == []
+    heard = []
+    words = ["ls", "--project-dir", str(small), "--profiles-dir", str(DBT_PROJECT), "--quiet"]
+    words += ["--target-path", str(small / "target"), "--log-path", str(small / "logs")]
+    assert dbtRunner(callbacks=[heard.append]).invoke([*words, "--log-level", "none"]).success
+    assert {"MainReportVersion", "CommandCompleted"} <= {each.info.name for each in heard}
+    (version,) = [each for each in heard if each.info.name == "MainReportVersion"]
+    assert version.data.version in version.info.msg and made
+
+
+def test_a_warning_can_still_be_an_error(run):
+    assert run("ls", "--select", "nothing").success
+    outcome = run("ls", "--select", "nothing", "--warn-error")
+    assert not outcome.success and "nothing" in str(outcome.exception)
