@@ -7,8 +7,10 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -213,3 +215,41 @@ def test_a_warning_can_still_be_an_error(run):
     assert run("ls", "--select", "nothing").success
     outcome = run("ls", "--select", "nothing", "--warn-error")
     assert not outcome.success and "nothing" in str(outcome.exception)
+
+
+def test_macros_are_found_in_dbts_own_order(run):
+    """Of the same name, a node's package wins, then the project, other packages and dbt."""
+    from dbt.context.macros import MacroNamespace
+
+    assert run("ls").success
+    found: Any = MacroNamespace(
+        global_namespace={"shared": "project", "mine": "project"},
+        local_namespace={"shared": "node"},
+        global_project_namespace={"shared": "dbt", "mine": "dbt", "theirs": "dbt"},
+        packages={"mine": "package", "utils": {"inner": "package"}},
+    )
+    for name in found:
+        assert found[name] == next(each[name] for each in found._search_order() if name in each)
+    assert dict(found) == {
+        "shared": "node",
+        "mine": "project",
+        "theirs": "dbt",
+        "utils": {"inner": "package"},
+        "dbt": found.global_project_namespace,
+    }
+    assert "inner" not in found and found.get_from_package("utils", "inner") == "package"
+
+
+def test_the_types_of_a_query_are_found_as_dbt_finds_them(run):
+    from dbt_common.clients import agate_helper
+
+    assert run("ls").success
+    rows = [("null", "2.5"), ("", "7.5")]
+    for _ in range(2):
+        table = agate_helper.table_from_rows(rows, ["text", "number"], text_only_columns=["text"])
+        assert list(table.columns["text"]) == ["null", ""]
+        assert list(table.columns["number"]) == [Decimal("2.5"), Decimal("7.5")]
+        columns = ["number", "text"]
+        table = agate_helper.table_from_rows(rows, columns, text_only_columns=columns)
+        assert list(table.columns["text"]) == ["2.5", "7.5"]
+        assert list(table.columns["number"]) == ["null", ""]
