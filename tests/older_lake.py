@@ -12,7 +12,7 @@ from gatehouse.warehouse.records import LAYERS, RUNS, SAMPLES
 SCHEMAS = {"runs": RUNS, "layers": LAYERS, "samples": SAMPLES}
 SINCE_4 = {
     "runs": ["source", "source_files", "has_token_ids", "generate", "temperature", "seed"],
-    "layers": ["has_weights", "has_distribution", "ranked"],
+    "layers": ["has_weights", "has_distribution", "ranked", "expert_bytes"],
     "samples": ["prompt_tokens", "turns"],
 }
 SINCE_3 = {

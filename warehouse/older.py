@@ -26,7 +26,7 @@ _OF_SAMPLES = {
 
 ADDED: list[tuple[pa.Schema, dict[str, Any]]] = [
     (RUNS, _OF_RUNS),
-    (LAYERS, CAPTURED),
+    (LAYERS, CAPTURED | {"expert_bytes": None}),
     (SAMPLES, _OF_SAMPLES),
 ]
 """Columns that were added to a table since lake version 3, and the value, or the column of the same

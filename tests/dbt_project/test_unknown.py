@@ -61,12 +61,14 @@ def unknown_columns(told: pd.DataFrame, found: pd.DataFrame, keys: list[str]) ->
 
 
 def by_rule(mart: str, *frames: pd.DataFrame) -> dict[str, list[pd.DataFrame]]:
-    """Return the frames by the mart's name, or by name and rule, where each needs other columns."""
-    if "rule" not in frames[0]:
+    """Return the frames by the mart's name, or by name and rule, where each needs other things."""
+    columns = [column for column in ("rule", "predictor") if column in frames[0]]
+    if not columns:
         return {mart: list(frames)}
+    (column,) = columns
     return {
-        f"{mart} by {rule}": [frame[frame["rule"] == rule] for frame in frames]
-        for rule in frames[0]["rule"].unique()
+        f"{mart} by {rule}": [frame[frame[column] == rule] for frame in frames]
+        for rule in frames[0][column].unique()
     }
 
 
@@ -141,6 +143,8 @@ WITHOUT = {
         "fct_adaptive_k by entropy": {"rows"},
     },
     "tokens": {
+        "fct_prefetch_recall by token": {"rows"},
+        "fct_prefetch_recall by bigram": {"rows"},
         "fct_layer_routing": {"token_types", "routing_consistency"},
         **{
             mart: {"rows"}

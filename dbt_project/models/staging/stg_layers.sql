@@ -22,7 +22,8 @@ final as (
         layers.weights_sum_to_one,
         layers.has_weights,
         layers.has_distribution,
-        layers.ranked
+        layers.ranked,
+        layers.expert_bytes
     from layers
     semi join finished_runs on layers.run_id = finished_runs.run_id
 )

@@ -18,7 +18,8 @@ final as (
         weights_sum_to_one,
         has_weights,
         has_distribution,
-        ranked
+        ranked,
+        expert_bytes
     from layers
 )
 
