@@ -1,8 +1,9 @@
 """Turn token windows into batches that the model can run: padded, uniform, and within memory."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import groupby
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -96,6 +97,53 @@ def decoder_inputs(
         "decoder_attention_mask": torch.cat([seen, mask], dim=1).long(),
     }
     return inputs, torch.cat([~seen, mask], dim=1)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a forward pass of one padded batch is called with, and where its tokens are.
+
+    arguments: of the module that text runs through; rows: stack -> [T] integers, the rows that are
+    tokens; positions: stack -> number of rows, pads included.
+    """
+
+    arguments: dict[str, Any]
+    rows: dict[str, torch.Tensor]
+    positions: dict[str, int]
+
+
+def inputs_of(model: nn.Module, token_ids: torch.Tensor, mask: torch.Tensor) -> Inputs:
+    """Return a right-padded batch as the model takes it, on the device of its embedding.
+
+    An encoder-decoder model reads the same tokens in both stacks.
+
+    Args:
+        model: a backbone.
+        token_ids: [B, S] integers, on the CPU.
+        mask: [B, S] booleans, True for real tokens.
+
+    Raises:
+        GatehouseError: as for `check_embedded` and `decoder_inputs`.
+    """
+    embedding = model.get_input_embeddings().weight  # type: ignore[operator]
+    check_embedded(token_ids, len(embedding))
+    decoder, decoder_mask = decoder_inputs(model, token_ids, mask)
+    masks = {"encoder": mask.flatten(), "decoder": decoder_mask.flatten()}
+    arguments = {"input_ids": token_ids, "attention_mask": mask.long(), **decoder}
+    device = embedding.device
+    return Inputs(
+        {name: each.to(device) for name, each in arguments.items()} | {"use_cache": False},
+        {stack: each.nonzero().squeeze(1).to(device) for stack, each in masks.items()},
+        {stack: each.numel() for stack, each in masks.items()},
+    )
+
+
+def strictest(model: nn.Module, asked: set[str]) -> str:
+    """Return the strictest batching that any part of a model needs, `asked` by its readers."""
+    # sparse attention that indexes its keys breaks ties between them by the padded length
+    indexed = any("indexer" in path.rpartition(".")[2] for path, _ in model.named_modules())
+    needed = asked | ({"equal"} if indexed else set())
+    return next(kind for kind in ("alone", "equal", "padded") if kind in needed)
 
 
 class Memory:

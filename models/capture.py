@@ -19,9 +19,9 @@ from torch.utils.hooks import RemovableHandle
 
 from gatehouse.models.batches import (
     Memory,
-    check_embedded,
-    decoder_inputs,
+    inputs_of,
     pad,
+    strictest,
     uniform,
 )
 from gatehouse.models.checkpoint.expert_sizes import loaded_bytes
@@ -57,7 +57,7 @@ class RoutingTap:
         self.model = model
         self.sites = find_sites(model)
         self._part = model.get_submodule(text_part(model))
-        self.batching = _batching(self._part, self.sites)
+        self.batching = strictest(self._part, {site.reader.batching for site in self.sites})
         self.memory = Memory(model)
         self._scoring: dict[int, tuple[str, bool]] = {}
         self._handles: list[RemovableHandle] = []
@@ -91,23 +91,19 @@ class RoutingTap:
             GatehouseError: the model does not embed a token id, a router did not fire once for
                 each of its layers, a row count is wrong, or the scoring matches no known kind.
         """
-        check_embedded(token_ids, len(self._embedding))
-        device = self._embedding.device
-        inputs, decoder_mask = decoder_inputs(self.model, token_ids, mask)
-        # before the forward pass: later, this would wait for the GPU, and the GPU for `_read`
-        masks = {"encoder": mask.flatten(), "decoder": decoder_mask.flatten()}
-        rows = {stack: each.nonzero().squeeze(1).to(device) for stack, each in masks.items()}
-        inputs = {name: each.to(device) for name, each in inputs.items()}
-        token_ids, mask = token_ids.to(device), mask.to(device)
+        # before the forward pass: later, its rows would wait for the GPU, and the GPU for `_read`
+        inputs = inputs_of(self.model, token_ids, mask)
         self._seen = [[[] for _ in watches] for watches in self._watches]
         for site in self.sites:
             site.reader.start()
         try:
-            self._part(input_ids=token_ids, attention_mask=mask.long(), use_cache=False, **inputs)
+            self._part(**inputs.arguments)
+            rows = [inputs.rows[site.stack] for site in self.sites]
             layers = [
-                self._read(site, masks[site.stack].numel(), rows[site.stack]) for site in self.sites
+                self._read(site, inputs.positions[site.stack], real)
+                for site, real in zip(self.sites, rows, strict=True)
             ]
-            return to_host(layers, [rows[site.stack] for site in self.sites])
+            return to_host(layers, rows)
         finally:
             self._seen = None
 
@@ -172,7 +168,7 @@ class RoutingTap:
             raise GatehouseError(
                 f"{site.router_path} and its experts were seen {' and '.join(map(str, counts))} "
                 f"times in one batch, not {'once' if site.passes == 1 else site.passes}: "
-                f"{_why_silent(self.model)}"
+                f"{why_silent(self.model)}"
             )
         try:
             # an optional module may have run more often
@@ -201,15 +197,6 @@ class RoutingTap:
         if watch.before:
             return watch.module.register_forward_pre_hook(look, with_kwargs=True)
         return watch.module.register_forward_hook(look, with_kwargs=True)
-
-
-def _batching(model: nn.Module, sites: list[RouterSite]) -> str:
-    """Return the strictest batching that any part of the model needs."""
-    asked = {site.reader.batching for site in sites}
-    # sparse attention that indexes its keys breaks ties between them by the padded length
-    if any("indexer" in path.rpartition(".")[2] for path, _ in model.named_modules()):
-        asked.add("equal")
-    return next(kind for kind in ("alone", "equal", "padded") if kind in asked)
 
 
 def _identify(
@@ -273,7 +260,7 @@ def capture(tap: RoutingTap, batches: Iterable[list[TokenWindow]]) -> pa.Table:
         return events.table()
 
 
-def _why_silent(model: nn.Module) -> str:
+def why_silent(model: nn.Module) -> str:
     """Return the likeliest reason why hooks did not fire once per batch, and what to do."""
     quantization = getattr(getattr(model, "config", None), "quantization_config", None) or {}
     settings = quantization if isinstance(quantization, dict) else vars(quantization)

@@ -30,6 +30,18 @@ class SkipClass(Reader):
         skipped = (weights == 0) & (ids == 0) & (chosen == skip_class)
         return Routing(logits, ids.masked_fill(skipped, skip_class), weights, skipped)
 
+    def replace(
+        self,
+        arguments: tuple[Any, ...],
+        named: dict[str, Any],
+        ids: torch.Tensor,
+        weights: torch.Tensor,
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Emit the skip class as the router does."""
+        skipped = ids == integer(("num_router_classes",), self.router) - 1
+        ids, weights = ids.masked_fill(skipped, 0), weights.masked_fill(skipped, 0)
+        return super().replace(arguments, named, ids, weights)
+
     def _balancing_biases(self) -> torch.Tensor:
         return self.router.get_buffer("balancing_biases")
 
@@ -42,6 +54,7 @@ class Capacity(Reader):
     """
 
     batching = "equal"
+    fixed = "its experts get a dispatch that the capacity of each has limited"
 
     def top_k(self, model: nn.Module) -> int:
         """Return 1: Switch is top-1."""
@@ -79,8 +92,19 @@ class Loop(Reader):
         return text.loop_num_passes if index in looped else 1
 
 
+class LogitsAlone(Reader):
+    """DBRX: the router gives logits, and its block chooses and weights."""
+
+    def weigh(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> torch.Tensor:
+        """Have the block choose from the router's logits."""
+        block: Any = self.block
+        return block.route_tokens_to_experts(self.router.forward(*arguments, **named))[0]
+
+
 class RouterAlone(Reader):
     """A router whose output is all that the block uses: its experts get no ids."""
+
+    fixed = "its experts get no ids"
 
     def watch(self) -> list[Watch]:
         """Look at the router's output."""
@@ -120,6 +144,7 @@ class ProductKeys(Reader):
     """
 
     batching = "alone"
+    fixed = "its experts are rows of embeddings, which get no weights"
 
     def num_experts(self) -> int:
         """Return the number of pairs of half keys."""
@@ -149,6 +174,7 @@ NAMED: dict[str, type[Reader]] = {
     "llama4": DenseScores,
     "jetmoe": SortedSlots,
     "doge": ProductKeys,
+    "dbrx": LogitsAlone,
     "zaya": SkipClass,
     "inkling2_loop": Loop,
     "gemma4": Probabilities,

@@ -88,9 +88,11 @@ class Reader:
     Attributes:
         batching: "padded" where other rows of a batch change nothing, "equal" where pads would
             (sequences of one length share a batch), "alone" where any other sequence would.
+        fixed: why no other routing can take the place of the router's; empty where one can.
     """
 
     batching = "padded"
+    fixed = ""
 
     def __init__(self, block: nn.Module, router: nn.Module, experts: nn.Module) -> None:
         self.block = block
@@ -137,6 +139,35 @@ class Reader:
         """
         logits, (ids, weights) = seen
         return Routing(logits, ids, weights)
+
+    def replace(
+        self,
+        arguments: tuple[Any, ...],
+        named: dict[str, Any],
+        ids: torch.Tensor,
+        weights: torch.Tensor,
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the experts' arguments with another routing of all rows in the place of theirs.
+
+        Args:
+            arguments: as the experts were called with; `named` the same.
+            named: see there.
+            ids: [N, k] as in `Routing`.
+            weights: [N, k].
+        """
+        own_ids, own_weights = _choice(arguments, named)
+        others = {
+            id(own_ids): ids.to(own_ids.dtype),
+            id(own_weights): weights.to(own_weights.dtype),
+        }
+        return (
+            tuple(others.get(id(value), value) for value in arguments),
+            {name: others.get(id(value), value) for name, value in named.items()},
+        )
+
+    def weigh(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> torch.Tensor:
+        """Call the router once more, unseen by hooks, and return the weights [N, any] it gives."""
+        return self.router.forward(*arguments, **named)[1]
 
     def logits(self, output: Any) -> torch.Tensor:
         """Return the logits within the router's output."""

@@ -9,6 +9,7 @@ from gatehouse.models.families import REFUSED
 from tests.models.families import applied, examination
 from tests.models.families.builders import BUILDERS
 from tests.models.families.observation import observe
+from tests.models.families.replaying import replay_of
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "families.md"
 HEAD = """# Families
@@ -62,6 +63,12 @@ dropped. Where a model's own code runs other rows than its gate names, capture s
 - **batches**: what may share a batch without changing the routing: sequences with padding between
   them, sequences of one length, or one sequence alone.
 - **router_logits**: whether the model's own output of that name holds the same logits.
+- **replay**: whether another routing can take the place of the router's while the model runs.
+  "yes": replaying the router's own routing leaves the output bit-identical, other experts for one
+  token change that token's output of the block and, but for rounding, no other's, and the router's
+  own code says what weights it would give other experts. "with weights": only if the replay brings
+  weights of its own, since a router does not choose by top-k (PhiMoE's sparsemixer, DeepSeek-V4's
+  hash layers). "no": refused.
 
 `num_experts` counts Zaya's skip class and LongCat-Flash's classes that pass the token on. A hash
 layer (DeepSeek-V4) takes its experts from the token id, so its entropy says nothing about the
@@ -78,6 +85,7 @@ COLUMNS = (
     "after the experts",
     "batches",
     "router_logits",
+    "replay",
     "result",
 )
 
@@ -89,7 +97,7 @@ def row(family: str) -> str:
         AssertionError: what was captured is not what the model did.
     """
     if family in REFUSED:
-        return cells(family, *["-"] * 6, f"refused: {REFUSED[family]}")
+        return cells(family, *["-"] * 7, f"refused: {REFUSED[family]}")
     observed = observe(family, BUILDERS[family])
     examination.check_everything(observed)
     layers = observed.tap.layers()
@@ -101,6 +109,7 @@ def row(family: str) -> str:
         applied.after_the_experts(observed),
         observed.tap.batching,
         examination.check_output_router_logits(observed),
+        replay_of(observed),
         "exact",
     )
 

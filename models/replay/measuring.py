@@ -1,0 +1,245 @@
+"""What policies cost: the loss of each document, beside that of the untouched model.
+
+A token is predicted by the last hidden state of the token before it in its window, so the first of
+a window counts nowhere. Losses come from log-softmax in float32; their sums are float64.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from gatehouse.models.batches import Memory, uniform
+from gatehouse.models.replay.decisions import Policy
+from gatehouse.models.replay.policies import Untouched
+from gatehouse.models.replay.replaying import LayerReplay, Replay, Replayed
+from gatehouse.models.zoo import LoadedModel
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.records import TokenWindow
+
+LOGITS_AT_ONCE = 2**24
+"""Numbers in one tensor of logits: 64 MB in float32, of which a few are held."""
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """Sums over the tokens of D documents, under one policy.
+
+    Attributes:
+        sample_ids: [D] int64, ascending; a document may be in other batches too.
+        tokens: [D] int64, how many were predicted; the sums below are over these.
+        nll: [D] float64, negative log-likelihood in nats.
+        untouched_nll: [D] float64, that of the untouched model.
+        kl: [D] float64, Kullback-Leibler divergence of the policy's distribution over the
+            vocabulary from the untouched model's, KL(untouched || policy), in nats.
+        same_top: [D] int64, where both find the same token the likeliest.
+        rows: [D] int64, all tokens, which all layers route; the counts below are of these.
+        covered: [D, MoE layers] int64, whose routing was replaced.
+        agreed: [D, MoE layers] int64, of the covered ones those whose set of experts is the one
+            that the router chose there.
+        undisturbed: [D, MoE layers] int64, for which the router chose the set of the untouched
+            model, replaced or not.
+        experts_run: [D, MoE layers] int64, experts with a weight other than 0.
+    """
+
+    sample_ids: np.ndarray
+    tokens: np.ndarray
+    nll: np.ndarray
+    untouched_nll: np.ndarray
+    kl: np.ndarray
+    same_top: np.ndarray
+    rows: np.ndarray
+    covered: np.ndarray
+    agreed: np.ndarray
+    undisturbed: np.ndarray
+    experts_run: np.ndarray
+
+
+def measure(
+    loaded: LoadedModel,
+    policies: Mapping[str, Policy],
+    batches: Iterable[list[TokenWindow]],
+    logits_at_once: int = LOGITS_AT_ONCE,
+) -> Iterator[dict[str, Measured]]:
+    """Yield what each policy costs in each part of the batches that ran at once.
+
+    Every part runs untouched once, and once under each policy.
+
+    Args:
+        loaded: with its head.
+        policies: by any names.
+        batches: windows; sequences that may not share a batch are run apart.
+        logits_at_once: as for `Head`.
+
+    Raises:
+        GatehouseError: the model has no head, as for `Replay`, or memory does not hold one sequence
+            alone.
+    """
+    head = Head(loaded, logits_at_once)
+    untouched = Replay(loaded.model, Untouched())
+    replays = {name: Replay(loaded.model, policy) for name, policy in policies.items()}
+    memory = Memory(loaded.model)
+
+    def work(windows: list[TokenWindow]) -> dict[str, Measured]:
+        plain = _run(untouched, windows)
+        changed = {name: _run(replay, windows) for name, replay in replays.items()}
+        return _measured(head, windows, plain, changed)
+
+    for group in (part for windows in batches for part in uniform(windows, untouched.batching)):
+        for _, found in memory.run(group, work):
+            yield found
+
+
+class Head:
+    """A model's own way from hidden states to the likelihood of tokens, scales and caps included.
+
+    Args:
+        loaded: with its head.
+        logits_at_once: positions x vocabulary, which bounds the memory.
+
+    Raises:
+        GatehouseError: it was loaded without one.
+    """
+
+    def __init__(self, loaded: LoadedModel, logits_at_once: int = LOGITS_AT_ONCE) -> None:
+        if loaded.head is None:
+            raise GatehouseError(
+                f"{type(loaded.model).__name__} has no language-model head, so nothing says what "
+                "it loses: name a model that generates text"
+            )
+        self._head = loaded.head
+        self._backbone = loaded.model
+        vocabulary = len(loaded.model.get_input_embeddings().weight)  # type: ignore[operator]
+        self.positions = max(1, logits_at_once // vocabulary)
+
+    @torch.inference_mode()
+    def log_probabilities(self, replayed: Replayed, rows: torch.Tensor) -> torch.Tensor:
+        """Return log-softmax [P, V] float32 of the hidden states in those rows [P] of the tokens.
+
+        The head's own code runs, with a backbone that has its answer already.
+        """
+        hidden = replayed.hidden[rows.to(replayed.hidden.device)].unsqueeze(0)
+        answer = type(replayed.output)(last_hidden_state=hidden)
+        token_ids = torch.zeros(hidden.shape[:2], dtype=torch.int64, device=hidden.device)
+        with _answering(self._backbone, answer):
+            logits = self._head(input_ids=token_ids, use_cache=False).logits
+        return logits[0].float().log_softmax(dim=-1)
+
+
+@contextmanager
+def _answering(module: nn.Module, answer: Any) -> Iterator[None]:
+    """Let a module return an answer in the place of running."""
+    before = vars(module).get("forward")
+    module.forward = lambda *arguments, **named: answer
+    try:
+        yield
+    finally:
+        del module.forward
+        if before is not None:
+            module.forward = before
+
+
+def _run(replay: Replay, windows: list[TokenWindow]) -> Replayed:
+    with replay:
+        return replay.run(windows)
+
+
+def _measured(
+    head: Head, windows: list[TokenWindow], plain: Replayed, changed: dict[str, Replayed]
+) -> dict[str, Measured]:
+    """Return the sums of each document for every policy."""
+    lengths = [len(window.token_ids) for window in windows]
+    sample_ids, documents = np.unique([each.sample_id for each in windows], return_inverse=True)
+    document = torch.from_numpy(np.repeat(documents, lengths))
+    is_last = torch.zeros(len(document), dtype=torch.bool)
+    is_last[torch.tensor(lengths).cumsum(0) - 1] = True
+    token_ids = torch.cat([torch.tensor(list(window.token_ids)) for window in windows])
+    rows, targets = (~is_last).nonzero().squeeze(1), token_ids.roll(-1)
+    costs = _costs(head, plain, changed, rows, targets[rows])
+    count = len(sample_ids)
+
+    def summed(values: torch.Tensor, of: torch.Tensor = document) -> np.ndarray:
+        whole = torch.float64 if values.is_floating_point() else torch.int64
+        start = torch.zeros(count, *values.shape[1:], dtype=whole)
+        return start.index_add_(0, of, values.cpu().to(whole)).numpy()
+
+    predicting = document[rows]
+    tokens = summed(torch.ones(len(rows), dtype=torch.int64), predicting)
+    return {
+        name: Measured(
+            sample_ids,
+            tokens,
+            rows=summed(torch.ones(len(document), dtype=torch.int64)),
+            **{field: summed(each, predicting) for field, each in costs[name].items()},
+            **{
+                field: summed(each)
+                for field, each in _counts(plain.layers, replayed.layers).items()
+            },
+        )
+        for name, replayed in changed.items()
+    }
+
+
+def _costs(
+    head: Head,
+    plain: Replayed,
+    changed: dict[str, Replayed],
+    rows: torch.Tensor,
+    targets: torch.Tensor,
+) -> dict[str, dict[str, torch.Tensor]]:
+    """Return fields of `Measured`, each [P], for the tokens [P] that rows predict, by policy."""
+    parts: dict[str, list[dict[str, torch.Tensor]]] = {name: [] for name in changed}
+    # windows of one token predict nothing, and are one empty part
+    for chunk, expected in zip(
+        rows.split(head.positions), targets.split(head.positions), strict=True
+    ):
+        own = head.log_probabilities(plain, chunk)
+        wanted = expected.to(own.device).unsqueeze(1)
+        for name, replayed in changed.items():
+            other = head.log_probabilities(replayed, chunk)
+            parts[name].append(
+                {
+                    "nll": -other.gather(1, wanted).squeeze(1),
+                    "untouched_nll": -own.gather(1, wanted).squeeze(1),
+                    "kl": divergence(own, other),
+                    "same_top": own.argmax(dim=1) == other.argmax(dim=1),
+                }
+            )
+    return {
+        name: {field: torch.cat([chunk[field] for chunk in chunks]) for field in chunks[0]}
+        for name, chunks in parts.items()
+    }
+
+
+def divergence(own: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Return KL(own || other) [P] float64 in nats, of log-probabilities [P, V] float32.
+
+    The sum of p ln(p / q) - p + q, which is the same as both p and q sum to 1, and where rounding
+    makes no term negative that is not 0 within it.
+    """
+    p, q = own.exp(), other.exp()
+    # 0 times minus infinity is NaN, and no share of the divergence
+    terms = torch.where(p > 0, p * (own - other), 0) - p + q
+    return terms.clamp(min=0).sum(dim=1, dtype=torch.float64)
+
+
+def _counts(plain: list[LayerReplay], layers: list[LayerReplay]) -> dict[str, torch.Tensor]:
+    """Return fields of `Measured`, each [T, MoE layers]."""
+    fields: dict[str, list[torch.Tensor]] = {}
+    for untouched, layer in zip(plain, layers, strict=True):
+        own = layer.own_ids.sort(dim=1).values
+        agreed = layer.is_replaced & (layer.ids.sort(dim=1).values == own).all(dim=1)
+        undisturbed = (untouched.own_ids.sort(dim=1).values == own).all(dim=1)
+        counts = {
+            "covered": layer.is_replaced,
+            "agreed": agreed,
+            "undisturbed": undisturbed,
+            "experts_run": (layer.weights != 0).sum(dim=1),
+        }
+        for field, count in counts.items():
+            fields.setdefault(field, []).append(count.cpu())
+    return {field: torch.stack(counts, dim=1) for field, counts in fields.items()}
