@@ -1,28 +1,23 @@
 """What policies cost: the loss of each document, beside that of the untouched model.
 
 A token is predicted by the last hidden state of the token before it in its window, so the first of
-a window counts nowhere. Losses come from log-softmax in float32; their sums are float64.
+a window counts nowhere. Sums are float64.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from gatehouse.models.batches import Memory, uniform
 from gatehouse.models.replay.decisions import Policy
+from gatehouse.models.replay.likelihoods import LOGITS_AT_ONCE, Head, divergence
 from gatehouse.models.replay.policies import Untouched
 from gatehouse.models.replay.replaying import LayerReplay, Replay, Replayed
 from gatehouse.models.zoo import LoadedModel
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.records import TokenWindow
-
-LOGITS_AT_ONCE = 2**24
-"""Numbers in one tensor of logits: 64 MB in float32, of which a few are held."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +71,8 @@ def measure(
         logits_at_once: as for `Head`.
 
     Raises:
-        GatehouseError: the model has no head, as for `Replay`, or memory does not hold one sequence
-            alone.
+        GatehouseError: the model has no head, as for `Replay`, memory does not hold one sequence
+            alone, or a likelihood is not finite.
     """
     head = Head(loaded, logits_at_once)
     untouched = Replay(loaded.model, Untouched())
@@ -92,55 +87,6 @@ def measure(
     for group in (part for windows in batches for part in uniform(windows, untouched.batching)):
         for _, found in memory.run(group, work):
             yield found
-
-
-class Head:
-    """A model's own way from hidden states to the likelihood of tokens, scales and caps included.
-
-    Args:
-        loaded: with its head.
-        logits_at_once: positions x vocabulary, which bounds the memory.
-
-    Raises:
-        GatehouseError: it was loaded without one.
-    """
-
-    def __init__(self, loaded: LoadedModel, logits_at_once: int = LOGITS_AT_ONCE) -> None:
-        if loaded.head is None:
-            raise GatehouseError(
-                f"{type(loaded.model).__name__} has no language-model head, so nothing says what "
-                "it loses: name a model that generates text"
-            )
-        self._head = loaded.head
-        self._backbone = loaded.model
-        vocabulary = len(loaded.model.get_input_embeddings().weight)  # type: ignore[operator]
-        self.positions = max(1, logits_at_once // vocabulary)
-
-    @torch.inference_mode()
-    def log_probabilities(self, replayed: Replayed, rows: torch.Tensor) -> torch.Tensor:
-        """Return log-softmax [P, V] float32 of the hidden states in those rows [P] of the tokens.
-
-        The head's own code runs, with a backbone that has its answer already.
-        """
-        hidden = replayed.hidden[rows.to(replayed.hidden.device)].unsqueeze(0)
-        answer = type(replayed.output)(last_hidden_state=hidden)
-        token_ids = torch.zeros(hidden.shape[:2], dtype=torch.int64, device=hidden.device)
-        with _answering(self._backbone, answer):
-            logits = self._head(input_ids=token_ids, use_cache=False).logits
-        return logits[0].float().log_softmax(dim=-1)
-
-
-@contextmanager
-def _answering(module: nn.Module, answer: Any) -> Iterator[None]:
-    """Let a module return an answer in the place of running."""
-    before = vars(module).get("forward")
-    module.forward = lambda *arguments, **named: answer
-    try:
-        yield
-    finally:
-        del module.forward
-        if before is not None:
-            module.forward = before
 
 
 def _run(replay: Replay, windows: list[TokenWindow]) -> Replayed:
@@ -160,6 +106,8 @@ def _measured(
     token_ids = torch.cat([torch.tensor(list(window.token_ids)) for window in windows])
     rows, targets = (~is_last).nonzero().squeeze(1), token_ids.roll(-1)
     costs = _costs(head, plain, changed, rows, targets[rows])
+    for name, fields in costs.items():
+        _check_finite(name, sample_ids[document[rows]], fields)
     count = len(sample_ids)
 
     def summed(values: torch.Tensor, of: torch.Tensor = document) -> np.ndarray:
@@ -182,6 +130,17 @@ def _measured(
         )
         for name, replayed in changed.items()
     }
+
+
+def _check_finite(name: str, sample_ids: np.ndarray, costs: dict[str, torch.Tensor]) -> None:
+    """Refuse likelihoods that are no numbers, [P] of the tokens of these samples."""
+    for run, field in (("untouched", "untouched_nll"), (f"under {name}", "nll")):
+        broken = ~costs[field].isfinite().cpu().numpy()
+        if broken.any():
+            raise GatehouseError(
+                f"a token of sample {sample_ids[broken][0]} has a likelihood of 0 or NaN {run}: "
+                "use a --dtype with more range (float32, bfloat16)"
+            )
 
 
 def _costs(
@@ -213,18 +172,6 @@ def _costs(
         name: {field: torch.cat([chunk[field] for chunk in chunks]) for field in chunks[0]}
         for name, chunks in parts.items()
     }
-
-
-def divergence(own: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """Return KL(own || other) [P] float64 in nats, of log-probabilities [P, V] float32.
-
-    The sum of p ln(p / q) - p + q, which is the same as both p and q sum to 1, and where rounding
-    makes no term negative that is not 0 within it.
-    """
-    p, q = own.exp(), other.exp()
-    # 0 times minus infinity is NaN, and no share of the divergence
-    terms = torch.where(p > 0, p * (own - other), 0) - p + q
-    return terms.clamp(min=0).sum(dim=1, dtype=torch.float64)
 
 
 def _counts(plain: list[LayerReplay], layers: list[LayerReplay]) -> dict[str, torch.Tensor]:

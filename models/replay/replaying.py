@@ -97,6 +97,9 @@ class Replay:
     def run(self, windows: list[TokenWindow]) -> Replayed:
         """Run windows as one padded batch, replacing what the policy says.
 
+        Args:
+            windows: of which `batching` says what may run together.
+
         Raises:
             GatehouseError: the model does not embed a token id, a router or its experts did not run
                 as their reader expects, or the policy needs a rule that is not known.

@@ -8,13 +8,16 @@ import torch
 import torch.nn.functional as F
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
-from gatehouse.models.replay.measuring import Head, Measured, divergence, measure
+from gatehouse.models.replay.decisions import Replacement
+from gatehouse.models.replay.likelihoods import Head, divergence
+from gatehouse.models.replay.measuring import Measured, measure
 from gatehouse.models.replay.policies import DropBelow, OwnRouting, RandomSets, Untouched
 from gatehouse.models.replay.replaying import Replay
 from gatehouse.models.zoo import LoadedModel
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.records import TokenWindow
 from tests.models.families.builders import BUILDERS
+from tests.models.families.replaying import Policy
 
 POLICIES = {"own": OwnRouting(), "random": RandomSets(), "fewer": DropBelow(0.4)}
 
@@ -115,6 +118,23 @@ def test_a_window_of_one_token_predicts_nothing(loaded):
 def test_a_model_without_a_head_is_refused(loaded, windows):
     with pytest.raises(GatehouseError, match="MixtralModel has no language-model head"):
         list(measure(replace(loaded, head=None), POLICIES, [windows]))
+
+
+@pytest.mark.parametrize(("when", "value"), [("untouched", 0.0), ("under spoiled", torch.nan)])
+def test_a_likelihood_that_is_no_number_is_refused(loaded, windows, when, value):
+    class Spoiled(Policy):
+        def replace(self, decision):
+            own = OwnRouting().replace(decision)
+            return Replacement(own.ids, own.weights + value, own.is_replaced)
+
+    head = loaded.head.lm_head.weight
+    before = head[0].detach().clone()
+    with torch.no_grad():
+        head[0] = torch.nan if when == "untouched" else before
+    with pytest.raises(GatehouseError, match=f"sample 4 has a likelihood of 0 or NaN {when}"):
+        list(measure(loaded, {"spoiled": Spoiled()}, [windows]))
+    with torch.no_grad():
+        head[0] = before
 
 
 def test_divergence_is_that_of_float64_and_never_negative():

@@ -154,6 +154,14 @@ def test_a_looped_block_is_replaced_each_time_that_it_runs():
     ]
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_replays_its_own_routing_bit_for_bit(tiny_mixtral, windows, dtype):
+    model = resolve(str(tiny_mixtral), dtype=dtype).load().model
+    assert torch.equal(
+        run(model, OwnRouting(), windows).hidden, run(model, Untouched(), windows).hidden
+    )
+
+
 @pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed")
 @pytest.mark.parametrize("quantization", ["4bit", "8bit"])
 def test_a_quantised_model_replays_its_own_routing(tiny_mixtral, windows, quantization):
