@@ -82,7 +82,7 @@ def cache_text(
                 _table(each, experts, policy),
                 [
                     advice(each, experts, place, slots, policy),
-                    *domains(documents, transfers, each, place),
+                    *domains(documents, transfers if each is curves[0] else None, each, place),
                 ],
                 [working_set(shared[shared["phase"] == each.phase], experts)],
             ]
