@@ -120,8 +120,8 @@ def domains(
         lost = own - table
         profile, domain = lost.stack().idxmax()
         lines.append(
-            f"Filled once from another domain, all phases: {domain} finds {table.loc[profile, domain]:.1%} "
-            f"with what {profile} uses most, and {own[domain]:.1%} with its own; no other pair "
+            f"Filled once from another domain, all phases: {domain} finds "
+            f"{table.loc[profile, domain]:.1%} with what {profile} uses most, and {own[domain]:.1%} with its own; no other pair "
             "differs more."
         )
     return lines
