@@ -121,8 +121,8 @@ def domains(
         profile, domain = lost.stack().idxmax()
         lines.append(
             f"Filled once from another domain, all phases: {domain} finds "
-            f"{table.loc[profile, domain]:.1%} with what {profile} uses most, and {own[domain]:.1%} with its own; no other pair "
-            "differs more."
+            f"{table.loc[profile, domain]:.1%} with what {profile} uses most, and "
+            f"{own[domain]:.1%} with its own; no other pair differs more."
         )
     return lines
 
