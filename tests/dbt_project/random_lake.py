@@ -97,6 +97,7 @@ def record(run: RandomRun, finished: bool) -> dict[str, Any]:
         "generate": None,
         "temperature": None,
         "seed": None,
+        "output_norms": None,
     }
 
 

@@ -18,7 +18,8 @@ final as (
         weights_sum_to_one,
         has_weights,
         has_distribution,
-        ranked
+        ranked,
+        has_output_norms
     from layers
 )
 
