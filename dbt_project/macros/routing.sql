@@ -146,6 +146,16 @@
     where place % spacing = 0
 {%- endmacro %}
 
+{# Number of the window of a run's text that holds a sample's first token, from 0; all windows have
+   as many tokens, up to a sample's. #}
+{% macro load_window() -%}
+    cast(
+            (sum(tokens) over (partition by run_id order by sample_id) - tokens)
+            * {{ var('load_windows') }} // sum(tokens) over (partition by run_id)
+            as smallint
+        )
+{%- endmacro %}
+
 {# The phase of tokens that were generated, or not. #}
 {% macro phase(is_generated) -%}
     case when {{ is_generated }} then 'generated' else 'prompt' end

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 CALIBRATION = {1: "1_token", 10: "10_tokens", 100: "100_tokens", 1000: "1000_tokens"}
+WINDOWS = 16
 SIZES = (1, 2, 4, 8, 16, 32)
 WEIGHTS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5)
 ENTROPY_SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -46,6 +47,34 @@ def test_calibration_coverage(assert_mart, layer_events, raw):
     assert (expected["documents"] < expected["samples"]).any()
     assert expected.isna().any().sum() == 1 + len(CALIBRATION)
     assert_mart("fct_calibration_coverage", ["run_id", "layer", "expert"], expected)
+
+
+def test_expert_load_window(assert_mart, layer_events, raw):
+    rows = []
+    tokens = raw["samples"].set_index(["run_id", "sample_id"])["tokens"]
+    for layer in layer_events:
+        of_run = tokens[layer.run_id].sort_index()
+        before = of_run.cumsum() - of_run
+        window = before.to_numpy() * WINDOWS // of_run.sum()
+        windows = window[of_run.index.get_indexer(layer.sample_id)]
+        for load_window in np.unique(windows):
+            for split in ("train", "validation", "test"):
+                selected = layer.where((windows == load_window) & (layer.split == split)).selected()
+                rows += [
+                    layer.keys
+                    | {
+                        "load_window": load_window,
+                        "split": split,
+                        "expert": expert,
+                        "selections": selections,
+                    }
+                    for expert, selections in enumerate(selected.sum(axis=0))
+                    if selections
+                ]
+    expected = pd.DataFrame(rows)
+    assert expected["load_window"].nunique() == WINDOWS and expected["split"].nunique() == 3
+    keys = ["run_id", "layer", "load_window", "split", "expert"]
+    assert_mart("fct_expert_load_window", keys, expected)
 
 
 def batches_of(layer, prompts: dict[int, int], size: int) -> dict[tuple, list[int]]:

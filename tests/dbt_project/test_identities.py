@@ -204,6 +204,15 @@ ALTERATIONS: dict[str, tuple[str, str]] = {
         "where run_id = 'early' and expert = 3",
         "calibration_follows_the_samples",
     ),
+    "drifting": (
+        "update fct_expert_load_window set selections = selections + 1 "
+        "where run_id = 'drifting' and layer = 1 and load_window = 0 and expert = 3",
+        "windows_add_up",
+    ),
+    "windowless": (
+        "update fct_expert_load_window set load_window = 0 where run_id = 'windowless'",
+        "windows_add_up",
+    ),
     "shrinking": (
         "update fct_batch_experts set min_experts = 2, mean_experts = 2, max_experts = 2 "
         "where run_id = 'shrinking' and size = 16",

@@ -12,8 +12,10 @@ numbered_samples as (
     select
         {{ run_key('run_id') }} as run_key,
         sample_id,
+        split,
         row_number() over (partition by run_id order by sample_id) as sample_number,
-        dense_rank() over (partition by run_id order by document_sha256) as document_number
+        dense_rank() over (partition by run_id order by document_sha256) as document_number,
+        {{ load_window() }} as load_window
     from samples
 ),
 
@@ -42,6 +44,8 @@ accumulated as (
         counted.*,
         numbered_samples.sample_number,
         numbered_samples.document_number,
+        numbered_samples.load_window,
+        numbered_samples.split,
         sum(counted.selections) over (
             partition by counted.run_key, counted.layer, counted.expert
             order by numbered_samples.sample_number
@@ -53,7 +57,32 @@ accumulated as (
             and counted.sample_id = numbered_samples.sample_id
 ),
 
-final as (
+windowed as (
+    select
+        run_key,
+        layer,
+        expert,
+        load_window,
+        split,
+        cast(sum(selections) as bigint) as selections
+    from accumulated
+    group by run_key, layer, expert, load_window, split
+),
+
+listed as (
+    select
+        run_key,
+        layer,
+        expert,
+        list(
+            struct_pack(load_window := load_window, split := split, selections := selections)
+            order by load_window, split
+        ) as windows
+    from windowed
+    group by run_key, layer, expert
+),
+
+calibrated as (
     select
         run_key,
         layer,
@@ -72,6 +101,18 @@ final as (
             as samples_until_1000_tokens
     from accumulated
     group by run_key, layer, expert
+),
+
+final as (
+    select
+        calibrated.*,
+        listed.windows
+    from calibrated
+    inner join listed
+        on
+            calibrated.run_key = listed.run_key
+            and calibrated.layer = listed.layer
+            and calibrated.expert = listed.expert
 )
 
 select * from final
