@@ -173,8 +173,16 @@ measured as (
         grid.*,
         unnest([
             {measure: 'selections', is_known: true, value: coalesce(counts.selections, 0)},
-            {measure: 'gate_mass', is_known: grid.has_weights, value: counts.gate_mass},
-            {measure: 'ean', is_known: grid.has_output_norms, value: sums_of_norms.norm_sum},
+            {
+                measure: 'gate_mass',
+                is_known: grid.has_weights,
+                value: coalesce(counts.gate_mass, 0)
+            },
+            {
+                measure: 'ean',
+                is_known: grid.has_output_norms,
+                value: coalesce(sums_of_norms.norm_sum, 0)
+            },
             {
                 measure: 'reap',
                 is_known: grid.has_output_norms,
