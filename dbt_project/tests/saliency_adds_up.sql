@@ -9,23 +9,26 @@ ranks as (
         layer,
         expert,
         unnest([
-            {measure: 'selections', place: selections_rank},
-            {measure: 'gate_mass', place: gate_mass_rank},
-            {measure: 'mean_output_norm', place: mean_output_norm_rank},
-            {measure: 'ean', place: ean_rank},
-            {measure: 'reap', place: reap_rank}
-        ], recursive := true)
+            struct_pack(measure := 'selections', place := selections_rank),
+            struct_pack(measure := 'gate_mass', place := gate_mass_rank),
+            struct_pack(measure := 'mean_output_norm', place := mean_output_norm_rank),
+            struct_pack(measure := 'ean', place := ean_rank),
+            struct_pack(measure := 'reap', place := reap_rank)
+        ]) as ranked
     from saliency
 ),
 
 wrong_ranks as (
     select
-        run_id,
-        layer
+        ranks.run_id,
+        ranks.layer
     from ranks
-    where place is not null
-    group by run_id, layer, measure
-    having count(distinct place) <> count(*) or min(place) <> 1 or max(place) <> count(*)
+    where ranks.ranked.place is not null
+    group by ranks.run_id, ranks.layer, ranks.ranked.measure
+    having
+        count(distinct ranks.ranked.place) <> count(*)
+        or min(ranks.ranked.place) <> 1
+        or max(ranks.ranked.place) <> count(*)
 ),
 
 wrong_sums as (

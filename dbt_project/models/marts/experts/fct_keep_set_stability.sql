@@ -1,5 +1,3 @@
-{%- set windows = var('load_windows') -%}
-
 with calibrated as (
     select * from {{ ref('int_calibrated_expert') }}
     where {{ of_new_runs('run_key') }}
@@ -29,14 +27,14 @@ keep_shares as (
 ),
 
 text_parts as (
-    select * from (
+    select listed.* from (
         values
-        ('first 1/16', 'all', 0, {{ windows // 16 - 1 }}),
-        ('first 1/8', 'all', 0, {{ windows // 8 - 1 }}),
-        ('first 1/4', 'all', 0, {{ windows // 4 - 1 }}),
-        ('first 1/2', 'all', 0, {{ windows // 2 - 1 }}),
-        ('second 1/2', 'first 1/2', {{ windows // 2 }}, {{ windows - 1 }}),
-        ('all', 'all', 0, {{ windows - 1 }})
+        ('first 1/16', 'all', 0, {{ var('load_windows') }} // 16 - 1),
+        ('first 1/8', 'all', 0, {{ var('load_windows') }} // 8 - 1),
+        ('first 1/4', 'all', 0, {{ var('load_windows') }} // 4 - 1),
+        ('first 1/2', 'all', 0, {{ var('load_windows') }} // 2 - 1),
+        ('second 1/2', 'first 1/2', {{ var('load_windows') }} // 2, {{ var('load_windows') }} - 1),
+        ('all', 'all', 0, {{ var('load_windows') }} - 1)
     ) as listed (part, reference, first_window, last_window)
 ),
 
@@ -168,27 +166,31 @@ grid as (
     inner join layers on runs.run_id = layers.run_id and parts.layer = layers.layer
 ),
 
-measured as (
+all_measured as (
     select
         grid.*,
         unnest([
-            {measure: 'selections', is_known: true, value: coalesce(counts.selections, 0)},
-            {
-                measure: 'gate_mass',
-                is_known: grid.has_weights,
-                value: coalesce(counts.gate_mass, 0)
-            },
-            {
-                measure: 'ean',
-                is_known: grid.has_output_norms,
-                value: coalesce(sums_of_norms.norm_sum, 0)
-            },
-            {
-                measure: 'reap',
-                is_known: grid.has_output_norms,
-                value: sums_of_norms.weighted_norm_sum / sums_of_norms.activations
-            }
-        ], recursive := true)
+            struct_pack(
+                measure := 'selections',
+                is_known := true,
+                value := coalesce(counts.selections, 0)
+            ),
+            struct_pack(
+                measure := 'gate_mass',
+                is_known := grid.has_weights,
+                value := coalesce(counts.gate_mass, 0)
+            ),
+            struct_pack(
+                measure := 'ean',
+                is_known := grid.has_output_norms,
+                value := coalesce(sums_of_norms.norm_sum, 0)
+            ),
+            struct_pack(
+                measure := 'reap',
+                is_known := grid.has_output_norms,
+                value := sums_of_norms.weighted_norm_sum / sums_of_norms.activations
+            )
+        ]) as measured
     from grid
     left join counts
         on
@@ -208,28 +210,34 @@ measured as (
 
 ranked as (
     select
-        *,
+        all_measured.* exclude (measured),
+        all_measured.measured.measure,
         row_number() over (
-            partition by run_id, layer, basis, part, measure
-            order by value desc nulls last, expert
+            partition by
+                all_measured.run_id,
+                all_measured.layer,
+                all_measured.basis,
+                all_measured.part,
+                all_measured.measured.measure
+            order by all_measured.measured.value desc nulls last, all_measured.expert asc
         ) as place
-    from measured
-    where is_known
+    from all_measured
+    where all_measured.measured.is_known
 ),
 
 compared as (
     select
         ranked.*,
-        others.place as other_place
+        whole.place as whole_place
     from ranked
-    inner join ranked as others
+    inner join ranked as whole
         on
-            ranked.run_id = others.run_id
-            and ranked.layer = others.layer
-            and ranked.measure = others.measure
-            and ranked.reference = others.part
-            and others.basis = 'text'
-            and ranked.expert = others.expert
+            ranked.run_id = whole.run_id
+            and ranked.layer = whole.layer
+            and ranked.measure = whole.measure
+            and ranked.reference = whole.part
+            and whole.basis = 'text'
+            and ranked.expert = whole.expert
 ),
 
 counted as (
@@ -246,7 +254,7 @@ counted as (
         compared.selections,
         cast(ceil(keep_shares.keep_share * compared.num_experts) as integer) as kept_experts,
         count(*) filter (
-            where greatest(compared.place, compared.other_place)
+            where greatest(compared.place, compared.whole_place)
             <= ceil(keep_shares.keep_share * compared.num_experts)
         ) as shared_experts
     from compared
