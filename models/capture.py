@@ -25,6 +25,7 @@ from gatehouse.models.batches import (
     uniform,
 )
 from gatehouse.models.events import Fields, LayerRouting, check_finite, to_host
+from gatehouse.models.expert_sizes import loaded_bytes
 from gatehouse.models.families import SCALED, text_part
 from gatehouse.models.output_norms import OutputNorms, check_norms, check_output_norms
 from gatehouse.models.readers import Routing, UnreadableRouter, Watch
@@ -147,7 +148,11 @@ class RoutingTap:
             rows.append(
                 {name: getattr(site, name, None) for name in LAYERS.names}
                 | CAPTURED
-                | {"scoring": scoring, "weights_sum_to_one": sums}
+                | {
+                    "scoring": scoring,
+                    "weights_sum_to_one": sums,
+                    "expert_bytes": loaded_bytes(site),
+                }
             )
         return pa.Table.from_pylist(rows, schema=LAYERS)
 

@@ -20,7 +20,7 @@ SINCE_4 = {
         "seed",
         "output_norms",
     ],
-    "layers": ["has_weights", "has_distribution", "ranked"],
+    "layers": ["has_weights", "has_distribution", "ranked", "expert_bytes"],
     "samples": ["prompt_tokens", "turns"],
 }
 SINCE_3 = {

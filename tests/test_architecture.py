@@ -30,7 +30,7 @@ ROOMS = {
         "figures": {"marts", "statistics", "verdict"},
         "page": {"marts", "statistics", "verdict"},
         "exports": {"marts"},
-        "results": {"figures", "marts", "page", "statistics", "verdict"},
+        "results": {"figures", "inference", "marts", "page", "statistics", "verdict"},
     },
     "flows": {
         "console": set(),

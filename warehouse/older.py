@@ -35,7 +35,7 @@ _OF_SAMPLES = {
 
 ADDED: list[tuple[pa.Schema, dict[str, Any]]] = [
     (RUNS, _OF_RUNS),
-    (LAYERS, CAPTURED),
+    (LAYERS, CAPTURED | {"expert_bytes": None}),
     (SAMPLES, _OF_SAMPLES),
     # only runs with norms have them, of any version
     (EVENTS_WITH_NORMS, {OUTPUT_NORMS: None}),

@@ -106,6 +106,7 @@ LAYERS = pa.schema(
         ("has_weights", pa.bool_()),
         ("has_distribution", pa.bool_()),
         ("ranked", pa.bool_()),
+        ("expert_bytes", pa.int64()),
     ]
 )
 """One row per MoE layer: `layer` is the block's index, or the same as `moe_index` where blocks are
@@ -113,7 +114,8 @@ not unique (two stacks, two MoE layers in a block, blocks that run more than onc
 counts MoE layers only; `block` is the index within the stack (encoder, decoder); `num_experts`
 counts the router's classes, including those that compute nothing; `weights_sum_to_one` says whether
 each token's weights do, null where it has none. Events have weights if `has_weights`, entropy and
-confidence if `has_distribution`, and experts in descending weight, with a top one, if `ranked`."""
+confidence if `has_distribution`, and experts in descending weight, with a top one, if `ranked`.
+One of the experts takes `expert_bytes` of memory, null where that is not known."""
 
 VOCABULARY = pa.schema(
     [("token_id", pa.int32()), ("token_str", pa.string()), ("is_special", pa.bool_())]

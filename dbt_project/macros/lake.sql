@@ -111,6 +111,7 @@
             'has_weights': ('boolean', 'true'),
             'has_distribution': ('boolean', 'true'),
             'ranked': ('boolean', 'true'),
+            'expert_bytes': ('bigint', none),
         },
         'samples': {
             'document': ('varchar', none),

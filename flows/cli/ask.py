@@ -1,4 +1,4 @@
-"""Commands that ask the warehouse: validate, plot, report, sql, export, docs."""
+"""Commands that ask the warehouse: validate, plot, report, sql, cache, export, docs."""
 
 import typer
 
@@ -143,6 +143,22 @@ def sql(
             spreadsheet_safe=spreadsheet_safe,
             external_access=external_access,
         )
+
+
+def cache(
+    run: options.ExportedRun = None,
+    slots: options.Slots = None,
+    gb: options.Gigabytes = None,
+    policy: options.Policy = None,
+    home: options.Home = None,
+) -> None:
+    """Say what a cache of experts would find: by size and policy, and which to take."""
+    paths = paths_of(home)
+    run = run and find_run(paths.lake, run)
+    from gatehouse.flows.console import answer
+    from gatehouse.reports.results.cache_text import cache_text
+
+    answer(cache_text(run, paths, slots=slots, gigabytes=gb, policy=policy))
 
 
 def export(

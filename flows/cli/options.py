@@ -165,6 +165,17 @@ ExportedRun = Annotated[
     str | None,
     typer.Argument(help="Run id or name (`gatehouse status` lists them); default: the latest."),
 ]
+Slots = Annotated[
+    int | None, typer.Option(min=1, help="Experts that a layer's cache has room for.")
+]
+Gigabytes = Annotated[
+    float | None,
+    typer.Option("--gb", help="Memory for the experts of all layers, in place of --slots."),
+]
+Policy = Annotated[
+    str | None,
+    typer.Option(help="Show one: lru, lfu, static_train, static_prompt, belady, static_hindsight."),
+]
 ExportFormat = Annotated[
     str | None, typer.Option("--to", metavar="FORMAT", help="The format: --list lists them.")
 ]

@@ -155,8 +155,13 @@ def _land(run: ImportedRun, trace: Trace, seen: Survey) -> None:
         "ranked": seen.knows["order"],
     }
     sums: Sequence[bool | None] = seen.weights_sum_to_one or [None] * len(run.described.layers)
+    # what the trace says of its own model goes before what follows from the config
+    sizes = [{"expert_bytes": each} for each in seen.expert_bytes or ()] or [{} for _ in sums]
     run.describe(
-        [told | {"weights_sum_to_one": each} for each in sums],
+        [
+            told | {"weights_sum_to_one": each} | size
+            for each, size in zip(sums, sizes, strict=True)
+        ],
         shards=seen.shards,
         has_token_ids=seen.knows["token ids"],
     )

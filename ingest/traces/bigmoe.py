@@ -1,6 +1,8 @@
 """Route traces of BigMoeOnEdge: CSV, a row for each expert of a token in a layer."""
 
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,6 +20,7 @@ VERSION = "# route_trace v1"
 WHOLE_NUMBERS = ("turn", "phase", "step", "layer", "slot", "expert")
 TYPES = {**{column: pa.int32() for column in WHOLE_NUMBERS}, "weight": pa.float32()}
 PREFILL = 0
+EXPERT_BYTES = re.compile(r"\blayer=(\d+) expert_bytes=(\d+)\b")
 BLOCK_BYTES = 2**20
 """Of a file, that are parsed at once."""
 
@@ -35,13 +38,14 @@ def read(paths: list[Path], layout: Layout) -> Iterator[RoutedSequence]:
         GatehouseError: it is no such trace, it is cut off, or it is one of another model.
     """
     for path in paths:
-        lines = _check_header(path, layout)
+        lines, expert_bytes = _header(path, layout)
         for turn, columns in _turns(path, lines):
-            yield _sequence(f"{path.name} turn {turn}", columns, layout)
+            found = _sequence(f"{path.name} turn {turn}", columns, layout)
+            yield replace(found, expert_bytes=expert_bytes)
 
 
-def _check_header(path: Path, layout: Layout) -> int:
-    """Return the number of lines before the names of the columns."""
+def _header(path: Path, layout: Layout) -> tuple[int, tuple[int, ...] | None]:
+    """Return the lines before the names of the columns, and the bytes of a layer's expert."""
     header = []
     with open(path, "rb") as file:
         for line in file:
@@ -61,7 +65,10 @@ def _check_header(path: Path, layout: Layout) -> int:
             f"{path} is of a model with {key}={stated.get(key)} where the model has {number}",
             ANOTHER_MODEL,
         )
-    return len(header)
+    matches = filter(None, map(EXPERT_BYTES.search, header))
+    sizes = {int(match[1]): int(match[2]) for match in matches}
+    known = all(block in sizes for block in layout.blocks)
+    return len(header), tuple(sizes[block] for block in layout.blocks) if known else None
 
 
 def _turns(path: Path, lines: int) -> Iterator[tuple[int, Columns]]:

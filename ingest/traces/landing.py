@@ -153,6 +153,7 @@ class Survey:
         knows: what every sequence has of weights, distribution, order and token_ids.
         weights_sum_to_one: whether the weights of each event do, for each MoE layer; None where
             there are none.
+        expert_bytes: of an expert of each MoE layer, by the first sequence; None where it has none.
         notes: what was left out of sequences, without its numbers -> the sequences' names.
     """
 
@@ -163,6 +164,7 @@ class Survey:
     top_k: int
     knows: dict[str, bool]
     weights_sum_to_one: list[bool] | None
+    expert_bytes: tuple[int, ...] | None
     notes: dict[str, list[str]]
 
 
@@ -177,7 +179,7 @@ def survey(sequences: Iterable[Fitted]) -> Survey:
         GatehouseError: there is no sequence, or two do not tell the same things.
     """
     first: Fitted | None = None
-    found = Survey(0, 0, 0, 0, 0, {}, None, {})
+    found = Survey(0, 0, 0, 0, 0, {}, None, None, {})
     for shard in shards(sequences):
         found.shards += 1
         for routed in (each.routed for each in shard):
@@ -197,6 +199,7 @@ def survey(sequences: Iterable[Fitted]) -> Survey:
     if first is None:
         raise GatehouseError("there is no sequence in it: name files that hold some")
     found.top_k, found.knows = first.experts.shape[2], _knows(first)
+    found.expert_bytes = first.expert_bytes
     return found
 
 

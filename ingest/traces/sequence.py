@@ -24,6 +24,7 @@ class RoutedSequence:
         prompt_tokens: how many of the tokens were given; None where all were.
         domain: the group that the file gives it, "" where it gives none.
         document: what it is a part of, None where it is a document by itself.
+        expert_bytes: of an expert of each MoE layer, as the file says; None where it does not.
         note: what the reader left out of it, and why; "" where it left out nothing.
     """
 
@@ -36,6 +37,7 @@ class RoutedSequence:
     prompt_tokens: int | None = None
     domain: str = ""
     document: str | None = None
+    expert_bytes: tuple[int, ...] | None = None
     note: str = ""
 
 

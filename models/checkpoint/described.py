@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from gatehouse.models.expert_sizes import planned_bytes
 from gatehouse.models.structure import block_count
 from gatehouse.models.tokenizer import tokenizer_fingerprint, vocabulary
 from gatehouse.models.zoo import ModelPlan, resolve
@@ -47,6 +48,7 @@ class Description:
                 "scoring": site.scoring,
                 "num_experts": site.num_experts,
                 "top_k": site.top_k,
+                "expert_bytes": planned_bytes(site, self.plan.config),
             }
             for site in self.plan.sites
         ]

@@ -232,6 +232,11 @@ ALTERATIONS: dict[str, tuple[str, str]] = {
         "where run_id = 'generous' and rule = 'entropy' and threshold = 0.9",
         "stricter_thresholds_keep_fewer",
     ),
+    "absent-minded": (
+        "update fct_expert_cache set hits = hits - 1 where run_id = 'absent-minded' "
+        "and policy = 'lfu' and slots = 5 and layer = 0",
+        "larger_caches_hit_more",
+    ),
 }
 
 
@@ -263,7 +268,8 @@ def damaged(tmp_path_factory, make_project, random_run):
         (path,) = (project.lake.root / table / f"run_id={name}").iterdir()
         pq.write_table(damage(pq.read_table(path, partitioning=None)), path)
     outcome = project.dbt("run")
-    assert outcome.success, outcome.exception
+    failed = [node.message for node in outcome.result or [] if node.status == "error"]
+    assert outcome.success, (outcome.exception, failed)
     with closing(duckdb.connect(str(project.database))) as connection:
         for statement, _ in ALTERATIONS.values():
             connection.execute(statement)

@@ -61,13 +61,14 @@ def unknown_columns(told: pd.DataFrame, found: pd.DataFrame, keys: list[str]) ->
 
 
 def by_rule(mart: str, *frames: pd.DataFrame) -> dict[str, list[pd.DataFrame]]:
-    """Return the frames by the mart's name, or by name and rule, where each needs other columns."""
-    rules = [name for name in ("rule", "measure") if name in frames[0]]
-    if not rules:
+    """Return the frames by the mart's name, or by name and rule, where each needs other things."""
+    columns = [column for column in ("rule", "measure", "predictor") if column in frames[0]]
+    if not columns:
         return {mart: list(frames)}
+    (column,) = columns
     return {
-        f"{mart} by {rule}": [frame[frame[rules[0]] == rule] for frame in frames]
-        for rule in frames[0][rules[0]].unique()
+        f"{mart} by {rule}": [frame[frame[column] == rule] for frame in frames]
+        for rule in frames[0][column].unique()
     }
 
 
@@ -144,6 +145,8 @@ WITHOUT = {
         "fct_adaptive_k by entropy": {"rows"},
     },
     "tokens": {
+        "fct_prefetch_recall by token": {"rows"},
+        "fct_prefetch_recall by bigram": {"rows"},
         "fct_layer_routing": {"token_types", "routing_consistency"},
         **{
             mart: {"rows"}

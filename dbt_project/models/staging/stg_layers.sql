@@ -26,7 +26,8 @@ final as (
         layers.has_weights,
         layers.has_distribution,
         layers.ranked,
-        finished_runs.has_output_norms
+        finished_runs.has_output_norms,
+        layers.expert_bytes
     from layers
     inner join finished_runs on layers.run_id = finished_runs.run_id
 )

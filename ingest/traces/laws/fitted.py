@@ -32,6 +32,7 @@ class Fitted:
         prompt_tokens: how many of the tokens were given; None where all were.
         domain: the group that the file gives it, "" where it gives none.
         document: what it is a part of, None where it is a document by itself.
+        expert_bytes: of an expert of each MoE layer, None where they are unknown.
         notes: what was left out or taken otherwise than the file says, a sentence each.
     """
 
@@ -45,6 +46,7 @@ class Fitted:
     prompt_tokens: int | None
     domain: str
     document: str | None
+    expert_bytes: tuple[int, ...] | None
     notes: tuple[str, ...] = ()
 
 
@@ -87,6 +89,7 @@ def fitted(sequence: RoutedSequence, layout: Layout, renormalised: bool = True) 
         prompt_tokens,
         sequence.domain,
         sequence.document,
+        sequence.expert_bytes,
         tuple(filter(None, (sequence.note, on_scores, *notes, _on_top_k(experts, layout)))),
     )
 

@@ -30,6 +30,19 @@ ELSEWHERE = {
     "name a FORMAT and the files of a trace: `gatehouse import --example all` lists the formats": (
         "tests/flows/steps/test_import_trace.py::test_the_command_says_what_to_name"
     ),
+    **dict.fromkeys(
+        (
+            "give --gb or --slots, not both",
+            "no policy is called …: name one of …",
+            "… has no events, only counts of experts: caches need the order of tokens; name "
+            "another run",
+            "… has no generated text, which is what static_prompt serves",
+            "a layer of … has … experts: give 1 to … slots",
+            "… does not tell how large its experts are: give --slots, up to … a layer",
+            "… GB hold less than one expert of each layer: give --gb … or more",
+        ),
+        "tests/flows/cli/test_cache.py::test_what_cannot_be_answered_is_one_line_with_a_way_out",
+    ),
     "no export is called …: name one of …": (
         "tests/flows/cli/test_exports.py::test_every_format_is_listed_and_another_is_refused"
     ),

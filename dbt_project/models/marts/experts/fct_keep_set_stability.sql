@@ -210,7 +210,7 @@ all_measured as (
 
 ranked as (
     select
-        all_measured.* exclude (measured),
+        all_measured.* exclude (all_measured.measured),
         all_measured.measured.measure,
         row_number() over (
             partition by

@@ -19,7 +19,8 @@ final as (
         has_weights,
         has_distribution,
         ranked,
-        has_output_norms
+        has_output_norms,
+        expert_bytes
     from layers
 )
 
