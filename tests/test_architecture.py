@@ -27,7 +27,7 @@ ROOMS = {
         "statistics": set(),
         "inference": set(),
         "verdict": {"marts", "statistics"},
-        "figures": {"marts", "statistics", "verdict"},
+        "figures": {"inference", "marts", "statistics", "verdict"},
         "page": {"marts", "statistics", "verdict"},
         "exports": {"marts"},
         "results": {"figures", "inference", "marts", "page", "statistics", "verdict"},

@@ -80,13 +80,42 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             temporary.unlink()
 
 
+def write_folder_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write(temporary path)` make the folder, then put it in place of what is there.
+
+    Its files are flushed to disk first. Between the old folder and the new one there is none.
+
+    Raises:
+        GatehouseError: the disk is full or not writable, or a file is in its place; the temporary
+            folder is removed.
+    """
+    path = Path(os.path.abspath(path))
+    if path.exists() and not path.is_dir():
+        raise GatehouseError(f"{path} is no folder: name a new or an empty folder")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path)
+        write(temporary)
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                with open(file, "rb") as written:
+                    os.fsync(written.fileno())
+        remove_folder(path)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def _remove_leftovers(path: Path) -> None:
-    """Remove what was left by processes that were killed while they wrote this file."""
+    """Remove what was left by processes that were killed while they wrote this file or folder."""
     for leftover in path.parent.glob(f".{escape(path.name)}.*.tmp"):
         process = leftover.name.split(".")[-2]
         if process.isdecimal() and not _lives(int(process)):
             with suppress(OSError):
-                leftover.unlink()
+                _remove_tree(leftover) if leftover.is_dir() else leftover.unlink()
 
 
 def _lives(process: int) -> bool:

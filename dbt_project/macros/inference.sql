@@ -32,13 +32,16 @@
 {%- endmacro %}
 
 {# Sizes of caches, and budgets of predictions: every number of experts up to cache_sizes of them,
-   then so many numbers at equal steps. A list, for use beside a column of numbers of experts. #}
-{% macro cache_sizes(num_experts) -%}
+   otherwise so many numbers at equal steps, and what one token needs. A list, of columns. #}
+{% macro cache_sizes(num_experts, of_a_token) -%}
     list_distinct(
-        list_transform(
-            range(1, {{ var('cache_sizes') }} + 1),
-            lambda step:
-                cast(ceil({{ num_experts }} * step / {{ var('cache_sizes') }}) as integer)
+        list_append(
+            list_transform(
+                range(1, {{ var('cache_sizes') }} + 1),
+                lambda step:
+                    cast(ceil({{ num_experts }} * step / {{ var('cache_sizes') }}) as integer)
+            ),
+            cast({{ of_a_token }} as integer)
         )
     )
 {%- endmacro %}

@@ -39,6 +39,11 @@ COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("report", ask.report, "gatehouse report --layer 2 --output report.html"),
     ("sql", ask.sql, 'gatehouse sql "select * from fct_layer_routing" --output layers.csv'),
     ("cache", ask.cache, "gatehouse cache demo-pydoc-e2e45ea4ca --slots 4"),
+    (
+        "placement",
+        ask.placement,
+        "gatehouse placement demo-pydoc-e2e45ea4ca --gpus 8 --redundant 8",
+    ),
     ("export", ask.export, "gatehouse export demo-pydoc-e2e45ea4ca --to sglang"),
     ("docs", ask.docs, "gatehouse docs"),
     ("status", upkeep.status, "gatehouse status"),

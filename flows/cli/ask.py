@@ -1,4 +1,4 @@
-"""Commands that ask the warehouse: validate, plot, report, sql, cache, export, docs."""
+"""Commands that ask the warehouse: validate, plot, report, sql, cache, placement, export, docs."""
 
 import typer
 
@@ -146,7 +146,7 @@ def sql(
 
 
 def cache(
-    run: options.ExportedRun = None,
+    run: options.LatestRun = None,
     slots: options.Slots = None,
     gb: options.Gigabytes = None,
     policy: options.Policy = None,
@@ -161,9 +161,29 @@ def cache(
     answer(cache_text(run, paths, slots=slots, gigabytes=gb, policy=policy))
 
 
+def placement(
+    run: options.LatestRun = None,
+    gpus: options.Gpus = None,
+    nodes: options.Nodes = 1,
+    redundant: options.Redundant = 0,
+    groups: options.Groups = 1,
+    output: options.PlacementFile = None,
+    home: options.Home = None,
+) -> None:
+    """Place a run's experts on GPUs by EPLB, and print how evenly they share held-out text."""
+    paths = paths_of(home)
+    run = run and find_run(paths.lake, run)
+    from gatehouse.flows.console import answer, short_path
+    from gatehouse.reports.results.placement import Machine, place
+
+    text = place(run, Machine(gpus, nodes, groups, redundant), paths, output)
+    answer(f"{text}\n\n{short_path(output)}" if output else text)
+
+
 def export(
-    run: options.ExportedRun = None,
+    run: options.LatestRun = None,
     to: options.ExportFormat = None,
+    keep: options.Keep = None,
     output: options.ExportFile = None,
     listed: options.ExportList = False,
     home: options.Home = None,
@@ -180,7 +200,7 @@ def export(
         raise GatehouseError("name a format with --to: `gatehouse export --list` lists them")
     run = run and find_run(paths.lake, run)
     with working(f"exporting to {to}"):
-        written = formats.export(run, to, paths, output)
+        written = formats.export(run, to, paths, output, keep)
     answer(str(written))
 
 

@@ -161,7 +161,7 @@ NamedRun = Annotated[
     str | None,
     typer.Argument(help="Run id or name (`gatehouse status` lists them); default: all runs."),
 ]
-ExportedRun = Annotated[
+LatestRun = Annotated[
     str | None,
     typer.Argument(help="Run id or name (`gatehouse status` lists them); default: the latest."),
 ]
@@ -180,9 +180,42 @@ ExportFormat = Annotated[
     str | None, typer.Option("--to", metavar="FORMAT", help="The format: --list lists them.")
 ]
 ExportFile = Annotated[
-    Path | None, typer.Option("--output", help="File to write. Default: one in the run's results.")
+    Path | None,
+    typer.Option(
+        "--output",
+        help="File to write, or a new or empty folder. Default: one in the run's results.",
+    ),
+]
+Keep = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N",
+        help="Of --to keep-list: how many experts of each layer stay, or which share, as 0.75.",
+    ),
 ]
 ExportList = Annotated[bool, typer.Option("--list", help="List the formats.")]
+Gpus = Annotated[
+    int | None,
+    typer.Option(
+        help="GPUs that share the experts of a layer. Default: 8, or the most below that which can "
+        "have as many experts each, two or more."
+    ),
+]
+Nodes = Annotated[int, typer.Option(help="Nodes that share the GPUs; they matter with --groups.")]
+Redundant = Annotated[
+    int,
+    typer.Option(help="Replicas of a layer's experts, beyond one of each; the busiest get them."),
+]
+Groups = Annotated[
+    int,
+    typer.Option(
+        help="Groups of experts, in the order of their numbers, that stay on one node each: those "
+        "of a model whose router chooses groups first."
+    ),
+]
+PlacementFile = Annotated[
+    Path | None, typer.Option("--output", help="File of EPLB's placement, JSON. Default: none.")
+]
 RemovedRun = Annotated[str, typer.Argument(help="Run id or name (`gatehouse status` lists them).")]
 Answer = Annotated[
     Literal["text", "json"],

@@ -1,29 +1,50 @@
 """The formats that a run can be exported to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-import duckdb
-
-from gatehouse.reports.exports.events import write_events
+from gatehouse.reports.exports import events
+from gatehouse.reports.exports.data_set import write_data_set
 from gatehouse.reports.exports.fine_tuning import write_esft
-from gatehouse.reports.exports.loads import write_counts, write_logical_counts
+from gatehouse.reports.exports.keep_list import write_keep_list
+from gatehouse.reports.exports.loads import (
+    write_count_tensor,
+    write_counts,
+    write_logical_counts,
+)
+from gatehouse.reports.exports.rollouts import write_rollouts
 from gatehouse.reports.marts.runs import resolve_run
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
-from gatehouse.warehouse.files import write_atomically
-from gatehouse.warehouse.paths import Paths, check_output
+from gatehouse.warehouse.files import write_atomically, write_folder_atomically
+from gatehouse.warehouse.paths import Paths, check_output, check_output_folder
+
+Write = Callable[..., None]
+"""Takes a session, the run's id, the place to write; of formats with `takes_keep` also `keep`."""
 
 
 @dataclass(frozen=True)
 class Export:
-    """A format: what reads it, the name of its file, and what writes a run to a file."""
+    """A format.
+
+    description: what reads it, and what it holds.
+    file: the name of its file.
+    write: writes a run to a file.
+    by_suffix: suffix of another file's name -> what writes that.
+    is_folder: whether it is a folder.
+    takes_keep: whether it needs `--keep`.
+    """
 
     description: str
     file: str
-    write: Callable[[duckdb.DuckDBPyConnection, str, Path], None]
+    write: Write
+    by_suffix: Mapping[str, Write] = field(default_factory=dict)
+    is_folder: bool = False
+    takes_keep: bool = False
 
 
 EXPORTS: dict[str, Export] = {
@@ -36,24 +57,54 @@ EXPORTS: dict[str, Export] = {
         "logical_count.json",
         write_logical_counts,
     ),
+    "ktransformers": Export(
+        "ktransformers: the same as a tensor, which experts lie on the GPU",
+        "logical_count.pt",
+        write_count_tensor,
+    ),
     "esft": Export(
         "ESFT: the experts to train, by token share up to 0.2", "expert_cfg.json", write_esft
     ),
+    "keep-list": Export(
+        "pruning: the experts to keep, by gate mass; --keep says how many",
+        "keep_list.json",
+        write_keep_list,
+        takes_keep=True,
+    ),
+    "r3": Export(
+        "slime, miles: rollouts with the experts of each token", "rollout_0.pt", write_rollouts
+    ),
     "events": Export(
-        "pandas, polars, R: all events in one Parquet file", "events.parquet", write_events
+        "pandas, polars, R: all events in one file, Parquet or, by its suffix, Arrow",
+        "events.parquet",
+        events.write_events,
+        {
+            ".arrow": events.write_arrow_file,
+            ".feather": events.write_arrow_file,
+            ".arrows": events.write_arrow_stream,
+        },
+    ),
+    "huggingface": Export(
+        "datasets: a folder of Parquet files with a card, configurations and splits",
+        "huggingface",
+        write_data_set,
+        is_folder=True,
     ),
 }
 """What `gatehouse export --to` takes, in the order of its list."""
 
 
-def export(run_id: str | None, format: str, paths: Paths, output: Path | None) -> Path:
-    """Write a run in a format; return the file.
+def export(
+    run_id: str | None, format: str, paths: Paths, output: Path | None, keep: str | None = None
+) -> Path:
+    """Write a run in a format; return the file or folder.
 
     Args:
         run_id: the run; None for the latest one with events.
         format: of EXPORTS.
         paths: the warehouse.
-        output: the file; None for one in the run's results.
+        output: the file or folder; None for one in the run's results.
+        keep: how many experts a keep list keeps, or which share of them.
 
     Raises:
         GatehouseError: there is no such run or format, the run does not tell what the format
@@ -62,13 +113,41 @@ def export(run_id: str | None, format: str, paths: Paths, output: Path | None) -
     if format not in EXPORTS:
         raise GatehouseError(f"no export is called {format!r}: name one of {', '.join(EXPORTS)}")
     chosen = EXPORTS[format]
+    _check_keep(format, chosen, keep)
     with closing(connect(paths)) as connection:
         run_id = resolve_run(connection, run_id)
-        folder = paths.results(run_id)
-        target = output or folder / chosen.file
-        check_output(target, paths, folder)
-        write_atomically(target, lambda place: chosen.write(connection, run_id, place))
+        own = paths.results(run_id)
+        target = output or own / chosen.file
+        write = partial(
+            chosen.by_suffix.get(target.suffix.lower(), chosen.write),
+            connection,
+            run_id,
+            **_given(keep),
+        )
+        if chosen.is_folder:
+            check_output_folder(target, (), paths, own)
+            # nothing but what an earlier export wrote is replaced, of the run's other results too
+            if output and output.is_dir() and any(output.iterdir()):
+                raise GatehouseError(f"{output} holds other files: name a new or an empty folder")
+            write_folder_atomically(target, write)
+        else:
+            check_output(target, paths, own)
+            write_atomically(target, write)
     return target
+
+
+def _check_keep(format: str, chosen: Export, keep: str | None) -> None:
+    if chosen.takes_keep and keep is None:
+        raise GatehouseError(
+            f"--to {format} needs --keep: a number of experts of each layer, or a share of them as "
+            "0.75"
+        )
+    if keep is not None and not chosen.takes_keep:
+        raise GatehouseError(f"--keep is not for --to {format}: leave it out")
+
+
+def _given(keep: str | None) -> dict[str, Any]:
+    return {} if keep is None else {"keep": keep}
 
 
 def listed() -> str:

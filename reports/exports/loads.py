@@ -7,6 +7,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 
+from gatehouse.reports.exports.torch_files import save
 from gatehouse.reports.marts.session import frame_of
 from gatehouse.warehouse.errors import GatehouseError
 
@@ -41,6 +42,27 @@ def write_logical_counts(connection: duckdb.DuckDBPyConnection, run_id: str, tar
     Raises:
         GatehouseError: the layers have different numbers of experts, or two are of one block.
     """
+    counts = _of_blocks(connection, run_id)
+    target.write_text(json.dumps({"logical_count": counts.tolist()}) + "\n", encoding="utf-8")
+
+
+def write_count_tensor(connection: duckdb.DuckDBPyConnection, run_id: str, target: Path) -> None:
+    """Write the same as a dictionary of one int64 tensor, with `torch.save`.
+
+    It is what ktransformers reads: `logical_count` of three dimensions (`kt_ep_wrapper.py` of its
+    SGLang), with `torch.load(weights_only=True)`.
+
+    Raises:
+        GatehouseError: as `write_logical_counts`.
+    """
+    import torch
+
+    counts = _of_blocks(connection, run_id)
+    save({"logical_count": torch.from_numpy(counts)}, target)
+
+
+def _of_blocks(connection: duckdb.DuckDBPyConnection, run_id: str) -> np.ndarray:
+    """Return (1, blocks, E) selections, zeros for blocks without experts."""
     loads = _loads(connection, run_id)
     blocks = loads.drop_duplicates("moe_index")["block"].to_numpy()
     if len(set(blocks)) < len(blocks):
@@ -49,9 +71,9 @@ def write_logical_counts(connection: duckdb.DuckDBPyConnection, run_id: str, tar
             "format one layer a block: use --to counts"
         )
     matrix = _matrix(loads)
-    counts = np.zeros((int(blocks.max()) + 1, matrix.shape[1]), np.int64)
-    counts[blocks] = matrix
-    target.write_text(json.dumps({"logical_count": [counts.tolist()]}) + "\n", encoding="utf-8")
+    counts = np.zeros((1, int(blocks.max()) + 1, matrix.shape[1]), np.int64)
+    counts[0, blocks] = matrix
+    return counts
 
 
 def _loads(connection: duckdb.DuckDBPyConnection, run_id: str) -> pd.DataFrame:

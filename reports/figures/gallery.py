@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from gatehouse.reports.figures import experts, fast_path, layers, tokens
 from gatehouse.reports.figures.layer_panels import RunFigure
+from gatehouse.reports.figures.placement import expert_placement
 from gatehouse.reports.figures.zipf import zipf
 from gatehouse.reports.marts.untold import A_VERDICT, EVENTS, ORDER, TOKEN_IDS
 from gatehouse.reports.verdict.findings import AssessedRun
@@ -35,6 +36,7 @@ RUN_FIGURES: dict[str, RunFigure] = {
     "expert_coactivation": experts.expert_coactivation,
     "expert_transition": experts.expert_transition,
     "domain_specialisation": experts.domain_specialisation,
+    "expert_placement": expert_placement,
 }
 """File stem -> the function that draws it, in the order of a report."""
 
@@ -46,7 +48,11 @@ NEEDS: dict[str, frozenset[str]] = {
     "zipf": frozenset({TOKEN_IDS}),
     "expert_transition": frozenset({ORDER}),
     **dict.fromkeys(
-        ("expert_repetition", "expert_coactivation", "domain_specialisation"), frozenset({EVENTS})
+        (
+            *("expert_repetition", "expert_coactivation", "domain_specialisation"),
+            "expert_placement",
+        ),
+        frozenset({EVENTS}),
     ),
 }
 """File stem -> what the run's source must tell for it; the others need the loads alone."""

@@ -7,13 +7,26 @@ from gatehouse.reports.inference.accesses import Accesses, by_layer, random_rout
 from gatehouse.reports.inference.byte_cache import POLICIES, Pass, Served, passes, serve
 from gatehouse.reports.inference.expert_cache import belady, chance, hits, lfu, lru, static
 from gatehouse.reports.inference.placement import Placement, balanced, contiguous, shuffled
+from gatehouse.reports.inference.placements import (
+    Balance,
+    Measured,
+    Placements,
+    WindowedLoads,
+    placements,
+    usual_gpus,
+    windowed_loads,
+)
 
 __all__ = [
     "POLICIES",
     "Accesses",
+    "Balance",
+    "Measured",
     "Pass",
     "Placement",
+    "Placements",
     "Served",
+    "WindowedLoads",
     "balanced",
     "belady",
     "by_layer",
@@ -23,9 +36,12 @@ __all__ = [
     "lfu",
     "lru",
     "passes",
+    "placements",
     "random_router",
     "serve",
     "shuffled",
     "static",
     "through_layers",
+    "usual_gpus",
+    "windowed_loads",
 ]

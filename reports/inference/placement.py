@@ -46,7 +46,8 @@ class Placement:
         of_places = np.take_along_axis(
             shares, np.broadcast_to(self.experts, (*shares.shape[:-1], self.experts.shape[1])), -1
         )
-        return of_places.reshape(*of_places.shape[:-1], self.gpus, -1).sum(axis=-1)
+        size = self.experts.shape[1] // self.gpus
+        return of_places.reshape(*of_places.shape[:-1], self.gpus, size).sum(axis=-1)
 
     def balance(self, loads: Loads) -> Loads:
         """Return (..., layers) the mean load of a GPU over the highest, 1 where all are equal.

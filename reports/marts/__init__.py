@@ -3,6 +3,7 @@
 from gatehouse.reports.marts.frames import (
     Marts,
     block_routing,
+    load_windows,
     read_marts,
     threshold_grid,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "check_layer",
     "finished_runs",
     "layers",
+    "load_windows",
     "read_marts",
     "resolve_run",
     "routing_statistics",

@@ -7,6 +7,7 @@ import pandas as pd
 
 from gatehouse.reports.marts.runs import check_layer, layers
 from gatehouse.reports.marts.session import frame_of
+from gatehouse.warehouse.records import COUNTED
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class Marts:
     frequency_rank: token_id, token_str, is_special, frequency, frequency_rank, mean_position.
     expert_load: moe_index, expert, selections, load_share, load_ratio, first_choice_share,
         gate_mass_share, is_dead.
+    load_windows: moe_index, load_window, split, expert, selections; window and split are null for a
+        run of counts, which tells of neither.
     expert_coverage: moe_index, top_experts, activation_share (of the layer's load, that of its so
         many busiest experts; null where the layer has no load).
     coactivation: moe_index, expert, other_expert, probability (of the other given the expert),
@@ -40,6 +43,7 @@ class Marts:
     tokens: pd.DataFrame
     frequency_rank: pd.DataFrame
     expert_load: pd.DataFrame
+    load_windows: pd.DataFrame
     expert_coverage: pd.DataFrame
     coactivation: pd.DataFrame
     transition: pd.DataFrame
@@ -85,6 +89,23 @@ EXPERT_LOAD = """
     from fct_expert_load
     where run_id = $1
     order by moe_index, expert
+"""
+
+LOAD_WINDOWS = """
+    select moe_index, load_window, split, expert, selections
+    from fct_expert_load_window
+    where run_id = $1
+    union all
+    select
+        loads.moe_index,
+        null as load_window,
+        null as split,
+        loads.expert,
+        loads.selections
+    from fct_expert_load as loads
+    inner join dim_run as runs on loads.run_id = runs.run_id
+    where loads.run_id = $1 and runs.source = $2
+    order by moe_index, load_window, split, expert
 """
 
 EXPERT_COVERAGE = """
@@ -172,6 +193,7 @@ def read_marts(connection: duckdb.DuckDBPyConnection, run_id: str) -> Marts:
         tokens=frame_of(connection, TOKENS, [run_id]),
         frequency_rank=frame_of(connection, FREQUENCY_RANK, [run_id]),
         expert_load=frame_of(connection, EXPERT_LOAD, [run_id]),
+        load_windows=load_windows(connection, run_id),
         expert_coverage=frame_of(connection, EXPERT_COVERAGE, [run_id]),
         coactivation=frame_of(connection, COACTIVATION, [run_id]),
         transition=frame_of(connection, TRANSITION, [run_id]),
@@ -180,6 +202,11 @@ def read_marts(connection: duckdb.DuckDBPyConnection, run_id: str) -> Marts:
         agreement=frame_of(connection, AGREEMENT, [run_id]),
         thresholds=frame_of(connection, THRESHOLDS, [run_id]),
     )
+
+
+def load_windows(connection: duckdb.DuckDBPyConnection, run_id: str) -> pd.DataFrame:
+    """Return the run's selections by layer, window of its text, split and expert, as in `Marts`."""
+    return frame_of(connection, LOAD_WINDOWS, [run_id, COUNTED])
 
 
 def block_routing(connection: duckdb.DuckDBPyConnection, run_id: str, layer: int) -> pd.DataFrame:

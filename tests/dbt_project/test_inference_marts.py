@@ -40,11 +40,12 @@ class Texts:
 
     @property
     def sizes(self) -> list[int]:
-        return sizes(self.layer.num_experts)
+        return sizes(self.layer.num_experts, self.layer.top_k)
 
 
-def sizes(num_experts: int) -> list[int]:
-    return sorted({-(-num_experts * step // SIZES) for step in range(1, SIZES + 1)})
+def sizes(num_experts: int, of_a_token: int) -> list[int]:
+    steps = range(1, SIZES + 1)
+    return sorted({of_a_token, *(-(-num_experts * step // SIZES) for step in steps)})
 
 
 @pytest.fixture(scope="module")
@@ -264,7 +265,8 @@ def test_shared_expert_cache(connection, texts):
         ]
         num_experts = len(layers) * width
         # a few sizes: there are as many as experts of all layers
-        for slots in sizes(num_experts)[:: max(1, len(sizes(num_experts)) // 4)]:
+        every = sizes(num_experts, sum(text.layer.top_k for text in layers))
+        for slots in every[:: max(1, len(every) // 4)]:
             for policy, worth in POLICIES.items():
                 found: Counter = Counter()
                 counts: Counter = Counter()

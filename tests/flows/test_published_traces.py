@@ -158,6 +158,48 @@ def test_esft_chooses_the_published_experts(runs):
     assert chosen == config["experts"]
 
 
+CACHE = """
+select policy, 100 * sum(hits) / sum(accesses)
+from {mart}
+where run_id = $run and slots = {slots}
+group by policy
+"""
+
+
+def test_warps_caches(runs):
+    """One cache of 12.5 % of all layers' experts; the figures are warp's."""
+    connection, found = runs
+    query = CACHE.format(mart="fct_shared_expert_cache", slots=16 * 64 // 8)
+    shared = dict(connection.execute(query, {"run": found["warp"]}).fetchall())
+    assert (round(shared["lru"], 2), round(shared["belady"], 2)) == (31.93, 60.20)
+    query = CACHE.format(mart="fct_expert_cache", slots=64 // 8)
+    of_layers = dict(connection.execute(query, {"run": found["warp"]}).fetchall())
+    # a cache of a layer's own has the same last uses, and less to choose from
+    assert round(of_layers["lru"], 2) == 31.93 and of_layers["belady"] < shared["belady"]
+
+
+def test_big_moe_on_edge_tells_how_large_an_expert_is(runs):
+    connection, found = runs
+    for name, expected in (("qwen", 3_059_712), ("gptoss", 13_219_200)):
+        query = "select expert_bytes from dim_layer where run_id = $run and layer = 0"
+        assert number(connection, query, run=found[name]) == expected
+
+
+@pytest.mark.parametrize(("name", "published", "top_k"), [("qwen", 38.0, 6), ("gptoss", 17.9, 2)])
+def test_the_token_before_foretells_what_big_moe_on_edge_found(runs, name, published, top_k):
+    """The first generated token's previous one is of the prompt, and is not in their figure."""
+    connection, found = runs
+    query = """
+        select 100 * sum(hits) / sum(accesses)
+        from fct_prefetch_recall
+        where
+            run_id = $run and phase = 'generated' and predictor = 'previous_token'
+            and horizon = 1 and budget = $top_k
+    """
+    recall = number(connection, query, run=found[name], top_k=top_k)
+    assert recall == pytest.approx(published, abs=0.4)
+
+
 def test_warp(runs):
     connection, found = runs
     assert round(number(connection, REUSE, run=found["warp"], phase=None), 1) == 43.5

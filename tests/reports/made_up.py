@@ -34,6 +34,7 @@ def made_up_marts(
             }
         ),
         expert_load=pd.concat(load, ignore_index=True),
+        load_windows=pd.concat([_windows(each, random) for each in load], ignore_index=True),
         expert_coverage=pd.concat([_coverage(each) for each in load], ignore_index=True),
         coactivation=pd.concat([first for first, _ in pairs], ignore_index=True),
         transition=pd.concat([pairs[0][1].head(0), *(second for _, second in pairs[:-1])]),
@@ -123,6 +124,22 @@ def _load(index, experts, random) -> pd.DataFrame:
             "gate_mass_share": share,
             "is_dead": False,
         }
+    )
+
+
+def _windows(load, random) -> pd.DataFrame:
+    """Selections of four windows, of which the last holds no train split."""
+    parts = [(0, "train"), (1, "train"), (1, "test"), (2, "train"), (3, "validation")]
+    shares = random.dirichlet(np.full(len(parts), 5.0), len(load))
+    counts = np.floor(shares * load["selections"].to_numpy()[:, None]).astype(int)
+    counts[:, 0] += load["selections"].to_numpy() - counts.sum(axis=1)
+    return pd.concat(
+        [
+            load[["moe_index", "expert"]].assign(
+                load_window=window, split=split, selections=counts[:, place]
+            )
+            for place, (window, split) in enumerate(parts)
+        ]
     )
 
 

@@ -13,7 +13,13 @@ import pytest
 
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.events import Events
-from gatehouse.warehouse.files import cannot_write, check_table, read_table, write_atomically
+from gatehouse.warehouse.files import (
+    cannot_write,
+    check_table,
+    read_table,
+    write_atomically,
+    write_folder_atomically,
+)
 from gatehouse.warehouse.integrity import COLLAPSED_TOKENS
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.records import EVENTS, LAKE_VERSION, RUNS, SAMPLES, VOCABULARY
@@ -340,6 +346,32 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "in-the-way").write_text("a file")
     with pytest.raises(GatehouseError, match="cannot write"):
         write_atomically(tmp_path / "in-the-way" / "file", lambda path: path.write_text("x"))
+
+
+def test_a_folder_appears_whole_in_place_of_another_or_not_at_all(tmp_path):
+    def fill(folder: Path) -> None:
+        (folder / "inner").mkdir(parents=True)
+        (folder / "inner" / "file").write_text("new")
+
+    def fail(folder: Path) -> None:
+        fill(folder)
+        raise OSError(errno.ENOSPC, "no space left")
+
+    target = tmp_path / "new" / "folder"
+    write_folder_atomically(target, fill)
+    (target / "old").write_text("of an earlier export")
+    with pytest.raises(GatehouseError, match="make room"):
+        write_folder_atomically(target, fail)
+    assert (target / "old").exists() and [each.name for each in target.parent.iterdir()] == [
+        "folder"
+    ]
+    # a writer that was killed
+    (target.parent / f".folder.{2**22 + 1}.tmp" / "inner").mkdir(parents=True)
+    write_folder_atomically(target, fill)
+    assert [each.name for each in target.rglob("*")] == ["inner", "file"]
+    assert [each.name for each in target.parent.iterdir()] == ["folder"]
+    with pytest.raises(GatehouseError, match="is no folder: name a new or an empty folder"):
+        write_folder_atomically(target / "inner" / "file", fill)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from gatehouse.warehouse.lake import Lake
 
 @pytest.mark.parametrize(
     "command",
-    "run prepare fetch capture build validate plot report sql docs status".split(),
+    "run prepare fetch capture build validate plot report sql placement docs status".split(),
 )
 def test_every_command_has_help_with_an_example(run, command):
     code, out, _ = run(command, "--help")
@@ -163,7 +163,7 @@ def test_validate_plot_and_report_on_a_run(run, quick_figures, captured):
     (results,) = (path for path in (captured / "results").iterdir() if path.is_dir())
     assert (results / "validation_report.txt").read_text() == out
     code, out, _ = run("plot", "--home", captured, "--layer", 2)
-    assert code == 0 and len(out.splitlines()) == 4 + 10
+    assert code == 0 and len(out.splitlines()) == 4 + 11
     assert all(Path(line).read_bytes().startswith(b"\x89PNG") for line in out.splitlines())
     code, out, _ = run("report", "--home", captured)
     page = Path(out.strip())

@@ -38,7 +38,12 @@ WRITING = {
     ],
     ("plot", "--output-dir"): [["plot"], ["plot", "--input", "TABLE", "--layer", "0"]],
     ("report", "--output"): [["report"], ["report", "--compare", "RUN", "OTHER"]],
-    ("export", "--output"): [["export", "--to", "counts"]],
+    ("placement", "--output"): [["placement"]],
+    ("export", "--output"): [
+        ["export", "--to", "counts"],
+        ["export", "--to", "huggingface"],
+        ["export", "--to", "keep-list", "--keep", "2"],
+    ],
     ("sql", "--output"): [["sql", "select 1 as a"], ["sql", "--examples", "layers_at_a_glance"]],
 }
 """Each such option that is written to, with every way in which its command writes."""
@@ -111,7 +116,10 @@ def test_the_flow_and_the_library_refuse_it_too(captured, monkeypatch):
 def test_a_folder_around_the_warehouse_or_of_others_is_refused(run, captured, texts, tmp_path):
     (tmp_path / "others").mkdir()
     (tmp_path / "others" / "mine.txt").write_text("mine")
-    for words in (["run", "--output"], ["plot", "--output-dir"], ["validate", "--output"]):
+    for words in (
+        *(["run", "--output"], ["plot", "--output-dir"], ["validate", "--output"]),
+        ["export", "--to", "huggingface", "--output"],
+    ):
         for folder, says in (
             (captured, "the warehouse lies in"),
             (captured.parent, "the warehouse lies in"),

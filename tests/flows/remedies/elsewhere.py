@@ -59,6 +59,11 @@ ELSEWHERE = {
             "layer a block: query fct_expert_load with `gatehouse sql`",
             "… has two MoE layers in one block, or an encoder and a decoder, and this format one "
             "layer a block: use --to counts",
+            "… has layers with different numbers of experts, or two in one block, and a keep list "
+            "has as many of each block: query fct_expert_load with `gatehouse sql`",
+            "… has no token ids, which rollouts have: use --to events, which does without",
+            "… has two MoE layers in one block, or layers that choose different numbers of "
+            "experts, and rollouts one array: use --to events",
             "the run's layers have … to … experts, and this format is one matrix: query "
             "fct_expert_load with `gatehouse sql`",
         ),
@@ -157,6 +162,47 @@ ELSEWHERE = {
     "too": (
         "tests/flows/upkeep/test_verify.py::"
         "test_what_was_found_right_is_not_asked_again_without_all"
+    ),
+    # exports
+    "pruning: the experts to keep, by gate mass; --keep says how many": (
+        "no remedy: what a format is"
+    ),
+    **dict.fromkeys(
+        (
+            "--to … needs --keep: a number of experts of each layer, or a share of them as 0.75",
+            "--keep is not for --to …: leave it out",
+        ),
+        "tests/flows/cli/test_exports.py::test_keep_goes_with_a_keep_list",
+    ),
+    **dict.fromkeys(
+        (
+            "--keep …: give a number of each layer's … experts, or a share of them as 0.75",
+            "--keep …: the router chooses … experts for a token; keep … or more",
+        ),
+        "tests/flows/cli/test_exports.py::test_what_cannot_be_kept_is_refused",
+    ),
+    "… is no folder: name a new or an empty folder": (
+        "tests/flows/cli/test_exports.py::test_a_folder_with_other_files_is_not_replaced"
+    ),
+    # placements
+    **dict.fromkeys(
+        (
+            "--gpus …: give 1 or more",
+            "--redundant …: give 0 or more",
+            "… GPUs cannot share … experts and … replicas equally: add --redundant …, or give "
+            "--gpus that divide …",
+        ),
+        "tests/reports/inference/test_placements.py::"
+        "test_numbers_that_do_not_divide_are_refused_and_the_way_out_works",
+    ),
+    "Each GPU holds one expert, so that every placement is the same: only replicas (--redundant), "
+    "or fewer GPUs, can balance them.": (
+        "tests/reports/inference/test_placements.py::"
+        "test_where_nothing_can_be_balanced_the_advice_says_why"
+    ),
+    "… has layers of … to … experts, which no one placement is for: query "
+    "fct_expert_load_window with `gatehouse sql`": (
+        "tests/reports/results/test_placement.py::test_layers_of_different_sizes_are_refused"
     ),
     # the hub and what lies before it: tests have none, but a server that answers as one
     "HF_TOKEN holds letters that no token has (set it again, or unset it)": (

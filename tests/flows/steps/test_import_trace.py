@@ -15,6 +15,7 @@ from gatehouse.flows.upkeep.verify import verify_runs
 from gatehouse.ingest.traces import landing
 from gatehouse.ingest.traces.formats import FORMATS
 from gatehouse.models.checkpoint.described import describe
+from gatehouse.reports.exports.formats import export
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
@@ -111,6 +112,23 @@ def test_a_captured_run_comes_back_from_every_format(way, routed, tmp_path):
     assert record["source"] == format_name and record["has_token_ids"] == has_tokens
     assert [each["bytes"] > 0 for each in json.loads(record["source_files"])]
     assert sum(each.experts.shape[0] for each in of) == summary.tokens
+
+
+def test_an_exported_run_is_imported_again(captured, tmp_path):
+    """The events of all tokens but each sample's last one, in the same documents."""
+    path = export(None, "r3", Paths(captured), tmp_path / "rollout_0.pt")
+    paths = Paths(tmp_path / "home")
+    summary = import_trace(request(path, "r3"), paths)
+    lake = Lake(Paths(captured).lake)
+    expected = events_of(lake, *lake.runs())
+    last = expected.groupby("sample_id")["position"].transform("max")
+    expected = expected[expected["position"] < last]
+    found = events_of(Lake(paths.lake), summary.run_id)
+    for name in ("sample_id", "position", "layer", "token_id"):
+        np.testing.assert_array_equal(found[name], expected[name])
+    ids, told = (np.stack(frame["experts"].to_list()) for frame in (found, expected))
+    np.testing.assert_array_equal(ids, np.sort(told))
+    assert verify(Lake(paths.lake), summary.run_id) == []
 
 
 def save_router_logits(model: Path, texts: list[np.ndarray], path: Path) -> None:

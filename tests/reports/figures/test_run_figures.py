@@ -11,6 +11,7 @@ from matplotlib.colors import LogNorm
 
 from gatehouse.reports.figures.gallery import RUN_FIGURES
 from gatehouse.reports.figures.layer_panels import ratio_norm, shown_layers
+from gatehouse.reports.inference import placements, windowed_loads
 from gatehouse.reports.marts import published
 from gatehouse.reports.statistics import fit_zipf, pareto_front
 from tests.reports.figures.drawn import RUN, assessed, draw, images, line, made_up, panels, texts
@@ -124,6 +125,30 @@ def test_dead_experts_are_marked(marts_and_findings):
     marks = next(each for each in panels(figure)[0].collections if isinstance(each, PathCollection))
     assert marks.get_offsets().tolist() == [[3, 0], [4, 1]]
     assert "never selected: 2" in texts(figure)
+
+
+def test_placements_are_drawn_as_they_are_measured(marts_and_findings):
+    marts, findings = marts_and_findings
+    found = placements(windowed_loads(marts.load_windows, 3, 8), 4)
+    figure = draw("expert_placement", marts, findings)
+    learned, held_out, windows = panels(figure)
+    assert "4 GPUs; EPLB places by the train split" in texts(figure)
+    for name in ("EPLB", "contiguous", "random"):
+        measured = getattr(found, name.lower())
+        assert line(learned, name).get_ydata() == pytest.approx(measured.learned.layers)
+        assert line(held_out, name).get_ydata() == pytest.approx(measured.held_out.layers)
+        assert line(windows, name).get_ydata() == pytest.approx(measured.windows)
+
+
+def test_what_cannot_be_placed_is_said(marts_and_findings):
+    marts, findings = marts_and_findings
+    only_train = marts.load_windows[marts.load_windows["split"] == "train"]
+    figure = draw("expert_placement", dataclasses.replace(marts, load_windows=only_train), findings)
+    assert "nothing is held out" in texts(figure)
+    for experts, said in (([8, 8, 4], "different numbers"), ([7, 7, 7], "can share 7 experts")):
+        layers = marts.layers.assign(num_experts=experts)
+        figure = draw("expert_placement", dataclasses.replace(marts, layers=layers), findings)
+        assert said in texts(figure)
 
 
 def test_repetition_stands_beside_chance_and_the_paper():

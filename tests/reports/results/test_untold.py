@@ -24,7 +24,10 @@ from tests.reports.page.parsed_page import Page
 IDS_ONLY = (ENTROPY, TOKEN_IDS, WEIGHTS, ORDER)
 OF_COUNTS = (EVENTS, *IDS_ONLY)
 UNTOLD = (IDS_ONLY, (ENTROPY, TOKEN_IDS), (ENTROPY, WEIGHTS), (ENTROPY, WEIGHTS, ORDER))
-OF_EXPERTS = {"expert_load", "expert_repetition", "expert_coactivation", "domain_specialisation"}
+OF_EXPERTS = {
+    *("expert_load", "expert_repetition", "expert_coactivation", "domain_specialisation"),
+    "expert_placement",
+}
 NOT_A_VALUE = r"NaN|null|nan%|None|undefined|<NA>"
 
 

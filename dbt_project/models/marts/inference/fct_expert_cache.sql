@@ -16,7 +16,7 @@ sizes as (
     select
         run_id,
         layer,
-        unnest({{ cache_sizes('num_experts') }}) as slots
+        unnest({{ cache_sizes('num_experts', 'top_k') }}) as slots
     from layers
 ),
 

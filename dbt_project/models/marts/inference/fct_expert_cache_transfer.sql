@@ -15,7 +15,8 @@ layers as (
 routers as (
     select
         run_id,
-        max(num_experts) as num_experts
+        max(num_experts) as num_experts,
+        max(top_k) as top_k
     from layers
     group by run_id
 ),
@@ -23,7 +24,7 @@ routers as (
 sizes as (
     select
         run_id,
-        unnest({{ cache_sizes('num_experts') }}) as slots
+        unnest({{ cache_sizes('num_experts', 'top_k') }}) as slots
     from routers
 ),
 

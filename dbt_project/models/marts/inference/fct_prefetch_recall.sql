@@ -21,7 +21,7 @@ budgets as (
     select
         run_id,
         layer,
-        unnest({{ cache_sizes('num_experts') }}) as budget
+        unnest({{ cache_sizes('num_experts', 'top_k') }}) as budget
     from layers
 ),
 

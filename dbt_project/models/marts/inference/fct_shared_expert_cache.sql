@@ -26,7 +26,7 @@ routers as (
 sizes as (
     select
         run_id,
-        unnest({{ cache_sizes('experts') }}) as slots
+        unnest({{ cache_sizes('experts', 'accesses_per_token') }}) as slots
     from routers
 ),
 
