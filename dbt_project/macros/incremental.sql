@@ -129,9 +129,7 @@
         top_expert,
         entropy,
         confidence
-        {%- if with_norms %},
-        output_norms
-        {%- endif %}
+        {{- ', output_norms' if with_norms }}
     from
     {%- if files %}
         read_parquet(

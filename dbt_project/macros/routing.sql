@@ -156,8 +156,8 @@
         )
 {%- endmacro %}
 
-{# An expert's rank in its layer by a column, from 1 for the largest value; ties go to the smallest id,
-   and experts without a value, which never ran, come last. #}
+{# An expert's rank in its layer by a column, from 1 for the largest value; ties go to the smallest
+   id, and experts without a value, which never ran, come last. #}
 {% macro saliency_rank(column) -%}
     cast(
             row_number() over (
