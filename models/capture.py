@@ -26,8 +26,8 @@ from gatehouse.models.batches import (
 )
 from gatehouse.models.events import Fields, LayerRouting, check_finite, to_host
 from gatehouse.models.expert_sizes import loaded_bytes
+from gatehouse.models.experts.output_norms import OutputNorms, check_norms, check_output_norms
 from gatehouse.models.families import SCALED, text_part
-from gatehouse.models.output_norms import OutputNorms, check_norms, check_output_norms
 from gatehouse.models.readers import Routing, UnreadableRouter, Watch
 from gatehouse.models.routers import RouterSite, find_sites, unreadable
 from gatehouse.models.scoring import STATED, distribution, fitting_kinds, sums_to_one

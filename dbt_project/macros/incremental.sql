@@ -128,8 +128,7 @@
         weights,
         top_expert,
         entropy,
-        confidence
-        {{- ', output_norms' if with_norms }}
+        confidence{{ ', output_norms' if with_norms }}
     from
     {%- if files %}
         read_parquet(

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from gatehouse.flows.console import working
 from gatehouse.flows.request import RunRequest
 from gatehouse.ingest.prepare import Prepared, holds_chats
-from gatehouse.models.output_norms import check_output_norms
+from gatehouse.models.experts.output_norms import check_output_norms
 from gatehouse.models.text.chat import chat_template
 from gatehouse.models.text.generation import ending_tokens, generating_class
 from gatehouse.models.tokenizer import tokenizer_fingerprint

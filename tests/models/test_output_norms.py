@@ -9,8 +9,8 @@ from torch import nn
 
 from gatehouse.models.batches import pad
 from gatehouse.models.capture import RoutingTap, capture
+from gatehouse.models.experts.output_norms import check_output_norms
 from gatehouse.models.families import REFUSED, text_part
-from gatehouse.models.output_norms import check_output_norms
 from gatehouse.models.routers import RouterSite, find_sites
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.events import Events
