@@ -1,29 +1,40 @@
 """dbt without work that nobody needs: on a small build, a third of what it takes.
 
-What dbt returns, raises and writes stays the same, as does what its loggers and callbacks hear.
+What dbt returns, raises and writes stays the same, as does what its loggers and callbacks hear. A
+version of dbt that is made in another way is left as it is.
 """
 
+from contextlib import suppress
 from functools import cached_property, lru_cache
 from typing import Any
+
+_is_quick = False
 
 
 def make_quick() -> None:
     """Have dbt, in this process, do less for each of its steps; once is enough."""
-    from dbt_common.events.base_types import BaseEvent
-
-    if isinstance(vars(BaseEvent).get("pb_msg"), cached_property):
+    global _is_quick
+    if _is_quick:
         return
-    _make_messages_late(BaseEvent)
-    _fire_to_listeners()
-    _find_macros_at_once()
-    _keep_type_testers()
+    _is_quick = True
+    for change in (
+        _make_messages_late,
+        _fire_to_listeners,
+        _find_macros_at_once,
+        _keep_type_testers,
+    ):
+        with suppress(ImportError, AttributeError):
+            change()
 
 
-def _make_messages_late(event_class: Any) -> None:
+def _make_messages_late() -> None:
     """Let an event keep what it is given until its protobuf message is read.
 
     dbt makes two messages of each of its steps, of which a small build has five thousand.
     """
+    from dbt_common.events.base_types import BaseEvent
+
+    event_class: Any = BaseEvent
     fill = event_class.__init__
 
     def keep(event: Any, *arguments: Any, **content: Any) -> None:
