@@ -24,8 +24,8 @@ from gatehouse.models.batches import (
     pad,
     uniform,
 )
-from gatehouse.models.checkpoint.expert_sizes import loaded_bytes
 from gatehouse.models.events import Fields, LayerRouting, check_finite, to_host
+from gatehouse.models.experts.expert_sizes import loaded_bytes
 from gatehouse.models.experts.output_norms import OutputNorms, check_norms, check_output_norms
 from gatehouse.models.families import SCALED, text_part
 from gatehouse.models.readers import Routing, UnreadableRouter, Watch

@@ -66,7 +66,10 @@ def cache_text(
             "name another run"
         )
     if policy == "static_prompt" and all(policy not in each.hits for each in curves):
-        raise GatehouseError(f"{run_id} has no generated text, which is what static_prompt serves")
+        raise GatehouseError(
+            f"{run_id} has no generated text, which is what static_prompt serves: "
+            "name another policy"
+        )
     if gigabytes is not None:
         slots = _slots_in(gigabytes, experts, run_id)
     if slots is not None and not 1 <= slots <= experts.num_experts:
