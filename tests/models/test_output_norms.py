@@ -12,6 +12,7 @@ from gatehouse.models.capture import RoutingTap, capture
 from gatehouse.models.experts.output_norms import check_output_norms
 from gatehouse.models.families import REFUSED, text_part
 from gatehouse.models.routers import RouterSite, find_sites
+from gatehouse.models.zoo import resolve
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.events import Events
 from gatehouse.warehouse.integrity import checked_events
@@ -255,3 +256,18 @@ def test_after_the_tap_the_experts_run_as_before():
     with torch.inference_mode():
         output = part(input_ids=token_ids, attention_mask=mask.long()).last_hidden_state
     assert type(output) is torch.Tensor
+
+
+@pytest.mark.parametrize("quantization", ["4bit", "8bit"])
+def test_quantised_experts_have_the_norms_of_their_restored_parameters(quantization):
+    pytest.importorskip("bitsandbytes")
+    model = resolve("demo", quantize=quantization).load().model
+    observed, given, _ = observed_with_norms("mixtral", model)
+    site, hidden = observed.sites[0], given[0]
+    experts = observed.of(site, "experts")
+    with torch.inference_mode():
+        every = torch.stack(
+            [by_hand(site.experts, hidden, each) for each in range(site.num_experts)], dim=1
+        )
+    expected = every.norm(dim=-1).numpy()[np.arange(len(experts))[:, None], experts]
+    np.testing.assert_allclose(observed.of(site, "output_norms"), expected, **TOLERANCE)
