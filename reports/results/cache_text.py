@@ -74,8 +74,8 @@ def cache_text(
         slots = _slots_in(gigabytes, experts, run_id)
     if slots is not None and not 1 <= slots <= experts.num_experts:
         raise GatehouseError(
-            f"a layer of {run_id} has {experts.num_experts} experts: give 1 to "
-            f"{experts.num_experts} slots"
+            f"a layer of {run_id} has {experts.num_experts} experts: give --slots 1 to "
+            f"{experts.num_experts}"
         )
     blocks = [[f"{run_id} ({precision(run)})", *_experts_lines(experts)]]
     for each in curves:

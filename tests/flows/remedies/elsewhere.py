@@ -37,7 +37,7 @@ ELSEWHERE = {
             "… has no events, only counts of experts: caches need the order of tokens; name "
             "another run",
             "… has no generated text, which is what static_prompt serves: name another policy",
-            "a layer of … has … experts: give 1 to … slots",
+            "a layer of … has … experts: give --slots 1 to …",
             "… does not tell how large its experts are: give --slots, up to … a layer",
             "… GB hold less than one expert of each layer: give --gb … or more",
         ),
