@@ -66,9 +66,10 @@ def never_reached(curves: Sequence[Reached]) -> str:
     number = curves[0].all_experts
     if not missed:
         last = curves[-1]
+        tokens = "1 token has" if last.tokens == 1 else f"{last.tokens:,} tokens have"
         return (
-            f"After {counted(int(last.samples[-1]), 'sample')} at least {last.tokens:,} tokens "
-            f"have selected each of the {counted(number, 'expert')}."
+            f"After {counted(int(last.samples[-1]), 'sample')} at least {tokens} selected "
+            f"{'each of ' if number > 1 else ''}the {counted(number, 'expert')}."
         )
     parts, word = [], " tokens"
     for each in missed:

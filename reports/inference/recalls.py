@@ -39,14 +39,15 @@ class Recalls:
     """The recall of predictions in a phase, over all MoE layers, as a share from 0 to 1.
 
     phase: prompt or generated.
-    budgets: (budgets,) experts of each layer that are loaded ahead.
+    budgets: (budgets,) experts of each layer that are loaded ahead; a recall is nan where no layer
+        that is predicted has the budget.
     chance: (budgets,) the recall of experts that are loaded at random.
     by_predictor: predictor -> (budgets,) at its shortest horizon.
     by_horizon: tokens ahead -> (budgets,) of FORESEEN.
     """
 
     phase: str
-    budgets: NDArray[np.int64]
+    budgets: NDArray[np.integer]
     chance: Floats
     by_predictor: dict[str, Floats]
     by_horizon: dict[int, Floats]
@@ -76,21 +77,26 @@ def recalls(predictions: pd.DataFrame) -> list[Recalls]:
     """
     found = []
     for phase, rows in predictions.groupby("phase", sort=False):
-        table = rows.pivot(index=["predictor", "horizon"], columns="budget", values="recall")
-        curves = {key: values.to_numpy(np.float64) for key, values in table.iterrows()}
+        budgets = np.sort(rows["budget"].unique())
+        curves = {
+            (str(name), int(str(horizon))): part.set_index("budget")["recall"]
+            .reindex(budgets)
+            .to_numpy(float)
+            for (name, horizon), part in rows.groupby(["predictor", "horizon"])
+        }
         shortest: dict[str, int] = {}
         for predictor, horizon in sorted(curves):
             shortest.setdefault(predictor, horizon)
         found.append(
             Recalls(
                 phase=str(phase),
-                budgets=table.columns.to_numpy(np.int64),
+                budgets=budgets,
                 chance=rows.groupby("budget")["chance_recall"].mean().to_numpy(np.float64),
                 by_predictor={
                     name: curves[name, shortest[name]] for name in NAMES if name in shortest
                 },
                 by_horizon={
-                    int(horizon): values
+                    horizon: values
                     for (name, horizon), values in curves.items()
                     if name == FORESEEN
                 },

@@ -51,7 +51,7 @@ def _documents(experts, random) -> pd.DataFrame:
                 for slots in sizes(experts):
                     share = slots / experts
                     rate = np.clip(_rate(share, GAINS[policy]) + noise * share * (1 - share), 0, 1)
-                    hits = int(round(rate * accesses))
+                    hits = round(rate * accesses)
                     rows.append((f"d{document}", "web", phase, policy, slots, accesses, hits))
     names = ["document", "domain", "phase", "policy", "slots", "accesses", "hits"]
     return pd.DataFrame(rows, columns=names).assign(hits_in_domain=np.nan)
@@ -67,7 +67,7 @@ def _shared(layers, experts, top_k) -> pd.DataFrame:
                 rate = min(_rate(share, GAINS[policy]), 1)
                 # one least recently used cache has nothing left when its layer comes again
                 useless = policy == "lru" and slots < layers * top_k
-                hits = 0 if useless else int(round(rate * 5000))
+                hits = 0 if useless else round(rate * 5000)
                 rows.append((phase, policy, slots, 5000, hits, hits / 5000, share))
     names = ["phase", "policy", "slots", "accesses", "hits", "hit_rate", "chance_hit_rate"]
     return pd.DataFrame(rows, columns=names)
