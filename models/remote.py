@@ -23,6 +23,8 @@ EXPLAINED = {torch.float32: 1e-4, torch.float16: 5e-3, torch.bfloat16: 2e-2}
 class ExpertList(Reader):
     """A gate that gives (ids, weights, ...) or logits alone, and a ModuleList of experts."""
 
+    unseen_outputs = "brings its own code, which gives no module its weights"
+
     def __init__(self, block: nn.Module, router: nn.Module, experts: nn.Module) -> None:
         super().__init__(block, router, experts)
         self._combination: tuple[str, bool, float] | None = None

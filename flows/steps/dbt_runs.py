@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from gatehouse.flows.steps.quick_dbt import make_quick
 from gatehouse.warehouse import cache, environment
 from gatehouse.warehouse.paths import DBT_PROJECT
 
@@ -113,6 +114,7 @@ def _invoke(arguments: list[str], manifest: Any = None) -> Any:
         from dbt.adapters.duckdb.connections import DuckDBConnectionManager
         from dbt.cli.main import dbtRunner
 
+        make_quick()
         try:
             return dbtRunner(manifest).invoke(["--quiet", "--log-level", "none", *arguments])
         finally:

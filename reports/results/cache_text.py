@@ -64,13 +64,16 @@ def cache_text(
             "name another run"
         )
     if policy == "static_prompt" and all(policy not in each.hits for each in curves):
-        raise GatehouseError(f"{run_id} has no generated text, which is what static_prompt serves")
+        raise GatehouseError(
+            f"{run_id} has no generated text, which is what static_prompt serves: "
+            "name another policy"
+        )
     if gigabytes is not None:
         slots = _slots_in(gigabytes, experts, run_id)
     if slots is not None and not 1 <= slots <= experts.num_experts:
         raise GatehouseError(
-            f"a layer of {run_id} has {experts.num_experts} experts: give 1 to "
-            f"{experts.num_experts} slots"
+            f"a layer of {run_id} has {experts.num_experts} experts: give --slots 1 to "
+            f"{experts.num_experts}"
         )
     blocks = [[f"{run_id} ({precision(run)})", *_experts_lines(experts)]]
     for each in curves:
@@ -80,7 +83,7 @@ def cache_text(
                 _table(each, experts, policy),
                 [
                     advice(each, experts, place, slots, policy),
-                    *domains(documents, transfers, each, place),
+                    *domains(documents, transfers if each is curves[0] else None, each, place),
                 ],
                 [working_set(shared[shared["phase"] == each.phase], experts)],
             ]

@@ -1,14 +1,17 @@
 """What the benches rest on: made-up lakes, compared answers, watched processes."""
 
+import io
 import sys
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 from gatehouse.warehouse.lake import Lake
 from tests.bench.build import watch
+from tests.bench.inference import made_up, measured
 from tests.bench.lake import EVENTS_IN_A_SAMPLE, RUN_ID, lake_of, linked
 from tests.bench.statistics import EXACT, ROUNDED, disagreements
 
@@ -76,3 +79,12 @@ def test_a_watched_process_shows_its_memory_and_what_it_printed():
 def test_a_watched_process_that_fails_says_why():
     with pytest.raises(RuntimeError, match="no such engine"):
         watch([sys.executable, "-c", "raise SystemExit('no such engine')"], {}, cores=1)
+
+
+def test_caches_are_measured_on_what_they_serve():
+    screen = Console(file=io.StringIO(), width=100)
+    ((what, seconds, budget, is_met),) = measured(made_up(600, 2, 8, 2), screen)
+    assert (what, budget, is_met) == ("all caches, CPU seconds", "30.00", float(seconds) <= 30)
+    assert [line.split()[1] for line in screen.file.getvalue().splitlines() if "%" in line] == [
+        *("lru", "lfu", "belady", "static")
+    ]

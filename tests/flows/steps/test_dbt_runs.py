@@ -7,15 +7,17 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 
 from gatehouse.flows.steps import dbt_runs
 from gatehouse.warehouse import cache
-from gatehouse.warehouse.paths import PACKAGE, Paths
+from gatehouse.warehouse.paths import DBT_PROJECT, PACKAGE, Paths
 from tests.conftest import without_prefect
 
 SETTINGS = "{name: small, profile: gatehouse, flags: {send_anonymous_usage_stats: false}}"
@@ -185,3 +187,69 @@ def test_settings_of_the_users_own_dbt_project_do_not_reach_in(run, monkeypatch)
         monkeypatch.setenv(name, value)
     assert run("ls").result == ["small.one"]
     assert users.items() <= dict(os.environ).items()
+
+
+def test_a_quiet_command_makes_no_message_and_a_listener_hears_all(run, small, monkeypatch):
+    from dbt.cli.main import dbtRunner
+    from dbt_common.events import base_types
+
+    made = []
+    parse = base_types.ParseDict
+
+    def counted(content, message):
+        made.append(type(message).__name__)
+        return parse(content, message)
+
+    monkeypatch.setattr(base_types, "ParseDict", counted)
+    assert run("build").success and made == []
+    heard = []
+    words = ["ls", "--project-dir", str(small), "--profiles-dir", str(DBT_PROJECT), "--quiet"]
+    words += ["--target-path", str(small / "target"), "--log-path", str(small / "logs")]
+    assert dbtRunner(callbacks=[heard.append]).invoke([*words, "--log-level", "none"]).success
+    assert {"MainReportVersion", "CommandCompleted"} <= {each.info.name for each in heard}
+    (version,) = [each for each in heard if each.info.name == "MainReportVersion"]
+    assert version.data.version in version.info.msg and made
+
+
+def test_a_warning_can_still_be_an_error(run):
+    assert run("ls", "--select", "nothing").success
+    outcome = run("ls", "--select", "nothing", "--warn-error")
+    assert not outcome.success and "nothing" in str(outcome.exception)
+
+
+def test_macros_are_found_in_dbts_own_order(run):
+    """Of the same name, a node's package wins, then the project, other packages and dbt."""
+    from dbt.context.macros import MacroNamespace
+
+    assert run("ls").success
+    found: Any = MacroNamespace(
+        global_namespace={"shared": "project", "mine": "project"},
+        local_namespace={"shared": "node"},
+        global_project_namespace={"shared": "dbt", "mine": "dbt", "theirs": "dbt"},
+        packages={"mine": "package", "utils": {"inner": "package"}},
+    )
+    for name in found:
+        assert found[name] == next(each[name] for each in found._search_order() if name in each)
+    assert dict(found) == {
+        "shared": "node",
+        "mine": "project",
+        "theirs": "dbt",
+        "utils": {"inner": "package"},
+        "dbt": found.global_project_namespace,
+    }
+    assert "inner" not in found and found.get_from_package("utils", "inner") == "package"
+
+
+def test_the_types_of_a_query_are_found_as_dbt_finds_them(run):
+    from dbt_common.clients import agate_helper
+
+    assert run("ls").success
+    rows = [("null", "2.5"), ("", "7.5")]
+    for _ in range(2):
+        table = agate_helper.table_from_rows(rows, ["text", "number"], text_only_columns=["text"])
+        assert list(table.columns["text"]) == ["null", ""]
+        assert list(table.columns["number"]) == [Decimal("2.5"), Decimal("7.5")]
+        columns = ["number", "text"]
+        table = agate_helper.table_from_rows(rows, columns, text_only_columns=columns)
+        assert list(table.columns["text"]) == ["2.5", "7.5"]
+        assert list(table.columns["number"]) == ["null", ""]
