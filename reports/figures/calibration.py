@@ -21,7 +21,7 @@ def calibration_coverage(assessed: AssessedRun) -> Figure:
     if not curves:
         return layer_panels.nothing_to_draw(figure, "The run has no tokens.")
     axes = figure.subplots()
-    samples = max(assessed.run["samples"], 2)
+    samples = assessed.run["samples"]
     for series, each in enumerate(curves):
         places = np.concatenate([[1], each.samples, [samples]])
         before = each.shares[0] if each.samples.size and each.samples[0] == 1 else 0
@@ -42,7 +42,7 @@ def calibration_coverage(assessed: AssessedRun) -> Figure:
             clip_on=False,
         )
     axes.set_xscale("log")
-    axes.set_xlim(1, samples)
+    axes.set_xlim(1, max(samples, 2))
     axes.set_ylim(0, 1.03)
     axes.xaxis.set_major_locator(LogLocator(10, style.MANTISSAS, numticks=12))
     axes.xaxis.set_minor_locator(NullLocator())

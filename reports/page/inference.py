@@ -39,7 +39,9 @@ def _caches(marts: Marts) -> dict[str, Any]:
         advice += [_of_phase(each.phase, sentence, len(curves)) for sentence in words]
     notes = []
     if curves and "static_train" not in curves[0].hits:
-        notes.append("The run has no train split that a cache could be filled from.")
+        notes.append(
+            "No cache is filled from a train split: the run has none, or nothing else to serve."
+        )
     if experts.slot_bytes is None:
         notes.append("How large an expert is, the run does not tell.")
     return {

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from gatehouse.reports.figures import style
+from gatehouse.reports.figures.gallery import RUN_FIGURES
 from gatehouse.reports.inference.cache_curve import LEAST_DOCUMENTS, cache_curves, cliff
-from tests.reports.figures.drawn import draw, line, made_up, panels, texts
+from tests.reports.figures.drawn import RUN, assessed, draw, line, made_up, panels, texts
 
 CACHED = {
     "LRU": "lru",
@@ -150,12 +151,12 @@ def test_what_predictions_lack_is_said(marts_and_findings):
             draw("prefetch_recall", dataclasses.replace(marts, predictions=rows), findings)
         )
 
-    assert "no prediction learns from one" in said("previous_token")
+    assert "No prediction learns from a train split" in said("previous_token")
     without_ids = said("previous_token", "layer_before", "static_train")
     assert "no token ids, so that no prediction is by the id" in without_ids
     assert "learn from the train split" in without_ids
     everything = texts(draw("prefetch_recall", marts, findings))
-    assert "The run has no" not in everything
+    assert "the run has none" not in everything and "no token ids" not in everything
 
 
 def test_calibration_steps_up_where_experts_are_reached(marts_and_findings):
@@ -172,5 +173,10 @@ def test_calibration_steps_up_where_experts_are_reached(marts_and_findings):
             assert y[np.searchsorted(x, samples, side="right") - 1] == pytest.approx(expected)
         assert line(axes, label).get_drawstyle() == "steps-post"
         assert (x[0], x[-1]) == (1, 12)
+    once = dataclasses.replace(
+        marts, calibration=frame.assign(samples=frame["samples"].clip(upper=1))
+    )
+    drawn = RUN_FIGURES["calibration_coverage"](assessed(once, findings, RUN | {"samples": 1}))
+    assert set(line(panels(drawn)[0], "10 tokens or more").get_xdata()) == {1}
     said = "Of 24 experts the whole text leaves 3 with fewer than 100 tokens and 6 with fewer than"
     assert said in texts(figure)

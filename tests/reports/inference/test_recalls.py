@@ -67,5 +67,5 @@ def test_what_cannot_be_learned_is_said():
     assert untold(found.by_predictor) == ""
     without_ids = {name: found.by_predictor[name] for name in ("previous_token", "static_train")}
     assert "no token ids" in untold(without_ids)
-    assert "no train split" in untold({"previous_token": found.chance})
+    assert "No prediction learns from a train split" in untold({"previous_token": found.chance})
     assert recalls(frame().head(0)) == []

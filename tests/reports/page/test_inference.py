@@ -136,12 +136,12 @@ def test_what_is_missing_is_said(run_page):
         ),
         Links(),
     )
-    assert "no train split that a cache could be filled from" in found["cache"]["note"]
+    assert "No cache is filled from a train split" in found["cache"]["note"]
     assert "How large an expert is, the run does not tell." in found["cache"]["note"]
     assert "MB" not in " ".join(found["cache"]["advice"])
     assert "there is no saying how sure this is" in found["cache"]["advice"][0]
     assert [each["own"]["low"] for each in found["cache"]["phases"]] == [None, None]
-    assert "no train split" in found["prefetch"]["note"]
+    assert "No prediction learns from a train split" in found["prefetch"]["note"]
     assert found["placement"]["balance"]["random"]["held_out"] is None
     assert "Nothing is held out." in found["placement"]["note"]
 

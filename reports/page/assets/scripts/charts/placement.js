@@ -60,13 +60,15 @@ const CALIBRATION_LOOKS = [
 function drawCalibration(_, colours) {
   const { curves, samples } = data.calibration;
   if (!curves.length) return { empty: "The run has no tokens." };
+  // the line of one sample is a point
+  const symbol = samples > 1 ? "none" : "circle";
   const series = curves.map(({ tokens, samples: places, experts, all_experts: all }, at) => {
     const [colour, type] = CALIBRATION_LOOKS[at % 4];
     const first = places[0] === 1 ? experts[0] : 0;
     const points = [[1, first / all], ...places.map((place, of) => [place, experts[of] / all])];
     points.push([samples, (experts.at(-1) ?? 0) / all]);
     // curves that lie on one another stay visible
-    const parts = { data: points, step: "end", symbol: "none", lineStyle: { type, width: 5 - at } };
+    const parts = { data: points, step: "end", symbol, lineStyle: { type, width: 5 - at } };
     return line(calibrationName(tokens), [], colours[colour], parts);
   });
   const ends = curves.map(
