@@ -108,9 +108,7 @@ def recalls(predictions: pd.DataFrame) -> list[Recalls]:
 def untold(predictors: dict[str, Floats]) -> str:
     """Return a sentence on predictions that learn from what the run has not; empty if none does."""
     if "static_train" not in predictors:
-        return (
-            "No prediction learns from a train split: the run has none, or nothing else to score on."
-        )
+        return "No prediction learns from a train split: the run has none, or no other text."
     if "token" not in predictors:
         return "The run has no token ids, so that no prediction is by the id."
     return ""

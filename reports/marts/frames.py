@@ -43,8 +43,15 @@ class Marts:
         retained_gate_mass (held-out text; null where nothing is held out or covered).
     thresholds: moe_index, frequency_threshold, entropy_threshold and the same measures, for the
         tables that thresholds choose.
-    cached_documents, shared_caches, predictions, calibration: of the functions of these names in
-        `reports.marts.caches`; over all layers, none for a run of counts.
+    cached_documents: document, domain, phase, policy, slots (of each layer), accesses, hits,
+        hits_in_domain (null for caches that are filled once, and in a run of one domain).
+    shared_caches: phase, policy, slots (of one cache for all layers), accesses, hits, hit_rate,
+        chance_hit_rate.
+    predictions: phase, predictor, horizon, budget (of each layer), recall, chance_recall.
+    calibration: tokens (1, 10, 100 or 1,000), samples, experts (those of all layers that so many
+        tokens have selected after exactly so many samples; null: never).
+
+    The last four are over all layers, and empty for a run of counts.
     """
 
     layers: pd.DataFrame

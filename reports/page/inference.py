@@ -39,9 +39,7 @@ def _caches(marts: Marts) -> dict[str, Any]:
         advice += [_of_phase(each.phase, sentence, len(curves)) for sentence in words]
     notes = []
     if curves and "static_train" not in curves[0].hits:
-        notes.append(
-            "No cache is filled from a train split: the run has none, or nothing else to serve."
-        )
+        notes.append("No cache is filled from a train split: the run has none, or no other text.")
     if experts.slot_bytes is None:
         notes.append("How large an expert is, the run does not tell.")
     return {
