@@ -6,7 +6,6 @@ import pandas as pd
 
 from gatehouse.reports.inference.cache_curve import (
     LEAST_DOCUMENTS,
-    USABLE,
     CacheCurves,
     Rate,
     cliff,
@@ -21,6 +20,19 @@ WORDS = {
     "static_train": "filled once with the train split's most used experts (static_train)",
     "static_prompt": "filled once with the prompt's most used experts (static_prompt)",
 }
+
+
+NAMES = {
+    "lru": "LRU",
+    "lfu": "LFU",
+    "static_train": "filled from train",
+    "static_prompt": "filled from the prompt",
+    "belady": "Belady",
+}
+"""Policies as charts call them."""
+
+
+PHASES = {"prompt": "text that was given", "generated": "generated text"}
 
 
 @dataclass(frozen=True)
@@ -38,6 +50,21 @@ class Experts:
         return None if self.all_bytes is None else self.all_bytes / self.num_experts
 
 
+def experts_of(layers: pd.DataFrame) -> Experts:
+    """Return the experts of a run's MoE layers.
+
+    Args:
+        layers: `reports.marts.layers`.
+    """
+    sizes = pd.to_numeric(layers["expert_bytes"]) * layers["num_experts"]
+    return Experts(
+        layers=len(layers),
+        num_experts=int(layers["num_experts"].max()),
+        top_k=int(layers["top_k"].max()),
+        all_bytes=None if sizes.isna().any() else float(sizes.sum()),
+    )
+
+
 def memory(number: float) -> str:
     """Return bytes in GB or MB, of 10^9 and 10^6."""
     if number >= GIGABYTE:
@@ -49,7 +76,7 @@ def advice(
     curves: CacheCurves, experts: Experts, place: int, slots: int | None, policy: str | None
 ) -> str:
     """Return what to take: which policy, at which size, or that there is nothing to exploit."""
-    usable = [each for each in curves.policies if each in USABLE]
+    usable = curves.usable
     best = policy or curves.best(usable, place)
     rate, chance = curves.rate(best, place), curves.chance(place)
     simulated = int(curves.sizes[place])
@@ -97,6 +124,20 @@ def _as_good(
         if ahead and ahead.low is not None and ahead.low <= 0:
             ties.append(other)
     return f" Within the interval as good: {', '.join(ties)}." if ties else ""
+
+
+def most_telling(curves: CacheCurves, shared: pd.DataFrame, experts: Experts) -> list[str]:
+    """Return the advice at the most telling size, and what one cache for all layers needs.
+
+    Args:
+        curves: of a phase.
+        shared: `reports.marts.caches.shared_caches`.
+        experts: of the run.
+    """
+    return [
+        advice(curves, experts, curves.most_telling, None, None),
+        working_set(shared[shared["phase"] == curves.phase], experts),
+    ]
 
 
 def domains(
