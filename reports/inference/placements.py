@@ -103,7 +103,7 @@ class Placements:
             return f"Leave the experts in the order of their numbers: EPLB gains nothing, {shares}."
         windows = self.eplb.windows.size
         better = int((self.eplb.windows > self.contiguous.windows).sum())
-        gain = f"{shares}, so that the experts' layers are {times:.2f} times as fast"
+        gain = f"{shares}; {times:.2f} times as fast, if a layer takes as long as its busiest GPU"
         if not windows:
             return f"Place the experts by EPLB: {gain}."
         if better <= windows // 2:
