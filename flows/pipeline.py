@@ -132,6 +132,7 @@ def pipeline(**parameters: Any) -> str:
         generate: most tokens that the model adds to a sample; max_length counts them too.
         temperature: draw these tokens, by the logits divided by this; 0 takes the likeliest.
         seed: where drawing begins.
+        output_norms: also land the norm of each chosen expert's output, before its weight.
         create_splits: also write the prepared samples as train, validation and test files.
         skip_broken: leave out, count and report texts that cannot be read as documents.
         lines: each line of a .txt file is a document; otherwise the file is one.

@@ -47,6 +47,7 @@ class RunRequest:
     generate: int = 0
     temperature: float = 0.0
     seed: int = 0
+    output_norms: bool = False
     create_splits: bool = False
     skip_broken: bool = False
     lines: bool = False

@@ -24,8 +24,9 @@ from gatehouse.models.batches import (
     strictest,
     uniform,
 )
-from gatehouse.models.checkpoint.expert_sizes import loaded_bytes
-from gatehouse.models.events import LayerRouting, check_finite, to_host
+from gatehouse.models.events import Fields, LayerRouting, check_finite, to_host
+from gatehouse.models.experts.expert_sizes import loaded_bytes
+from gatehouse.models.experts.output_norms import OutputNorms, check_norms, check_output_norms
 from gatehouse.models.families import SCALED, text_part
 from gatehouse.models.readers import Routing, UnreadableRouter, Watch
 from gatehouse.models.routers import RouterSite, find_sites, unreadable
@@ -43,19 +44,27 @@ class RoutingTap:
 
     Args:
         model: a transformers backbone (no LM head needed), in evaluation mode.
+        output_norms: whether to take the norms of the experts' outputs too.
 
     Attributes:
         sites: the model's MoE layers.
+        has_norms: whether norms are taken.
         batching: what may share a batch without changing the routing: padded, equal, or alone.
         memory: how much has fitted on the device at once.
 
     Raises:
-        GatehouseError: the model has no MoE layers, or belongs to a family that is refused.
+        GatehouseError: the model has no MoE layers, or belongs to a family that is refused, or
+            that shows no outputs of its experts.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, *, output_norms: bool = False) -> None:
         self.model = model
         self.sites = find_sites(model)
+        self.has_norms = output_norms
+        self._norms: dict[nn.Module, OutputNorms] = {}
+        if output_norms:
+            check_output_norms(self.sites)
+            self._norms = {site.experts: OutputNorms(site) for site in self.sites}
         self._part = model.get_submodule(text_part(model))
         self.batching = strictest(self._part, {site.reader.batching for site in self.sites})
         self.memory = Memory(model)
@@ -68,6 +77,9 @@ class RoutingTap:
         for moe_index, watches in enumerate(self._watches):
             for index, watch in enumerate(watches):
                 self._handles.append(self._hook(watch, moe_index, index))
+        # after the others, which are to see the experts' arguments as the block gives them
+        for norms in self._norms.values():
+            self._handles += norms.hooks()
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -96,6 +108,8 @@ class RoutingTap:
         self._seen = [[[] for _ in watches] for watches in self._watches]
         for site in self.sites:
             site.reader.start()
+        for norms in self._norms.values():
+            norms.start()
         try:
             self._part(**inputs.arguments)
             rows = [inputs.rows[site.stack] for site in self.sites]
@@ -106,15 +120,20 @@ class RoutingTap:
             return to_host(layers, rows)
         finally:
             self._seen = None
+            for norms in self._norms.values():
+                norms.stop()
 
     def route(self, windows: list[TokenWindow]) -> list[LayerRouting]:
         """Run windows as one padded batch and return the routing of their tokens, per MoE layer.
 
         Raises:
-            GatehouseError: as for `run`, or a score is not finite; the message names the sample.
+            GatehouseError: as for `run`, or a score or an expert's output is not finite; the
+                message names the sample.
         """
         found = self.run(*pad(windows))
         check_finite(found, self.sites, windows, self._embedding)
+        if self.has_norms:
+            check_norms(found, self.sites, windows)
         return found
 
     def layers(self) -> pa.Table:
@@ -137,10 +156,11 @@ class RoutingTap:
     def _embedding(self) -> torch.Tensor:
         return self.model.get_input_embeddings().weight  # type: ignore[operator]
 
-    def _read(
-        self, site: RouterSite, positions: int, real: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return (ids, marked weights, entropy, confidence) of all rows, pads included."""
+    def _read(self, site: RouterSite, positions: int, real: torch.Tensor) -> Fields:
+        """Return (ids, marked weights, entropy, confidence) of all rows, pads included.
+
+        Where norms are taken, those of the experts' outputs follow.
+        """
         routing = self._routing(site)
         rows = {len(field) for field in (routing.logits, routing.ids, routing.weights)}
         if rows != {positions}:
@@ -149,14 +169,15 @@ class RoutingTap:
                 f"{positions} token positions: Gatehouse does not read this family yet"
             )
         weights = routing.marked_weights()
+        norms = [self._norms[site.experts].of(site.turn - site.passes)] if self.has_norms else []
         if site.moe_index not in self._scoring:
             first = routing.that_ran(real)
             if not (first[0].amax(dim=1).isfinite().all() and first[2].isfinite().all()):
                 # nothing to learn from; `check_finite` names the sample, and the run ends
-                return routing.ids, weights, *distribution(routing.logits, "softmax")
+                return routing.ids, weights, *distribution(routing.logits, "softmax"), *norms
             self._scoring[site.moe_index] = _identify(site, *first)
         kind, _ = self._scoring[site.moe_index]
-        return routing.ids, weights, *distribution(routing.logits, kind)
+        return routing.ids, weights, *distribution(routing.logits, kind), *norms
 
     def _routing(self, site: RouterSite) -> Routing:
         assert self._seen is not None
@@ -243,7 +264,7 @@ def captured(
         GatehouseError: as for `RoutingTap.route`, memory does not hold one sequence alone, or the
             folder's disk is full.
     """
-    with Spool(tap.sites, folder) as spool:
+    with Spool(tap.sites, folder, has_norms=tap.has_norms) as spool:
         for group in (part for windows in batches for part in uniform(windows, tap.batching)):
             for windows, found in tap.memory.run(group, tap.route):
                 spool.add(windows, found)

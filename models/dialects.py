@@ -72,6 +72,10 @@ class Capacity(Reader):
             Watch(self.experts, lambda arguments, named, output: arguments[1:3], True),
         ]
 
+    def weights_of(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> torch.Tensor:
+        """Return the probabilities [N, 1], the last of (hidden, mask, probabilities)."""
+        return arguments[2]
+
     def read(self, *seen: Any) -> Routing:
         """Return the routing; the mask has a row of zeros for a dropped token."""
         logits, (mask, probability) = seen
@@ -114,6 +118,8 @@ class RouterAlone(Reader):
 class DenseScores(RouterAlone):
     """Llama 4: every expert runs on every token, times a score that is 0 outside the top k."""
 
+    unseen_outputs = "multiplies what goes into an expert, not what comes out"
+
     def read(self, *seen: Any) -> Routing:
         """Return the routing from (scores, logits)."""
         ((scores, logits),) = seen
@@ -124,6 +130,8 @@ class DenseScores(RouterAlone):
 
 class SortedSlots(RouterAlone):
     """JetMoE: the router gives (token, slot) pairs in the order of their experts."""
+
+    unseen_outputs = "applies its weights outside the modules of its experts"
 
     def read(self, *seen: Any) -> Routing:
         """Return the routing from (slots, tokens, gates, rows per expert, logits)."""
@@ -145,6 +153,7 @@ class ProductKeys(Reader):
 
     batching = "alone"
     fixed = "its experts are rows of embeddings, which get no weights"
+    unseen_outputs = "never computes the output of one expert by itself"
 
     def num_experts(self) -> int:
         """Return the number of pairs of half keys."""

@@ -10,12 +10,12 @@ import torch
 
 from gatehouse.models.routers import RouterSite
 from gatehouse.warehouse.errors import GatehouseError
-from gatehouse.warehouse.records import EVENTS, TokenWindow
+from gatehouse.warehouse.records import EVENTS, EVENTS_WITH_NORMS, OUTPUT_NORMS, TokenWindow
 
 SMALLEST_WEIGHT = 2.0**-24
 """The smallest float16 above 0, 6e-8: what lands for an expert that ran with less."""
 
-Fields = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+Fields = tuple[torch.Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,15 @@ class LayerRouting:
     """The routing of T real tokens in one MoE layer, as NumPy arrays.
 
     experts [T, k] uint16 and weights [T, k] float16 in descending weight, ties in the order the
-    model gave; entropy [T] float32 in nats and confidence [T] float32.
+    model gave; entropy [T] float32 in nats and confidence [T] float32. norms [T, k] float32 are
+    those of the experts' outputs, NaN where the weight is 0; None where nobody asked for them.
     """
 
     experts: np.ndarray
     weights: np.ndarray
     entropy: np.ndarray
     confidence: np.ndarray
+    norms: np.ndarray | None = None
 
 
 def to_host(layers: list[Fields], rows: list[torch.Tensor]) -> list[LayerRouting]:
@@ -39,8 +41,9 @@ def to_host(layers: list[Fields], rows: list[torch.Tensor]) -> list[LayerRouting
     many there are.
 
     Args:
-        layers: (ids [N, k], weights [N, k], entropy [N], confidence [N]) of each layer; a weight
-            is 0 where the block dropped the selection, and only there.
+        layers: (ids [N, k], weights [N, k], entropy [N], confidence [N]) of each layer, and in all
+            or in none norms [N, k]; a weight is 0 where the block dropped the selection, and only
+            there.
         rows: [T] integers below N for each layer, the same for layers of one shape.
     """
     found = []
@@ -52,7 +55,7 @@ def to_host(layers: list[Fields], rows: list[torch.Tensor]) -> list[LayerRouting
 
 def _alike_to_host(layers: Sequence[Fields], rows: torch.Tensor) -> list[LayerRouting]:
     device = layers[0][0].device
-    ids, weights, entropy, confidence = (
+    ids, weights, entropy, confidence, *norms = (
         torch.stack([each.to(device) for each in field]).index_select(1, rows.to(device))
         for field in zip(*layers, strict=True)
     )
@@ -60,8 +63,11 @@ def _alike_to_host(layers: Sequence[Fields], rows: torch.Tensor) -> list[LayerRo
     if not (weights[..., :-1] >= weights[..., 1:]).all():
         order = weights.argsort(dim=2, descending=True, stable=True)
         ids, weights = ids.gather(2, order), weights.gather(2, order)
+        norms = [each.gather(2, order) for each in norms]
+    # in place of one that is skipped, a block may run another with the weight 0
+    norms = [each.masked_fill(weights == 0, torch.nan) for each in norms]
     # int16 holds the bits of uint16, which not every device converts to
-    arrays = (ids.to(torch.int16), _half(weights), entropy, confidence)
+    arrays = (ids.to(torch.int16), _half(weights), entropy, confidence, *norms)
     experts, *others = (array.cpu().numpy() for array in arrays)
     return [LayerRouting(*each) for each in zip(experts.view(np.uint16), *others, strict=True)]
 
@@ -133,9 +139,17 @@ def layer_events(
     position: np.ndarray,
     token_id: np.ndarray,
 ) -> pa.Table:
-    """Return one MoE layer's events, schema EVENTS, for tokens given as three arrays [T]."""
+    """Return one MoE layer's events for tokens given as three arrays [T].
+
+    The schema is EVENTS, or EVENTS_WITH_NORMS where the routing has norms.
+    """
     tokens = len(sample_id)
     offsets = pa.array(np.arange(0, tokens * site.top_k + 1, site.top_k, dtype=np.int32))
+    columns = {}
+    if routing.norms is not None:
+        norms = routing.norms.reshape(-1)
+        values = pa.array(norms, mask=np.isnan(norms))
+        columns[OUTPUT_NORMS] = pa.ListArray.from_arrays(offsets, values)
     return pa.table(
         {
             "sample_id": sample_id,
@@ -147,6 +161,7 @@ def layer_events(
             "top_expert": np.ascontiguousarray(routing.experts[:, 0]),
             "entropy": routing.entropy,
             "confidence": routing.confidence,
-        },
-        schema=EVENTS,
+        }
+        | columns,
+        schema=EVENTS_WITH_NORMS if columns else EVENTS,
     )

@@ -89,10 +89,13 @@ class Reader:
         batching: "padded" where other rows of a batch change nothing, "equal" where pads would
             (sequences of one length share a batch), "alone" where any other sequence would.
         fixed: why no other routing can take the place of the router's; empty where one can.
+        unseen_outputs: why nobody sees the experts' outputs as their weights multiply them, as the
+            verb after the family's name; empty where `weights_of` gives those weights.
     """
 
     batching = "padded"
     fixed = ""
+    unseen_outputs = ""
 
     def __init__(self, block: nn.Module, router: nn.Module, experts: nn.Module) -> None:
         self.block = block
@@ -127,6 +130,14 @@ class Reader:
             Watch(self.router, lambda arguments, named, output: self.logits(output)),
             Watch(self.experts, lambda arguments, named, output: _choice(arguments, named), True),
         ]
+
+    def weights_of(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> torch.Tensor:
+        """Return the weights [N, k], of the experts' arguments, by which outputs are multiplied.
+
+        Raises:
+            UnreadableRouter: the arguments are others than this reader knows.
+        """
+        return _choice(arguments, named)[1]
 
     def start(self) -> None:
         """Forget what an unfinished forward pass left behind; a new one is about to start."""

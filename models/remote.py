@@ -24,6 +24,7 @@ class ExpertList(Reader):
     """A gate that gives (ids, weights, ...) or logits alone, and a ModuleList of experts."""
 
     fixed = "its own code calls the experts one by one, without ids"
+    unseen_outputs = "brings its own code, which gives no module its weights"
 
     def __init__(self, block: nn.Module, router: nn.Module, experts: nn.Module) -> None:
         super().__init__(block, router, experts)

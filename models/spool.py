@@ -1,6 +1,7 @@
 """Routing as it comes, batch by batch, read back layer by layer: from disk, if there is much."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import SpooledTemporaryFile, gettempdir
 from typing import Self
@@ -12,7 +13,7 @@ from gatehouse.models.events import LayerRouting, layer_events
 from gatehouse.models.routers import RouterSite
 from gatehouse.warehouse.events import PART_ROWS, Events
 from gatehouse.warehouse.files import cannot_write, make_folder
-from gatehouse.warehouse.records import TokenWindow
+from gatehouse.warehouse.records import EVENTS, EVENTS_WITH_NORMS, TokenWindow
 
 IN_MEMORY = 64_000_000
 """Bytes of routing beyond which it goes to disk: 4 million events of a top-2 router."""
@@ -25,11 +26,15 @@ class Spool:
         sites: the MoE layers.
         folder: where a file without a name takes what the memory should not, or None for the
             system's folder of temporary files.
+        has_norms: whether the routing has the norms of the experts' outputs.
     """
 
-    def __init__(self, sites: list[RouterSite], folder: Path | None = None) -> None:
+    def __init__(
+        self, sites: list[RouterSite], folder: Path | None = None, *, has_norms: bool = False
+    ) -> None:
         self._sites = sites
-        self._rows = [_row(site.top_k) for site in sites]
+        self._rows = [_row(site.top_k, has_norms) for site in sites]
+        self._schema = EVENTS_WITH_NORMS if has_norms else EVENTS
         self._folder = folder or Path(gettempdir())
         self._windows: list[TokenWindow] = []
         self._placed = [np.empty((0, 7), np.int64)]
@@ -75,7 +80,8 @@ class Spool:
         placed = np.concatenate(self._placed)
         placed = placed[np.lexsort((placed[:, 1], placed[:, 0]))]
         tokens = int(placed[:, 2].sum())
-        return Events(tokens * len(self._sites), lambda: self._parts(placed, tokens))
+        parts = partial(self._parts, placed, tokens)
+        return Events(tokens * len(self._sites), parts, self._schema)
 
     def _parts(self, placed: np.ndarray, tokens: int) -> Iterator[pa.Table]:
         before = 0
@@ -107,7 +113,7 @@ class Spool:
         return b"".join(found)
 
 
-def _row(top_k: int) -> np.dtype:
+def _row(top_k: int, has_norms: bool) -> np.dtype:
     """Return what is kept of one token in one layer, its fields as in LayerRouting."""
     return np.dtype(
         [
@@ -115,6 +121,7 @@ def _row(top_k: int) -> np.dtype:
             ("weights", np.float16, (top_k,)),
             ("entropy", np.float32),
             ("confidence", np.float32),
+            *([("norms", np.float32, (top_k,))] if has_norms else []),
         ]
     )
 

@@ -11,7 +11,15 @@ from gatehouse.warehouse.records import LAYERS, RUNS, SAMPLES
 
 SCHEMAS = {"runs": RUNS, "layers": LAYERS, "samples": SAMPLES}
 SINCE_4 = {
-    "runs": ["source", "source_files", "has_token_ids", "generate", "temperature", "seed"],
+    "runs": [
+        "source",
+        "source_files",
+        "has_token_ids",
+        "generate",
+        "temperature",
+        "seed",
+        "output_norms",
+    ],
     "layers": ["has_weights", "has_distribution", "ranked", "expert_bytes"],
     "samples": ["prompt_tokens", "turns"],
 }

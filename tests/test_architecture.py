@@ -28,7 +28,7 @@ ROOMS = {
         "inference": set(),
         "verdict": {"marts", "statistics"},
         "figures": {"inference", "marts", "statistics", "verdict"},
-        "page": {"marts", "statistics", "verdict"},
+        "page": {"inference", "marts", "statistics", "verdict"},
         "exports": {"marts"},
         "results": {"figures", "inference", "marts", "page", "statistics", "verdict"},
     },

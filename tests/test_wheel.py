@@ -112,7 +112,7 @@ def test_the_demo_runs_from_the_wheel_beside_modules_of_the_same_names(demo):
     page = Path(demo.out.strip().rpartition("Report: ")[2])
     assert page.is_relative_to(demo.home) and page.name == "report.html"
     assert page.stat().st_size > 0
-    assert len(list(page.with_name("figures").glob("*.pdf"))) == 15
+    assert len(list(page.with_name("figures").glob("*.pdf"))) == 18
     assert demo.run("python", "mine.py")[0] == "1 run\n"
     assert "how_balanced_are_the_experts" in demo.run("gatehouse", "sql", "--examples")[0]
     assert {each.name for each in demo.folder.iterdir()} - {"__pycache__"} == {

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gatehouse.warehouse.files import open_table, write_atomically
-from gatehouse.warehouse.records import EVENTS
+from gatehouse.warehouse.records import EVENTS, EVENTS_WITH_NORMS, OUTPUT_NORMS
 
 PART_ROWS = 1_000_000
 """The most events of a part, which becomes a row group of the lake's file."""
@@ -25,16 +25,23 @@ WRITING: dict[str, Any] = {
 
 
 class Events:
-    """Events in the order (layer, sample, position), in parts of one layer each, schema EVENTS.
+    """Events in the order (layer, sample, position), in parts of one layer each.
 
     Args:
         num_rows: how many there are.
         parts: gives them, from the first one on, each time it is called; of a layer's parts all
             but the last have PART_ROWS rows.
+        schema: EVENTS, or EVENTS_WITH_NORMS.
     """
 
-    def __init__(self, num_rows: int, parts: Callable[[], Iterator[pa.Table]]) -> None:
+    def __init__(
+        self,
+        num_rows: int,
+        parts: Callable[[], Iterator[pa.Table]],
+        schema: pa.Schema = EVENTS,
+    ) -> None:
         self.num_rows = num_rows
+        self.schema = schema
         self._parts = parts
 
     def __iter__(self) -> Iterator[pa.Table]:
@@ -42,12 +49,12 @@ class Events:
 
     def table(self) -> pa.Table:
         """Return all of them as one table."""
-        return pa.concat_tables([EVENTS.empty_table(), *self])
+        return pa.concat_tables([self.schema.empty_table(), *self])
 
     @classmethod
     def of(cls, table: pa.Table) -> "Events":
         """Return the events of a table that is in that order."""
-        return cls(table.num_rows, lambda: parts_of(table))
+        return cls(table.num_rows, lambda: parts_of(table), _schema_of(table))
 
     @classmethod
     def in_file(cls, path: Path) -> "Events":
@@ -59,12 +66,16 @@ class Events:
         """
 
         def parts() -> Iterator[pa.Table]:
-            with open_table(path, EVENTS) as file:
+            with open_table(path, EVENTS_WITH_NORMS) as file:
                 for row_group in range(file.num_row_groups):
                     yield from parts_of(file.read_row_group(row_group))
 
-        with open_table(path, EVENTS) as file:
-            return cls(file.metadata.num_rows, parts)
+        with open_table(path, EVENTS_WITH_NORMS) as file:
+            return cls(file.metadata.num_rows, parts, _schema_of(file.schema_arrow.empty_table()))
+
+
+def _schema_of(table: pa.Table) -> pa.Schema:
+    return EVENTS_WITH_NORMS if OUTPUT_NORMS in table.column_names else EVENTS
 
 
 def parts_of(table: pa.Table) -> Iterator[pa.Table]:
@@ -76,12 +87,16 @@ def parts_of(table: pa.Table) -> Iterator[pa.Table]:
         start = end
 
 
-def write_events(path: Path, parts: Iterable[pa.Table]) -> None:
+def write_events(path: Path, parts: Iterable[pa.Table], schema: pa.Schema = EVENTS) -> None:
     """Write events, each part as a row group; nothing stays on disk if a part raises an error."""
+    norms = {f"{OUTPUT_NORMS}.list.element": "BYTE_STREAM_SPLIT"}
+    encoding = WRITING["column_encoding"] | (norms if OUTPUT_NORMS in schema.names else {})
 
     def write(temporary: Path) -> None:
-        with pq.ParquetWriter(temporary, EVENTS, **WRITING) as writer:
+        with pq.ParquetWriter(
+            temporary, schema, **WRITING | {"column_encoding": encoding}
+        ) as writer:
             for part in parts:
-                writer.write_table(part.cast(EVENTS), row_group_size=PART_ROWS)
+                writer.write_table(part.cast(schema), row_group_size=PART_ROWS)
 
     write_atomically(path, write)

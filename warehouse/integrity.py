@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from gatehouse.warehouse.errors import BrokenLaw
 from gatehouse.warehouse.events import Events
 from gatehouse.warehouse.plain_text import counted
+from gatehouse.warehouse.records import OUTPUT_NORMS
 
 ENTROPY_TOLERANCE = 1e-4
 """fp32 rounding of a sum over the experts may exceed ln E by this much, in nats."""
@@ -22,19 +23,26 @@ COLLAPSED_TOKENS = 1024
 LISTS = ("experts", "weights")
 
 
-def checked_events(events: Events, samples: pa.Table, layers: pa.Table) -> Iterator[pa.Table]:
+def checked_events(
+    events: Events, samples: pa.Table, layers: pa.Table, *, has_norms: bool = False
+) -> Iterator[pa.Table]:
     """Yield the parts of a shard's events, each once it is found to keep the laws.
 
     Args:
         events: those of the shard, the layers in the order of `layers`.
         samples: schema SAMPLES of the same shard, in the order of their ids.
         layers: schema LAYERS of the run.
+        has_norms: whether the run has the norms of the experts' outputs.
 
     Raises:
         BrokenLaw: the events are not exactly the samples' tokens times the MoE layers, or a value
             is out of range; names the first law that is broken.
     """
     _check_samples(samples)
+    _require(
+        (OUTPUT_NORMS in events.schema.names) == has_norms,
+        f"events {'without' if has_norms else 'with'} {OUTPUT_NORMS}, unlike their run",
+    )
     tokens = pc.sum(samples["tokens"]).as_py() or 0
     _require(
         events.num_rows == tokens * layers.num_rows,
@@ -140,6 +148,8 @@ def _check_layer(events: pa.Table, layer: dict, unknown: set[str]) -> None:
     if "weights" not in unknown:
         _require(layer["ranked"], f"{where} has weights, so its experts have an order")
         _check_weights(events, layer, where)
+    if OUTPUT_NORMS in events.column_names:
+        _check_norms(events, layer, where)
     if "entropy" in unknown:
         return
     entropy = pc.min_max(events["entropy"]).as_py()
@@ -196,10 +206,31 @@ def _check_weights(events: pa.Table, layer: dict, where: str) -> None:
     )
 
 
+def _check_norms(events: pa.Table, layer: dict, where: str) -> None:
+    """A finite norm of at least 0 for each expert that ran, null for one that did not."""
+    norms = events[OUTPUT_NORMS].combine_chunks()
+    _check_lengths(norms, layer["top_k"], f"{where}: lists of norms")
+    _require(layer["has_weights"], f"{where} has norms, so its experts have weights")
+    weights = pc.list_flatten(events["weights"]).to_numpy()
+    flat = norms.flatten()
+    _require(
+        bool((flat.is_null().to_numpy(zero_copy_only=False) == (weights == 0)).all()),
+        f"{where}: norms are not null where an expert did not run, and only there",
+    )
+    _require(
+        pc.all(pc.and_(pc.is_finite(flat), pc.greater_equal(flat, 0)), min_count=0).as_py(),
+        f"{where}: the norm of an expert's output is negative or not finite",
+    )
+
+
 def _check_lists(lists: pa.ListArray, length: int, what: str) -> None:
+    _check_lengths(lists, length, what)
+    _require(lists.flatten().null_count == 0, f"{what} have gaps")
+
+
+def _check_lengths(lists: pa.ListArray, length: int, what: str) -> None:
     lengths = pc.min_max(pc.list_value_length(lists)).as_py()
     _require(lengths == {"min": length, "max": length}, f"{what} have lengths other than {length}")
-    _require(lists.flatten().null_count == 0, f"{what} have gaps")
 
 
 class _Choices:

@@ -112,6 +112,11 @@ class Lake:
         path = self.file("runs", run_id)
         return self._rows.of(path, RUNS)[0] if path.exists() else None
 
+    def has_output_norms(self, run_id: str) -> bool:
+        """Return whether the run's events have the norms of the experts' outputs."""
+        record = self.run_record(run_id)
+        return bool(record and record["output_norms"])
+
     def is_readable(self, run_id: str) -> bool:
         """Return whether the run's row of `runs` can be read, or there is none."""
         try:
@@ -244,8 +249,9 @@ class Lake:
             BrokenLaw: the events are not exactly the samples' tokens times the MoE layers, or a
                 value is out of range; then nothing is written.
         """
-        lawful = checked_events(events, samples, self.layers(run_id))
-        write_events(self.shard_file("events", run_id, shard), lawful)
+        has_norms = self.has_output_norms(run_id)
+        lawful = checked_events(events, samples, self.layers(run_id), has_norms=has_norms)
+        write_events(self.shard_file("events", run_id, shard), lawful, events.schema)
         write_table(self.shard_file("samples", run_id, shard), samples.cast(SAMPLES))
         self.record_shard(run_id, shard, samples, events.num_rows, seconds=seconds)
 

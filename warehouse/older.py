@@ -5,7 +5,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gatehouse.warehouse.records import CAPTURE, CAPTURED, LAYERS, RUNS, SAMPLES
+from gatehouse.warehouse.records import (
+    CAPTURE,
+    CAPTURED,
+    EVENTS_WITH_NORMS,
+    LAYERS,
+    OUTPUT_NORMS,
+    RUNS,
+    SAMPLES,
+)
 
 _OF_RUNS = {
     "lines": False,
@@ -16,6 +24,7 @@ _OF_RUNS = {
     "generate": None,
     "temperature": None,
     "seed": None,
+    "output_norms": None,
 }
 _OF_SAMPLES = {
     "document": None,
@@ -28,6 +37,8 @@ ADDED: list[tuple[pa.Schema, dict[str, Any]]] = [
     (RUNS, _OF_RUNS),
     (LAYERS, CAPTURED | {"expert_bytes": None}),
     (SAMPLES, _OF_SAMPLES),
+    # only runs with norms have them, of any version
+    (EVENTS_WITH_NORMS, {OUTPUT_NORMS: None}),
 ]
 """Columns that were added to a table since lake version 3, and the value, or the column of the same
 table, that a file without them means. The macro `lake` of the dbt project says the same."""

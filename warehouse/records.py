@@ -43,6 +43,12 @@ What a source does not tell is null in all events of a layer, as LAYERS says: we
 confidence, or the top expert; experts without an order are in that of their ids. The token id is
 null in all events of a run that has no token ids."""
 
+OUTPUT_NORMS = "output_norms"
+EVENTS_WITH_NORMS = EVENTS.append(pa.field(OUTPUT_NORMS, pa.list_(pa.float32())))
+"""Events of a run with `output_norms`, whose files have this column beside the others: for each of
+the experts the L2 norm of its output before its weight, null where the weight is 0: it did not run.
+float32, because norms of a few 10,000 occur and float16 ends at 65,504."""
+
 SAMPLES = pa.schema(
     [
         ("sample_id", pa.int64()),
@@ -150,13 +156,14 @@ RUNS = pa.schema(
         ("generate", pa.int32()),
         ("temperature", pa.float64()),
         ("seed", pa.int64()),
+        ("output_norms", pa.bool_()),
     ]
 )
 """One row per run: the identity (RunSpec), then how it was captured, how many empty and broken
 texts were met and left out before its last sample, and how the dataset was read; `finished_at` is
 null and `capture_seconds` 0 until the last shard has landed. `source` is CAPTURE, or the format of
 the trace that was imported; `source_files` is then a JSON list of its files, each with name, bytes
-and sha256. The last three columns are of the identity too."""
+and sha256. The last four columns are of the identity too."""
 
 COUNTS = pa.schema([("layer", pa.int16()), ("expert", pa.uint16()), ("selections", pa.int64())])
 """One row per expert of every MoE layer, for a run of the source COUNTED, which has no shards:
@@ -226,7 +233,7 @@ class RunSpec:
 
     Batch size, device and interruptions are not in it: they must not matter. `generate` is the most
     tokens that the model added to a sample, None where it added none; `temperature` and `seed` are
-    None too where it took the likeliest token every time.
+    None too where it took the likeliest token every time. `output_norms` is True or None.
     """
 
     model: str
@@ -246,6 +253,7 @@ class RunSpec:
     generate: int | None = None
     temperature: float | None = None
     seed: int | None = None
+    output_norms: bool | None = None
 
     @classmethod
     def of_record(cls, record: dict[str, Any]) -> "RunSpec":

@@ -104,8 +104,9 @@
 
    Naming the files keeps DuckDB from opening the others; a filter on file names would not. In build
    2 above, `events_of_shards('is_new')` reads `['…/run_id=a/shard-00001.parquet']`, and
-   `events_of_shards(of_new_runs())` reads both files of a. #}
-{% macro events_of_shards(condition) -%}
+   `events_of_shards(of_new_runs())` reads both files of a.
+   Only files of runs with norms have a column of them: ask for it of those alone. #}
+{% macro events_of_shards(condition, with_norms=false) -%}
     {%- set shards = ref('stg_shards') -%}
     {%- set files = [] -%}
     {%- if execute and load_relation(shards) -%}
@@ -127,7 +128,7 @@
         weights,
         top_expert,
         entropy,
-        confidence
+        confidence{{ ', output_norms' if with_norms }}
     from
     {%- if files %}
         read_parquet(
@@ -135,6 +136,6 @@
             hive_partitioning = true, hive_types = {'run_id': 'varchar'}
         )
     {%- else %}
-        ({{ no_rows(may_be_missing()['events']) }})
+        ({{ no_rows(dict(may_be_missing()['events'], output_norms='float[]')) }})
     {%- endif -%}
 {%- endmacro %}

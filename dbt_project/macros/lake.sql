@@ -105,6 +105,7 @@
             'generate': ('integer', none),
             'temperature': ('double', none),
             'seed': ('bigint', none),
+            'output_norms': ('boolean', none),
         },
         'layers': {
             'has_weights': ('boolean', 'true'),

@@ -2,7 +2,7 @@
 
    However many layers there are, a statement holds in memory, and looks up at random, the groups of
    one layer only. The model's SQL contains `where layer = {{ this_layer() }}`, and `slices` names
-   the layers to go through: `new_layers`, `waiting_layers`, `compared_layers` or `new_layer_pairs`
+   the layers to go through: `new_layers`, `waiting_layers`, `new_normed_layers`, `compared_layers` or `new_layer_pairs`
    below. Like an incremental table, it keeps what the previous build left, except for what a
    pre-hook deletes. #}
 {% materialization layered, adapter='duckdb' %}
@@ -63,6 +63,13 @@
 {% macro waiting_layers() -%}
     select distinct layer from {{ ref('stg_new_layers') }}
     where is_waiting
+    order by layer
+{%- endmacro %}
+
+{# Slices: of these, the layers of finished runs whose events have norms of the experts' outputs. #}
+{% macro new_normed_layers() -%}
+    select distinct layer from {{ ref('stg_new_layers') }}
+    where has_output_norms and run_id in (select run_id from {{ ref('stg_new_runs') }})
     order by layer
 {%- endmacro %}
 

@@ -156,6 +156,17 @@
         )
 {%- endmacro %}
 
+{# An expert's rank in its layer by a column, from 1 for the largest value; ties go to the smallest
+   id, and experts without a value, which never ran, come last. #}
+{% macro saliency_rank(column) -%}
+    cast(
+            row_number() over (
+                partition by run_id, layer
+                order by {{ column }} desc nulls last, expert
+            ) as integer
+        )
+{%- endmacro %}
+
 {# The phase of tokens that were generated, or not. #}
 {% macro phase(is_generated) -%}
     case when {{ is_generated }} then 'generated' else 'prompt' end

@@ -46,6 +46,11 @@ OF_A_RUN: dict[str, Any] = {
     "seed": typer.Option(
         metavar="S", help="Of --temperature: another seed draws other tokens, the same every time."
     ),
+    "output_norms": typer.Option(
+        "--output-norms",
+        help="Also land the norm of each chosen expert's output before its weight, for keep sets "
+        "by EAN and REAP. The events are otherwise the same.",
+    ),
     "create_splits": typer.Option(
         "--create-splits", help="Also write train, validation and test files (8:1:1, by document)."
     ),

@@ -110,7 +110,9 @@ class CaptureSession:
                     head = generating_class(self.plan) if self.request.generate else None
                     loaded = self.plan.load(head=head)
                 say(weights_line(loaded))
-                self._tap = opening.enter_context(RoutingTap(loaded.model))
+                self._tap = opening.enter_context(
+                    RoutingTap(loaded.model, output_norms=self.request.output_norms)
+                )
                 self._tokens = ShardTokens(self.request, self.plan, loaded, self._tap.batching)
             self._open = opening.pop_all()
         return self

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from gatehouse.flows.console import working
 from gatehouse.flows.request import RunRequest
 from gatehouse.ingest.prepare import Prepared, holds_chats
+from gatehouse.models.experts.output_norms import check_output_norms
 from gatehouse.models.text.chat import chat_template
 from gatehouse.models.text.generation import ending_tokens, generating_class
 from gatehouse.models.tokenizer import tokenizer_fingerprint
@@ -51,6 +52,8 @@ def plan_model(request: RunRequest) -> ModelPlan:
         )
     if request.generate:
         generating_class(plan)
+    if request.output_norms:
+        check_output_norms(plan.sites)
     return plan
 
 
@@ -78,6 +81,7 @@ def run_spec(request: RunRequest, prepared: Prepared, plan: ModelPlan) -> RunSpe
         generate=request.generate or None,
         temperature=request.temperature or None,
         seed=request.seed if request.temperature else None,
+        output_norms=request.output_norms or None,
     )
 
 

@@ -17,7 +17,14 @@ from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.events import Events, parts_of
 from gatehouse.warehouse.files import read_table, sha256_of, write_atomically
 from gatehouse.warehouse.lake import Lake
-from gatehouse.warehouse.records import SAMPLE_COLUMNS, SAMPLES, VOCABULARY, RunSpec
+from gatehouse.warehouse.records import (
+    EVENTS,
+    EVENTS_WITH_NORMS,
+    SAMPLE_COLUMNS,
+    SAMPLES,
+    VOCABULARY,
+    RunSpec,
+)
 
 OF_THE_TEXT = {"dataset", "dataset_fingerprint", "first_sample", "num_samples"}
 """Fields of a run's identity that may differ: which samples are the same is seen one by one."""
@@ -160,7 +167,8 @@ def _put_together(
             path = lake.shard_file("events", source.run_id, source.shard)
             sources.append((Events.in_file(path), theirs["sample_id"]))
     tokens = pc.sum(samples["tokens"]).as_py() or 0
-    merged = Events(tokens * layers, lambda: _merged(sources))
+    schema = EVENTS_WITH_NORMS if lake.has_output_norms(run_id) else EVENTS
+    merged = Events(tokens * layers, lambda: _merged(sources), schema)
     lake.land_shard(run_id, shard, samples, merged, seconds=seconds)
 
 

@@ -140,6 +140,7 @@ def _request_of(record: dict[str, Any], reading: Reading) -> RunRequest:
         generate=record["generate"] or 0,
         temperature=record["temperature"] or 0.0,
         seed=record["seed"] or 0,
+        output_norms=bool(record["output_norms"]),
         dtype=record["dtype"],
         quantize=record["quantization"],
         trust_remote_code=record["trust_remote_code"],

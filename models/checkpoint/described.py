@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from gatehouse.models.checkpoint.expert_sizes import planned_bytes
+from gatehouse.models.experts.expert_sizes import planned_bytes
 from gatehouse.models.structure import block_count
 from gatehouse.models.tokenizer import tokenizer_fingerprint, vocabulary
 from gatehouse.models.zoo import ModelPlan, resolve

@@ -1,4 +1,4 @@
-"""Which experts stay when the others are pruned: those with the largest gate mass."""
+"""Which experts stay when the others are pruned: those that matter most, as far as it is known."""
 
 import json
 import math
@@ -11,20 +11,23 @@ import pandas as pd
 from gatehouse.reports.marts.session import frame_of
 from gatehouse.warehouse.errors import GatehouseError
 
-LOADS = """
+SALIENCY = """
     select
         layers.block,
         layers.moe_index,
         layers.num_experts,
         layers.top_k,
         layers.has_weights,
-        loads.expert,
-        loads.load,
-        loads.gate_mass
-    from fct_expert_load as loads
-    inner join dim_layer as layers on loads.run_id = layers.run_id and loads.layer = layers.layer
-    where loads.run_id = $1
-    order by layers.moe_index, loads.expert
+        coalesce(layers.has_output_norms, false) as has_output_norms,
+        experts.expert,
+        experts.load,
+        experts.gate_mass,
+        experts.reap
+    from fct_expert_saliency as experts
+    inner join dim_layer as layers
+        on experts.run_id = layers.run_id and experts.layer = layers.layer
+    where experts.run_id = $1
+    order by layers.moe_index, experts.expert
 """
 
 
@@ -33,8 +36,9 @@ def write_keep_list(
 ) -> None:
     """Write `{"k": …, "layers": [blocks], "keep": [[ids], …], …}`: the k experts to keep per layer.
 
-    They are those with the largest sum of weights, of several with the same the first; by load
-    where a layer has no weights. Ids are in their order, as a router's rows are cut.
+    They are those of the largest REAP where the run has the norms of the experts' outputs, else of
+    the largest gate mass, or load where a layer has no weights; of several with as much the first.
+    Ids are in their order, as a router's rows are cut.
 
     Args:
         connection: a session over the marts.
@@ -46,17 +50,19 @@ def write_keep_list(
         GatehouseError: `keep` is neither, or fewer than the router chooses; the layers have
             different numbers of experts, or two are of one block.
     """
-    loads = frame_of(connection, LOADS, [run_id])
-    experts = sorted(loads["num_experts"].unique())
-    layers = loads.groupby("moe_index")
+    saliency = frame_of(connection, SALIENCY, [run_id])
+    experts = sorted(saliency["num_experts"].unique())
+    layers = saliency.groupby("moe_index")
     blocks = [int(block) for block in layers["block"].first()]
     if len(experts) > 1 or len(set(blocks)) < len(blocks):
         raise GatehouseError(
             f"{run_id} has layers with different numbers of experts, or two in one block, and a "
             "keep list has as many of each block: query fct_expert_load with `gatehouse sql`"
         )
-    kept = _number(keep, int(experts[0]), int(loads["top_k"].max()))
-    by = "gate_mass" if loads["has_weights"].all() else "load"
+    kept = _number(keep, int(experts[0]), int(saliency["top_k"].max()))
+    by = "gate_mass" if saliency["has_weights"].all() else "load"
+    if saliency["has_output_norms"].all():
+        by = "reap"
     document = {
         "k": kept,
         "layers": blocks,

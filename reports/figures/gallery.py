@@ -11,6 +11,8 @@ from collections.abc import Callable
 from matplotlib.figure import Figure
 
 from gatehouse.reports.figures import experts, fast_path, layers, tokens
+from gatehouse.reports.figures.caches import expert_cache, prefetch_recall
+from gatehouse.reports.figures.calibration import calibration_coverage
 from gatehouse.reports.figures.layer_panels import RunFigure
 from gatehouse.reports.figures.placement import expert_placement
 from gatehouse.reports.figures.zipf import zipf
@@ -36,7 +38,10 @@ RUN_FIGURES: dict[str, RunFigure] = {
     "expert_coactivation": experts.expert_coactivation,
     "expert_transition": experts.expert_transition,
     "domain_specialisation": experts.domain_specialisation,
+    "expert_cache": expert_cache,
+    "prefetch_recall": prefetch_recall,
     "expert_placement": expert_placement,
+    "calibration_coverage": calibration_coverage,
 }
 """File stem -> the function that draws it, in the order of a report."""
 
@@ -50,7 +55,7 @@ NEEDS: dict[str, frozenset[str]] = {
     **dict.fromkeys(
         (
             *("expert_repetition", "expert_coactivation", "domain_specialisation"),
-            "expert_placement",
+            *("expert_cache", "prefetch_recall", "expert_placement", "calibration_coverage"),
         ),
         frozenset({EVENTS}),
     ),

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from gatehouse.reports.figures import layer_panels, style
-from gatehouse.reports.inference import Measured, placements, usual_gpus, windowed_loads
+from gatehouse.reports.inference import Measured, no_usual_placement, usual_placements
 from gatehouse.reports.verdict.findings import AssessedRun
 
 TITLE = "Experts placed on GPUs"
@@ -16,18 +16,15 @@ TITLE = "Experts placed on GPUs"
 def expert_placement(assessed: AssessedRun) -> Figure:
     """Show how evenly GPUs share the work: EPLB, the order of numbers, random placements."""
     layers = assessed.marts.layers
-    experts = layers["num_experts"].astype(int)
-    gpus = usual_gpus(experts.iloc[0])
-    if experts.nunique() > 1:
-        return _empty(assessed, "The layers have different numbers of experts: no one placement.")
-    if gpus == 1:
-        return _empty(assessed, f"No number of GPUs can share {experts.iloc[0]} experts equally.")
-    loads = windowed_loads(assessed.marts.load_windows, len(layers), experts.iloc[0])
-    found = placements(loads, gpus)
+    if reason := no_usual_placement(layers["num_experts"]):
+        return _empty(assessed, reason)
+    found = usual_placements(layers["num_experts"], assessed.marts.load_windows)
+    loads = found.loads
     learned = "Train split" if loads.by_train else "All text"
     note = (
-        f"{gpus} GPUs; EPLB places by the {learned.lower()}. Of random placements the mean. "
-        "1: all GPUs have the same load, a token selecting an expert."
+        f"{found.placement.gpus} GPUs; EPLB places by the {learned.lower()}. "
+        "Of random placements the mean. 1: all GPUs have the same load, a token selecting an "
+        "expert."
     )
     caption = layer_panels.caption(assessed, note)
     figure = style.new_figure(layer_panels.grid_size(3, 2.3), TITLE, caption)

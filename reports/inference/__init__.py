@@ -12,8 +12,10 @@ from gatehouse.reports.inference.placements import (
     Measured,
     Placements,
     WindowedLoads,
+    no_usual_placement,
     placements,
     usual_gpus,
+    usual_placements,
     windowed_loads,
 )
 
@@ -35,6 +37,7 @@ __all__ = [
     "hits",
     "lfu",
     "lru",
+    "no_usual_placement",
     "passes",
     "placements",
     "random_router",
@@ -43,5 +46,6 @@ __all__ = [
     "static",
     "through_layers",
     "usual_gpus",
+    "usual_placements",
     "windowed_loads",
 ]

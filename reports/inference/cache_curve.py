@@ -20,6 +20,7 @@ LEAST_DOCUMENTS = 8
 
 REPLICATES = 1_000
 LEVEL = 0.95
+ENDS = (1 - LEVEL) / 2, (1 + LEVEL) / 2
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,12 @@ class CacheCurves:
     @property
     def policies(self) -> list[str]:
         """The policies, those that an engine can follow first."""
-        return [*(name for name in USABLE if name in self.hits), *sorted({*self.hits} - {*USABLE})]
+        return [*self.usable, *sorted({*self.hits} - {*USABLE})]
+
+    @property
+    def usable(self) -> list[str]:
+        """The policies that an engine can follow."""
+        return [name for name in USABLE if name in self.hits]
 
     @property
     def documents(self) -> int:
@@ -84,6 +90,13 @@ class CacheCurves:
             return Rate(rate, None, None)
         return Rate(rate, *self._bounds(self._replicates[policy][:, place]))
 
+    def band(self, policy: str) -> tuple[Floats, Floats] | None:
+        """Return (sizes,) ends of the intervals of a policy's hit rates; None without one."""
+        if len(self.accesses[policy]) < LEAST_DOCUMENTS:
+            return None
+        low, high = np.quantile(self._replicates[policy], ENDS, axis=0)
+        return low, high
+
     def ahead(self, policy: str, other: str, place: int) -> Rate | None:
         """Return by how much a policy hits more than another; None if over other documents."""
         if not np.array_equal(self.accesses[policy], self.accesses[other]):
@@ -100,23 +113,27 @@ class CacheCurves:
 
     def chance(self, place: int) -> float:
         """Return what a cache filled once hits if every token chooses its experts at random."""
-        return float(self.sizes[place] / self.num_experts)
+        return float(self.chances[place])
 
     def best(self, policies: Iterable[str], place: int) -> str:
         """Return the policy that hits most at a size."""
         return max(policies, key=lambda policy: float(self.rates(policy)[place]))
 
+    @property
+    def chances(self) -> Floats:
+        """Return (sizes,) what a cache filled once hits if experts are chosen at random."""
+        return np.asarray(self.sizes / self.num_experts, np.float64)
+
     @cached_property
     def most_telling(self) -> int:
         """The place of the size at which the best usable policy gains most over chance."""
-        usable = [self.rates(policy) for policy in self.policies if policy in USABLE]
-        gain = np.max(usable, axis=0) - self.sizes / self.num_experts
+        gain = np.max([self.rates(policy) for policy in self.usable], axis=0) - self.chances
         # with all experts loaded there is nothing left to gain
         return int(np.argmax(gain[:-1])) if len(gain) > 1 else 0
 
     @staticmethod
     def _bounds(values: Floats) -> tuple[float, float]:
-        low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        low, high = np.quantile(values, ENDS)
         return float(low), float(high)
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from gatehouse.reports.inference.placement import (
     Loads,
@@ -103,7 +103,7 @@ class Placements:
             return f"Leave the experts in the order of their numbers: EPLB gains nothing, {shares}."
         windows = self.eplb.windows.size
         better = int((self.eplb.windows > self.contiguous.windows).sum())
-        gain = f"{shares}, so that the experts' layers are {times:.2f} times as fast"
+        gain = f"{shares}; {times:.2f} times as fast, if a layer takes as long as its busiest GPU"
         if not windows:
             return f"Place the experts by EPLB: {gain}."
         if better <= windows // 2:
@@ -169,6 +169,28 @@ def placements(
             windows=np.mean([each.windows for each in drawn], axis=0),
         ),
     )
+
+
+def no_usual_placement(num_experts: ArrayLike) -> str:
+    """Return why `usual_placements` has none for layers of so many experts; empty if it has."""
+    numbers = np.unique(num_experts)
+    if len(numbers) > 1:
+        return "The layers have different numbers of experts: no one placement."
+    if usual_gpus(int(numbers[0])) == 1:
+        return f"No number of GPUs can share {numbers[0]} experts equally."
+    return ""
+
+
+def usual_placements(num_experts: ArrayLike, windows: pd.DataFrame) -> Placements:
+    """Return `placements` on as many GPUs as `usual_gpus` says.
+
+    Args:
+        num_experts: (layers,) experts of each layer, the same in all.
+        windows: the frame of `windowed_loads`.
+    """
+    numbers = np.asarray(num_experts, int)
+    loads = windowed_loads(windows, len(numbers), int(numbers[0]))
+    return placements(loads, usual_gpus(int(numbers[0])))
 
 
 def usual_gpus(num_experts: int) -> int:

@@ -1,12 +1,7 @@
 """The only SQL in reports: one function per need, over the marts that dbt builds."""
 
-from gatehouse.reports.marts.frames import (
-    Marts,
-    block_routing,
-    load_windows,
-    read_marts,
-    threshold_grid,
-)
+from gatehouse.reports.marts.caches import load_windows
+from gatehouse.reports.marts.frames import Marts, block_routing, read_marts
 from gatehouse.reports.marts.pairs import Flips, Loads, run_flips, run_loads, run_overlap
 from gatehouse.reports.marts.runs import (
     check_layer,
@@ -15,6 +10,7 @@ from gatehouse.reports.marts.runs import (
     resolve_run,
     routing_statistics,
     run_summary,
+    threshold_grid,
 )
 from gatehouse.reports.marts.untold import untold_by_run
 

@@ -1,9 +1,10 @@
-"""What the marts hold of caches and predictions of experts."""
+"""What the marts hold for inference: caches, predictions, placement and calibration of experts."""
 
 import duckdb
 import pandas as pd
 
 from gatehouse.reports.marts.session import frame_of
+from gatehouse.warehouse.records import COUNTED
 
 
 def cached_documents(connection: duckdb.DuckDBPyConnection, run_id: str) -> pd.DataFrame:
@@ -83,5 +84,57 @@ def predictions(connection: duckdb.DuckDBPyConnection, run_id: str) -> pd.DataFr
         where run_id = $1
         group by phase, predictor, horizon, budget
         order by phase desc, predictor, horizon, budget
+    """
+    return frame_of(connection, query, [run_id])
+
+
+def load_windows(connection: duckdb.DuckDBPyConnection, run_id: str) -> pd.DataFrame:
+    """Return the run's selections by layer, window of its text, split and expert, as in `Marts`."""
+    query = """
+        select moe_index, load_window, split, expert, selections
+        from fct_expert_load_window
+        where run_id = $1
+        union all
+        select
+            loads.moe_index,
+            null as load_window,
+            null as split,
+            loads.expert,
+            loads.selections
+        from fct_expert_load as loads
+        inner join dim_run as runs on loads.run_id = runs.run_id
+        where loads.run_id = $1 and runs.source = $2
+        order by moe_index, load_window, split, expert
+    """
+    return frame_of(connection, query, [run_id, COUNTED])
+
+
+def calibration(connection: duckdb.DuckDBPyConnection, run_id: str) -> pd.DataFrame:
+    """Return after how many samples experts of all layers have been selected by enough tokens.
+
+    Columns: tokens (1, 10, 100 or 1,000), samples (null: never), experts, those that have so many
+    after exactly so many samples.
+    """
+    query = """
+        with reached as (
+            select
+                unnest([1, 10, 100, 1000]) as tokens,
+                unnest([
+                    samples_until_1_token,
+                    samples_until_10_tokens,
+                    samples_until_100_tokens,
+                    samples_until_1000_tokens
+                ]) as samples
+            from fct_calibration_coverage
+            where run_id = $1
+        )
+
+        select
+            tokens,
+            samples,
+            count(*) as experts
+        from reached
+        group by tokens, samples
+        order by tokens, samples nulls last
     """
     return frame_of(connection, query, [run_id])

@@ -5,9 +5,15 @@ from dataclasses import dataclass
 import duckdb
 import pandas as pd
 
+from gatehouse.reports.marts.caches import (
+    cached_documents,
+    calibration,
+    load_windows,
+    predictions,
+    shared_caches,
+)
 from gatehouse.reports.marts.runs import check_layer, layers
 from gatehouse.reports.marts.session import frame_of
-from gatehouse.warehouse.records import COUNTED
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,15 @@ class Marts:
         retained_gate_mass (held-out text; null where nothing is held out or covered).
     thresholds: moe_index, frequency_threshold, entropy_threshold and the same measures, for the
         tables that thresholds choose.
+    cached_documents: document, domain, phase, policy, slots (of each layer), accesses, hits,
+        hits_in_domain (null for caches that are filled once, and in a run of one domain).
+    shared_caches: phase, policy, slots (of one cache for all layers), accesses, hits, hit_rate,
+        chance_hit_rate.
+    predictions: phase, predictor, horizon, budget (of each layer), recall, chance_recall.
+    calibration: tokens (1, 10, 100 or 1,000), samples, experts (those of all layers that so many
+        tokens have selected after exactly so many samples; null: never).
+
+    The last four are over all layers, and empty for a run of counts.
     """
 
     layers: pd.DataFrame
@@ -51,6 +66,10 @@ class Marts:
     domain_expert: pd.DataFrame
     agreement: pd.DataFrame
     thresholds: pd.DataFrame
+    cached_documents: pd.DataFrame
+    shared_caches: pd.DataFrame
+    predictions: pd.DataFrame
+    calibration: pd.DataFrame
 
 
 TOKENS = """
@@ -89,23 +108,6 @@ EXPERT_LOAD = """
     from fct_expert_load
     where run_id = $1
     order by moe_index, expert
-"""
-
-LOAD_WINDOWS = """
-    select moe_index, load_window, split, expert, selections
-    from fct_expert_load_window
-    where run_id = $1
-    union all
-    select
-        loads.moe_index,
-        null as load_window,
-        null as split,
-        loads.expert,
-        loads.selections
-    from fct_expert_load as loads
-    inner join dim_run as runs on loads.run_id = runs.run_id
-    where loads.run_id = $1 and runs.source = $2
-    order by moe_index, load_window, split, expert
 """
 
 EXPERT_COVERAGE = """
@@ -201,12 +203,11 @@ def read_marts(connection: duckdb.DuckDBPyConnection, run_id: str) -> Marts:
         domain_expert=frame_of(connection, DOMAIN_EXPERT, [run_id]),
         agreement=frame_of(connection, AGREEMENT, [run_id]),
         thresholds=frame_of(connection, THRESHOLDS, [run_id]),
+        cached_documents=cached_documents(connection, run_id),
+        shared_caches=shared_caches(connection, run_id),
+        predictions=predictions(connection, run_id),
+        calibration=calibration(connection, run_id),
     )
-
-
-def load_windows(connection: duckdb.DuckDBPyConnection, run_id: str) -> pd.DataFrame:
-    """Return the run's selections by layer, window of its text, split and expert, as in `Marts`."""
-    return frame_of(connection, LOAD_WINDOWS, [run_id, COUNTED])
 
 
 def block_routing(connection: duckdb.DuckDBPyConnection, run_id: str, layer: int) -> pd.DataFrame:
@@ -223,40 +224,3 @@ def block_routing(connection: duckdb.DuckDBPyConnection, run_id: str, layer: int
         where run_id = $1 and moe_index = $2
     """
     return frame_of(connection, query, [run_id, layer])
-
-
-def threshold_grid(connection: duckdb.DuckDBPyConnection, run_id: str | None) -> pd.DataFrame:
-    """Return both shares of every run, MoE layer and pair of thresholds in the warehouse.
-
-    Args:
-        connection: a session over the marts.
-        run_id: one run; None for all.
-    """
-    query = """
-        select
-            dim_run.model,
-            dim_run.dataset,
-            grid.run_id,
-            grid.moe_index,
-            grid.frequency_threshold,
-            grid.entropy_threshold,
-            every_token.eligible_tokens / every_token.token_types as low_entropy_share,
-            grid.coverage
-        from fct_fast_path_coverage as grid
-        inner join dim_run on grid.run_id = dim_run.run_id
-        -- without a threshold on frequency, the eligible tokens are those of low entropy
-        inner join fct_fast_path_coverage as every_token
-            on
-                grid.run_id = every_token.run_id
-                and grid.layer = every_token.layer
-                and grid.entropy_threshold = every_token.entropy_threshold
-                and every_token.frequency_threshold = 0
-        where $1 is null or grid.run_id = $1
-        order by
-            dim_run.finished_at,
-            grid.run_id,
-            grid.moe_index,
-            grid.frequency_threshold,
-            grid.entropy_threshold
-    """
-    return frame_of(connection, query, [run_id])

@@ -74,6 +74,7 @@ def layers(connection: duckdb.DuckDBPyConnection, run_id: str) -> pd.DataFrame:
             dim_layer.num_experts,
             dim_layer.top_k,
             dim_layer.weights_sum_to_one,
+            dim_layer.expert_bytes,
             routing.events,
             routing.token_types,
             routing.mean_entropy,
@@ -147,3 +148,40 @@ def check_layer(connection: duckdb.DuckDBPyConnection, run_id: str, layer: int |
         raise GatehouseError(
             f"there is no MoE layer {layer}: this run has {', '.join(map(str, known))}"
         )
+
+
+def threshold_grid(connection: duckdb.DuckDBPyConnection, run_id: str | None) -> pd.DataFrame:
+    """Return both shares of every run, MoE layer and pair of thresholds in the warehouse.
+
+    Args:
+        connection: a session over the marts.
+        run_id: one run; None for all.
+    """
+    query = """
+        select
+            dim_run.model,
+            dim_run.dataset,
+            grid.run_id,
+            grid.moe_index,
+            grid.frequency_threshold,
+            grid.entropy_threshold,
+            every_token.eligible_tokens / every_token.token_types as low_entropy_share,
+            grid.coverage
+        from fct_fast_path_coverage as grid
+        inner join dim_run on grid.run_id = dim_run.run_id
+        -- without a threshold on frequency, the eligible tokens are those of low entropy
+        inner join fct_fast_path_coverage as every_token
+            on
+                grid.run_id = every_token.run_id
+                and grid.layer = every_token.layer
+                and grid.entropy_threshold = every_token.entropy_threshold
+                and every_token.frequency_threshold = 0
+        where $1 is null or grid.run_id = $1
+        order by
+            dim_run.finished_at,
+            grid.run_id,
+            grid.moe_index,
+            grid.frequency_threshold,
+            grid.entropy_threshold
+    """
+    return frame_of(connection, query, [run_id])

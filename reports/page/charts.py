@@ -155,6 +155,47 @@ GROUPS = (
         ),
     ),
     Group(
+        "inference",
+        "For inference",
+        (
+            Chart(
+                "cache",
+                "Experts in a cache",
+                "The dotted line is a cache filled at random: only what lies above it is gained. "
+                "Belady foresees the text: no cache that loads what it lacks, as LRU and LFU do, "
+                "finds more.",
+                of_layer=False,
+                wide=True,
+                needs=frozenset({EVENTS}),
+            ),
+            Chart(
+                "prefetch",
+                "Experts loaded ahead",
+                "Recall is the share of a token's experts that a prediction names: only what lies "
+                "above the dotted line of chance is foretold.",
+                of_layer=False,
+                wide=True,
+                needs=frozenset({EVENTS}),
+            ),
+            Chart(
+                "placement",
+                "Experts placed on GPUs",
+                "At 1 all GPUs have the same load; at 0.5 the busiest one has twice the mean.",
+                of_layer=False,
+                wide=True,
+            ),
+            Chart(
+                "calibration",
+                "Text until every expert has been selected",
+                "Each line is the share of all layers' experts that so many tokens have selected: "
+                "where it ends under 100 %, this text gives the other experts fewer.",
+                of_layer=False,
+                wide=True,
+                needs=frozenset({EVENTS}),
+            ),
+        ),
+    ),
+    Group(
         "text",
         "The text and its size",
         (
@@ -182,6 +223,9 @@ GROUPS = (
         ),
     ),
 )
+
+ADVISED = ("cache", "prefetch", "placement", "calibration")
+"""Charts whose data have sentences beside them."""
 
 
 def shown(untold: Collection[str]) -> tuple[Group, ...]:

@@ -10,6 +10,7 @@ from gatehouse.reports import statistics
 from gatehouse.reports.marts import Marts, published
 from gatehouse.reports.marts.untold import EVENTS, ORDER, TOKEN_IDS
 from gatehouse.reports.page import grids, matrices, ranks
+from gatehouse.reports.page.inference import for_inference
 from gatehouse.reports.page.packing import columns, plain
 from gatehouse.reports.verdict.criteria import LIMITS
 from gatehouse.reports.verdict.findings import (
@@ -72,6 +73,7 @@ def payload(assessed: AssessedRun, links: Links) -> dict[str, Any]:
         "published": published.repetition(model),
         "load": matrices.loads(marts, indices),
         "busiest": matrices.busiest(marts, indices),
+        **for_inference(assessed),
     }
     if EVENTS not in assessed.untold:
         repetition = ANY_CHOICE_COLUMNS if ORDER in assessed.untold else REPETITION_COLUMNS

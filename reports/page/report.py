@@ -25,6 +25,8 @@ SCRIPTS = (
     "charts/overview.js",
     "charts/layers.js",
     "charts/experts.js",
+    "charts/caches.js",
+    "charts/placement.js",
     "charts/text.js",
     "controls/token_table.js",
     "controls/token_detail.js",
@@ -44,11 +46,12 @@ def render(assessed: AssessedRun, links: Links) -> str:
     indices = [int(index) for index in layers["moe_index"]]
     first = indices.index(links.layer) if links.layer in indices else 0
     found = assessed.layers[first].validation.verdict if assessed.layers else "routing"
+    content = payload(assessed, links)
     return rendered(
         "report.html.j2",
         scripts=scripts(SCRIPTS),
         title=f"{run_title(run)}: {found}",
-        data=script_json(payload(assessed, links)),
+        data=script_json(content),
         run=run,
         precision=how_computed(run),
         layers=layer_views(assessed) if assessed.layers else untested_layers(layers),
@@ -58,6 +61,7 @@ def render(assessed: AssessedRun, links: Links) -> str:
         model=model_view(assessed),
         facts=text.facts(assessed),
         groups=charts.shown(assessed.untold),
+        advice={stem: content[stem]["advice"] for stem in charts.ADVISED if stem in content},
         thresholds=assessed.findings.thresholds,
         limits=text.limits(assessed, first)
         if assessed.layers

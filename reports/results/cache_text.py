@@ -2,21 +2,19 @@
 
 from contextlib import closing
 
-import duckdb
-import pandas as pd
-
 from gatehouse.reports.inference.cache_curve import USABLE, CacheCurves, cache_curves
-from gatehouse.reports.marts.caches import cache_transfers, cached_documents, shared_caches
-from gatehouse.reports.marts.runs import resolve_run, run_summary
-from gatehouse.reports.marts.session import frame_of
-from gatehouse.reports.results.cache_sentences import (
+from gatehouse.reports.inference.cache_sentences import (
     GIGABYTE,
+    PHASES,
     Experts,
     advice,
     domains,
+    experts_of,
     memory,
     working_set,
 )
+from gatehouse.reports.marts.caches import cache_transfers, cached_documents, shared_caches
+from gatehouse.reports.marts.runs import layers, resolve_run, run_summary
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.paths import Paths
@@ -55,7 +53,7 @@ def cache_text(
     with closing(connect(paths)) as connection:
         run_id = resolve_run(connection, run_id)
         run = run_summary(connection, run_id)
-        experts = _experts(connection, run_id)
+        experts = experts_of(layers(connection, run_id))
         documents = cached_documents(connection, run_id)
         shared = shared_caches(connection, run_id)
         transfers = cache_transfers(connection, run_id)
@@ -66,13 +64,16 @@ def cache_text(
             "name another run"
         )
     if policy == "static_prompt" and all(policy not in each.hits for each in curves):
-        raise GatehouseError(f"{run_id} has no generated text, which is what static_prompt serves")
+        raise GatehouseError(
+            f"{run_id} has no generated text, which is what static_prompt serves: "
+            "name another policy"
+        )
     if gigabytes is not None:
         slots = _slots_in(gigabytes, experts, run_id)
     if slots is not None and not 1 <= slots <= experts.num_experts:
         raise GatehouseError(
-            f"a layer of {run_id} has {experts.num_experts} experts: give 1 to "
-            f"{experts.num_experts} slots"
+            f"a layer of {run_id} has {experts.num_experts} experts: give --slots 1 to "
+            f"{experts.num_experts}"
         )
     blocks = [[f"{run_id} ({precision(run)})", *_experts_lines(experts)]]
     for each in curves:
@@ -82,27 +83,11 @@ def cache_text(
                 _table(each, experts, policy),
                 [
                     advice(each, experts, place, slots, policy),
-                    *domains(documents, transfers, each, place),
+                    *domains(documents, transfers if each is curves[0] else None, each, place),
                 ],
                 [working_set(shared[shared["phase"] == each.phase], experts)],
             ]
     return "\n\n".join("\n".join(block) for block in blocks)
-
-
-def _experts(connection: duckdb.DuckDBPyConnection, run_id: str) -> Experts:
-    query = """
-        select
-            count(*) as layers,
-            max(num_experts) as num_experts,
-            max(top_k) as top_k,
-            case when count(expert_bytes) = count(*) then sum(expert_bytes * num_experts) end
-                as all_bytes
-        from dim_layer
-        where run_id = $1
-    """
-    row = frame_of(connection, query, [run_id]).iloc[0]
-    size = None if pd.isna(row["all_bytes"]) else float(row["all_bytes"])
-    return Experts(int(row["layers"]), int(row["num_experts"]), int(row["top_k"]), size)
 
 
 def _slots_in(gigabytes: float, experts: Experts, run_id: str) -> int:
@@ -147,9 +132,8 @@ def _table(curves: CacheCurves, experts: Experts, policy: str | None) -> list[st
         "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
         for row in (columns, *rows)
     ]
-    text = "generated text" if curves.phase == "generated" else "text that was given"
     return [
         f"Hit rates of a cache for each layer, on {counted(curves.documents, 'document')} of "
-        f"{text}:",
+        f"{PHASES[curves.phase]}:",
         *lines,
     ]

@@ -79,6 +79,7 @@ class LayerEvents:
     has_weights: bool
     ranked: bool
     has_token_ids: bool
+    has_output_norms: bool
     sample_id: np.ndarray
     position: np.ndarray
     token_id: np.ndarray
@@ -86,6 +87,7 @@ class LayerEvents:
     split: np.ndarray
     experts: np.ndarray
     weights: np.ndarray
+    norms: np.ndarray
     entropy: np.ndarray
     confidence: np.ndarray
     phase: np.ndarray
@@ -183,7 +185,9 @@ def layer_events(raw: dict[str, pd.DataFrame]) -> list[LayerEvents]:
     is_given = events["position"] < events["prompt_tokens"]
     events["phase"] = np.where(is_given, "prompt", "generated")
     by_layer = dict(iter(events.groupby(["run_id", "layer"])))
-    of_runs = raw["runs"][["run_id", "max_length", "has_token_ids"]]
+    of_runs = raw["runs"][["run_id", "max_length", "has_token_ids"]].assign(
+        has_output_norms=raw["runs"]["output_norms"].notna()
+    )
     layers = raw["layers"].merge(of_runs, on="run_id")
     layers = layers.sort_values(["run_id", "moe_index"]).to_dict("records")
     return [arrays(layer, by_layer[(layer["run_id"], layer["layer"])]) for layer in layers]
@@ -198,16 +202,18 @@ def token_layers(layer_events: list[LayerEvents]) -> list[LayerEvents]:
 def arrays(layer: dict[Any, Any], events: pd.DataFrame) -> LayerEvents:
     columns = ("sample_id", "position", "domain", "split", "entropy", "confidence", "phase")
     facts = ("run_id", "layer", "moe_index", "stack", "num_experts", "top_k", "max_length")
-    flags = ("has_weights", "ranked", "has_token_ids")
+    flags = ("has_weights", "ranked", "has_token_ids", "has_output_norms")
     experts = np.stack(events["experts"].to_list()).astype(np.int64)
     unknown = [np.full(layer["top_k"], np.nan)] * len(events)
     weights = events["weights"].to_list() if layer["has_weights"] else unknown
+    norms = events["output_norms"].to_list() if layer["has_output_norms"] else unknown
     return LayerEvents(
         **{name: layer[name] for name in facts + flags},
         **{name: events[name].to_numpy() for name in columns},
         token_id=events["token_id"].fillna(-1).to_numpy(dtype=np.int64),
         experts=experts,
         weights=np.stack(weights).astype(np.float64),
+        norms=np.stack(norms).astype(np.float64),
     )
 
 

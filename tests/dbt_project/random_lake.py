@@ -15,8 +15,10 @@ from gatehouse.warehouse.records import (
     COUNTED,
     COUNTS,
     EVENTS,
+    EVENTS_WITH_NORMS,
     LAKE_VERSION,
     LAYERS,
+    OUTPUT_NORMS,
     RUNS,
     SAMPLES,
     VOCABULARY,
@@ -34,8 +36,9 @@ UNKNOWN = {
     "distribution": ["entropy", "confidence"],
     "order": ["top_expert"],
     "tokens": ["token_id"],
+    "norms": [],
 }
-"""What a source may not tell, and the columns of the events that are null then."""
+"""What a source may not tell, and the columns of the events that are null then; norms have none."""
 
 
 def land(lake: Lake, run: RandomRun) -> None:
@@ -97,6 +100,7 @@ def record(run: RandomRun, finished: bool) -> dict[str, Any]:
         "generate": None,
         "temperature": None,
         "seed": None,
+        "output_norms": True if run.has_norms and not run.only_counts else None,
     }
 
 
@@ -266,4 +270,19 @@ def random_events(run: RandomRun, index: int, sample: int, tokens: np.ndarray) -
         columns["experts"] = np.sort(experts, axis=1).tolist()
     for column in (name for unknown in run.unknown for name in UNKNOWN[unknown]):
         columns[column] = [None] * count
-    return pa.table(columns, schema=EVENTS).slice(0, landed(run, tokens))
+    if run.has_norms:
+        columns[OUTPUT_NORMS] = random_norms(run, experts, columns["weights"])
+    schema = EVENTS_WITH_NORMS if run.has_norms else EVENTS
+    return pa.table(columns, schema=schema).slice(0, landed(run, tokens))
+
+
+def random_norms(
+    run: RandomRun, experts: np.ndarray, weights: list[list[float]]
+) -> list[list[float | None]]:
+    """Make up a norm for each expert that ran: those with a high id have larger outputs."""
+    generator = generator_of("norms", run.routing or run.run_id, len(experts))
+    drawn = (1 + experts) * generator.gamma(2, size=experts.shape)
+    return [
+        [norm if weight else None for norm, weight in zip(*row, strict=True)]
+        for row in zip(drawn.tolist(), weights, strict=True)
+    ]

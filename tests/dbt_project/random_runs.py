@@ -56,8 +56,15 @@ class RandomRun:
     source: str = CAPTURE
     """A trace numbers its samples anew, hashes other bytes, and lacks each sample's last token."""
 
+    norms: bool = False
+    """Its events have the norms of the experts' outputs, unless they are unknown."""
+
     only_counts: bool = False
     """Of its events, only how often each expert was selected lands."""
+
+    @property
+    def has_norms(self) -> bool:
+        return self.norms and "norms" not in self.unknown
 
     @property
     def layers(self) -> list[tuple[int, str, int]]:
@@ -83,20 +90,22 @@ TOLD = RandomRun(
     tokenizer="told",
     routing="told",
     generated=0.25,
+    norms=True,
 )
 PARTLY_TOLD = {
-    "ids-only": ("weights", "distribution", "order", "tokens"),
-    "ranked": ("weights", "distribution"),
+    "ids-only": ("weights", "distribution", "order", "tokens", "norms"),
+    "ranked": ("weights", "distribution", "norms"),
     "weighted": ("distribution", "tokens"),
-    "unordered": ("weights", "order"),
+    "unordered": ("weights", "order", "norms"),
     "tokenless": ("tokens",),
+    "normless": ("norms",),
 }
 """The same run, of which its source tells less: what, by the names of UNKNOWN in random_lake.py."""
 
 THIRTY, TWENTY = range(30), range(20)
 RUNS_TO_LAND = [
     RandomRun("0042", 4, 1, blocks=(0, 1, 2), shards=2, samples=TWENTY, texts=15),
-    RandomRun("wide", 8, 2, blocks=(1, 3), shards=3, samples=THIRTY, dropped=0.1),
+    RandomRun("wide", 8, 2, blocks=(1, 3), shards=3, samples=THIRTY, dropped=0.1, norms=True),
     RandomRun(
         "whole", 8, 2, blocks=(1, 3), samples=THIRTY, dropped=0.1, text="wide", routing="wide"
     ),

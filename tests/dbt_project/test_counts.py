@@ -66,6 +66,7 @@ def test_no_other_mart_has_rows_of_it(connection):
     having = {mart for (mart,) in tables if len(rows_of(connection, mart, COUNTED))}
     assert having == {
         *("fct_expert_load", "fct_expert_coverage", "fct_layer_routing", "fct_load_comparison"),
+        "fct_expert_saliency",
     }
 
 

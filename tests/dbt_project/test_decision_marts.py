@@ -77,6 +77,120 @@ def test_expert_load_window(assert_mart, layer_events, raw):
     assert_mart("fct_expert_load_window", keys, expected)
 
 
+MEASURES = ("selections", "gate_mass", "ean", "reap")
+KEEP_SHARES = (0.25, 0.5, 0.75)
+TEXT_PARTS = {
+    "first 1/16": range(1),
+    "first 1/8": range(2),
+    "first 1/4": range(4),
+    "first 1/2": range(8),
+    "second 1/2": range(8, 16),
+    "all": range(16),
+}
+
+
+def saliency(layer) -> pd.DataFrame:
+    """Return what fct_expert_saliency has of the experts of some events, one by one, no ranks."""
+    rows = []
+    for expert in range(layer.num_experts):
+        chosen = layer.experts == expert
+        weights, norms = layer.weights[chosen], layer.norms[chosen]
+        # without weights nobody knows which were dropped
+        ran = weights != 0
+        norms, weights = norms[ran], weights[ran]
+        rows.append(
+            {
+                "expert": expert,
+                "selections": int(chosen.sum()),
+                "load": int(ran.sum()),
+                "gate_mass": weights.sum() if layer.has_weights else None,
+                "mean_weight": weights.mean() if layer.has_weights and len(weights) else None,
+            }
+            | {
+                name: value() if layer.has_output_norms and len(norms) else None
+                for name, value in {
+                    "max_weight": weights.max,
+                    "mean_output_norm": norms.mean,
+                    "max_output_norm": norms.max,
+                    "reap": (weights * norms).mean,
+                }.items()
+            }
+            | {"ean": norms.sum() if layer.has_output_norms else None}
+        )
+    return pd.DataFrame(rows).astype({name: float for name in ("gate_mass", "ean", "reap")})
+
+
+def order_by(measured: pd.DataFrame, measure: str) -> list[int]:
+    """Return the experts, the largest value first; ties by id, those without a value last."""
+    values = measured[measure].fillna(-1)
+    return sorted(measured["expert"], key=lambda expert: (-values[expert], expert))
+
+
+def test_expert_saliency(assert_mart, layer_events):
+    frames = []
+    for layer in layer_events:
+        measured = saliency(layer)
+        for measure in (*MEASURES, "mean_output_norm"):
+            needs = {"selections": True, "gate_mass": layer.has_weights}
+            known = needs.get(measure, layer.has_output_norms)
+            order = order_by(measured, measure)
+            ranks = [order.index(expert) + 1 for expert in measured["expert"]]
+            measured[f"{measure}_rank"] = ranks if known else None
+        frames.append(measured.assign(**layer.keys))
+    expected = pd.concat([frame.astype(object) for frame in frames], ignore_index=True)
+    numbers = expected.columns.drop("run_id")
+    expected[numbers] = expected[numbers].apply(pd.to_numeric)
+    assert expected["reap"].notna().any() and expected["reap"].isna().any()
+    assert (expected["load"] < expected["selections"]).any()
+    assert_mart("fct_expert_saliency", ["run_id", "layer", "expert"], expected)
+
+
+def parts_of(layer, of_run: pd.Series) -> dict[tuple[str, str], np.ndarray]:
+    """Return (basis, part) -> its events; none are of parts without any, and of rare domains."""
+    before = of_run.cumsum() - of_run
+    window = before.to_numpy() * WINDOWS // of_run.sum()
+    windows = window[of_run.index.get_indexer(layer.sample_id)]
+    parts = {("text", part): np.isin(windows, held) for part, held in TEXT_PARTS.items()}
+    parts |= {("domain", each): layer.domain == each for each in np.unique(layer.domain)}
+    return {
+        key: mask
+        for key, mask in parts.items()
+        if mask.any() and (key[0] == "text" or mask.mean() >= 0.01)
+    }
+
+
+def test_keep_set_stability(assert_mart, layer_events, raw):
+    rows = []
+    tokens = raw["samples"].set_index(["run_id", "sample_id"])["tokens"]
+    for layer in layer_events:
+        parts = parts_of(layer, tokens[layer.run_id].sort_index())
+        measured = {key: saliency(layer.where(mask)) for key, mask in parts.items()}
+        known = ["selections", *["gate_mass"] * layer.has_weights]
+        for measure in [*known, *["ean", "reap"] * layer.has_output_norms]:
+            orders = {key: order_by(frame, measure) for key, frame in measured.items()}
+            for (basis, part), order in orders.items():
+                reference = "first 1/2" if part == "second 1/2" else "all"
+                for share in KEEP_SHARES:
+                    kept = int(np.ceil(share * layer.num_experts))
+                    mine, theirs = set(order[:kept]), set(orders["text", reference][:kept])
+                    rows.append(
+                        layer.keys
+                        | {"measure": measure, "keep_share": share, "basis": basis, "part": part}
+                        | {"reference": reference, "kept_experts": kept}
+                        | {
+                            "selections": int(parts[basis, part].sum()) * layer.top_k,
+                            "shared_experts": len(mine & theirs),
+                            "jaccard": len(mine & theirs) / len(mine | theirs),
+                            "overlap": len(mine & theirs) / kept,
+                            "chance_overlap": kept / layer.num_experts,
+                        }
+                    )
+    expected = pd.DataFrame(rows)
+    assert set(expected["measure"]) == set(MEASURES) and (expected["jaccard"] < 1).any()
+    keys = ["run_id", "layer", "measure", "keep_share", "basis", "part"]
+    assert_mart("fct_keep_set_stability", keys, expected)
+
+
 def batches_of(layer, prompts: dict[int, int], size: int) -> dict[tuple, list[int]]:
     """Return (phase, kind, which batch) -> the sets of experts of its tokens, as bits."""
     places = {sample: place for place, sample in enumerate(sorted(prompts))}

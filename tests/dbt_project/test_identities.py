@@ -213,6 +213,15 @@ ALTERATIONS: dict[str, tuple[str, str]] = {
         "update fct_expert_load_window set load_window = 0 where run_id = 'windowless'",
         "windows_add_up",
     ),
+    "salient": (
+        "update fct_expert_saliency set gate_mass_rank = 1 where run_id = 'salient' and layer = 1",
+        "saliency_adds_up",
+    ),
+    "halved": (
+        "update fct_keep_set_stability set selections = selections + 1 "
+        "where run_id = 'halved' and part = 'second 1/2'",
+        "keep_sets_are_whole",
+    ),
     "shrinking": (
         "update fct_batch_experts set min_experts = 2, mean_experts = 2, max_experts = 2 "
         "where run_id = 'shrinking' and size = 16",

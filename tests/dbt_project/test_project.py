@@ -83,6 +83,7 @@ def test_every_figure_has_its_lineage(artifacts):
         *FIGURES,
         *RUN_FIGURES,
         "validation_report",
+        "cache_command",
         "placement_command",
         "report_page",
         "comparison_page",

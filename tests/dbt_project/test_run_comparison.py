@@ -11,6 +11,7 @@ CAPTURES = [
     *(("ranked", "new"), ("ranked", "told"), ("slim", "wide"), ("told", "new")),
     *(("unordered", "new"), ("unordered", "ranked"), ("unordered", "told")),
     *(("whole", "slim"), ("whole", "wide")),
+    *(("normless", "new"), ("normless", "ranked"), ("normless", "told"), ("unordered", "normless")),
 ]
 IMPORTED = [("traced", "slim"), ("traced", "whole"), ("traced", "wide")]
 MARGINS = [0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1]

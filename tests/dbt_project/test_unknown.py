@@ -62,7 +62,7 @@ def unknown_columns(told: pd.DataFrame, found: pd.DataFrame, keys: list[str]) ->
 
 def by_rule(mart: str, *frames: pd.DataFrame) -> dict[str, list[pd.DataFrame]]:
     """Return the frames by the mart's name, or by name and rule, where each needs other things."""
-    columns = [column for column in ("rule", "predictor") if column in frames[0]]
+    columns = [column for column in ("rule", "measure", "predictor") if column in frames[0]]
     if not columns:
         return {mart: list(frames)}
     (column,) = columns
@@ -94,6 +94,8 @@ WITHOUT = {
         "fct_domain_expert": {"gate_mass", "gate_relevance"},
         "fct_fast_path_agreement": {"retained_gate_mass"},
         "fct_fast_path_thresholds": {"retained_gate_mass"},
+        "fct_expert_saliency": {"gate_mass", "mean_weight", "gate_mass_rank"},
+        "fct_keep_set_stability by gate_mass": {"rows"},
         "fct_adaptive_k by weight": {"rows"},
         "fct_adaptive_k by entropy": {"retained_gate_mass"},
     },
@@ -157,6 +159,14 @@ WITHOUT = {
                 "fct_load_comparison",
             )
         },
+    },
+    "norms": {
+        "fct_expert_saliency": {
+            *("max_weight", "mean_output_norm", "max_output_norm", "ean", "reap"),
+            *("mean_output_norm_rank", "ean_rank", "reap_rank"),
+        },
+        "fct_keep_set_stability by ean": {"rows"},
+        "fct_keep_set_stability by reap": {"rows"},
     },
 }
 """What of each mart follows from what is unknown, and is null then; "rows": it has none."""

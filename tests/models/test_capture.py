@@ -243,6 +243,8 @@ def test_layers_describe_the_routers(model):
             "has_weights": True,
             "has_distribution": True,
             "ranked": True,
+            # three matrices of float32
+            "expert_bytes": 3 * 4 * model.config.hidden_size * model.config.intermediate_size,
         }
         for layer in range(3)
     ]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gatehouse.models.capture import RoutingTap
-from gatehouse.models.checkpoint.expert_sizes import loaded_bytes, planned_bytes
+from gatehouse.models.experts.expert_sizes import loaded_bytes, planned_bytes
 from gatehouse.models.quantization import BLOCK
 from gatehouse.models.routers import find_sites
 from gatehouse.models.zoo import resolve

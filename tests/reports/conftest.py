@@ -162,6 +162,7 @@ def _layer(run_id: str, block: int) -> dict:
         "num_experts": 8,
         "top_k": 2,
         "weights_sum_to_one": True,
+        "expert_bytes": None,
         "has_weights": True,
         "has_distribution": True,
         "ranked": True,

@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 
 from gatehouse.reports.marts import Marts
+from tests.reports.made_up_inference import inference_frames
 
 LEVELS = (0, 5, 10, 20, 50, 100, 200, 500, 1000)
+SAMPLES = 12
 NATS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 
 
@@ -53,6 +55,7 @@ def made_up_marts(
                 for most in NATS
             ]
         ),
+        **inference_frames(layers, experts, top_k, SAMPLES, random),
     )
 
 
@@ -94,6 +97,7 @@ def _layer(index, frame, experts, top_k) -> dict:
         "num_experts": experts,
         "top_k": top_k,
         "weights_sum_to_one": True,
+        "expert_bytes": 1_000_000,
         "events": int(weights.sum()),
         "token_types": len(frame),
         "mean_entropy": mean,

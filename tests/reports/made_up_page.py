@@ -10,7 +10,7 @@ from gatehouse.reports.verdict.assessment import Assessment
 from gatehouse.reports.verdict.evidence import Evidence
 from gatehouse.reports.verdict.findings import AssessedRun
 from gatehouse.reports.verdict.validation import validate
-from tests.reports.made_up import made_up_marts
+from tests.reports.made_up import SAMPLES, made_up_marts
 from tests.reports.made_up_findings import made_up_findings, with_findings
 
 ODD_TOKENS = (
@@ -90,7 +90,7 @@ def _run(tokens: int, layers: int) -> dict:
         "versions": "gatehouse 0.1.0, torch 2.13.0",
         "finished_at": pd.Timestamp(finished),
         "capture_seconds": 31.4,
-        "samples": 12,
+        "samples": SAMPLES,
         "tokens": tokens,
         "duplicate_samples": 0,
         "dropped_tokens": 7,

@@ -28,9 +28,16 @@ def untold_page(*untold: str) -> AssessedRun:
         marts[name] = frame.assign(**{each: np.nan for each in nulls if each in frame})
     empty = ["agreement", "thresholds"] + ["transition"] * (ORDER in untold)
     empty += ["tokens", "frequency_rank"] * (TOKEN_IDS in untold)
-    empty += ["coactivation", "repetition", "domain_expert"] * (EVENTS in untold)
+    of_events = ["cached_documents", "shared_caches", "predictions", "calibration"]
+    of_events += ["coactivation", "repetition", "domain_expert"]
+    empty += of_events * (EVENTS in untold)
     marts |= {name: marts[name].head(0) for name in empty}
+    if EVENTS in untold:
+        whole = marts["load_windows"].groupby(["moe_index", "expert"], as_index=False).sum()
+        marts["load_windows"] = whole.assign(load_window=np.nan, split=None)
     if TOKEN_IDS in untold:
+        by_id = marts["predictions"]["predictor"].isin(["token", "bigram"])
+        marts["predictions"] = marts["predictions"][~by_id]
         marts["layers"] = marts["layers"].assign(token_types=None, routing_consistency=None)
     run = told.run | {"source": "warp", "has_token_ids": TOKEN_IDS not in untold}
     if EVENTS in untold:

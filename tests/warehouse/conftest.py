@@ -96,6 +96,7 @@ def record() -> dict:
         "generate": None,
         "temperature": None,
         "seed": None,
+        "output_norms": None,
     }
 
 

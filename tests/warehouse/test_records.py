@@ -26,8 +26,9 @@ SPEC = RunSpec(
     generate=16,
     temperature=0.5,
     seed=3,
+    output_norms=True,
 )
-CAPTURED_ALONE = replace(SPEC, generate=None, temperature=None, seed=None)
+CAPTURED_ALONE = replace(SPEC, generate=None, temperature=None, seed=None, output_norms=None)
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(RunSpec)])

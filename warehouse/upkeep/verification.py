@@ -203,4 +203,6 @@ def _lawful(lake: Lake, run_id: str, shard: int, samples: pa.Table) -> int:
         BrokenLaw: they cannot be read, or break a law of landing.
     """
     events = Events.in_file(lake.shard_file("events", run_id, shard))
-    return sum(part.num_rows for part in checked_events(events, samples, lake.layers(run_id)))
+    has_norms = lake.has_output_norms(run_id)
+    lawful = checked_events(events, samples, lake.layers(run_id), has_norms=has_norms)
+    return sum(part.num_rows for part in lawful)

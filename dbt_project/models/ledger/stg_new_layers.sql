@@ -30,6 +30,7 @@ final as (
         layers.has_distribution,
         layers.ranked,
         runs.has_token_ids,
+        coalesce(runs.output_norms, false) as has_output_norms,
         runs.max_length,
         waiting_runs.run_id is not null as is_waiting
     from layers

@@ -72,7 +72,8 @@ final as (
         has_token_ids,
         generate,
         temperature,
-        seed
+        seed,
+        coalesce(output_norms, false) as has_output_norms
     from finished
 )
 

@@ -5,7 +5,10 @@ with layers as (
 ),
 
 finished_runs as (
-    select run_id from {{ ref('stg_runs') }}
+    select
+        run_id,
+        has_output_norms
+    from {{ ref('stg_runs') }}
 ),
 
 final as (
@@ -23,9 +26,10 @@ final as (
         layers.has_weights,
         layers.has_distribution,
         layers.ranked,
+        finished_runs.has_output_norms,
         layers.expert_bytes
     from layers
-    semi join finished_runs on layers.run_id = finished_runs.run_id
+    inner join finished_runs on layers.run_id = finished_runs.run_id
 )
 
 select * from final

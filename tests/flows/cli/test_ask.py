@@ -123,7 +123,7 @@ def test_the_pages_links_lead_to_its_figures(run, quick_figures, captured, tmp_p
     assert code == 0 and page == target / "report.html"
     links = re.findall(r'href="([^"#][^"]*)"', page.read_text(encoding="utf-8"))
     files = [target / unquote(link) for link in links]
-    assert len(files) == 2 * (4 + 11) and all(path.is_file() for path in files)
+    assert len(files) == 2 * (4 + 14) and all(path.is_file() for path in files)
     elsewhere = tmp_path / "report.html"
     code, out, _ = run("report", "--home", captured, "--output", elsewhere)
     assert code == 0 and out.strip() == str(elsewhere)

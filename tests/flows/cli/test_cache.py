@@ -136,7 +136,7 @@ def test_the_working_set_is_where_lru_begins_to_hit(altered):
     [
         ({"slots": 1, "gigabytes": 1.0}, None, "give --gb or --slots, not both"),
         ({"policy": "fifo"}, None, r"no policy is called 'fifo': name one of lru, lfu, "),
-        ({"slots": 5}, None, r"a layer of \S+ has 4 experts: give 1 to 4 slots"),
+        ({"slots": 5}, None, r"a layer of \S+ has 4 experts: give --slots 1 to 4"),
         ({"policy": "static_prompt"}, None, r"\S+ has no generated text, which is what"),
         ({"gigabytes": 1e-9}, None, r"1e-09 GB hold less than one expert .* give --gb \S+ or more"),
         (

@@ -163,7 +163,7 @@ def test_validate_plot_and_report_on_a_run(run, quick_figures, captured):
     (results,) = (path for path in (captured / "results").iterdir() if path.is_dir())
     assert (results / "validation_report.txt").read_text() == out
     code, out, _ = run("plot", "--home", captured, "--layer", 2)
-    assert code == 0 and len(out.splitlines()) == 4 + 11
+    assert code == 0 and len(out.splitlines()) == 4 + 14
     assert all(Path(line).read_bytes().startswith(b"\x89PNG") for line in out.splitlines())
     code, out, _ = run("report", "--home", captured)
     page = Path(out.strip())

@@ -22,17 +22,26 @@ from gatehouse.warehouse.errors import GatehouseError
 
 TABLES = """
     create table dim_layer as select * from (values
-        ('two stacks', 0, 0, 0, 1, 1, true), ('two stacks', 1, 0, 1, 1, 1, true),
-        ('uneven', 0, 0, 0, 1, 1, true), ('uneven', 1, 1, 1, 2, 2, true),
-        ('sparse', 1, 1, 0, 9, 2, true), ('sparse', 3, 3, 1, 9, 2, true),
-        ('tokenless', 0, 0, 0, 2, 1, false)
-    ) as layers (run_id, layer, block, moe_index, num_experts, top_k, has_weights);
+        ('two stacks', 0, 0, 0, 1, 1, true, null), ('two stacks', 1, 0, 1, 1, 1, true, null),
+        ('uneven', 0, 0, 0, 1, 1, true, null), ('uneven', 1, 1, 1, 2, 2, true, null),
+        ('sparse', 1, 1, 0, 9, 2, true, null), ('sparse', 3, 3, 1, 9, 2, true, null),
+        ('tokenless', 0, 0, 0, 2, 1, false, null), ('normed', 2, 2, 0, 3, 1, true, true)
+    ) as layers (
+        run_id, layer, block, moe_index, num_experts, top_k, has_weights, has_output_norms
+    );
     create table fct_expert_load as select *, selections as load, cast(null as double) as gate_mass
     from (values
         ('two stacks', 0, 0, 0, 1), ('two stacks', 1, 1, 0, 1),
         ('uneven', 0, 0, 0, 1), ('uneven', 1, 1, 0, 1), ('uneven', 1, 1, 1, 1),
         ('tokenless', 0, 0, 0, 2), ('tokenless', 0, 0, 1, 3)
     ) as loads (run_id, layer, moe_index, expert, selections);
+    create table fct_expert_saliency as
+    select *, cast(null as double) as reap from fct_expert_load
+    union all
+    select * from (values
+        ('normed', 2, 0, 0, 9, 9, 5.0, 0.1), ('normed', 2, 0, 1, 0, 0, 0.0, null),
+        ('normed', 2, 0, 2, 1, 1, 0.5, 0.7)
+    );
     create table events (
         run_id varchar, sample_id bigint, position uinteger, token_id integer, layer smallint,
         experts usmallint[]
@@ -88,6 +97,13 @@ def rolled_out(connection, samples: dict[int, tuple[str, int, int]], folder) -> 
         )
     write_rollouts(connection, "sparse", folder / "x.pt")
     return torch.load(folder / "x.pt", weights_only=True)["samples"]
+
+
+@pytest.mark.parametrize(("keep", "kept"), [("1", [2]), ("2", [0, 2]), ("3", [0, 1, 2])])
+def test_with_norms_experts_are_kept_by_reap_the_unused_last(connection, tmp_path, keep, kept):
+    write_keep_list(connection, "normed", tmp_path / "x", keep)
+    found = json.loads((tmp_path / "x").read_text())
+    assert (found["by"], found["layers"], found["keep"]) == ("reap", [2], [kept])
 
 
 def test_blocks_without_experts_are_zero_in_rollouts(connection, tmp_path):

@@ -9,7 +9,7 @@ from gatehouse.reports.figures.gallery import RUN_FIGURES
 from gatehouse.reports.marts import Marts
 from gatehouse.reports.statistics import fit_zipf
 from gatehouse.reports.verdict.findings import AssessedRun, Findings
-from tests.reports.made_up import made_up_marts
+from tests.reports.made_up import SAMPLES, made_up_marts
 from tests.reports.made_up_findings import made_up_findings, with_findings
 
 RUN = {
@@ -18,6 +18,7 @@ RUN = {
     "source": "capture",
     "dtype": "float32",
     "quantization": "none",
+    "samples": SAMPLES,
 }
 
 

@@ -35,8 +35,19 @@ def test_rates_are_of_all_accesses_and_the_interval_holds_them():
         assert rate.high - rate.low == pytest.approx(4 * 0.046 / np.sqrt(20), rel=0.25)
 
 
+def test_the_band_is_the_interval_at_every_size():
+    (curves,) = cache_curves(frame({"lru": (0.1, 0.4, 0.6, 0.9)}, spread=50), 4)
+    low, high = curves.band("lru")
+    for place in range(len(SIZES)):
+        assert (low[place], high[place]) == (
+            curves.rate("lru", place).low,
+            curves.rate("lru", place).high,
+        )
+
+
 def test_few_documents_have_no_interval():
     (curves,) = cache_curves(frame({"lru": (0.1, 0.4, 0.6, 0.9)}, LEAST_DOCUMENTS - 1), 4)
+    assert curves.band("lru") is None
     assert (curves.rate("lru", 0).low, curves.rate("lru", 0).high) == (None, None)
 
 

@@ -126,8 +126,8 @@ def advised(eplb: float, order: float, windows: tuple[float, ...], counts: np.nd
 def test_the_advice_follows_from_the_numbers(counts):
     assert advised(0.9, 0.6, (0.9, 0.8, 0.7), counts) == (
         "Place the experts by EPLB: on held-out text it uses 90.0% of the GPUs' time, and the "
-        "order of their numbers 60.0%, so that the experts' layers are 1.50 times as fast, and "
-        "better in 3 of 3 windows."
+        "order of their numbers 60.0%; 1.50 times as fast, if a layer takes as long as its busiest "
+        "GPU, and better in 3 of 3 windows."
     )
     drifting = advised(0.9, 0.6, (0.9, 0.5, 0.5), counts)
     assert drifting.startswith("Place the experts by EPLB, and again as the text changes: ")

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from gatehouse.reports import marts, statistics
+from gatehouse.reports.marts.caches import calibration
 from gatehouse.reports.results.routing_stats import STATISTICS
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
@@ -93,3 +94,31 @@ def test_a_warehouse_without_marts_or_runs_says_the_way_out(tmp_path):
         writer.execute("create table dim_run (run_id varchar, finished_at timestamptz)")
     with connect(paths) as empty, pytest.raises(GatehouseError, match="no run has finished"):
         marts.resolve_run(empty, None)
+
+
+def test_calibration_counts_experts_by_when_they_are_reached():
+    with duckdb.connect() as memory:
+        memory.execute("""
+            create table fct_calibration_coverage as
+            select * from (values
+                ('run', 0, 0, 1, 2, 9, null),
+                ('run', 0, 1, 1, 2, null, null),
+                ('run', 1, 0, 3, null, null, null),
+                ('run', 1, 1, null, null, null, null),
+                ('other', 0, 0, 1, 1, 1, 1)
+            ) as rows (
+                run_id, layer, expert, samples_until_1_token, samples_until_10_tokens,
+                samples_until_100_tokens, samples_until_1000_tokens
+            )
+        """)
+        found = calibration(memory, "run")
+    assert found.astype(object).where(found.notna(), None).to_numpy().tolist() == [
+        [1, 1, 2],
+        [1, 3, 1],
+        [1, None, 1],
+        [10, 2, 2],
+        [10, None, 2],
+        [100, 9, 1],
+        [100, None, 3],
+        [1000, None, 4],
+    ]

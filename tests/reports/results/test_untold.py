@@ -26,7 +26,7 @@ OF_COUNTS = (EVENTS, *IDS_ONLY)
 UNTOLD = (IDS_ONLY, (ENTROPY, TOKEN_IDS), (ENTROPY, WEIGHTS), (ENTROPY, WEIGHTS, ORDER))
 OF_EXPERTS = {
     *("expert_load", "expert_repetition", "expert_coactivation", "domain_specialisation"),
-    "expert_placement",
+    *("expert_cache", "prefetch_recall", "expert_placement", "calibration_coverage"),
 }
 NOT_A_VALUE = r"NaN|null|nan%|None|undefined|<NA>"
 
@@ -45,6 +45,7 @@ def test_the_page_says_at_its_top_what_is_absent_and_shows_the_rest(untold):
     charts = [chart for group in GROUPS for chart in group.charts]
     drawn = {chart.stem for chart in charts if f'id="{chart.stem}"' in html}
     assert {"overview", "load", "coactivation", "repetition", "domains"} <= drawn
+    assert {"cache", "prefetch", "placement", "calibration"} <= drawn
     assert ("transition" in drawn) == (ORDER not in untold)
     assert ("zipf" in drawn) == ("tokens" in page.data) == (TOKEN_IDS not in untold)
     assert all((chart.stem in drawn) != (f"“{chart.heading}”" in said) for chart in charts)
@@ -56,7 +57,7 @@ def test_the_page_of_counts_shows_loads_and_nothing_that_nobody_knows():
     assessed = untold_page(*OF_COUNTS)
     page = Page(render(assessed, Links()))
     drawn = {each.get("id") for each in page.all("section") if "figure" in each.get("class", "")}
-    assert drawn == {"overview", "load", "busiest"}
+    assert drawn == {"overview", "load", "busiest", "placement"}
     assert page.data["busiest"][0][-1] == pytest.approx(1)
     assert "The trace (counts) has no events, no entropy, no token ids, no weights" in page.words
     assert "Busiest" in page.words and page.data["layers"]["max_load_ratio"] == [1.6, 1.7, 1.8]
@@ -64,6 +65,10 @@ def test_the_page_of_counts_shows_loads_and_nothing_that_nobody_knows():
     assert not {"Samples", "Tokens", "Routing events"} & set(facts)
     assert f"Selections {assessed.marts.expert_load['selections'].sum():,}" in page.words
     assert not {"coactivation", "transition", "repetition", "domains", "tokens"} & set(page.data)
+    assert not {"cache", "prefetch", "calibration"} & set(page.data)
+    assert "The counts tell of no part of the text" in page.data["placement"]["note"]
+    assert page.data["placement"]["balance"]["EPLB"]["held_out"] is None
+    assert page.data["placement"]["advice"][0] in page.words
     assert not re.search(NOT_A_VALUE, page.words)
 
 

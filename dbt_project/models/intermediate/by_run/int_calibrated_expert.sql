@@ -24,7 +24,8 @@ choices as (
         run_key,
         layer,
         sample_id,
-        unnest(experts) as expert
+        unnest(experts) as expert,
+        unnest(weights) as weight
     from events
 ),
 
@@ -34,7 +35,8 @@ counted as (
         layer,
         sample_id,
         expert,
-        count(*) as selections
+        count(*) as selections,
+        sum(cast(weight as double)) as gate_mass
     from choices
     group by run_key, layer, sample_id, expert
 ),
@@ -64,7 +66,8 @@ windowed as (
         expert,
         load_window,
         split,
-        cast(sum(selections) as bigint) as selections
+        cast(sum(selections) as bigint) as selections,
+        sum(gate_mass) as gate_mass
     from accumulated
     group by run_key, layer, expert, load_window, split
 ),
@@ -75,7 +78,12 @@ listed as (
         layer,
         expert,
         list(
-            struct_pack(load_window := load_window, split := split, selections := selections)
+            struct_pack(
+                load_window := load_window,
+                split := split,
+                selections := selections,
+                gate_mass := gate_mass
+            )
             order by load_window, split
         ) as windows
     from windowed

@@ -19,6 +19,7 @@ final as (
         has_weights,
         has_distribution,
         ranked,
+        has_output_norms,
         expert_bytes
     from layers
 )

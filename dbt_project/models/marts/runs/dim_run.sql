@@ -78,6 +78,7 @@ final as (
         runs.generate,
         runs.temperature,
         runs.seed,
+        runs.has_output_norms,
         samples_by_run.samples,
         samples_by_run.duplicate_samples,
         samples_by_run.tokens,

@@ -38,6 +38,8 @@ startRoutingFigures();
 startFastPathFigures();
 startLayerFigures();
 startExpertFigures();
+startCacheFigures();
+startPlacementFigures();
 startTextFigures();
 startFigures();
 startCitation();

@@ -6,7 +6,6 @@ import pandas as pd
 
 from gatehouse.reports.inference.cache_curve import (
     LEAST_DOCUMENTS,
-    USABLE,
     CacheCurves,
     Rate,
     cliff,
@@ -21,6 +20,19 @@ WORDS = {
     "static_train": "filled once with the train split's most used experts (static_train)",
     "static_prompt": "filled once with the prompt's most used experts (static_prompt)",
 }
+
+
+NAMES = {
+    "lru": "LRU",
+    "lfu": "LFU",
+    "static_train": "filled from train",
+    "static_prompt": "filled from the prompt",
+    "belady": "Belady",
+}
+"""Policies as charts call them."""
+
+
+PHASES = {"prompt": "text that was given", "generated": "generated text"}
 
 
 @dataclass(frozen=True)
@@ -38,6 +50,21 @@ class Experts:
         return None if self.all_bytes is None else self.all_bytes / self.num_experts
 
 
+def experts_of(layers: pd.DataFrame) -> Experts:
+    """Return the experts of a run's MoE layers.
+
+    Args:
+        layers: `reports.marts.layers`.
+    """
+    sizes = pd.to_numeric(layers["expert_bytes"]) * layers["num_experts"]
+    return Experts(
+        layers=len(layers),
+        num_experts=int(layers["num_experts"].max()),
+        top_k=int(layers["top_k"].max()),
+        all_bytes=None if sizes.isna().any() else float(sizes.sum()),
+    )
+
+
 def memory(number: float) -> str:
     """Return bytes in GB or MB, of 10^9 and 10^6."""
     if number >= GIGABYTE:
@@ -49,7 +76,7 @@ def advice(
     curves: CacheCurves, experts: Experts, place: int, slots: int | None, policy: str | None
 ) -> str:
     """Return what to take: which policy, at which size, or that there is nothing to exploit."""
-    usable = [each for each in curves.policies if each in USABLE]
+    usable = curves.usable
     best = policy or curves.best(usable, place)
     rate, chance = curves.rate(best, place), curves.chance(place)
     simulated = int(curves.sizes[place])
@@ -60,23 +87,23 @@ def advice(
         f"Simulated were {simulated} slots, not {slots}. " if slots not in (None, simulated) else ""
     )
     found = f"{_percent(rate)} of the experts that tokens ask for"
+    unsure = (
+        f" With fewer than {LEAST_DOCUMENTS} documents there is no saying how sure this is."
+        if rate.low is None
+        else ""
+    )
     if simulated == experts.num_experts:
         return f"{rounded}With {at} every expert is loaded, and a cache has nothing to choose."
     if rate.rate <= chance or (rate.low is not None and rate.low <= chance):
         return (
             f"{rounded}No exploitable hot set at {at}: {WORDS.get(best, best)} finds {found}, and "
-            f"a cache filled at random {chance:.1%}."
+            f"a cache filled at random {chance:.1%}.{unsure}"
         )
     misses = (1 - rate.rate) * experts.top_k * experts.layers
     loads = f"{misses:,.3g} experts"
     if experts.slot_bytes:
         loads += f" ({memory(misses * experts.slot_bytes / experts.layers)})"
     take = f"take {WORDS[best]}: it" if best in WORDS else f"{best}, which foresees the text,"
-    unsure = (
-        f" With fewer than {LEAST_DOCUMENTS} documents there is no saying how sure this is."
-        if rate.low is None
-        else ""
-    )
     optimum = curves.rates("belady")[place]
     return (
         f"{rounded}At {at} {take} finds {found}, a cache filled at random {chance:.1%}, and the "
@@ -99,10 +126,24 @@ def _as_good(
     return f" Within the interval as good: {', '.join(ties)}." if ties else ""
 
 
+def most_telling(curves: CacheCurves, shared: pd.DataFrame, experts: Experts) -> list[str]:
+    """Return the advice at the most telling size, and what one cache for all layers needs.
+
+    Args:
+        curves: of a phase.
+        shared: `reports.marts.caches.shared_caches`.
+        experts: of the run.
+    """
+    return [
+        advice(curves, experts, curves.most_telling, None, None),
+        working_set(shared[shared["phase"] == curves.phase], experts),
+    ]
+
+
 def domains(
-    documents: pd.DataFrame, transfers: pd.DataFrame, curves: CacheCurves, place: int
+    documents: pd.DataFrame, transfers: pd.DataFrame | None, curves: CacheCurves, place: int
 ) -> list[str]:
-    """Return sentences on domains, each served alone and by what another one uses most."""
+    """Return sentences on domains, each served alone and, of all phases, by another's experts."""
     is_here = (documents["phase"] == curves.phase) & (documents["slots"] == curves.sizes[place])
     apart = documents[is_here & (documents["policy"] == "lru")].dropna(subset="hits_in_domain")
     lines = []
@@ -111,6 +152,8 @@ def domains(
         rates = (sums["hits_in_domain"] / sums["accesses"]).sort_values(ascending=False)
         told = [f"{domain} {rate:.1%}" for domain, rate in rates.items()]
         lines.append(f"lru with one domain alone: {first_few(told, MOST_DOMAINS)}.")
+    if transfers is None:
+        return lines
     at_size = transfers[transfers["slots"] == curves.sizes[place]]
     table = at_size.pivot(index="profile_domain", columns="domain", values="hit_rate")
     if len(table) > 1:
@@ -118,9 +161,9 @@ def domains(
         lost = own - table
         profile, domain = lost.stack().idxmax()
         lines.append(
-            f"Filled once from another domain: {domain} finds {table.loc[profile, domain]:.1%} "
-            f"with what {profile} uses most, and {own[domain]:.1%} with its own; no other pair "
-            "differs more."
+            f"Filled once from another domain, all phases: {domain} finds "
+            f"{table.loc[profile, domain]:.1%} with what {profile} uses most, and "
+            f"{own[domain]:.1%} with its own; no other pair differs more."
         )
     return lines
 

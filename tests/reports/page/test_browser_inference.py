@@ -1,0 +1,81 @@
+"""The page's section for inference as a reader uses it, in headless Chromium."""
+
+import dataclasses
+
+import pytest
+
+from gatehouse.reports.page.payload import Links, payload
+from gatehouse.reports.page.report import render
+from tests.reports.made_up_findings import with_findings
+from tests.reports.page.browsing import DESK, downloaded, whole
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+STEMS = ("cache", "prefetch", "placement", "calibration")
+
+
+def test_downloads_hold_what_is_drawn(tab, run_page):
+    data = payload(run_page, Links())
+    rows = downloaded(tab, tab.locator("#cache .csv"))
+    prompt = data["cache"]["phases"][0]
+    for kind, each in (("each layer", prompt["own"]), ("all layers", prompt["shared"])):
+        own = [row for row in rows if (row["phase"], row["cache"]) == ("prompt", kind)]
+        assert [int(row["slots"]) for row in own] == each["slots"]
+        for policy, rates in each["rates"].items():
+            assert [float(row[policy]) for row in own] == rates
+    assert [row["static_prompt"] for row in rows if row["phase"] == "prompt"] == [""] * (8 + 32)
+    rows = downloaded(tab, tab.locator("#prefetch .csv"))
+    generated = data["prefetch"]["phases"][1]
+    own = [row for row in rows if row["phase"] == "generated"]
+    assert [float(row["bigram"]) for row in own] == generated["recall"]["bigram"]
+    assert [float(row["previous_token_8"]) for row in own] == generated["horizons"]["8"]
+    rows = downloaded(tab, tab.locator("#placement .csv"))
+    held_out = [float(row["EPLB"]) for row in rows if row["part"] == "Held-out text"]
+    assert held_out == data["placement"]["balance"]["EPLB"]["held_out"]
+
+
+def test_the_table_and_the_words_say_what_is_drawn(tab, run_page):
+    data = payload(run_page, Links())
+    figure = tab.locator("#calibration")
+    figure.scroll_into_view_if_needed()
+    figure.locator("summary").click()
+    figure.locator("td").first.wait_for()
+    cells = figure.locator("td").all_text_contents()
+    curves = data["calibration"]["curves"]
+    assert whole(cells[2::4]) == [number for each in curves for number in each["experts"]]
+    figure.locator("summary").click()
+    for stem in STEMS:
+        words = tab.locator(f"#{stem} .advice li").all_text_contents()
+        assert words == data[stem]["advice"]
+    for stem, said in (
+        ("cache", "LRU hits as often as chance from 8 on"),
+        ("prefetch", "at 4 of 8"),
+    ):
+        tab.locator(f"#{stem}").scroll_into_view_if_needed()
+        tab.locator(f"#{stem} svg").first.wait_for()
+        drawings = tab.locator(f"#{stem} .drawing").all()
+        assert any(said in each.get_attribute("aria-label") for each in drawings)
+
+
+def test_a_run_that_lacks_it_all_says_so_without_a_fault(browser, run_page, tmp_path):
+    names = ("cached_documents", "shared_caches", "predictions", "calibration")
+    bare = dataclasses.replace(
+        run_page.marts,
+        layers=run_page.marts.layers.assign(num_experts=[8, 8, 8, 4], expert_bytes=None),
+        **{name: getattr(run_page.marts, name).head(0) for name in names},
+    )
+    path = tmp_path / "bare.html"
+    lacking = with_findings(dataclasses.replace(run_page, marts=bare), run_page.findings)
+    path.write_text(render(lacking, Links()), encoding="utf-8")
+    faults: list[str] = []
+    page = browser.new_page(viewport=DESK, reduced_motion="reduce")
+    page.on("console", lambda message: faults.append(message.text))
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(path.as_uri())
+    for stem in STEMS:
+        page.locator(f"#{stem}").scroll_into_view_if_needed()
+        page.locator(f"#{stem} .empty").wait_for()
+        assert not page.locator(f"#{stem} .csv").is_visible()
+    assert "different numbers of experts" in page.locator("#placement .empty").text_content()
+    assert faults == []
+    page.close()
