@@ -44,7 +44,7 @@ class Head:
         The head's own code runs, with a backbone that has its answer already.
         """
         hidden = replayed.hidden[rows.to(replayed.hidden.device)].unsqueeze(0)
-        answer = type(replayed.output)(last_hidden_state=hidden)
+        answer = replayed.output_class(last_hidden_state=hidden)
         token_ids = torch.zeros(hidden.shape[:2], dtype=torch.int64, device=hidden.device)
         with _answering(self._backbone, answer):
             logits = self._head(input_ids=token_ids, use_cache=False).logits

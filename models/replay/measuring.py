@@ -62,7 +62,8 @@ def measure(
 ) -> Iterator[dict[str, Measured]]:
     """Yield what each policy costs in each part of the batches that ran at once.
 
-    Every part runs untouched once, and once under each policy.
+    Every part runs untouched once, and once under each policy. Memory holds its last hidden states
+    from all of these runs, and logits for a few positions only.
 
     Args:
         loaded: with its head.

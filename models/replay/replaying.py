@@ -45,13 +45,13 @@ class LayerReplay:
 class Replayed:
     """One batch's forward pass.
 
-    output: what the backbone returned; hidden [T, H]: its last hidden states of the tokens, in the
-    order of the windows; layers: one for each MoE layer.
+    hidden [T, H]: the backbone's last hidden states of the tokens, in the order of the windows;
+    layers: one for each MoE layer; output_class: of what the backbone returned.
     """
 
-    output: Any
     hidden: torch.Tensor
     layers: list[LayerReplay]
+    output_class: type
 
 
 class Replay:
@@ -119,24 +119,18 @@ class Replay:
         hidden = output.last_hidden_state
         rows = inputs.rows["decoder"].to(hidden.device)
         ordered = [layers[site.moe_index] for site in self.sites]
-        return Replayed(output, hidden.reshape(-1, hidden.shape[-1])[rows], ordered)
+        return Replayed(hidden.reshape(-1, hidden.shape[-1])[rows], ordered, type(output))
 
     def _hook(self, site: RouterSite) -> None:
-        seen, chosen = (watch.take for watch in site.reader.watch())
-
         def keep(router: nn.Module, arguments: Any, named: Any, output: Any) -> None:
             if self._pass:
-                self._pass.calls[site.router_path] = (
-                    arguments,
-                    named,
-                    seen(arguments, named, output),
-                )
+                self._pass.calls[site.router_path] = arguments, named, output
 
         def overrule(experts: nn.Module, arguments: Any, named: Any) -> Any:
             if not self._pass:
                 return None
             try:
-                ids, weights = self._pass.route(site, chosen(arguments, named, None))
+                ids, weights = self._pass.route(site, arguments, named)
                 return site.reader.replace(arguments, named, ids, weights)
             except UnreadableRouter as problem:
                 raise unreadable(site.router_path, site.router, problem) from problem
@@ -153,7 +147,7 @@ class _Pass:
     def __init__(
         self, sites: list[RouterSite], inputs: Inputs, tokens: Tokens, policy: Policy
     ) -> None:
-        self.calls: dict[str, tuple[Any, Any, torch.Tensor]] = {}
+        self.calls: dict[str, tuple[Any, Any, Any]] = {}
         self.layers: dict[int, LayerReplay] = {}
         self._inputs = inputs
         self._tokens = tokens
@@ -164,12 +158,15 @@ class _Pass:
             site.reader.start()
             self._turns.setdefault(site.router_path, []).append(site.moe_index)
 
-    def route(self, site: RouterSite, choice: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    def route(
+        self, site: RouterSite, arguments: tuple[Any, ...], named: dict[str, Any]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (ids, weights), each [N, k], that the experts are to run.
 
         Args:
             site: of the router.
-            choice: (ids, weights) as the experts were called with.
+            arguments: that the experts were called with; `named` the same.
+            named: see there.
 
         Raises:
             UnreadableRouter: the router did not run before, or its rows are not the batch's.
@@ -177,14 +174,16 @@ class _Pass:
         """
         if site.router_path not in self.calls or not self._turns[site.router_path]:
             raise UnreadableRouter("has experts that do not run once after their router")
-        arguments, named, logits = self.calls.pop(site.router_path)
+        call, called, output = self.calls.pop(site.router_path)
+        at_router, at_experts = site.reader.watch()
+        logits = at_router.take(call, called, output)
         moe_index = self._turns[site.router_path].pop(0)
-        routing = site.reader.read(logits, choice)
+        routing = site.reader.read(logits, at_experts.take(arguments, named, None))
         if {len(routing.ids), len(logits)} != {self._inputs.positions[site.stack]}:
             raise UnreadableRouter("routes other rows than the batch has")
         rows = self._inputs.rows[site.stack].to(routing.ids.device)
         ids = routing.ids.to(torch.int64)
-        rule = RouterRule(site, (arguments, named), rows, ids, routing.weights)
+        rule = RouterRule(site, (call, called), rows, ids, routing.weights)
         decision = Decision(
             moe_index,
             _on(self._tokens, rows.device),

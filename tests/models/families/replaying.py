@@ -103,7 +103,6 @@ def check_own_routing(observed: Observed) -> None:
         replayed = replay.run(observed.windows)
     with torch.inference_mode():
         plain = part(**inputs).last_hidden_state
-    assert torch.equal(replayed.output.last_hidden_state, plain)
     assert torch.equal(replayed.hidden, observed.rows(plain))
     assert all(layer.is_replaced.all() for layer in replayed.layers)
 
