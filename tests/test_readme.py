@@ -53,6 +53,13 @@ def test_every_make_target_exists(line):
     assert re.search(rf"^{line.split()[1]}:", makefile, flags=re.M)
 
 
+def test_as_many_queries_are_ready_as_it_says():
+    from gatehouse.flows.sql.examples import library
+
+    (number,) = re.findall(r"^(\d+) ready-made queries", README, flags=re.M)
+    assert int(number) == len(library())
+
+
 def test_the_deployment_that_is_run_is_deployed():
     import yaml
 
