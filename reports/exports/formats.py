@@ -66,7 +66,7 @@ EXPORTS: dict[str, Export] = {
         "ESFT: the experts to train, by token share up to 0.2", "expert_cfg.json", write_esft
     ),
     "keep-list": Export(
-        "pruning: the experts to keep, by gate mass; --keep says how many",
+        "pruning: the experts to keep, by REAP, gate mass or load",
         "keep_list.json",
         write_keep_list,
         takes_keep=True,
@@ -92,6 +92,29 @@ EXPORTS: dict[str, Export] = {
     ),
 }
 """What `gatehouse export --to` takes, in the order of its list."""
+
+
+FILES_OF_DATA = frozenset(
+    f".{name}"
+    for name in (
+        *("arrow", "arrows", "csv", "feather", "ipc", "json", "jsonl", "npy", "npz", "parquet"),
+        *("pkl", "pt", "pth", "safetensors", "tsv", "txt", "xlsx"),
+    )
+)
+"""Suffixes that say what a file holds: a file of another format must not have them."""
+
+
+def _check_file(format: str, chosen: Export, target: Path) -> None:
+    """Refuse a folder, and a name that another program would take for another format."""
+    suffix = target.suffix.lower()
+    fitting = [Path(chosen.file).suffix, *chosen.by_suffix]
+    if target.is_dir():
+        raise GatehouseError(f"{target} is a folder: name a file for --output")
+    if suffix in FILES_OF_DATA - {*fitting}:
+        raise GatehouseError(
+            f"--to {format} does not write {suffix} files: name --output with "
+            f"{' or '.join(dict.fromkeys(fitting))}"
+        )
 
 
 def export(
@@ -131,6 +154,7 @@ def export(
                 raise GatehouseError(f"{output} holds other files: name a new or an empty folder")
             write_folder_atomically(target, write)
         else:
+            _check_file(format, chosen, target)
             check_output(target, paths, own)
             write_atomically(target, write)
     return target

@@ -44,7 +44,7 @@ def write_keep_list(
         connection: a session over the marts.
         run_id: a finished run.
         target: the file to write.
-        keep: a number of experts, or a share of them below 1, of which the next whole number stays.
+        keep: a number of experts, or a share of them (1.0 is all), rounded up to whole experts.
 
     Raises:
         GatehouseError: `keep` is neither, or fewer than the router chooses; the layers have
@@ -84,7 +84,8 @@ def _number(keep: str, num_experts: int, top_k: int) -> int:
         asked = Fraction(keep)
     except (ValueError, ZeroDivisionError):
         asked = Fraction(-1)
-    number = math.ceil(asked * num_experts) if asked < 1 else asked
+    is_share = asked < 1 or (asked == 1 and keep.strip() != "1")
+    number = math.ceil(asked * num_experts) if is_share else asked
     if asked <= 0 or number.denominator > 1 or number > num_experts:
         raise GatehouseError(
             f"--keep {keep}: give a number of each layer's {num_experts} experts, or a share of "

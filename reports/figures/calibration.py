@@ -37,7 +37,7 @@ def calibration_coverage(assessed: AssessedRun) -> Figure:
             markersize=3.0,
             # curves that lie on one another stay visible, and their markers apart
             linewidth=2.6 - 0.5 * series,
-            markevery=(0.03 * series, 0.14),
+            markevery=(0.03 * series, 0.14) if samples > 1 else 1,
             drawstyle="steps-post",
             clip_on=False,
         )

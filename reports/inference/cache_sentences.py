@@ -84,7 +84,9 @@ def advice(
     if experts.slot_bytes:
         at += f" ({memory(simulated * experts.slot_bytes)})"
     rounded = (
-        f"Simulated were {simulated} slots, not {slots}. " if slots not in (None, simulated) else ""
+        f"Of up to {slots} slots, {simulated} are the most that were simulated. "
+        if slots not in (None, simulated)
+        else ""
     )
     found = f"{_percent(rate)} of the experts that tokens ask for"
     unsure = (
@@ -104,10 +106,12 @@ def advice(
     if experts.slot_bytes:
         loads += f" ({memory(misses * experts.slot_bytes / experts.layers)})"
     take = f"take {WORDS[best]}: it" if best in WORDS else f"{best}, which foresees the text,"
-    optimum = curves.rates("belady")[place]
+    optimum = float(curves.rates("belady")[place])
+    beside = f"a cache filled at random {chance:.1%}"
+    if optimum > rate.rate:
+        beside += f", and the best that loads what it lacks (belady) {optimum:.1%}"
     return (
-        f"{rounded}At {at} {take} finds {found}, a cache filled at random {chance:.1%}, and the "
-        f"best that loads what it lacks (belady) {optimum:.1%}; a token then loads {loads}."
+        f"{rounded}At {at} {take} finds {found}, {beside}; a token then loads {loads}."
         f"{_as_good(curves, best, usable, place, policy)}{unsure}"
     )
 
@@ -115,9 +119,12 @@ def advice(
 def _as_good(
     curves: CacheCurves, best: str, usable: list[str], place: int, policy: str | None
 ) -> str:
-    """Return a sentence on policies that are not surely worse, if the best one was searched for."""
+    """Return a sentence on policies that find more, or are not surely worse than the best one."""
     if policy:
-        return ""
+        better = curves.best(usable, place)
+        more = float(curves.rates(better)[place])
+        found = float(curves.rates(policy)[place])
+        return f" More is found by {better}: {more:.1%}." if more > found else ""
     ties = []
     for other in usable:
         ahead = curves.ahead(best, other, place) if other != best else None
@@ -141,17 +148,22 @@ def most_telling(curves: CacheCurves, shared: pd.DataFrame, experts: Experts) ->
 
 
 def domains(
-    documents: pd.DataFrame, transfers: pd.DataFrame | None, curves: CacheCurves, place: int
+    documents: pd.DataFrame,
+    transfers: pd.DataFrame | None,
+    curves: CacheCurves,
+    place: int,
+    policy: str | None,
 ) -> list[str]:
     """Return sentences on domains, each served alone and, of all phases, by another's experts."""
     is_here = (documents["phase"] == curves.phase) & (documents["slots"] == curves.sizes[place])
-    apart = documents[is_here & (documents["policy"] == "lru")].dropna(subset="hits_in_domain")
+    shown = policy or "lru"
+    apart = documents[is_here & (documents["policy"] == shown)].dropna(subset="hits_in_domain")
     lines = []
     if apart["domain"].nunique() > 1:
         sums = apart.groupby("domain")[["hits_in_domain", "accesses"]].sum()
         rates = (sums["hits_in_domain"] / sums["accesses"]).sort_values(ascending=False)
         told = [f"{domain} {rate:.1%}" for domain, rate in rates.items()]
-        lines.append(f"lru with one domain alone: {first_few(told, MOST_DOMAINS)}.")
+        lines.append(f"{shown} with one domain alone: {first_few(told, MOST_DOMAINS)}.")
     if transfers is None:
         return lines
     at_size = transfers[transfers["slots"] == curves.sizes[place]]
@@ -160,6 +172,8 @@ def domains(
         own = pd.Series({domain: table.loc[domain, domain] for domain in table.index})
         lost = own - table
         profile, domain = lost.stack().idxmax()
+        if lost.loc[profile, domain] <= 0:
+            return lines
         lines.append(
             f"Filled once from another domain, all phases: {domain} finds "
             f"{table.loc[profile, domain]:.1%} with what {profile} uses most, and "
@@ -180,13 +194,13 @@ def working_set(shared: pd.DataFrame, experts: Experts) -> str:
     token = experts.layers * experts.top_k
     if smallest is None:
         return (
-            "One lru cache for all layers hits no more than one filled at random at any size that "
-            f"was simulated: a token alone needs {token} of the {of_all} experts."
+            "One lru cache for all layers finds less than one filled at random at every size that "
+            f"was simulated, short of all: a token alone uses {token} of the {of_all} experts."
         )
     taking = ""
     if experts.all_bytes is not None:
         taking = f" ({memory(smallest * experts.all_bytes / of_all)})"
     return (
-        f"Working set: one lru cache for all layers hits no less than one filled at random from "
-        f"{smallest} of {of_all} slots{taking} on; a token alone needs {token}."
+        f"Working set: one lru cache for all layers needs {smallest} of {of_all} slots{taking} to "
+        f"find as much as one filled at random; a token alone uses {token}."
     )

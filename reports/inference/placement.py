@@ -103,9 +103,9 @@ def balanced(loads: Loads, replicas: int, gpus: int, nodes: int = 1, groups: int
     _check(num_experts, replicas, gpus)
     if nodes < 1 or groups < 1:
         raise GatehouseError(f"{nodes} nodes and {groups} groups: give 1 or more of each")
+    _check_nodes(num_experts, gpus, nodes, groups)
     if groups % nodes:
         nodes = groups = 1
-    _check_nodes(num_experts, gpus, nodes, groups)
     experts = [_balanced_layer(layer, replicas, gpus, nodes, groups) for layer in loads]
     return Placement(np.array(experts), gpus, num_experts)
 

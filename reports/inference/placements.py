@@ -93,7 +93,10 @@ class Placements:
                 "(--redundant), or fewer GPUs, can balance them."
             )
         ours, theirs = (each.held_out or each.learned for each in (self.eplb, self.contiguous))
-        where = "held-out text" if self.loads.held_out is not None else "the text it learned from"
+        is_held_out = self.loads.held_out is not None
+        where = (
+            "held-out text" if is_held_out else "the text it learned from, as no other is there,"
+        )
         shares = (
             f"on {where} it uses {ours.overall:.1%} of the GPUs' time, and the order of their "
             f"numbers {theirs.overall:.1%}"
@@ -104,14 +107,17 @@ class Placements:
         windows = self.eplb.windows.size
         better = int((self.eplb.windows > self.contiguous.windows).sum())
         gain = f"{shares}; {times:.2f} times as fast, if a layer takes as long as its busiest GPU"
-        if not windows:
+        if windows < 2:
             return f"Place the experts by EPLB: {gain}."
         if better <= windows // 2:
             return (
                 f"Place the experts by EPLB, and again as the text changes: {gain}, but it is "
-                f"better in {better} of {windows} windows of the text only."
+                f"better in {better} of {windows} windows of all text only."
             )
-        return f"Place the experts by EPLB: {gain}, and better in {better} of {windows} windows."
+        return (
+            f"Place the experts by EPLB: {gain}, and better in {better} of {windows} windows of "
+            "all text."
+        )
 
 
 def windowed_loads(frame: pd.DataFrame, layers: int, num_experts: int) -> WindowedLoads:
@@ -210,8 +216,9 @@ def _places(num_experts: int, redundant: int, gpus: int) -> int:
     places = num_experts + redundant
     if places % gpus:
         raise GatehouseError(
-            f"{gpus} GPUs cannot share {num_experts} experts and {redundant} replicas equally: add "
-            f"--redundant {redundant + gpus - places % gpus}, or give --gpus that divide {places}"
+            f"{gpus} GPUs cannot share {num_experts} experts and {redundant} replicas equally: "
+            f"make it --redundant {redundant + gpus - places % gpus}, or give --gpus that divide "
+            f"{places}"
         )
     return places
 

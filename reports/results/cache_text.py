@@ -1,5 +1,6 @@
 """What `gatehouse cache` prints: the curve, the working set, and one sentence of advice."""
 
+import math
 from contextlib import closing
 
 from gatehouse.reports.inference.cache_curve import USABLE, CacheCurves, cache_curves
@@ -63,11 +64,13 @@ def cache_text(
             f"{run_id} has no events, only counts of experts: caches need the order of tokens; "
             "name another run"
         )
-    if policy == "static_prompt" and all(policy not in each.hits for each in curves):
-        raise GatehouseError(
-            f"{run_id} has no generated text, which is what static_prompt serves: "
-            "name another policy"
+    if policy is not None and all(policy not in each.hits for each in curves):
+        lacking = (
+            "no generated text, which is what static_prompt serves"
+            if policy == "static_prompt"
+            else "no train split beside other text, which is what static_train learns from"
         )
+        raise GatehouseError(f"{run_id} has {lacking}: name another policy")
     if gigabytes is not None:
         slots = _slots_in(gigabytes, experts, run_id)
     if slots is not None and not 1 <= slots <= experts.num_experts:
@@ -75,15 +78,19 @@ def cache_text(
             f"a layer of {run_id} has {experts.num_experts} experts: give --slots 1 to "
             f"{experts.num_experts}"
         )
-    blocks = [[f"{run_id} ({precision(run)})", *_experts_lines(experts)]]
+    known = precision(run)
+    known = "precision unknown" if known == "unknown" else known
+    blocks = [[f"{run_id} ({known})", *_experts_lines(experts)]]
     for each in curves:
         if policy is None or policy in each.hits:
             place = each.most_telling if slots is None else each.place_of(slots)
             blocks += [
-                _table(each, experts, policy),
+                _table(each, experts, policy, place),
                 [
                     advice(each, experts, place, slots, policy),
-                    *domains(documents, transfers if each is curves[0] else None, each, place),
+                    *domains(
+                        documents, transfers if each is curves[0] else None, each, place, policy
+                    ),
                 ],
                 [working_set(shared[shared["phase"] == each.phase], experts)],
             ]
@@ -96,6 +103,8 @@ def _slots_in(gigabytes: float, experts: Experts, run_id: str) -> int:
             f"{run_id} does not tell how large its experts are: give --slots, up to "
             f"{experts.num_experts} a layer"
         )
+    if not 0 < gigabytes < math.inf:
+        raise GatehouseError(f"--gb {gigabytes}: give a number of gigabytes, such as 8")
     slots = int(gigabytes * GIGABYTE / experts.slot_bytes)
     if slots < 1:
         raise GatehouseError(
@@ -115,25 +124,26 @@ def _experts_lines(experts: Experts) -> list[str]:
     return [f"{line}; all experts take {memory(experts.all_bytes)}"]
 
 
-def _table(curves: CacheCurves, experts: Experts, policy: str | None) -> list[str]:
-    """Return the curve: a row a size, hit rates in percent."""
+def _table(curves: CacheCurves, experts: Experts, policy: str | None, place: int) -> list[str]:
+    """Return the curve: a row a size, that at `place` among them, hit rates in percent."""
     shown = [policy] if policy else curves.policies
     columns = ["slots a layer", *(["memory"] if experts.slot_bytes else []), *shown, "chance"]
     step = -(-len(curves.sizes) // MOST_ROWS)
     rows = []
     # from the largest size, so that all experts are among them
-    for place in sorted(range(len(curves.sizes) - 1, -1, -step)):
-        slots = int(curves.sizes[place])
+    for row in sorted({place, *range(len(curves.sizes) - 1, -1, -step)}):
+        slots = int(curves.sizes[row])
         held = [memory(slots * experts.slot_bytes)] if experts.slot_bytes else []
-        rates = [f"{curves.rates(each)[place]:.1%}" for each in shown]
-        rows.append([f"{slots}", *held, *rates, f"{curves.chance(place):.1%}"])
+        rates = [f"{curves.rates(each)[row]:.1%}" for each in shown]
+        rows.append([f"{slots}", *held, *rates, f"{curves.chance(row):.1%}"])
     widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
     lines = [
-        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        for row in (columns, *rows)
+        "  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+        for cells in (columns, *rows)
     ]
+    of_sizes = f" at {len(rows)} of {len(curves.sizes)} sizes" if step > 1 else ""
     return [
-        f"Hit rates of a cache for each layer, on {counted(curves.documents, 'document')} of "
-        f"{PHASES[curves.phase]}:",
+        f"Hit rates of a cache for each layer{of_sizes}, on "
+        f"{counted(curves.documents, 'document')} of {PHASES[curves.phase]}:",
         *lines,
     ]

@@ -46,6 +46,8 @@ def place(run_id: str | None, machine: Machine, paths: Paths, output: Path | Non
         GatehouseError: there is no such run, its layers have different numbers of experts, the
             numbers do not divide each other, or the file belongs to the warehouse.
     """
+    if output is not None and output.is_dir():
+        raise GatehouseError(f"{output} is a folder: name a file for --output")
     if output is not None:
         check_output(output, paths, paths.results(run_id) if run_id else None)
     with closing(connect(paths)) as connection:
@@ -101,6 +103,11 @@ def _heading(run_id: str, machine: Machine, found: Placements) -> str:
     nodes = f" of {machine.nodes} nodes" if machine.nodes > 1 else ""
     text = "the train split" if found.loads.by_train else "all its text, as no split is known"
     lines = [f"{run_id}: {size} in {places} places on {gpus}{nodes}, placed by {text}"]
+    if machine.nodes > 1 and machine.groups % machine.nodes:
+        lines.append(
+            f"{machine.nodes} nodes cannot share {machine.groups} "
+            f"group{'s' if machine.groups > 1 else ''} equally: any expert may lie on any GPU"
+        )
     if found.loads.held_out is None:
         lines.append("nothing is held out: the balance is that of the text they were placed by")
     if not found.loads.windows.size:
@@ -129,7 +136,7 @@ def _numbers(measured: Measured, placed_by: str) -> dict[str, float]:
     if measured.held_out is not None:
         found["held out, all layers"] = measured.held_out.overall
         found["held out, worst layer"] = measured.held_out.worst
-    if measured.windows.size:
+    if measured.windows.size > 1:
         found[f"best of {measured.windows.size} windows of the text"] = measured.windows.max()
         found["median window"] = float(np.median(measured.windows))
         found["worst window"] = measured.windows.min()

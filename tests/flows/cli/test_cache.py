@@ -124,11 +124,11 @@ def test_the_working_set_is_where_lru_begins_to_hit(altered):
         "where slots between 7 and 8",
     )
     text = cache_text(None, home)
-    assert "hits no less than one filled at random from 7 of 12 slots" in text
+    assert "needs 7 of 12 slots" in text
     never = "update fct_shared_expert_cache set hits = 0, hit_rate = 0"
     with closing(duckdb.connect(str(home.database))) as connection:
         connection.execute(never)
-    assert "hits no more than one filled at random at any size" in cache_text(None, home)
+    assert "finds less than one filled at random at every size" in cache_text(None, home)
 
 
 @pytest.mark.parametrize(
@@ -138,6 +138,14 @@ def test_the_working_set_is_where_lru_begins_to_hit(altered):
         ({"policy": "fifo"}, None, r"no policy is called 'fifo': name one of lru, lfu, "),
         ({"slots": 5}, None, r"a layer of \S+ has 4 experts: give --slots 1 to 4"),
         ({"policy": "static_prompt"}, None, r"\S+ has no generated text, which is what"),
+        ({"gigabytes": float("nan")}, None, "--gb nan: give a number of gigabytes, such as 8"),
+        ({"gigabytes": float("inf")}, None, "--gb inf: give a number of gigabytes, such as 8"),
+        ({"gigabytes": -1.0}, None, "--gb -1.0: give a number of gigabytes, such as 8"),
+        (
+            {"policy": "static_train"},
+            "delete from fct_expert_cache_sample where policy = 'static_train'",
+            r"\S+ has no train split beside other text, .*: name another policy",
+        ),
         ({"gigabytes": 1e-9}, None, r"1e-09 GB hold less than one expert .* give --gb \S+ or more"),
         (
             {"gigabytes": 1.0},

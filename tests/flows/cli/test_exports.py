@@ -86,7 +86,7 @@ def test_a_keep_list_names_the_experts_with_the_largest_gate_mass(paths, events,
 
 
 @pytest.mark.parametrize(
-    ("keep", "kept"), [("2", 2), ("4", 4), ("0.5", 2), ("0.51", 3), ("3/4", 3)]
+    ("keep", "kept"), [("2", 2), ("4", 4), ("0.5", 2), ("0.51", 3), ("3/4", 3), ("1.0", 4)]
 )
 def test_experts_are_kept_by_number_or_share(paths, tmp_path, keep, kept):
     found = json.loads(export(None, "keep-list", paths, tmp_path / "k.json", keep).read_text())
@@ -230,6 +230,23 @@ def test_a_folder_with_other_files_is_not_replaced(paths, tmp_path):
         export(None, "huggingface", paths, own.parent)
     (own / "left").write_text("by an earlier export")
     assert not (export(None, "huggingface", paths, None) / "left").exists()
+
+
+@pytest.mark.parametrize(("format", "name"), [("events", "e.csv"), ("sglang", "x.NPY")])
+def test_a_name_of_another_format_is_refused(paths, tmp_path, format, name):
+    with pytest.raises(
+        GatehouseError, match=f"--to {format} does not write .* --output with "
+    ) as no:
+        export(None, format, paths, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+    fitting = str(no.value).split(" with ")[1].split(" or ")[0]
+    assert export(None, format, paths, tmp_path / f"fits{fitting}").is_file()
+
+
+def test_a_folder_is_no_file(paths, tmp_path):
+    with pytest.raises(GatehouseError, match="is a folder: name a file for --output"):
+        export(None, "counts", paths, tmp_path)
+    assert export(None, "counts", paths, tmp_path / "file.npy").is_file()
 
 
 def test_every_format_is_listed_and_another_is_refused(paths, tmp_path):

@@ -64,7 +64,7 @@ def test_the_placement_is_that_of_the_train_split(run, captured, loads, tmp_path
 def test_numbers_that_do_not_divide_write_nothing(run, captured, tmp_path):
     words = ["placement", "--gpus", 3, "--output", tmp_path / "x.json", "--home", captured]
     code, out, err = run(*words)
-    assert (code, out) == (2, "") and "add --redundant 2, or give --gpus that divide 4" in err
+    assert (code, out) == (2, "") and "make it --redundant 2, or give --gpus that divide 4" in err
     assert not list(tmp_path.iterdir())
     assert run(*words[:3], "--redundant", 2, "--home", captured)[0] == 0
 

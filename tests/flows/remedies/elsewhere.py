@@ -41,12 +41,18 @@ ELSEWHERE = {
             "no policy is called …: name one of …",
             "… has no events, only counts of experts: caches need the order of tokens; name "
             "another run",
-            "… has no generated text, which is what static_prompt serves: name another policy",
+            "--gb …: give a number of gigabytes, such as 8",
             "a layer of … has … experts: give --slots 1 to …",
             "… does not tell how large its experts are: give --slots, up to … a layer",
             "… GB hold less than one expert of each layer: give --gb … or more",
         ),
         "tests/flows/cli/test_cache.py::test_what_cannot_be_answered_is_one_line_with_a_way_out",
+    ),
+    "--to … does not write … files: name --output with …": (
+        "tests/flows/cli/test_exports.py::test_a_name_of_another_format_is_refused"
+    ),
+    "… is a folder: name a file for --output": (
+        "tests/flows/cli/test_exports.py::test_a_folder_is_no_file"
     ),
     "no export is called …: name one of …": (
         "tests/flows/cli/test_exports.py::test_every_format_is_listed_and_another_is_refused"
@@ -194,7 +200,7 @@ ELSEWHERE = {
         (
             "--gpus …: give 1 or more",
             "--redundant …: give 0 or more",
-            "… GPUs cannot share … experts and … replicas equally: add --redundant …, or give "
+            "… GPUs cannot share … experts and … replicas equally: make it --redundant …, or give "
             "--gpus that divide …",
         ),
         "tests/reports/inference/test_placements.py::"

@@ -98,7 +98,9 @@ def test_without_held_out_text_the_advice_says_so(counts):
     counts[1:] = 0
     loads = windowed_loads(frame_of(counts), 4, 12)
     assert loads.by_train and loads.held_out is None
-    assert "on the text it learned from it uses" in placements(loads, 4).advice
+    assert (
+        "on the text it learned from, as no other is there, it uses" in placements(loads, 4).advice
+    )
 
 
 def test_counts_tell_of_no_part_of_the_text(counts):
@@ -127,11 +129,11 @@ def test_the_advice_follows_from_the_numbers(counts):
     assert advised(0.9, 0.6, (0.9, 0.8, 0.7), counts) == (
         "Place the experts by EPLB: on held-out text it uses 90.0% of the GPUs' time, and the "
         "order of their numbers 60.0%; 1.50 times as fast, if a layer takes as long as its busiest "
-        "GPU, and better in 3 of 3 windows."
+        "GPU, and better in 3 of 3 windows of all text."
     )
     drifting = advised(0.9, 0.6, (0.9, 0.5, 0.5), counts)
     assert drifting.startswith("Place the experts by EPLB, and again as the text changes: ")
-    assert drifting.endswith("but it is better in 1 of 3 windows of the text only.")
+    assert drifting.endswith("but it is better in 1 of 3 windows of all text only.")
     for worse in (0.6, 0.605, 0.5):
         assert advised(worse, 0.6, (0.9,), counts).startswith("Leave the experts in the order")
 
@@ -155,8 +157,11 @@ def test_usual_gpus_share_the_experts(experts, gpus):
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"gpus": 5}, "5 GPUs cannot share 12 experts and 0 replicas equally: add --redundant 3,"),
-        ({"gpus": 8, "redundant": 2}, "add --redundant 4, or give --gpus that divide 14"),
+        (
+            {"gpus": 5},
+            "5 GPUs cannot share 12 experts and 0 replicas equally: make it --redundant ",
+        ),
+        ({"gpus": 8, "redundant": 2}, "make it --redundant 4, or give --gpus that divide 14"),
         ({"gpus": 0}, "--gpus 0: give 1 or more"),
         ({"gpus": 4, "redundant": -4}, "--redundant -4: give 0 or more"),
     ],

@@ -139,6 +139,7 @@ sums_of_norms as (
     select * from domain_norms
 ),
 
+-- a part that has all of the text says nothing of less text
 parts as (
     select
         run_key,
@@ -149,6 +150,10 @@ parts as (
         sum(selections) as selections
     from counts
     group by run_key, layer, basis, part, reference
+    qualify
+        part = 'all'
+        or sum(selections)
+        < max(sum(selections) filter (where part = 'all')) over (partition by run_key, layer)
 ),
 
 -- every expert, also those that a part never selects
