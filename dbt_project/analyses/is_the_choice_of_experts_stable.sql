@@ -16,10 +16,11 @@ final as (
         stability.part,
         stability.reference,
         round(avg(stability.jaccard), 3) as mean_jaccard,
-        min(stability.jaccard) as min_jaccard,
+        round(min(stability.jaccard), 3) as min_jaccard,
         count(*) filter (where stability.jaccard < 1) as layers_that_differ,
         round(avg(stability.overlap), 3) as mean_overlap,
-        round(avg(stability.chance_overlap), 3) as chance_overlap
+        round(avg(stability.chance_overlap), 3) as chance_overlap,
+        round(avg(stability.selections)) as mean_selections
     from stability
     inner join latest_run on stability.run_id = latest_run.run_id
     where stability.part <> 'all' or stability.basis <> 'text'
@@ -32,4 +33,4 @@ final as (
 )
 
 select * from final
-order by measure asc, keep_share asc, basis desc, part asc
+order by measure asc, keep_share asc, basis desc, mean_selections asc, part asc

@@ -44,7 +44,8 @@ wrong_parts as (
     left join selected on parts.run_id = selected.run_id and parts.layer = selected.layer
     where
         parts.of_all is distinct from selected.selections
-        or parts.of_halves is distinct from selected.selections
+        -- neither half has a row where one of them is all of the text
+        or coalesce(parts.of_halves <> selected.selections, false)
 ),
 
 -- n of E experts cannot avoid each other where 2n > E
