@@ -154,8 +154,8 @@ def export(
                 raise GatehouseError(f"{output} holds other files: name a new or an empty folder")
             write_folder_atomically(target, write)
         else:
-            _check_file(format, chosen, target)
             check_output(target, paths, own)
+            _check_file(format, chosen, target)
             write_atomically(target, write)
     return target
 

@@ -46,10 +46,10 @@ def place(run_id: str | None, machine: Machine, paths: Paths, output: Path | Non
         GatehouseError: there is no such run, its layers have different numbers of experts, the
             numbers do not divide each other, or the file belongs to the warehouse.
     """
-    if output is not None and output.is_dir():
-        raise GatehouseError(f"{output} is a folder: name a file for --output")
     if output is not None:
         check_output(output, paths, paths.results(run_id) if run_id else None)
+        if output.is_dir():
+            raise GatehouseError(f"{output} is a folder: name a file for --output")
     with closing(connect(paths)) as connection:
         run_id = resolve_run(connection, run_id)
         of_run, windows = layers(connection, run_id), load_windows(connection, run_id)
