@@ -179,6 +179,17 @@ def check_output(target: Path, paths: Paths, own: Path | None = None) -> None:
         raise GatehouseError(f"{target} belongs to the warehouse: name another file or folder")
 
 
+def check_output_file(target: Path, paths: Paths, own: Path | None = None) -> None:
+    """Refuse a folder, and as `check_output` does what the warehouse has as its own.
+
+    Raises:
+        GatehouseError: it belongs to the warehouse, or is a folder.
+    """
+    check_output(target, paths, own)
+    if target.is_dir():
+        raise GatehouseError(f"{target} is a folder: name a file for --output")
+
+
 def check_output_folder(
     target: Path, made_here: Collection[str], paths: Paths, own: Path | None = None
 ) -> None:

@@ -61,3 +61,9 @@
     )
     // sum(accesses) over ({{ partition }})
 {%- endmacro %}
+
+{# Columns: accesses, and those of them that are hits, for use under a group by. #}
+{% macro accesses_and_hits(accesses, is_hit) -%}
+    cast(sum({{ accesses }}) as bigint) as accesses,
+        cast(coalesce(sum({{ accesses }}) filter (where {{ is_hit }}), 0) as bigint) as hits
+{%- endmacro %}

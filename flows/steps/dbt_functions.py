@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 from dbt.adapters.duckdb.plugins import BasePlugin
 
-from gatehouse.reports.inference import Accesses, belady, lfu, lru
-from gatehouse.reports.inference.accesses import Integers
+from gatehouse.reports.inference import belady, lfu, lru
+from gatehouse.reports.inference.accesses import Integers, side_by_side
 from gatehouse.reports.inference.prefetch import by_keys, by_layer_before, same_again
 
 POLICIES = {"lru": lru, "lfu": lfu, "belady": belady}
@@ -48,14 +48,11 @@ def cache_distances(experts: Rows, num_experts: Rows, policy: Rows) -> pa.Array:
     for place, kind in enumerate(zip(num_experts.to_pylist(), policy.to_pylist(), strict=True)):
         alike[*kind, streams[place].shape[1]].append(place)
     found: dict[int, Integers] = {}
-    for (width, name, top_k), places in alike.items():
+    for (width, name, _), places in alike.items():
         # streams that advance together take little longer than one
-        lengths = np.array([len(streams[place]) for place in places])
-        together = np.zeros((len(places), lengths.max(), top_k), np.int32)
-        for row, place, length in zip(together, places, lengths, strict=True):
-            row[:length] = streams[place]
-        distances = POLICIES[name](Accesses(together, lengths, width))
-        for row, place, length in zip(distances, places, lengths, strict=True):
+        together = side_by_side([streams[place] for place in places], width)
+        distances = POLICIES[name](together)
+        for row, place, length in zip(distances, places, together.lengths, strict=True):
             found[place] = row[:length]
     return _lists([found[place] for place in range(len(streams))])
 

@@ -21,7 +21,7 @@ from gatehouse.reports.marts.runs import resolve_run
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import write_atomically, write_folder_atomically
-from gatehouse.warehouse.paths import Paths, check_output, check_output_folder
+from gatehouse.warehouse.paths import Paths, check_output_file, check_output_folder
 
 Write = Callable[..., None]
 """Takes a session, the run's id, the place to write; of formats with `takes_keep` also `keep`."""
@@ -105,11 +105,9 @@ FILES_OF_DATA = frozenset(
 
 
 def _check_file(format: str, chosen: Export, target: Path) -> None:
-    """Refuse a folder, and a name that another program would take for another format."""
+    """Refuse a name that another program would take for another format."""
     suffix = target.suffix.lower()
     fitting = [Path(chosen.file).suffix, *chosen.by_suffix]
-    if target.is_dir():
-        raise GatehouseError(f"{target} is a folder: name a file for --output")
     if suffix in FILES_OF_DATA - {*fitting}:
         raise GatehouseError(
             f"--to {format} does not write {suffix} files: name --output with "
@@ -154,7 +152,7 @@ def export(
                 raise GatehouseError(f"{output} holds other files: name a new or an empty folder")
             write_folder_atomically(target, write)
         else:
-            check_output(target, paths, own)
+            check_output_file(target, paths, own)
             _check_file(format, chosen, target)
             write_atomically(target, write)
     return target

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from gatehouse.reports.figures import layer_panels, style
-from gatehouse.reports.inference import Measured, no_usual_placement, usual_placements
+from gatehouse.reports.inference.placements import Measured, no_usual_placement, usual_placements
 from gatehouse.reports.verdict.findings import AssessedRun
 
 TITLE = "Experts placed on GPUs"

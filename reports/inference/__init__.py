@@ -7,28 +7,13 @@ from gatehouse.reports.inference.accesses import Accesses, by_layer, random_rout
 from gatehouse.reports.inference.byte_cache import POLICIES, Pass, Served, passes, serve
 from gatehouse.reports.inference.expert_cache import belady, chance, hits, lfu, lru, static
 from gatehouse.reports.inference.placement import Placement, balanced, contiguous, shuffled
-from gatehouse.reports.inference.placements import (
-    Balance,
-    Measured,
-    Placements,
-    WindowedLoads,
-    no_usual_placement,
-    placements,
-    usual_gpus,
-    usual_placements,
-    windowed_loads,
-)
 
 __all__ = [
     "POLICIES",
     "Accesses",
-    "Balance",
-    "Measured",
     "Pass",
     "Placement",
-    "Placements",
     "Served",
-    "WindowedLoads",
     "balanced",
     "belady",
     "by_layer",
@@ -37,15 +22,10 @@ __all__ = [
     "hits",
     "lfu",
     "lru",
-    "no_usual_placement",
     "passes",
-    "placements",
     "random_router",
     "serve",
     "shuffled",
     "static",
     "through_layers",
-    "usual_gpus",
-    "usual_placements",
-    "windowed_loads",
 ]

@@ -54,7 +54,7 @@ def by_layer(documents: Sequence[Integers], num_experts: int) -> Accesses:
     Returns:
         Streams of the first document's layers, then of the second's, and so on.
     """
-    return _padded([layer for one in documents for layer in one.swapaxes(0, 1)], num_experts)
+    return side_by_side([layer for one in documents for layer in one.swapaxes(0, 1)], num_experts)
 
 
 def through_layers(documents: Sequence[Integers], num_experts: int) -> Accesses:
@@ -73,7 +73,7 @@ def through_layers(documents: Sequence[Integers], num_experts: int) -> Accesses:
     layers = documents[0].shape[1]
     first = num_experts * np.arange(layers)[:, None]
     streams = [(one + first).reshape(-1, one.shape[2]) for one in documents]
-    return _padded(streams, num_experts * layers)
+    return side_by_side(streams, num_experts * layers)
 
 
 def random_router(accesses: Accesses, seed: int = 0) -> Accesses:
@@ -91,7 +91,8 @@ def random_router(accesses: Accesses, seed: int = 0) -> Accesses:
     return Accesses(random.permuted(chosen, axis=2), accesses.lengths, accesses.num_experts)
 
 
-def _padded(streams: Sequence[Integers], num_experts: int) -> Accesses:
+def side_by_side(streams: Sequence[Integers], num_experts: int) -> Accesses:
+    """Return streams of different lengths, each (tokens, top_k) with the same top_k."""
     lengths = np.array([len(stream) for stream in streams])
     experts = np.zeros((len(streams), lengths.max(), streams[0].shape[1]), np.int32)
     for row, stream in zip(experts, streams, strict=True):

@@ -4,15 +4,10 @@ from typing import Any
 
 import pandas as pd
 
-from gatehouse.reports.inference import (
-    Measured,
-    cache_sentences,
-    no_usual_placement,
-    recalls,
-    usual_placements,
-)
+from gatehouse.reports.inference import cache_sentences, recalls
 from gatehouse.reports.inference.cache_curve import CacheCurves, cache_curves, cliff
 from gatehouse.reports.inference.calibration import never_reached, reached
+from gatehouse.reports.inference.placements import Measured, no_usual_placement, usual_placements
 from gatehouse.reports.marts import Marts
 from gatehouse.reports.marts.untold import EVENTS
 from gatehouse.reports.page.packing import plain

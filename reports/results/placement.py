@@ -9,12 +9,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gatehouse.reports.inference import Measured, Placements, placements, usual_gpus, windowed_loads
+from gatehouse.reports.inference.placements import (
+    Measured,
+    Placements,
+    placements,
+    usual_gpus,
+    windowed_loads,
+)
 from gatehouse.reports.marts import layers, load_windows, resolve_run
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import write_atomically
-from gatehouse.warehouse.paths import Paths, check_output
+from gatehouse.warehouse.paths import Paths, check_output_file
 
 
 @dataclass(frozen=True)
@@ -47,9 +53,7 @@ def place(run_id: str | None, machine: Machine, paths: Paths, output: Path | Non
             numbers do not divide each other, or the file belongs to the warehouse.
     """
     if output is not None:
-        check_output(output, paths, paths.results(run_id) if run_id else None)
-        if output.is_dir():
-            raise GatehouseError(f"{output} is a folder: name a file for --output")
+        check_output_file(output, paths, paths.results(run_id) if run_id else None)
     with closing(connect(paths)) as connection:
         run_id = resolve_run(connection, run_id)
         of_run, windows = layers(connection, run_id), load_windows(connection, run_id)

@@ -11,7 +11,7 @@ from matplotlib.colors import LogNorm
 
 from gatehouse.reports.figures.gallery import RUN_FIGURES
 from gatehouse.reports.figures.layer_panels import ratio_norm, shown_layers
-from gatehouse.reports.inference import placements, windowed_loads
+from gatehouse.reports.inference.placements import placements, windowed_loads
 from gatehouse.reports.marts import published
 from gatehouse.reports.statistics import fit_zipf, pareto_front
 from tests.reports.figures.drawn import RUN, assessed, draw, images, line, made_up, panels, texts

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gatehouse.reports.inference import (
+from gatehouse.reports.inference import contiguous
+from gatehouse.reports.inference.placements import (
     Balance,
     Measured,
-    contiguous,
     placements,
     usual_gpus,
     windowed_loads,

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gatehouse.reports.inference import placements, windowed_loads
 from gatehouse.reports.inference.cache_curve import cliff
+from gatehouse.reports.inference.placements import placements, windowed_loads
 from gatehouse.reports.page.payload import Links, payload
 from gatehouse.reports.page.report import render
 from gatehouse.reports.verdict.findings import AssessedRun

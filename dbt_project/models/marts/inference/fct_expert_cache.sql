@@ -40,11 +40,7 @@ served as (
         counted.is_generated,
         counted.policy,
         sizes.slots,
-        cast(sum(counted.accesses) as bigint) as accesses,
-        cast(
-            coalesce(sum(counted.accesses) filter (where counted.distance < sizes.slots), 0)
-            as bigint
-        ) as hits
+        {{ accesses_and_hits('counted.accesses', 'counted.distance < sizes.slots') }}
     from counted
     inner join runs on counted.run_key = runs.run_key
     inner join sizes on runs.run_id = sizes.run_id and counted.layer = sizes.layer

@@ -48,11 +48,7 @@ final as (
         {{ phase('counted.is_generated') }} as phase,
         counted.policy,
         sizes.slots,
-        cast(sum(counted.accesses) as bigint) as accesses,
-        cast(
-            coalesce(sum(counted.accesses) filter (where counted.distance < sizes.slots), 0)
-            as bigint
-        ) as hits,
+        {{ accesses_and_hits('counted.accesses', 'counted.distance < sizes.slots') }},
         cast(
             case
                 when sum(counted.domain_accesses) > 0

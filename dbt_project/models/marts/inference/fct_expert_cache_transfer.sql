@@ -34,10 +34,7 @@ served as (
         uses.profile_domain,
         uses.domain,
         sizes.slots,
-        cast(sum(uses.accesses) as bigint) as accesses,
-        cast(
-            coalesce(sum(uses.accesses) filter (where uses.distance < sizes.slots), 0) as bigint
-        ) as hits
+        {{ accesses_and_hits('uses.accesses', 'uses.distance < sizes.slots') }}
     from uses
     inner join runs on uses.run_key = runs.run_key
     inner join sizes on runs.run_id = sizes.run_id

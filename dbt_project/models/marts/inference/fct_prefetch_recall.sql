@@ -49,10 +49,7 @@ found as (
         ranked.predictor,
         ranked.horizon,
         budgets.budget,
-        cast(sum(ranked.accesses) as bigint) as accesses,
-        cast(
-            coalesce(sum(ranked.accesses) filter (where ranked.rank < budgets.budget), 0) as bigint
-        ) as hits
+        {{ accesses_and_hits('ranked.accesses', 'ranked.rank < budgets.budget') }}
     from ranked
     inner join runs on ranked.run_key = runs.run_key
     inner join budgets on runs.run_id = budgets.run_id and ranked.layer = budgets.layer
