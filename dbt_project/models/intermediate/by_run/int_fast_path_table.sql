@@ -80,7 +80,8 @@ modal_sets as (
         expert_sets.run_key,
         expert_sets.token_id,
         -- among equally frequent sets, the one with the smaller ids
-        min(expert_sets.expert_set) as expert_set
+        min(expert_sets.expert_set) as expert_set,
+        any_value(occurrences) as occurrences
     from expert_sets
     inner join most_occurrences using (run_key, token_id, occurrences)
     group by expert_sets.run_key, expert_sets.token_id
@@ -98,7 +99,8 @@ final as (
             order by top_experts.train_frequency desc, top_experts.token_id asc
         ) as frequency_rank,
         top_experts.top_expert,
-        modal_sets.expert_set
+        modal_sets.expert_set,
+        modal_sets.occurrences / top_experts.train_frequency as set_share
     from top_experts
     inner join modal_sets
         on
