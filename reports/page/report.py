@@ -7,6 +7,7 @@ import pandas as pd
 from gatehouse.reports.marts.facts import how_computed, run_title
 from gatehouse.reports.page import charts, text
 from gatehouse.reports.page.html import Script, rendered, script
+from gatehouse.reports.page.inference_charts import ADVISED
 from gatehouse.reports.page.packing import script_json
 from gatehouse.reports.page.payload import Links, payload
 from gatehouse.reports.verdict.findings import AssessedRun
@@ -27,6 +28,7 @@ SCRIPTS = (
     "charts/experts.js",
     "charts/caches.js",
     "charts/placement.js",
+    "charts/needed_experts.js",
     "charts/text.js",
     "controls/token_table.js",
     "controls/token_detail.js",
@@ -61,7 +63,7 @@ def render(assessed: AssessedRun, links: Links) -> str:
         model=model_view(assessed),
         facts=text.facts(assessed),
         groups=charts.shown(assessed.untold),
-        advice={stem: content[stem]["advice"] for stem in charts.ADVISED if stem in content},
+        advice={stem: content[stem]["advice"] for stem in ADVISED if stem in content},
         thresholds=assessed.findings.thresholds,
         limits=text.limits(assessed, first)
         if assessed.layers

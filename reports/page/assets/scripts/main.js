@@ -40,6 +40,7 @@ startLayerFigures();
 startExpertFigures();
 startCacheFigures();
 startPlacementFigures();
+startNeededExpertFigures();
 startTextFigures();
 startFigures();
 startCitation();
