@@ -147,6 +147,7 @@ def test_the_file_says_where_it_is_from(captured, tmp_path):
     assert metadata["policy_id"] == rule_of(**options).policy_id
 
 
+@pytest.mark.xdist_group("demo")
 @pytest.mark.parametrize("name", RULES)
 def test_it_is_the_table_that_a_replay_runs(demo, tmp_path, name):
     (run_id,) = Lake(demo.lake).runs()
@@ -163,6 +164,7 @@ def test_it_is_the_table_that_a_replay_runs(demo, tmp_path, name):
     np.testing.assert_allclose(found.weights[known], entries.weights.numpy()[known], rtol=1e-6)
 
 
+@pytest.mark.xdist_group("demo")
 def test_the_example_finds_what_a_replay_finds(demo, tmp_path, monkeypatch, capsys):
     """It knows nothing of Gatehouse, and its 40 lines are those that the page shows."""
     assert len(EXAMPLE.splitlines()) <= 40 and "gatehouse" not in EXAMPLE
