@@ -100,7 +100,7 @@ def write_lookup_table(
     if taken.empty:
         raise GatehouseError(
             f"no token of {run_id} is in such a table: ask for a smaller --min-share or "
-            "--min-frequency, or capture more samples"
+            "--min-frequency, or a larger --entropy-threshold, or capture more samples"
         )
     shape = (int(choices["token_id"].max()) + 1, len(layers), int(layers["top_k"].max()))
     table = _table(connection, run_id, taken, shape, int(layers["num_experts"].max()))

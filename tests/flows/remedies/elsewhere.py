@@ -206,7 +206,7 @@ ELSEWHERE = {
     **dict.fromkeys(
         (
             "no token of … is in such a table: ask for a smaller --min-share or --min-frequency, "
-            "or capture more samples",
+            "or a larger --entropy-threshold, or capture more samples",
             "a table has one rule: give --min-share and --min-frequency, or --entropy-threshold "
             "and --frequency-threshold, or --most-frequent",
             "--frequency-threshold is half of a rule: add --entropy-threshold NATS",
