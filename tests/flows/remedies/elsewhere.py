@@ -75,6 +75,13 @@ ELSEWHERE = {
             "… has no token ids, which rollouts have: use --to events, which does without",
             "… has two MoE layers in one block, or layers that choose different numbers of "
             "experts, and rollouts one array: use --to events",
+            "… has no …, which a lookup table holds: capture the same text with `gatehouse "
+            "capture`, and export that run",
+            "… has no entropies: choose by --min-share or --most-frequent in place of "
+            "--entropy-threshold",
+            "… has layers that choose different numbers of experts, and a lookup table one k: use "
+            "--to events",
+            "… has no text in the train split, of which the table is made: capture more samples",
             "the run's layers have … to … experts, and this format is one matrix: query "
             "fct_expert_load with `gatehouse sql`",
         ),
@@ -180,8 +187,8 @@ ELSEWHERE = {
     ),
     **dict.fromkeys(
         (
-            "--to … needs --keep: a number of experts of each layer, or a share of them as 0.75",
-            "--keep is not for --to …: leave it out",
+            "--to … needs --…: …",
+            "--… is not for --to …: leave it out",
         ),
         "tests/flows/cli/test_exports.py::test_keep_goes_with_a_keep_list",
     ),
@@ -194,6 +201,17 @@ ELSEWHERE = {
     ),
     "… is no folder: name a new or an empty folder": (
         "tests/flows/cli/test_exports.py::test_a_folder_with_other_files_is_not_replaced"
+    ),
+    # lookup tables
+    **dict.fromkeys(
+        (
+            "no token of … is in such a table: ask for a smaller --min-share or --min-frequency, "
+            "or a larger --entropy-threshold, or capture more samples",
+            "a table has one rule: give --min-share and --min-frequency, or --entropy-threshold "
+            "and --frequency-threshold, or --most-frequent",
+            "--frequency-threshold is half of a rule: add --entropy-threshold NATS",
+        ),
+        "tests/flows/cli/test_lookup_table.py::test_what_is_no_rule_is_one_line",
     ),
     # placements
     **dict.fromkeys(
