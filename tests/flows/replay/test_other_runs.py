@@ -97,9 +97,7 @@ def test_routing_without_weights_needs_those_of_the_router(paths, run_id, monkey
     def without(*arguments):
         table = found(*arguments)
         nulls = table["weight"].slice(0, 0).to_pylist() + [None] * len(table)
-        return table.set_column(
-            table.column_names.index("weight"), "weight", [nulls]
-        )
+        return table.set_column(table.column_names.index("weight"), "weight", [nulls])
 
     monkeypatch.setattr(policies.held_out, "routing_of", without)
     refused(paths, run_id, "add --ids-only", ReplayRequest(routing_of=(run_id,)))
