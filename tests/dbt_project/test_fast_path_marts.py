@@ -148,7 +148,8 @@ def expected_shares(token_layers) -> pd.DataFrame:
 def test_the_lake_has_the_hard_cases(token_layers, expected, expected_thresholds, expected_shares):
     """Modal experts and sets tie, tables hold only some tokens, some runs lack a split.
 
-    Both thresholds, and both rules of the shares, matter, and some of their tables hold no held-out token.
+    Both thresholds, and both rules of the shares, matter, and some of their tables hold no held-out
+    token.
     """
     tied_experts, tied_sets, larger_sets = 0, 0, 0
     for layer in token_layers:
