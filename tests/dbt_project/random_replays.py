@@ -149,7 +149,7 @@ def land_all_replays(lake: Lake, alike: list[str]) -> None:
 
 
 def land_stale(lake: Lake) -> None:
-    """Land replays of what runs do not hold: the run itself or another, and one of a run too soon."""
+    """Land replays of what runs do not hold, themselves or another, and one that is too early."""
     for run_id, policy, column in (
         ("wide", TABLE, "run_sha256"),
         ("fine", ReplayPolicy(ROUTING_OF, routing_of="long"), "routing_of_sha256"),
