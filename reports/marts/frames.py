@@ -12,6 +12,7 @@ from gatehouse.reports.marts.caches import (
     predictions,
     shared_caches,
 )
+from gatehouse.reports.marts.replays import replay_documents, replay_layers, replays
 from gatehouse.reports.marts.runs import check_layer, layers
 from gatehouse.reports.marts.session import frame_of
 
@@ -50,8 +51,10 @@ class Marts:
     predictions: phase, predictor, horizon, budget (of each layer), recall, chance_recall.
     calibration: tokens (1, 10, 100 or 1,000), samples, experts (those of all layers that so many
         tokens have selected after exactly so many samples; null: never).
+    replays, replay_documents, replay_layers: as `reports.marts.replays` has them, empty for a run
+        that was not replayed.
 
-    The last four are over all layers, and empty for a run of counts.
+    The four before the last are over all layers, and empty for a run of counts.
     """
 
     layers: pd.DataFrame
@@ -70,6 +73,9 @@ class Marts:
     shared_caches: pd.DataFrame
     predictions: pd.DataFrame
     calibration: pd.DataFrame
+    replays: pd.DataFrame
+    replay_documents: pd.DataFrame
+    replay_layers: pd.DataFrame
 
 
 TOKENS = """
@@ -207,6 +213,9 @@ def read_marts(connection: duckdb.DuckDBPyConnection, run_id: str) -> Marts:
         shared_caches=shared_caches(connection, run_id),
         predictions=predictions(connection, run_id),
         calibration=calibration(connection, run_id),
+        replays=replays(connection, run_id),
+        replay_documents=replay_documents(connection, run_id),
+        replay_layers=replay_layers(connection, run_id),
     )
 
 

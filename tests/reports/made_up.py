@@ -5,6 +5,7 @@ import pandas as pd
 
 from gatehouse.reports.marts import Marts
 from tests.reports.made_up_inference import inference_frames
+from tests.reports.made_up_replay import replay_frames
 
 LEVELS = (0, 5, 10, 20, 50, 100, 200, 500, 1000)
 SAMPLES = 12
@@ -56,6 +57,7 @@ def made_up_marts(
             ]
         ),
         **inference_frames(layers, experts, top_k, SAMPLES, random),
+        **replay_frames(layers, top_k),
     )
 
 
