@@ -58,6 +58,7 @@ merged as (
         cast(sum(agreed) as bigint) as agreed,
         avg(undisturbed_share) as undisturbed_share,
         avg(experts_per_token) as experts_per_token,
+        count(predicted_coverage) as predicted_layers,
         avg(predicted_coverage) as predicted_coverage,
         sum(predicted_agreement * predicted_occurrences)
         / nullif(sum(predicted_occurrences), 0) as predicted_agreement
@@ -101,8 +102,10 @@ final as (
         merged.undisturbed_share,
         merged.experts_per_token,
         cast(coalesce(len(summed.moe_indices), merged.layers) as integer) as layers_overruled,
-        merged.predicted_coverage,
-        merged.predicted_agreement
+        if(merged.predicted_layers = merged.layers, merged.predicted_coverage, null)
+            as predicted_coverage,
+        if(merged.predicted_layers = merged.layers, merged.predicted_agreement, null)
+            as predicted_agreement
     from summed
     inner join merged on summed.run_id = merged.run_id and summed.policy_id = merged.policy_id
 )

@@ -68,11 +68,11 @@ rules_of_layers as (
         rules.*,
         layers.run_key,
         layers.layer,
+        rules.entropy_threshold is null or layers.has_distribution as is_known,
         rules.moe_indices is null or list_contains(rules.moe_indices, layers.moe_index)
             as is_overruled
     from rules
     inner join layers on rules.run_id = layers.run_id
-    where rules.entropy_threshold is null or layers.has_distribution
 ),
 
 tables as (
@@ -142,6 +142,7 @@ predicted as (
             rules_of_layers.run_key = counted.run_key
             and rules_of_layers.policy_id = counted.policy_id
             and rules_of_layers.layer = counted.layer
+    where rules_of_layers.is_known or not rules_of_layers.is_overruled
 ),
 
 final as (
