@@ -71,7 +71,7 @@ def run_figures(assessed: AssessedRun) -> dict[str, RunFigure]:
     Not those that need what its source did not tell, and that of replays only once it has some.
     """
     without = set(cannot_be_drawn(assessed))
-    if assessed.marts.replays.empty:
+    if not assessed.marts.was_replayed:
         without.add("replay_cost")
     return {stem: draw for stem, draw in RUN_FIGURES.items() if stem not in without}
 

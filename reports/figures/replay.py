@@ -34,7 +34,7 @@ def replay_cost(assessed: AssessedRun) -> Figure:
     if not drawn:
         size = (style.SINGLE_PANEL[0], 2.0)
         figure = style.new_figure(size, TITLE, layer_panels.caption(assessed))
-        return layer_panels.nothing_to_draw(figure, "Nothing was replayed.")
+        return layer_panels.nothing_to_draw(figure, "Only controls were replayed.")
     width = style.WIDTH if len(drawn) > 1 else style.SINGLE_PANEL[0]
     caption = layer_panels.caption(assessed, _note(costs))
     figure = style.new_figure((width, 1.0 + HEIGHT), TITLE, caption)

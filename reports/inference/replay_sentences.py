@@ -95,7 +95,7 @@ def verdict(costs: list[ReplayCost], question: Question = TABLE) -> str:
     asked = question.asked(costs)
     tried = [cost for cost in asked if cost.coverage.value > 0]
     if not tried:
-        which = _named(asked[0]) if len(asked) == 1 else f"None of {len(asked)} {question.several}"
+        which = _named(asked[0]) if len(asked) == 1 else f"Not one of {len(asked)} {question.several}"
         return f"{which} {'never' if len(asked) == 1 else 'ever'} applied to this text."
     if any(cost.delta_nll.low is None for cost in tried):
         return _of_few_documents(tried, question)
@@ -135,7 +135,7 @@ def _none_under(tried: list[ReplayCost], question: Question) -> str:
         return f"{_named(cheapest)} does not stay {UNDER}: {found}."
     none = "is sure to stay" if is_open else "stays"
     return (
-        f"None of {len(tried)} {question.several} {none} {UNDER}; the cheapest is "
+        f"Not one of {len(tried)} {question.several} {none} {UNDER}; the cheapest is "
         f"{_named(cheapest)}: {found}."
     )
 

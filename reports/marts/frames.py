@@ -77,6 +77,11 @@ class Marts:
     replay_documents: pd.DataFrame
     replay_layers: pd.DataFrame
 
+    @property
+    def was_replayed(self) -> bool:
+        """Whether tokens were predicted under policies that overrule the routers."""
+        return bool(self.replay_documents["tokens"].sum() > 0)
+
 
 TOKENS = """
     select

@@ -48,7 +48,7 @@ AGREEMENT = Chart(
 
 def with_replays(groups: Sequence[Group], assessed: AssessedRun) -> tuple[Group, ...]:
     """Return a page's groups, after the fast path's the one on its cost if it was measured."""
-    if not has_replays(assessed):
+    if not assessed.marts.was_replayed:
         return tuple(groups)
     charts = (COST, AGREEMENT) if _foretold(assessed.marts) else (COST,)
     group = Group("replay", "What would it cost?", charts)
@@ -57,14 +57,9 @@ def with_replays(groups: Sequence[Group], assessed: AssessedRun) -> tuple[Group,
     return (*groups[:place], group, *groups[place:])
 
 
-def has_replays(assessed: AssessedRun) -> bool:
-    """Return whether anything was replayed of which the loss is known."""
-    return bool(_costs(assessed.marts))
-
-
 def could_be_replayed(assessed: AssessedRun) -> bool:
     """Return whether a run has a model to replay, and was not replayed."""
-    return assessed.run["source"] == CAPTURE and not has_replays(assessed)
+    return assessed.run["source"] == CAPTURE and not assessed.marts.was_replayed
 
 
 def for_replay(assessed: AssessedRun) -> dict[str, dict[str, Any]]:
