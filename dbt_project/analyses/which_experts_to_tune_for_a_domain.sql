@@ -14,32 +14,16 @@ relevances as (
         domain_expert.domain,
         domain_expert.expert,
         unnest(['selection', 'gate']) as relevance,
+        unnest([domain_expert.selection_share_before, domain_expert.gate_mass_share_before])
+            as share_before,
         unnest([
             domain_expert.selection_relevance,
             domain_expert.gate_relevance / sum(domain_expert.gate_relevance) over (
                 partition by domain_expert.layer, domain_expert.domain
             )
-        ]) as exact_share
+        ]) as share
     from domain_expert
     inner join latest_run on domain_expert.run_id = latest_run.run_id
-),
-
-shares as (
-    select
-        *,
-        cast(exact_share as decimal(9, 4)) as share
-    from relevances
-    where exact_share is not null
-),
-
-accumulated as (
-    select
-        *,
-        sum(share) over (
-            partition by layer, domain, relevance
-            order by share desc, expert asc
-        ) as share_so_far
-    from shares
 ),
 
 final as (
@@ -49,10 +33,9 @@ final as (
         relevance,
         count(*) as experts,
         sum(share) as share,
-        list(expert order by share desc, expert asc) as expert_ids
-    from accumulated
-    -- the one with which the share is reached is the last
-    where share_so_far - share < 0.2
+        list(expert order by share_before asc, expert asc) as expert_ids
+    from relevances
+    where share_before < 0.2
     group by layer, domain, relevance
 )
 

@@ -167,6 +167,23 @@
         )
 {%- endmacro %}
 
+{# The share that the experts of a group before this one have together, the largest first, ties in the
+   order of their ids; null where the share is. Shares are rounded to four decimals, as in ESFT's files,
+   and added as decimals: three that make 0.2 reach 0.2. #}
+{% macro share_before(share, group) -%}
+    case
+            when {{ share }} is not null then coalesce(
+                cast(
+                    sum(cast({{ share }} as decimal(9, 4))) over (
+                        partition by {{ group }}
+                        order by cast({{ share }} as decimal(9, 4)) desc, expert
+                        rows between unbounded preceding and 1 preceding
+                    ) as double
+                ), 0
+            )
+        end
+{%- endmacro %}
+
 {# The phase of tokens that were generated, or not. #}
 {% macro phase(is_generated) -%}
     case when {{ is_generated }} then 'generated' else 'prompt' end

@@ -1,4 +1,4 @@
-"""Which experts ESFT trains: the fewest whose share of a layer's load reaches p."""
+"""Which experts ESFT trains: the fewest whose share of a layer's selections reaches p."""
 
 import json
 from pathlib import Path
@@ -12,47 +12,24 @@ SHARE = 0.2
 """ESFT's p for token shares (Wang et al., 2024, arXiv 2407.01906)."""
 
 CHOSEN = """
-    with shares as (
-        select
-            layers.block,
-            loads.expert,
-            cast(
-                loads.selections / sum(loads.selections) over (partition by loads.layer)
-                as decimal(9, 4)
-            ) as share
-        from fct_expert_load as loads
-        inner join dim_layer as layers
-            on loads.run_id = layers.run_id and loads.layer = layers.layer
-        where loads.run_id = $1
-    ),
-
-    running as (
-        select
-            *,
-            count(*) over (partition by block, expert) as layers_of_block,
-            sum(share) over (
-                partition by block order by share desc, expert
-                rows between unbounded preceding and current row
-            ) as share_so_far
-        from shares
-    )
-
     select
-        block,
-        max(layers_of_block) as layers_of_block,
-        list(expert order by share desc, expert) as experts
-    from running
-    where share_so_far - share < $2
-    group by block
-    order by block
+        layers.block,
+        count(distinct loads.layer) as layers_of_block,
+        list(loads.expert order by loads.selection_share_before, loads.expert) as experts
+    from fct_expert_load as loads
+    inner join dim_layer as layers
+        on loads.run_id = layers.run_id and loads.layer = layers.layer
+    where loads.run_id = $1 and loads.selection_share_before < $2
+    group by layers.block
+    order by layers.block
 """
 
 
 def write_esft(connection: duckdb.DuckDBPyConnection, run_id: str, target: Path) -> None:
     """Write ESFT's `expert_cfg.json`: for each MoE layer's block the ids of experts to train.
 
-    Experts are taken in descending share of the layer's load until the shares, rounded to four
-    decimals as in the published files, reach SHARE.
+    They are those of the largest shares of the layer's selections, until these reach SHARE:
+    `selection_share_before` of fct_expert_load.
 
     Raises:
         GatehouseError: two of the run's MoE layers are of one block.

@@ -12,6 +12,13 @@ from gatehouse.reports.marts.caches import (
     predictions,
     shared_caches,
 )
+from gatehouse.reports.marts.needed_experts import (
+    adaptive_k,
+    batch_experts,
+    keep_sets,
+    rankings,
+    tuning,
+)
 from gatehouse.reports.marts.replays import replay_documents, replay_layers, replays
 from gatehouse.reports.marts.runs import check_layer, layers
 from gatehouse.reports.marts.session import frame_of
@@ -51,10 +58,12 @@ class Marts:
     predictions: phase, predictor, horizon, budget (of each layer), recall, chance_recall.
     calibration: tokens (1, 10, 100 or 1,000), samples, experts (those of all layers that so many
         tokens have selected after exactly so many samples; null: never).
+    adaptive_k, batch_experts, keep_sets, rankings, tuning: `reports.marts.needed_experts`.
     replays, replay_documents, replay_layers: as `reports.marts.replays` has them, empty for a run
         that was not replayed.
 
-    The four before the last are over all layers, and empty for a run of counts.
+    Those from `cached_documents` on are over all layers, and but for `rankings` and `tuning` empty
+    for a run of counts.
     """
 
     layers: pd.DataFrame
@@ -73,6 +82,11 @@ class Marts:
     shared_caches: pd.DataFrame
     predictions: pd.DataFrame
     calibration: pd.DataFrame
+    adaptive_k: pd.DataFrame
+    batch_experts: pd.DataFrame
+    keep_sets: pd.DataFrame
+    rankings: pd.DataFrame
+    tuning: pd.DataFrame
     replays: pd.DataFrame
     replay_documents: pd.DataFrame
     replay_layers: pd.DataFrame
@@ -218,6 +232,11 @@ def read_marts(connection: duckdb.DuckDBPyConnection, run_id: str) -> Marts:
         shared_caches=shared_caches(connection, run_id),
         predictions=predictions(connection, run_id),
         calibration=calibration(connection, run_id),
+        adaptive_k=adaptive_k(connection, run_id),
+        batch_experts=batch_experts(connection, run_id),
+        keep_sets=keep_sets(connection, run_id),
+        rankings=rankings(connection, run_id),
+        tuning=tuning(connection, run_id),
         replays=replays(connection, run_id),
         replay_documents=replay_documents(connection, run_id),
         replay_layers=replay_layers(connection, run_id),

@@ -1,37 +1,11 @@
 """The charts of a run's page: their order, headings, and one sentence on how to read each."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from gatehouse.reports.marts.untold import A_VERDICT, EVENTS, ORDER, TOKEN_IDS
-
-
-@dataclass(frozen=True)
-class Chart:
-    """One chart: its id in the page, its heading and how to read it.
-
-    `of_layer` says that it shows the selected layer, `wide` that it takes both columns. `needs`
-    names what the run's source must tell for it. `untested` is how to read it where the run has no
-    verdict, if that differs.
-    """
-
-    stem: str
-    heading: str
-    reading: str
-    of_layer: bool = True
-    wide: bool = False
-    needs: frozenset[str] = frozenset()
-    untested: str = ""
-
-
-@dataclass(frozen=True)
-class Group:
-    """Charts under one heading."""
-
-    stem: str
-    heading: str
-    charts: tuple[Chart, ...]
-
+from gatehouse.reports.page.chart import Chart, Group
+from gatehouse.reports.page.inference_charts import INFERENCE
 
 GROUPS = (
     Group(
@@ -154,47 +128,7 @@ GROUPS = (
             ),
         ),
     ),
-    Group(
-        "inference",
-        "For inference",
-        (
-            Chart(
-                "cache",
-                "Experts in a cache",
-                "The dotted line is a cache filled at random: only what lies above it is gained. "
-                "Belady foresees the text: no cache that loads what it lacks, as LRU and LFU do, "
-                "finds more.",
-                of_layer=False,
-                wide=True,
-                needs=frozenset({EVENTS}),
-            ),
-            Chart(
-                "prefetch",
-                "Experts loaded ahead",
-                "Recall is the share of a token's experts that a prediction names: only what lies "
-                "above the dotted line of chance is foretold.",
-                of_layer=False,
-                wide=True,
-                needs=frozenset({EVENTS}),
-            ),
-            Chart(
-                "placement",
-                "Experts placed on GPUs",
-                "At 1 all GPUs have the same load; at 0.5 the busiest one has twice the mean.",
-                of_layer=False,
-                wide=True,
-            ),
-            Chart(
-                "calibration",
-                "Text until every expert has been selected",
-                "Each line is the share of all layers' experts that so many tokens have selected: "
-                "where it ends under 100 %, this text gives the other experts fewer.",
-                of_layer=False,
-                wide=True,
-                needs=frozenset({EVENTS}),
-            ),
-        ),
-    ),
+    INFERENCE,
     Group(
         "text",
         "The text and its size",
@@ -223,9 +157,6 @@ GROUPS = (
         ),
     ),
 )
-
-ADVISED = ("cache", "prefetch", "placement", "calibration")
-"""Charts whose data have sentences beside them."""
 
 
 def shown(untold: Collection[str]) -> tuple[Group, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import replace
 
-from gatehouse.reports.page.charts import Chart
+from gatehouse.reports.page.chart import Chart
 
 OVERLAP = (
     "tokens",

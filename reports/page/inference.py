@@ -9,7 +9,8 @@ from gatehouse.reports.inference.cache_curve import CacheCurves, cache_curves, c
 from gatehouse.reports.inference.calibration import never_reached, reached
 from gatehouse.reports.inference.placements import Measured, no_usual_placement, usual_placements
 from gatehouse.reports.marts import Marts
-from gatehouse.reports.marts.untold import EVENTS
+from gatehouse.reports.marts.untold import EVENTS, WEIGHTS
+from gatehouse.reports.page import needed_experts
 from gatehouse.reports.page.packing import plain
 from gatehouse.reports.verdict.findings import AssessedRun
 
@@ -17,11 +18,15 @@ from gatehouse.reports.verdict.findings import AssessedRun
 def for_inference(assessed: AssessedRun) -> dict[str, dict[str, Any]]:
     """Return the data of each chart by its id; `advice` of each are sentences, maybe none."""
     marts = assessed.marts
-    charts = {"placement": _placement(marts)}
+    charts = {"placement": _placement(marts), "tuning": needed_experts.tuned(marts)}
     if EVENTS not in assessed.untold:
         charts["cache"] = _caches(marts)
         charts["prefetch"] = _predictions(marts)
         charts["calibration"] = _calibration(marts, int(assessed.run["samples"]))
+        charts["batch-experts"] = needed_experts.batches(marts)
+        charts["keep-sets"] = needed_experts.kept(marts)
+        if WEIGHTS not in assessed.untold:
+            charts["adaptive-k"] = needed_experts.adaptive(marts)
     return charts
 
 

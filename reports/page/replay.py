@@ -22,7 +22,7 @@ from gatehouse.reports.inference.replay_curves import (
 )
 from gatehouse.reports.inference.replay_sentences import advice
 from gatehouse.reports.marts import Marts
-from gatehouse.reports.page.charts import Chart, Group
+from gatehouse.reports.page.chart import Chart, Group
 from gatehouse.reports.page.packing import plain
 from gatehouse.reports.verdict.findings import AssessedRun
 from gatehouse.warehouse.plain_text import counted

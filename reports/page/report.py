@@ -7,6 +7,7 @@ import pandas as pd
 from gatehouse.reports.marts.facts import how_computed, run_title
 from gatehouse.reports.page import charts, replay, text
 from gatehouse.reports.page.html import Script, rendered, script
+from gatehouse.reports.page.inference_charts import ADVISED
 from gatehouse.reports.page.packing import script_json
 from gatehouse.reports.page.payload import Links, payload
 from gatehouse.reports.verdict.findings import AssessedRun
@@ -28,15 +29,13 @@ SCRIPTS = (
     "charts/experts.js",
     "charts/caches.js",
     "charts/placement.js",
+    "charts/needed_experts.js",
     "charts/text.js",
     "controls/token_table.js",
     "controls/token_detail.js",
     "main.js",
 )
 """In the order in which they are joined: a file uses what stands before it."""
-
-ADVISED = (*charts.ADVISED, replay.COST.stem)
-"""Charts whose data have sentences beside them."""
 
 
 def render(assessed: AssessedRun, links: Links) -> str:
@@ -51,6 +50,7 @@ def render(assessed: AssessedRun, links: Links) -> str:
     first = indices.index(links.layer) if links.layer in indices else 0
     found = assessed.layers[first].validation.verdict if assessed.layers else "routing"
     content = payload(assessed, links)
+    advised = (*ADVISED, replay.COST.stem)
     return rendered(
         "report.html.j2",
         scripts=scripts(SCRIPTS),
@@ -65,7 +65,7 @@ def render(assessed: AssessedRun, links: Links) -> str:
         model=model_view(assessed),
         facts=text.facts(assessed),
         groups=replay.with_replays(charts.shown(assessed.untold), assessed),
-        advice={stem: content[stem]["advice"] for stem in ADVISED if stem in content},
+        advice={stem: content[stem]["advice"] for stem in advised if stem in content},
         policies=replay.policy_rows(assessed),
         could_be_replayed=replay.could_be_replayed(assessed),
         thresholds=assessed.findings.thresholds,

@@ -18,11 +18,21 @@ def test_the_lake_has_the_hard_cases(layer_events):
     assert any((np.diff(layer.experts[:, :2], axis=1) < 0).any() for layer in layer_events)
 
 
+def shares_before(measure: np.ndarray) -> np.ndarray:
+    """Return what the experts of larger shares, in units of 1 / 10,000, have together."""
+    shares = np.floor(measure / measure.sum() * 10_000 + 0.5)
+    larger = np.argsort(-shares, kind="stable")
+    before = np.empty(len(shares))
+    before[larger] = np.cumsum(shares[larger]) - shares[larger]
+    return before / 10_000
+
+
 def test_expert_load(assert_mart, layer_events):
     rows = []
     for layer in layer_events:
         load, first = layer.load(), np.bincount(layer.experts[:, 0], minlength=layer.num_experts)
         mass = np.bincount(layer.experts.ravel(), layer.weights.ravel(), layer.num_experts)
+        selections = np.bincount(layer.experts.ravel(), minlength=layer.num_experts)
         for expert in range(layer.num_experts):
             named = layer.experts == expert
             rows.append(
@@ -33,6 +43,7 @@ def test_expert_load(assert_mart, layer_events):
                     "load": load[expert],
                     "load_share": load[expert] / load.sum(),
                     "load_ratio": load[expert] / load.mean(),
+                    "selection_share_before": shares_before(selections)[expert],
                     "is_dead": load[expert] == 0,
                 }
                 | where_known(
@@ -49,6 +60,7 @@ def test_expert_load(assert_mart, layer_events):
                         "dropped": (named & (layer.weights == 0)).sum(),
                         "gate_mass": mass[expert],
                         "gate_mass_share": mass[expert] / layer.weights.sum(),
+                        "gate_mass_share_before": shares_before(mass)[expert],
                     },
                 )
             )
@@ -117,6 +129,8 @@ def test_domain_expert(assert_mart, layer_events):
         for domain in np.unique(layer.domain):
             inside = layer.domain == domain
             experts, weights = layer.experts[inside], layer.weights[inside]
+            selections, mass = np.bincount(experts.ravel()), np.zeros(experts.max() + 1)
+            np.add.at(mass, experts, weights)
             for expert in np.unique(experts):
                 named = experts == expert
                 rows.append(
@@ -131,6 +145,8 @@ def test_domain_expert(assert_mart, layer_events):
                         "uniform_specialisation": layer.top_k / layer.num_experts,
                         "gate_relevance": (weights * named).sum(axis=1).mean(),
                         "selection_relevance": (named.sum(axis=1) / layer.top_k).mean(),
+                        "selection_share_before": shares_before(selections)[expert],
+                        "gate_mass_share_before": shares_before(mass)[expert],
                     }
                     | where_known(
                         layer.ranked,

@@ -87,11 +87,13 @@ def lost(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, set[st
 
 WITHOUT = {
     "weights": {
-        "fct_expert_load": {"dropped", "gate_mass", "gate_mass_share"},
+        "fct_expert_load": {
+            *("dropped", "gate_mass", "gate_mass_share", "gate_mass_share_before"),
+        },
         "fct_phase_expert": {"dropped", "gate_mass", "gate_mass_share"},
         "fct_layer_routing": {"dropped_share"},
         "fct_phase_routing": {"dropped_share"},
-        "fct_domain_expert": {"gate_mass", "gate_relevance"},
+        "fct_domain_expert": {"gate_mass", "gate_relevance", "gate_mass_share_before"},
         "fct_fast_path_agreement": {"retained_gate_mass"},
         "fct_fast_path_thresholds": {"retained_gate_mass"},
         "fct_expert_saliency": {"gate_mass", "mean_weight", "gate_mass_rank"},

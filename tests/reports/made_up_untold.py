@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 
-from gatehouse.reports.marts.untold import ENTROPY, EVENTS, ORDER, TOKEN_IDS
+from gatehouse.reports.marts.untold import ENTROPY, EVENTS, ORDER, TOKEN_IDS, WEIGHTS
 from gatehouse.reports.verdict.findings import AssessedRun
 from tests.reports.made_up_page import made_up_page
 
@@ -32,9 +32,18 @@ def untold_page(*untold: str) -> AssessedRun:
     empty += ["tokens", "frequency_rank"] * (TOKEN_IDS in untold)
     of_events = ["cached_documents", "shared_caches", "predictions", "calibration"]
     of_events += ["coactivation", "repetition", "domain_expert"]
+    of_events += ["adaptive_k", "batch_experts", "keep_sets"]
+    empty += ["adaptive_k", "rankings"] * (WEIGHTS in untold)
     empty += of_events * (EVENTS in untold)
     marts |= {name: marts[name].head(0) for name in empty}
+    if WEIGHTS in untold:
+        marts["keep_sets"] = marts["keep_sets"].query("measure == 'selections'")
+        marts["tuning"] = marts["tuning"].query("relevance == 'selection'")
+    if {ENTROPY, ORDER} & set(untold):
+        marts["adaptive_k"] = marts["adaptive_k"].query("rule == 'weight'")
     if EVENTS in untold:
+        marts["tuning"] = marts["tuning"][marts["tuning"]["domain"].isna()]
+        marts["layers"] = marts["layers"].assign(events=None)
         whole = marts["load_windows"].groupby(["moe_index", "expert"], as_index=False).sum()
         marts["load_windows"] = whole.assign(load_window=np.nan, split=None)
     if TOKEN_IDS in untold:

@@ -29,14 +29,15 @@ TABLES = """
     ) as layers (
         run_id, layer, block, moe_index, num_experts, top_k, has_weights, has_output_norms
     );
-    create table fct_expert_load as select *, selections as load, cast(null as double) as gate_mass
+    create table fct_expert_load as select *, selections as load, cast(null as double) as gate_mass,
+        0.0 as selection_share_before
     from (values
         ('two stacks', 0, 0, 0, 1), ('two stacks', 1, 1, 0, 1),
         ('uneven', 0, 0, 0, 1), ('uneven', 1, 1, 0, 1), ('uneven', 1, 1, 1, 1),
         ('tokenless', 0, 0, 0, 2), ('tokenless', 0, 0, 1, 3)
     ) as loads (run_id, layer, moe_index, expert, selections);
     create table fct_expert_saliency as
-    select *, cast(null as double) as reap from fct_expert_load
+    select * exclude (selection_share_before), cast(null as double) as reap from fct_expert_load
     union all
     select * from (values
         ('normed', 2, 0, 0, 9, 9, 5.0, 0.1), ('normed', 2, 0, 1, 0, 0, 0.0, null),
@@ -68,18 +69,18 @@ def connection():
         yield opened
 
 
-def test_shares_that_reach_the_limit_exactly_are_enough(tmp_path):
-    """0.1256 + 0.0411 + 0.0333 are 0.2, and less than that as binary floats."""
-    loads = [1256, 411, 333, *[320] * 25]
+def test_esft_trains_the_experts_before_the_limit(tmp_path):
+    """The one with which the share is reached is the last."""
+    before = [0.1256, None, 0.2, 0.0, 0.1667, 0.232]
     with closing(duckdb.connect()) as connection:
         connection.execute("create table dim_layer as select 'r' run_id, 0 layer, 3 block")
         connection.execute(
             "create table fct_expert_load as select 'r' run_id, 0 layer, "
-            "unnest(range(len($1))) expert, unnest($1) selections",
-            [loads],
+            "unnest(range(len($1))) expert, unnest($1) selection_share_before",
+            [before],
         )
         write_esft(connection, "r", tmp_path / "x")
-    assert json.loads((tmp_path / "x").read_text())["experts"] == {"3": [0, 1, 2]}
+    assert json.loads((tmp_path / "x").read_text())["experts"] == {"3": [3, 0, 4]}
 
 
 def rolled_out(connection, samples: dict[int, tuple[str, int, int]], folder) -> list[dict]:
@@ -148,8 +149,8 @@ def test_without_weights_experts_are_kept_by_load(connection, tmp_path):
 
 def test_blocks_without_experts_are_zero_in_a_count_tensor(connection, tmp_path):
     connection.execute(
-        "insert into fct_expert_load values ('sparse', 1, 0, 0, 5, 5, 1), "
-        "('sparse', 3, 1, 0, 7, 7, 1)"
+        "insert into fct_expert_load values ('sparse', 1, 0, 0, 5, 5, 1, 0), "
+        "('sparse', 3, 1, 0, 7, 7, 1, 0)"
     )
     write_count_tensor(connection, "sparse", tmp_path / "x")
     found = torch.load(tmp_path / "x", weights_only=True)["logical_count"]

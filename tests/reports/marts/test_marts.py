@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from gatehouse.reports import marts, statistics
+from gatehouse.reports.marts import needed_experts
 from gatehouse.reports.marts.caches import calibration
 from gatehouse.reports.results.routing_stats import STATISTICS
 from gatehouse.warehouse.connect import connect
@@ -121,4 +122,108 @@ def test_calibration_counts_experts_by_when_they_are_reached():
         [100, 9, 1],
         [100, None, 3],
         [1000, None, 4],
+    ]
+
+
+def test_rankings_are_compared_by_the_half_that_they_keep():
+    """Of five experts three are kept; the second layer has no norms."""
+    with duckdb.connect() as memory:
+        memory.execute("""
+            create table dim_layer as
+            select * from (values ('run', 0, 5), ('run', 1, 5), ('other', 0, 5))
+            as layers (run_id, layer, num_experts);
+            create table fct_expert_saliency as
+            select * from (values
+                ('run', 0, [1, 2, 3, 4, 5], [1, 2, 3, 5, 4], [5, 1, 2, 4, 3]),
+                ('run', 1, [1, 2, 3, 4, 5], [5, 1, 4, 2, 3], null),
+                ('other', 0, [1, 2, 3, 4, 5], [5, 1, 4, 2, 3], null)
+            ) as listed (run_id, layer, selections_ranks, gate_mass_ranks, reap_ranks);
+            create or replace table fct_expert_saliency as
+            select
+                run_id, layer, unnest([0, 1, 2, 3, 4]) as expert,
+                unnest(selections_ranks) as selections_rank,
+                unnest(gate_mass_ranks) as gate_mass_rank, unnest(reap_ranks) as reap_rank
+            from fct_expert_saliency
+        """)
+        found = needed_experts.rankings(memory, "run").to_dict("records")
+    assert [(row["measure"], row["other_measure"]) for row in found] == [
+        ("selections", "gate_mass"),
+        ("selections", "reap"),
+        ("gate_mass", "reap"),
+    ]
+    assert [(row["layers"], row["same_layers"]) for row in found] == [(2, 1), (1, 0), (1, 0)]
+    # of 0, 1, 2 the second layer's gate mass keeps 1 alone, and REAP keeps 1, 2, 4
+    expected = [(1 + 1 / 5) / 2, 2 / 4, 2 / 4]
+    assert [row["jaccard"] for row in found] == pytest.approx(expected)
+
+
+def test_tuning_counts_the_experts_before_p_on_all_text_and_each_domain():
+    with duckdb.connect() as memory:
+        memory.execute("""
+            create table fct_expert_load as
+            select * from (values
+                ('run', 0, 0, 0.0, null), ('run', 0, 1, 0.1, null), ('run', 0, 2, 0.15, null),
+                ('run', 1, 0, 0.0, 0.0), ('run', 1, 1, 0.2, 0.05), ('other', 1, 0, 0.0, 0.0)
+            ) as rows (run_id, layer, expert, selection_share_before, gate_mass_share_before);
+            create table fct_domain_expert as
+            select *, 'web' as domain from fct_expert_load where layer = 0 and expert < 2
+        """)
+        found = needed_experts.tuning(memory, "run")
+    rows = found.astype(object).where(found.notna(), None).to_numpy().tolist()
+    assert rows == [
+        [None, "gate", 0.1, 1, 2.0, 2, 2],
+        [None, "gate", 0.2, 1, 2.0, 2, 2],
+        [None, "selection", 0.1, 2, 1.0, 1, 1],
+        [None, "selection", 0.2, 2, 2.0, 1, 3],
+        ["web", "selection", 0.1, 1, 1.0, 1, 1],
+        ["web", "selection", 0.2, 1, 2.0, 2, 2],
+    ]
+
+
+def test_parts_of_the_text_have_their_share_of_the_selections():
+    with duckdb.connect() as memory:
+        memory.execute("""
+            create table fct_keep_set_stability as
+            select * from (values
+                ('run', 0, 'selections', 0.5, 'text', 'first 1/2', 'all', 30, 0.5),
+                ('run', 1, 'selections', 0.5, 'text', 'first 1/2', 'all', 10, 1.0),
+                ('run', 0, 'selections', 0.5, 'text', 'all', 'all', 60, 1.0),
+                ('run', 1, 'selections', 0.5, 'text', 'all', 'all', 40, 1.0),
+                ('run', 0, 'selections', 0.5, 'domain', 'web', 'all', 60, 1.0),
+                ('run', 0, 'ean', 0.5, 'text', 'all', 'all', 60, 1.0)
+            ) as rows (
+                run_id, layer, measure, keep_share, basis, part, reference, selections, jaccard
+            )
+        """)
+        found = needed_experts.keep_sets(memory, "run")
+    assert found.to_numpy().tolist() == [
+        ["selections", 0.5, "first 1/2", "all", 0.4, 2, 1, 0.75],
+        ["selections", 0.5, "all", "all", 1.0, 2, 2, 1.0],
+    ]
+
+
+def test_what_is_left_of_a_token_and_a_batch_is_the_mean_of_the_layers():
+    with duckdb.connect() as memory:
+        memory.execute("""
+            create table fct_adaptive_k as
+            select * from (values
+                ('run', 0, 'weight', 1, 1.0, 0.5, 0.8), ('run', 1, 'weight', 1, 2.0, 1.0, 1.0),
+                ('run', 2, 'weight', 1, 1.5, 1.0, null), ('other', 0, 'weight', 1, 1, 1, 1)
+            ) as rows (
+                run_id, layer, rule, threshold, mean_experts, experts_share, retained_gate_mass
+            );
+            create table fct_batch_experts as
+            select * from (values
+                ('run', 0, 'generated', 'tokens', 2, 3.0, 3.5),
+                ('run', 0, 'prompt', 'tokens', 2, 3, 3),
+                ('run', 1, 'prompt', 'tokens', 2, 2, 3), ('run', 0, 'prompt', 'tokens', 1, 2, 2)
+            ) as rows (run_id, layer, phase, batch_of, size, mean_experts, uniform_experts)
+        """)
+        adaptive = needed_experts.adaptive_k(memory, "run")
+        batches = needed_experts.batch_experts(memory, "run")
+    assert adaptive.to_numpy().tolist() == [["weight", 1, 2, 1.5, 2.0, 0.9]]
+    assert batches.to_numpy().tolist() == [
+        ["prompt", "tokens", 1, 2.0, 2.0],
+        ["prompt", "tokens", 2, 2.5, 3.0],
+        ["generated", "tokens", 2, 3.0, 3.5],
     ]

@@ -35,9 +35,9 @@ pytestmark = pytest.mark.xdist_group("browser")
 def test_every_chart_is_drawn_without_a_fault(tab):
     for figure in tab.locator(".figure").all():
         figure.scroll_into_view_if_needed()
-        figure.locator("svg, canvas, .empty").first.wait_for()
-        drawing = figure.locator(".drawing").first
-        assert len(drawing.get_attribute("aria-label")) > 20
+        figure.locator("svg, canvas, .panels table, .empty").first.wait_for()
+        for drawing in figure.locator(".drawing").all():
+            assert len(drawing.get_attribute("aria-label")) > 20
     assert tab.locator(".figure .drawing svg, .figure .drawing canvas").count() > 20
 
 
@@ -186,7 +186,7 @@ def test_the_page_of_a_trace_is_drawn_without_a_fault_and_without_what_it_does_n
     page.goto(path.as_uri())
     for figure in page.locator(".figure").all():
         figure.scroll_into_view_if_needed()
-        figure.locator("svg, canvas").first.wait_for()
+        figure.locator("svg, canvas, .panels table").first.wait_for()
     page.locator("#next-layer").click()
     if TOKEN_IDS not in untold:
         page.locator("#token-table tbody button").first.click()

@@ -46,6 +46,8 @@ def test_the_page_says_at_its_top_what_is_absent_and_shows_the_rest(untold):
     drawn = {chart.stem for chart in charts if f'id="{chart.stem}"' in html}
     assert {"overview", "load", "coactivation", "repetition", "domains"} <= drawn
     assert {"cache", "prefetch", "placement", "calibration"} <= drawn
+    assert {"batch-experts", "keep-sets", "tuning"} <= drawn
+    assert ("adaptive-k" in drawn) == ("adaptive-k" in page.data) == (WEIGHTS not in untold)
     assert ("transition" in drawn) == (ORDER not in untold)
     assert ("zipf" in drawn) == ("tokens" in page.data) == (TOKEN_IDS not in untold)
     assert all((chart.stem in drawn) != (f"“{chart.heading}”" in said) for chart in charts)
@@ -57,7 +59,7 @@ def test_the_page_of_counts_shows_loads_and_nothing_that_nobody_knows():
     assessed = untold_page(*OF_COUNTS)
     page = Page(render(assessed, Links()))
     drawn = {each.get("id") for each in page.all("section") if "figure" in each.get("class", "")}
-    assert drawn == {"overview", "load", "busiest", "placement"}
+    assert drawn == {"overview", "load", "busiest", "placement", "tuning"}
     assert page.data["busiest"][0][-1] == pytest.approx(1)
     assert "The trace (counts) has no events, no entropy, no token ids, no weights" in page.words
     assert "Busiest" in page.words and page.data["layers"]["max_load_ratio"] == [1.6, 1.7, 1.8]
@@ -66,6 +68,9 @@ def test_the_page_of_counts_shows_loads_and_nothing_that_nobody_knows():
     assert f"Selections {assessed.marts.expert_load['selections'].sum():,}" in page.words
     assert not {"coactivation", "transition", "repetition", "domains", "tokens"} & set(page.data)
     assert not {"cache", "prefetch", "calibration"} & set(page.data)
+    assert not {"adaptive-k", "batch-experts", "keep-sets"} & set(page.data)
+    (row,) = page.data["tuning"]["rows"]
+    assert (row["text"], row["tokens"], len(row["trained"])) == ("all text", None, 2)
     assert "The counts tell of no part of the text" in page.data["placement"]["note"]
     assert page.data["placement"]["balance"]["EPLB"]["held_out"] is None
     assert page.data["placement"]["advice"][0] in page.words

@@ -42,7 +42,10 @@ totalled as (
     select
         *,
         cast(sum(selections) over (partition by run_id, layer, domain) as bigint) // top_k
-            as domain_tokens
+            as domain_tokens,
+        selections / sum(selections) over (partition by run_id, layer, domain) as selection_share,
+        gate_mass / nullif(sum(gate_mass) over (partition by run_id, layer, domain), 0)
+            as gate_mass_share
     from placed
 ),
 
@@ -61,7 +64,9 @@ final as (
         top_k / num_experts as uniform_specialisation,
         first_choices / domain_tokens as first_choice_specialisation,
         gate_mass / domain_tokens as gate_relevance,
-        selections / (top_k * domain_tokens) as selection_relevance
+        selections / (top_k * domain_tokens) as selection_relevance,
+        {{ share_before('selection_share', 'run_id, layer, domain') }} as selection_share_before,
+        {{ share_before('gate_mass_share', 'run_id, layer, domain') }} as gate_mass_share_before
     from totalled
 )
 

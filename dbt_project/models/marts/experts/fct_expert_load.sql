@@ -103,6 +103,15 @@ told as (
     from counted
 ),
 
+shared as (
+    select
+        *,
+        selections / nullif(sum(selections) over layer_experts, 0) as selection_share,
+        gate_mass / nullif(sum(gate_mass) over layer_experts, 0) as gate_mass_share
+    from told
+    window layer_experts as (partition by run_id, layer)
+),
+
 final as (
     select
         run_id,
@@ -119,9 +128,11 @@ final as (
             as first_choice_share,
         selections_by_rank,
         gate_mass,
-        gate_mass / nullif(sum(gate_mass) over layer_experts, 0) as gate_mass_share,
+        gate_mass_share,
+        {{ share_before('selection_share', 'run_id, layer') }} as selection_share_before,
+        {{ share_before('gate_mass_share', 'run_id, layer') }} as gate_mass_share_before,
         load = 0 as is_dead
-    from told
+    from shared
     window layer_experts as (partition by run_id, layer)
 )
 

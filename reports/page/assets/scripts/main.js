@@ -41,6 +41,7 @@ startLayerFigures();
 startExpertFigures();
 startCacheFigures();
 startPlacementFigures();
+startNeededExpertFigures();
 startTextFigures();
 startFigures();
 startCitation();

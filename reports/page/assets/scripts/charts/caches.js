@@ -30,8 +30,8 @@ function chanceCurve(colours, places, values) {
   });
 }
 
-/** Return a panel of shares by a number of experts. */
-function sharePanel(colours, title, series, { words, xName, most, unit, height = "20rem" }) {
+/** Return a panel of shares by a number of experts, or by what `place` puts into words. */
+function sharePanel(colours, title, series, { words, xName, most, unit, place = count, height = "20rem" }) {
   const named = series.filter(({ type }) => type === "line").map(({ name }) => name);
   const rows = [named.slice(0, IN_A_ROW), named.slice(IN_A_ROW)].filter((row) => row.length);
   const option = styled(colours, words, {
@@ -41,7 +41,7 @@ function sharePanel(colours, title, series, { words, xName, most, unit, height =
       trigger: "axis",
       formatter: (found) =>
         [
-          `${count(found[0].value[0])} ${unit}`,
+          `${place(found[0].value[0])} ${unit}`,
           ...found.map(
             ({ marker, seriesName, value }) => `${marker}${escaped(seriesName)} ${percent(value[1])}`,
           ),
@@ -50,8 +50,8 @@ function sharePanel(colours, title, series, { words, xName, most, unit, height =
     xAxis: axis(colours, "value", xName, {
       min: 0,
       max: most,
-      minInterval: 1,
-      axisLabel: { formatter: count, showMaxLabel: true },
+      minInterval: place === count ? 1 : 0,
+      axisLabel: { formatter: place, showMaxLabel: true },
     }),
     yAxis: axis(colours, "value", "", { ...WHOLE_AXIS, axisLabel: { formatter: whole } }),
     series,

@@ -5,8 +5,8 @@ const figures = [];
 /**
  * Register the figure with that id.
  *
- * draw(place, colours) returns {panels: [{option, title, renderer, height, onClick}], note} or
- * {empty: why}; table(place) returns {columns, rows}; follows lists what it shows of the state.
+ * draw(place, colours) returns {panels: [{option, title, renderer, height, onClick}], note}, {shown, note}
+ * of a table that needs no chart, or {empty: why}; table(place) returns {columns, rows}; follows lists what it shows of the state.
  * A page without the figure, since the run's source does not tell enough for it, ignores it.
  */
 function figure(stem, { draw, table, follows = [] }) {
@@ -36,7 +36,7 @@ function refresh(registered) {
   note.hidden = !drawn.note;
   const size = drawn.empty ? 0 : registered.table(state.place).rows.length;
   registered.element.querySelector(".actions").hidden = !size;
-  registered.element.querySelector(".alternative").hidden = !size || size > LARGEST_TABLE;
+  registered.element.querySelector(".alternative").hidden = !size || size > LARGEST_TABLE || !!drawn.shown;
   fillTable(registered);
 }
 
@@ -48,8 +48,8 @@ function fillTable(registered) {
 }
 
 /** Draw panels into a container; existing charts are kept if the number is the same. */
-function showPanels(holder, container, { panels = [], empty }) {
-  if (empty || holder.charts.length !== panels.length) {
+function showPanels(holder, container, { panels = [], shown, empty }) {
+  if (empty || shown || holder.charts.length !== panels.length) {
     for (const chart of holder.charts) chart.dispose();
     holder.charts = [];
     container.replaceChildren();
@@ -62,6 +62,10 @@ function showPanels(holder, container, { panels = [], empty }) {
     container.append(words);
     return;
   }
+  if (shown) {
+    container.append(scrolling(tableElement(shown), holder.element));
+    return;
+  }
   if (!holder.charts.length) holder.charts = panels.map((panel) => newChart(container, panel));
   panels.forEach((panel, place) => {
     const chart = holder.charts[place];
@@ -70,6 +74,17 @@ function showPanels(holder, container, { panels = [], empty }) {
     chart.resize();
     chart.setOption(panel.option, { notMerge: true });
   });
+}
+
+/** Return a table in a region that a keyboard can scroll, named as the figure is. */
+function scrolling(table, { id }) {
+  const region = document.createElement("div");
+  region.className = "scroll";
+  region.tabIndex = 0;
+  region.setAttribute("role", "region");
+  region.setAttribute("aria-labelledby", `${id}-heading`);
+  region.append(table);
+  return region;
 }
 
 function newChart(container, { title, renderer = "svg" }) {
