@@ -1,4 +1,4 @@
-"""Costs of replays as charts draw them: policies of a kind as a curve, kinds that compare as one panel."""
+"""Costs of replays as charts draw them: policies of a kind as a curve, on panels that compare."""
 
 import math
 from collections.abc import Callable

@@ -46,9 +46,7 @@ def _covered(cost: ReplayCost) -> str:
     return f"{cost.coverage.value:.1%} of the routers' decisions"
 
 
-TABLE = Question(
-    (TOKENS, BIGRAMS), "table", "tables", lambda cost: cost.coverage.value, _covered
-)
+TABLE = Question((TOKENS, BIGRAMS), "table", "tables", lambda cost: cost.coverage.value, _covered)
 QUESTIONS = (
     TABLE,
     Question(
@@ -95,7 +93,9 @@ def verdict(costs: list[ReplayCost], question: Question = TABLE) -> str:
     asked = question.asked(costs)
     tried = [cost for cost in asked if cost.coverage.value > 0]
     if not tried:
-        which = _named(asked[0]) if len(asked) == 1 else f"Not one of {len(asked)} {question.several}"
+        which = (
+            _named(asked[0]) if len(asked) == 1 else f"Not one of {len(asked)} {question.several}"
+        )
         return f"{which} {'never' if len(asked) == 1 else 'ever'} applied to this text."
     if any(cost.delta_nll.low is None for cost in tried):
         return _of_few_documents(tried, question)

@@ -81,7 +81,9 @@ def table(costs: list[ReplayCost]) -> list[str]:
     # all policies that replace sets run as many experts as the router chose
     if len({f"{each.experts.value:.2f}" for each in costs}) > 1:
         columns["experts"] = [f"{each.experts.value:.2f}" for each in costs]
-    columns["same set"] = [_share(each.set_agreement and each.set_agreement.value) for each in costs]
+    columns["same set"] = [
+        _share(each.set_agreement and each.set_agreement.value) for each in costs
+    ]
     if any(each.predicted_agreement is not None for each in costs):
         columns["foretold"] = [_share(each.predicted_agreement) for each in costs]
     if not same_text(costs):
@@ -151,4 +153,3 @@ def _measured(cost: ReplayCost) -> dict[str, Any]:
         "predicted_coverage": cost.predicted_coverage,
         "predicted_agreement": cost.predicted_agreement,
     }
-

@@ -55,7 +55,9 @@ def test_bars_are_the_intervals(marts_and_findings):
         for collection in tables.collections
         for segment in collection.get_segments()
     ]
-    shown = [cost for panel in drawn_panels(costs)[:1] for each in panel.curves for cost in each.costs]
+    shown = [
+        cost for panel in drawn_panels(costs)[:1] for each in panel.curves for cost in each.costs
+    ]
     beyond = drawn_panels(costs)[0].beyond
     expected = [
         (cost.coverage.value, cost.delta_nll.low, cost.delta_nll.high)

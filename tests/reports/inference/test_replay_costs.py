@@ -1,4 +1,4 @@
-"""What replays cost: sums, paired intervals, which policies pass, and words that follow from them."""
+"""What replays cost: sums, paired intervals, which policies pass, and the words for it."""
 
 import math
 from dataclasses import replace

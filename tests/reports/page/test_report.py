@@ -22,9 +22,7 @@ from tests.reports.made_up_page import made_up_page
 from tests.reports.page.parsed_page import Page
 
 LARGEST_PAGE = 6_000_000
-CHARTS = [
-    chart for group in with_replays(GROUPS, made_up_page()) for chart in group.charts
-]
+CHARTS = [chart for group in with_replays(GROUPS, made_up_page()) for chart in group.charts]
 
 
 @pytest.fixture(scope="module")

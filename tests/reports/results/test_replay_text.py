@@ -76,7 +76,7 @@ def test_numbers_are_the_measured_ones(printed):
         for cell in (
             f"{cost.coverage.value:.1%}",
             f"{delta.value:+.4f} (95% {delta.low:+.4f} to {delta.high:+.4f})",
-            f"×{ratio.value:.4f}",
+            f"{replay_text.TIMES}{ratio.value:.4f}",
             f"{cost.same_top.value:.1%}",
             f"{cost.kl.value:.4f}",
             f"{cost.set_agreement.value:.1%}",
@@ -117,7 +117,7 @@ def test_the_validation_report_says_what_was_measured():
     marts = made_up_marts()
     of_rule, best = replay_text.measured_lines(marts, Thresholds(50, 0.5))
     assert of_rule.startswith("Measured in the model, these thresholds in all MoE layers at once")
-    assert "covers 19.0% of" in of_rule and "perplexity × 1.02" in of_rule
+    assert "covers 19.0% of" in of_rule and f"perplexity {replay_text.TIMES} 1.02" in of_rule
     assert best.startswith("Measured in the model: “tokens, share ≥ 0.7")
     # of thresholds that were not replayed nothing is known
     assert replay_text.measured_lines(marts, Thresholds(20, 0.5)) == [best]
