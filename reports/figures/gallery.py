@@ -15,6 +15,7 @@ from gatehouse.reports.figures.caches import expert_cache, prefetch_recall
 from gatehouse.reports.figures.calibration import calibration_coverage
 from gatehouse.reports.figures.layer_panels import RunFigure
 from gatehouse.reports.figures.placement import expert_placement
+from gatehouse.reports.figures.replay import replay_cost
 from gatehouse.reports.figures.zipf import zipf
 from gatehouse.reports.marts.untold import A_VERDICT, EVENTS, ORDER, TOKEN_IDS
 from gatehouse.reports.verdict.findings import AssessedRun
@@ -33,6 +34,7 @@ RUN_FIGURES: dict[str, RunFigure] = {
     "sample_size": layers.sample_size,
     "zipf": zipf,
     "coverage_agreement": fast_path.coverage_agreement,
+    "replay_cost": replay_cost,
     "expert_load": experts.expert_load,
     "expert_repetition": layers.expert_repetition,
     "expert_coactivation": experts.expert_coactivation,
@@ -61,6 +63,17 @@ NEEDS: dict[str, frozenset[str]] = {
     ),
 }
 """File stem -> what the run's source must tell for it; the others need the loads alone."""
+
+
+def run_figures(assessed: AssessedRun) -> dict[str, RunFigure]:
+    """Return those of RUN_FIGURES that a run has, by their stems.
+
+    Not those that need what its source did not tell, and that of replays only once it has some.
+    """
+    without = set(cannot_be_drawn(assessed))
+    if not assessed.marts.was_replayed:
+        without.add("replay_cost")
+    return {stem: draw for stem, draw in RUN_FIGURES.items() if stem not in without}
 
 
 def cannot_be_drawn(assessed: AssessedRun) -> list[str]:

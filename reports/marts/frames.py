@@ -19,6 +19,7 @@ from gatehouse.reports.marts.needed_experts import (
     rankings,
     tuning,
 )
+from gatehouse.reports.marts.replays import replay_documents, replay_layers, replays
 from gatehouse.reports.marts.runs import check_layer, layers
 from gatehouse.reports.marts.session import frame_of
 
@@ -58,6 +59,8 @@ class Marts:
     calibration: tokens (1, 10, 100 or 1,000), samples, experts (those of all layers that so many
         tokens have selected after exactly so many samples; null: never).
     adaptive_k, batch_experts, keep_sets, rankings, tuning: `reports.marts.needed_experts`.
+    replays, replay_documents, replay_layers: as `reports.marts.replays` has them, empty for a run
+        that was not replayed.
 
     Those from `cached_documents` on are over all layers, and but for `rankings` and `tuning` empty
     for a run of counts.
@@ -84,6 +87,14 @@ class Marts:
     keep_sets: pd.DataFrame
     rankings: pd.DataFrame
     tuning: pd.DataFrame
+    replays: pd.DataFrame
+    replay_documents: pd.DataFrame
+    replay_layers: pd.DataFrame
+
+    @property
+    def was_replayed(self) -> bool:
+        """Whether tokens were predicted under policies that overrule the routers."""
+        return bool(self.replay_documents["tokens"].sum() > 0)
 
 
 TOKENS = """
@@ -226,6 +237,9 @@ def read_marts(connection: duckdb.DuckDBPyConnection, run_id: str) -> Marts:
         keep_sets=keep_sets(connection, run_id),
         rankings=rankings(connection, run_id),
         tuning=tuning(connection, run_id),
+        replays=replays(connection, run_id),
+        replay_documents=replay_documents(connection, run_id),
+        replay_layers=replay_layers(connection, run_id),
     )
 
 

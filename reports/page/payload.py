@@ -12,6 +12,7 @@ from gatehouse.reports.marts.untold import EVENTS, ORDER, TOKEN_IDS
 from gatehouse.reports.page import grids, matrices, ranks
 from gatehouse.reports.page.inference import for_inference
 from gatehouse.reports.page.packing import columns, plain
+from gatehouse.reports.page.replay import for_replay
 from gatehouse.reports.verdict.criteria import LIMITS
 from gatehouse.reports.verdict.findings import (
     CONSISTENCY_COLUMNS,
@@ -74,6 +75,7 @@ def payload(assessed: AssessedRun, links: Links) -> dict[str, Any]:
         "load": matrices.loads(marts, indices),
         "busiest": matrices.busiest(marts, indices),
         **for_inference(assessed),
+        **for_replay(assessed),
     }
     if EVENTS not in assessed.untold:
         repetition = ANY_CHOICE_COLUMNS if ORDER in assessed.untold else REPETITION_COLUMNS

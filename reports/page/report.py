@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from gatehouse.reports.marts.facts import how_computed, run_title
-from gatehouse.reports.page import charts, text
+from gatehouse.reports.page import charts, replay, text
 from gatehouse.reports.page.html import Script, rendered, script
 from gatehouse.reports.page.inference_charts import ADVISED
 from gatehouse.reports.page.packing import script_json
@@ -21,6 +21,7 @@ SCRIPTS = (
     "charts/routing.js",
     "controls/sliders.js",
     "charts/fast_path.js",
+    "charts/replay.js",
     "charts/published.js",
     "controls/layer_panel.js",
     "charts/overview.js",
@@ -49,6 +50,7 @@ def render(assessed: AssessedRun, links: Links) -> str:
     first = indices.index(links.layer) if links.layer in indices else 0
     found = assessed.layers[first].validation.verdict if assessed.layers else "routing"
     content = payload(assessed, links)
+    advised = (*ADVISED, replay.COST.stem)
     return rendered(
         "report.html.j2",
         scripts=scripts(SCRIPTS),
@@ -62,8 +64,10 @@ def render(assessed: AssessedRun, links: Links) -> str:
         layer=first,
         model=model_view(assessed),
         facts=text.facts(assessed),
-        groups=charts.shown(assessed.untold),
-        advice={stem: content[stem]["advice"] for stem in ADVISED if stem in content},
+        groups=replay.with_replays(charts.shown(assessed.untold), assessed),
+        advice={stem: content[stem]["advice"] for stem in advised if stem in content},
+        policies=replay.policy_rows(assessed),
+        could_be_replayed=replay.could_be_replayed(assessed),
         thresholds=assessed.findings.thresholds,
         limits=text.limits(assessed, first)
         if assessed.layers

@@ -12,7 +12,10 @@ from gatehouse.warehouse.release import gatehouse_version
 
 
 def document(
-    assessments: Sequence[Assessment], model: AssessedRun | None, source: dict[str, Any]
+    assessments: Sequence[Assessment],
+    model: AssessedRun | None,
+    source: dict[str, Any],
+    replays: Sequence[dict[str, Any]] = (),
 ) -> str:
     """Return `validation.json`: every number of the report, undefined as null.
 
@@ -20,6 +23,7 @@ def document(
         assessments: of MoE layers, or of one table.
         model: the run whose MoE layers they are; None for a table or for a single layer.
         source: what was tested: a run's row of `dim_run`, or a file.
+        replays: what policies that overrule routers cost the model.
     """
     first = assessments[0]
     content = {
@@ -32,6 +36,7 @@ def document(
         "zipf": dataclasses.asdict(first.zipf),
         "layers": [_entry(each) for each in assessments],
         "model": _model(model) if model else None,
+        "replays": list(replays),
     }
     return json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 

@@ -22,6 +22,7 @@ import pandas as pd
 from gatehouse.reports.marts import Flips, Loads, routing_statistics
 from gatehouse.reports.marts.untold import has_none, nothing_to_validate
 from gatehouse.reports.results.document import document
+from gatehouse.reports.results.replay_text import measured_rows
 from gatehouse.reports.results.results import Results
 from gatehouse.reports.results.routing_stats import write_statistics
 from gatehouse.reports.results.summary import summary_text
@@ -90,7 +91,8 @@ def write_validation(results: Results, output: Path | None = None) -> list[Path]
     if output is None and results.of_run is None:
         return []
     source = results.of_run.run if results.of_run else {"file": str(results.table)}
-    content = document(results.sections, results.of_model, source)
+    replays = measured_rows(results.of_run.marts) if results.of_run else []
+    content = document(results.sections, results.of_model, source, replays)
     report = _named(output or results.folder, "validation_report.txt")
     beside = "validation.json" if report.name == "validation_report.txt" else f"{report.stem}.json"
     with _gone_with_its_run(results):
@@ -198,13 +200,12 @@ def _draw_layer(section: Assessment, title: str, folder: Path) -> dict[str, Path
 
 
 def _draw_run(assessed: AssessedRun, folder: Path, stems: Container[str] | None) -> dict[str, Path]:
-    from gatehouse.reports.figures.gallery import RUN_FIGURES, cannot_be_drawn
+    from gatehouse.reports.figures.gallery import run_figures
 
-    without = cannot_be_drawn(assessed)
     return {
         stem: _save(draw(assessed), folder, stem)
-        for stem, draw in RUN_FIGURES.items()
-        if stem not in without and (stems is None or stem in stems)
+        for stem, draw in run_figures(assessed).items()
+        if stems is None or stem in stems
     }
 
 

@@ -1,5 +1,7 @@
 """The verdict on a model as text: its MoE layers in a table, what follows, and their average."""
 
+from collections.abc import Sequence
+
 from gatehouse.reports.results.report_text import heading
 from gatehouse.reports.verdict.assessment import Assessment
 from gatehouse.reports.verdict.criteria import (
@@ -27,12 +29,13 @@ NEEDED = (
 )
 
 
-def model_text(assessed: AssessedRun, name: str) -> str:
+def model_text(assessed: AssessedRun, name: str, measured: Sequence[str] = ()) -> str:
     """Return the model's verdict with a row per MoE layer.
 
     Args:
         assessed: the run and its layers.
         name: of what was tested.
+        measured: sentences on what a lookup table cost the model, where that was replayed.
     """
     verdict, thresholds = assessed.verdict, assessed.layers[0].validation.thresholds
     rows = [
@@ -54,6 +57,7 @@ def model_text(assessed: AssessedRun, name: str) -> str:
         "",
         f"{mark} VAR Hypothesis {verdict.verdict} for the model",
         f"  {verdict.sentence}",
+        *(f"  {line}" for line in measured),
         "",
         *_average_lines(assessed),
     ]

@@ -21,12 +21,15 @@ MAJORITY = 0.5
 """Frequent tokens are called highly consistent when their modal expert takes most occurrences."""
 
 
-def report_text(assessment: Assessment, title: Sequence[str] = ()) -> str:
+def report_text(
+    assessment: Assessment, title: Sequence[str] = (), measured: Sequence[str] = ()
+) -> str:
     """Return the validation report.
 
     Args:
         assessment: of one MoE layer, a table, or the average of all layers.
         title: lines on what was tested, put under the heading.
+        measured: sentences on what a lookup table cost the model, where that was replayed.
     """
     validation, evidence = assessment.validation, assessment.evidence
     blocks = [
@@ -36,7 +39,11 @@ def report_text(assessment: Assessment, title: Sequence[str] = ()) -> str:
         [*_correlation_lines(validation.correlation), *evidence_text.correlation(evidence)],
         [*_entropy_lines(validation.entropy), *evidence_text.low_entropy(evidence)],
         [*_consistency_lines(validation.consistency), *evidence_text.consistency(evidence)],
-        [*_fast_path_lines(validation.fast_path), *evidence_text.fast_path(evidence)],
+        [
+            *_fast_path_lines(validation.fast_path),
+            *evidence_text.fast_path(evidence),
+            *(f"   {line}" for line in measured),
+        ],
         [*heading("Validation Summary"), *_summary_lines(validation)],
         _grade_lines(validation),
         ["Evidence", f"  {assessment.strength}"],

@@ -18,6 +18,7 @@ from gatehouse.reports.marts import (
 from gatehouse.reports.marts.facts import run_title
 from gatehouse.reports.marts.untold import A_VERDICT
 from gatehouse.reports.results.model_text import model_text
+from gatehouse.reports.results.replay_text import measured_lines
 from gatehouse.reports.results.report_text import report_text
 from gatehouse.reports.results.routing_stats import read_statistics
 from gatehouse.reports.results.selection import Selection
@@ -82,9 +83,10 @@ class Results:
     @property
     def report_text(self) -> str:
         """The validation report; for several layers, one after another, and the model's verdict."""
-        texts = [report_text(each, [self.title(each)]) for each in self.sections]
+        measured = self._measured
+        texts = [report_text(each, [self.title(each)], measured) for each in self.sections]
         if self.of_model:
-            texts.append(model_text(self.of_model, self.name))
+            texts.append(model_text(self.of_model, self.name, measured))
         return "\n".join(texts)
 
     def shown(self, full_report: str) -> str:
@@ -95,7 +97,15 @@ class Results:
         """
         if self.of_model is None:
             return self.report_text
-        return f"{model_text(self.of_model, self.name)}\nEvery layer in full: {full_report}\n"
+        text = model_text(self.of_model, self.name, self._measured)
+        return f"{text}\nEvery layer in full: {full_report}\n"
+
+    @property
+    def _measured(self) -> list[str]:
+        """Sentences on what lookup tables cost the model, of a run that was replayed."""
+        if self.of_run is None or not self.sections:
+            return []
+        return measured_lines(self.of_run.marts, self.sections[0].validation.thresholds)
 
     def title(self, section: Assessment) -> str:
         """Return what a section is about."""

@@ -84,6 +84,7 @@ def test_every_figure_has_its_lineage(artifacts):
         *RUN_FIGURES,
         "validation_report",
         "cache_command",
+        "replay_command",
         "placement_command",
         "report_page",
         "comparison_page",

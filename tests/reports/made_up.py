@@ -6,6 +6,7 @@ import pandas as pd
 from gatehouse.reports.marts import Marts
 from tests.reports.made_up_inference import inference_frames
 from tests.reports.made_up_needed_experts import needed_frames
+from tests.reports.made_up_replay import replay_frames
 
 LEVELS = (0, 5, 10, 20, 50, 100, 200, 500, 1000)
 SAMPLES = 12
@@ -58,6 +59,7 @@ def made_up_marts(
         ),
         **inference_frames(layers, experts, top_k, SAMPLES, random),
         **needed_frames(layers, experts, top_k),
+        **replay_frames(layers, top_k),
     )
 
 

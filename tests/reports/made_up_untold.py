@@ -27,6 +27,8 @@ def untold_page(*untold: str) -> AssessedRun:
     for name, frame in marts.items():
         marts[name] = frame.assign(**{each: np.nan for each in nulls if each in frame})
     empty = ["agreement", "thresholds"] + ["transition"] * (ORDER in untold)
+    # a trace has no model to replay
+    empty += ["replays", "replay_documents", "replay_layers"]
     empty += ["tokens", "frequency_rank"] * (TOKEN_IDS in untold)
     of_events = ["cached_documents", "shared_caches", "predictions", "calibration"]
     of_events += ["coactivation", "repetition", "domain_expert"]

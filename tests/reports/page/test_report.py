@@ -12,6 +12,7 @@ import pytest
 from gatehouse.reports.page.charts import GROUPS
 from gatehouse.reports.page.html import ASSETS
 from gatehouse.reports.page.payload import Links
+from gatehouse.reports.page.replay import with_replays
 from gatehouse.reports.page.report import SCRIPTS, render
 from gatehouse.reports.page.text import limits
 from gatehouse.reports.verdict.findings import AssessedRun
@@ -21,7 +22,7 @@ from tests.reports.made_up_page import made_up_page
 from tests.reports.page.parsed_page import Page
 
 LARGEST_PAGE = 6_000_000
-CHARTS = [chart for group in GROUPS for chart in group.charts]
+CHARTS = [chart for group in with_replays(GROUPS, made_up_page()) for chart in group.charts]
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +82,9 @@ def test_the_verdict_and_its_three_numbers_come_first(page, run_page):
     positions += [words.index("Each token's values averaged"), words.index("What was run")]
     assert positions == sorted(positions)
     parts = [each["id"] for each in page.all("h2")]
-    assert parts[3:] == [
-        *("model", "run", *(group.stem for group in GROUPS), "tokens", "limits", "cite"),
-    ]
+    groups = [group.stem for group in with_replays(GROUPS, run_page)]
+    assert groups[:3] == ["routing", "fast-path", "replay"]
+    assert parts[3:] == ["model", "run", *groups, "tokens", "limits", "cite"]
     assert f"{finding['coverage_low']:.1%} to {finding['coverage_high']:.1%}" in words
     assert "The evidence in layer 1 is strong." in words
 

@@ -36,6 +36,7 @@ if (data.tokens) {
 }
 startRoutingFigures();
 startFastPathFigures();
+startReplayFigures();
 startLayerFigures();
 startExpertFigures();
 startCacheFigures();
