@@ -135,10 +135,10 @@ def test_a_run_of_one_split_has_nothing_to_learn_from_or_to_measure(
 ):
     record = Lake(paths.lake).run_record(run_id)
     rows = [json.loads(line) for line in Path(record["dataset"]).read_text().splitlines()]
-    from gatehouse.warehouse.records import document_hash
     import hashlib
 
     from gatehouse.ingest.prepare import split_of
+    from gatehouse.warehouse.records import document_hash
 
     def is_of(row: dict) -> bool:
         text = hashlib.sha256(row["text"].encode()).hexdigest()
