@@ -12,10 +12,10 @@ from rich.console import Console
 from gatehouse.warehouse.lake import Lake
 from tests.bench.build import watch
 from tests.bench.inference import made_up, measured
-from tests.bench.lake import EVENTS_IN_A_SAMPLE, RUN_ID, lake_of, linked
+from tests.bench.lake import FEW, MANY, RUN_ID, lake_of, linked
 from tests.bench.statistics import EXACT, ROUNDED, disagreements
 
-SAMPLES = 3
+SAMPLES, EVENTS_IN_A_SAMPLE = 3, FEW.events_in_a_sample
 
 
 @pytest.fixture(scope="module")

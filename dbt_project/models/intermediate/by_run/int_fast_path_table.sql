@@ -8,24 +8,17 @@ samples as (
     where split = 'train'
 ),
 
-train_events as (
+layers as (
+    select * from {{ ref('stg_new_layers') }}
+    where layer = {{ this_layer() }}
+),
+
+-- read twice: a list kept for the second grouping would cost more
+train_events as not materialized (
     select events.*
     from events
     semi join samples
         on events.run_key = samples.run_key and events.sample_id = samples.sample_id
-),
-
-counted as (
-    select
-        run_key,
-        layer,
-        token_id,
-        experts,
-        count(*) as occurrences,
-        count(top_expert) as ranked_occurrences,
-        sum(cast(entropy as double)) as entropy_sum
-    from train_events
-    group by run_key, layer, token_id, experts
 ),
 
 first_choices as (
@@ -34,10 +27,10 @@ first_choices as (
         layer,
         token_id,
         experts[1] as expert,
-        cast(sum(occurrences) as bigint) as occurrences,
-        sum(ranked_occurrences) as ranked_occurrences,
-        sum(entropy_sum) as entropy_sum
-    from counted
+        count(*) as occurrences,
+        count(top_expert) as ranked_occurrences,
+        sum(cast(entropy as double)) as entropy_sum
+    from train_events
     group by run_key, layer, token_id, experts[1]
 ),
 
@@ -55,15 +48,25 @@ top_experts as (
     group by run_key, layer, token_id
 ),
 
+chosen_sets as (
+    select
+        train_events.run_key,
+        train_events.token_id,
+        {{ expert_set('train_events.experts', 'layers') }} as expert_set,
+        {{ long_expert_set('train_events.experts', 'layers') }} as long_expert_set
+    from train_events
+    inner join layers on train_events.run_key = layers.run_key
+),
+
 expert_sets as (
     select
         run_key,
-        layer,
         token_id,
-        list_sort(experts) as expert_set,
-        cast(sum(occurrences) as bigint) as occurrences
-    from counted
-    group by run_key, layer, token_id, list_sort(experts)
+        expert_set,
+        long_expert_set,
+        count(*) as occurrences
+    from chosen_sets
+    group by run_key, token_id, expert_set, long_expert_set
 ),
 
 most_occurrences as (
@@ -80,7 +83,8 @@ modal_sets as (
         expert_sets.run_key,
         expert_sets.token_id,
         -- among equally frequent sets, the one with the smaller ids
-        min(expert_sets.expert_set) as expert_set
+        max(expert_sets.expert_set) as expert_set,
+        min(expert_sets.long_expert_set) as long_expert_set
     from expert_sets
     inner join most_occurrences using (run_key, token_id, occurrences)
     group by expert_sets.run_key, expert_sets.token_id
@@ -98,12 +102,15 @@ final as (
             order by top_experts.train_frequency desc, top_experts.token_id asc
         ) as frequency_rank,
         top_experts.top_expert,
-        modal_sets.expert_set
+        coalesce(
+            modal_sets.long_expert_set, {{ experts_of_set('modal_sets.expert_set', 'layers') }}
+        ) as expert_set
     from top_experts
     inner join modal_sets
         on
             top_experts.run_key = modal_sets.run_key
             and top_experts.token_id = modal_sets.token_id
+    inner join layers on top_experts.run_key = layers.run_key
 )
 
 select * from final
