@@ -54,6 +54,27 @@ def test_runs_of_two_seeds_read_the_same_text_in_another_way(made, tmp_path):
     assert 1 / 8 < same < 0.9
 
 
+def test_many_experts_are_distinct_and_each_set_is_as_likely(tmp_path):
+    home = lake_of(tmp_path, MANY.events_in_a_sample, shape=MANY)
+    (layers,) = (
+        Lake(home / "lake")
+        .layers(RUN_ID)
+        .group_by(["num_experts", "top_k"])
+        .aggregate([("layer", "count")])
+        .to_pylist()
+    )
+    assert layers == {"num_experts": 128, "top_k": 8, "layer_count": 48}
+    landed = events(home)
+    experts = np.stack(landed["experts"].to_numpy(zero_copy_only=False))
+    assert experts.shape == (MANY.events_in_a_sample, 8)
+    # the lists hardly repeat, which is what the lake is for
+    assert len(np.unique(experts, axis=0)) > 0.99 * len(experts)
+    others = np.bincount(
+        ((experts[:, 1:].astype(int) - experts[:, :1]) % 128).reshape(-1), minlength=128
+    )
+    assert others[0] == 0 and others[1:].min() > 0.8 * others[1:].mean()
+
+
 @pytest.mark.parametrize("column", [*EXACT, *ROUNDED])
 def test_another_answer_is_a_disagreement(column):
     numbers = np.arange(1.0, 9.0)
