@@ -26,6 +26,7 @@ from gatehouse.models.batches import (
 )
 from gatehouse.models.events import Fields, LayerRouting, check_finite, to_host
 from gatehouse.models.experts.expert_sizes import loaded_bytes
+from gatehouse.models.experts.mending import check_mended
 from gatehouse.models.experts.output_norms import OutputNorms, check_norms, check_output_norms
 from gatehouse.models.families import SCALED, text_part
 from gatehouse.models.readers import Routing, UnreadableRouter, Watch
@@ -53,13 +54,14 @@ class RoutingTap:
         memory: how much has fitted on the device at once.
 
     Raises:
-        GatehouseError: the model has no MoE layers, or belongs to a family that is refused, or
+        GatehouseError: the model has no MoE layers, needs `mending.mend`, or belongs to a family
             that shows no outputs of its experts.
     """
 
     def __init__(self, model: nn.Module, *, output_norms: bool = False) -> None:
         self.model = model
         self.sites = find_sites(model)
+        check_mended(self.sites)
         self.has_norms = output_norms
         self._norms: dict[nn.Module, OutputNorms] = {}
         if output_norms:

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gatehouse.models.readers import Reader, Routing, Watch, integer
+from gatehouse.models.readers import Reader, Routing, UnreadableRouter, Watch, integer
 
 
 class Probabilities(Reader):
@@ -83,6 +83,45 @@ class Capacity(Reader):
         kept = mask.amax(dim=1, keepdim=True)
         ids = torch.where(kept > 0, mask.argmax(1, keepdim=True), logits.argmax(1, keepdim=True))
         return Routing(logits, ids, probability.reshape(-1, 1), kept == 0)
+
+
+class TwoBest(Reader):
+    """NLLB-MoE: the two best experts, within each one's capacity in the batch, on a mended model.
+
+    A selection beyond the capacity has a weight of 0, and so have those of pads.
+    """
+
+    unseen_outputs = "scales the outputs of its experts once more after their weights"
+
+    def __init__(self, block: nn.Module, router: Any, experts: nn.Module) -> None:
+        super().__init__(block, router, experts)
+        # with one place for every row, nothing is dropped
+        roomy = router.moe_eval_capacity_token_fraction >= 1
+        self.batching = "padded" if roomy else "alone"
+
+    def top_k(self, model: nn.Module) -> int:
+        """Return 2, unless the second is drawn: NLLB-MoE is top-2."""
+        policy: Any = self.router.second_expert_policy
+        if policy != "all":
+            raise UnreadableRouter(f"draws its second expert by chance ({policy})")
+        return 2
+
+    def logits(self, output: Any) -> torch.Tensor:
+        """Return the logits, the last of (ids, weights, logits)."""
+        return output[2]
+
+    def read(self, *seen: Any) -> Routing:
+        """Return the routing; beyond the capacity, nothing runs."""
+        routing = super().read(*seen)
+        return Routing(routing.logits, routing.ids, routing.weights, routing.weights == 0)
+
+    def weigh(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> torch.Tensor:
+        """Choose by top-k, of which the router's own code makes two steps."""
+        router: Any = self.router
+        _, gates, logits = router.forward(*arguments, **named)
+        scores = logits.softmax(dim=-1, dtype=router.dtype).to(gates.dtype)
+        weights = scores.gather(1, torch.topk(logits, 2, dim=-1).indices)
+        return weights / weights.sum(dim=1, keepdim=True)
 
 
 class Loop(Reader):
@@ -180,6 +219,7 @@ class ProductKeys(Reader):
 
 NAMED: dict[str, type[Reader]] = {
     "switch_transformers": Capacity,
+    "nllb_moe": TwoBest,
     "llama4": DenseScores,
     "jetmoe": SortedSlots,
     "doge": ProductKeys,

@@ -1,8 +1,8 @@
 """How each MoE family of transformers, named by its folder there, scores experts.
 
 The weights of the first batch show the scoring wherever they can. What is stated here serves where
-they cannot (one weight per token that is always 1), names the scoring from a config alone, and
-refuses a family whose routing cannot be captured. `docs/families.md` has the table.
+they cannot (one weight per token that is always 1), and names the scoring from a config alone.
+`docs/families.md` has the table.
 """
 
 from torch import nn
@@ -10,8 +10,8 @@ from torch import nn
 SOFTMAX = """aria cohere2_moe dbrx deepseek_ocr2 deepseek_v2 diffusion_gemma doge ernie4_5_moe
 ernie4_5_vl_moe flex_olmo gemma4 gpt_oss granitemoe granitemoe_swa granitemoehybrid
 granitemoeshared hunyuan_v1_moe jamba jetmoe lara_mini longcat_flash mellum minimax mistral4
-mistral_large4 mixtral olmoe openai_privacy_filter qwen2_moe qwen3_5_moe qwen3_moe qwen3_next
-qwen3_omni_moe qwen3_vl_moe qwen4_exp switch_transformers unlimited_ocr zaya""".split()
+mistral_large4 mixtral nllb_moe olmoe openai_privacy_filter qwen2_moe qwen3_5_moe qwen3_moe
+qwen3_next qwen3_omni_moe qwen3_vl_moe qwen4_exp switch_transformers unlimited_ocr zaya""".split()
 
 SIGMOID = """afmoe axk1 axk2 bailing_hybrid beam deepseek_v3 deepseek_v32 dots1 dots3_note
 exaone_moe flint glm4_moe glm4_moe_lite glm4v_moe glm5_next glm_moe_dsa hy_v3 hy_v4 hy_v4_vl
@@ -35,12 +35,6 @@ TEXT_PART = {
     "llama4": "language_model.model",
 }
 """Family -> the part of the model that text runs through, where it is not the whole."""
-
-REFUSED = {
-    "nllb_moe": "its experts take one-hot of a mask that is one-hot already, so the experts that "
-    "run are not the ones the router chose (transformers' NllbMoeExperts)"
-}
-"""Family -> why its routing cannot be captured."""
 
 
 def family_of(module: nn.Module) -> str | None:

@@ -13,7 +13,7 @@ from itertools import groupby
 from torch import nn
 
 from gatehouse.models.dialects import NAMED
-from gatehouse.models.families import REFUSED, family_of, stated_scoring, text_part
+from gatehouse.models.families import family_of, stated_scoring, text_part
 from gatehouse.models.readers import Reader, UnreadableRouter
 from gatehouse.models.remote import ExpertList
 from gatehouse.warehouse.errors import GatehouseError
@@ -66,8 +66,8 @@ def find_sites(model: nn.Module) -> list[RouterSite]:
     """Return the model's MoE layers in the order they run, text routers only.
 
     Raises:
-        GatehouseError: the model has none, belongs to a family whose routing cannot be captured,
-            or has a router that states no number of experts or an impossible one.
+        GatehouseError: the model has none, or has a router that states no number of experts or an
+            impossible one.
     """
     sites = _as_they_run([_site(model, path, block) for path, block in _blocks(model)])
     if not sites:
@@ -110,8 +110,6 @@ def _as_they_run(sites: list[RouterSite]) -> list[RouterSite]:
 
 def _site(model: nn.Module, path: str, block: nn.Module) -> RouterSite:
     family = family_of(block)
-    if family in REFUSED:
-        raise GatehouseError(f"{family} cannot be captured: {REFUSED[family]}")
     router_name = _child(block, *ROUTER_NAMES)
     parts = _experts(block)
     assert router_name and parts

@@ -27,6 +27,7 @@ from gatehouse.models.checkpoint.stored import (
     check_stated,
     stored_tensors,
 )
+from gatehouse.models.experts.mending import mend
 from gatehouse.models.finding import find_source
 from gatehouse.models.loading import (
     auto_class,
@@ -161,6 +162,7 @@ class ModelPlan:
                 model = restore_linear(model, DTYPES[self.dtype])
         check_precision(self.name, model, DTYPES[self.dtype])
         check_finite_weights(self.name, model)
+        mend(model)
         if head:
             return LoadedModel(model.eval().base_model, self.tokenizer, model)
         return LoadedModel(backbone(model, self.config).eval(), self.tokenizer)

@@ -44,6 +44,7 @@ ROOMS = {
         "upkeep": {"console", "request", "steps"},
         "pipeline": {"console", "request", "steps"},
         "imports": {"console", "pipeline", "steps"},
+        "replay": {"console", "pipeline", "steps"},
         "prefect_run": {
             "console",
             "pipeline",
@@ -53,7 +54,16 @@ ROOMS = {
             "steps",
         },
         "fill_cache": {"prefect_database", "prefect_settings", "steps"},
-        "cli": {"console", "prefect_run", "process", "request", "sql", "steps", "upkeep"},
+        "cli": {
+            "console",
+            "prefect_run",
+            "process",
+            "replay",
+            "request",
+            "sql",
+            "steps",
+            "upkeep",
+        },
     },
 }
 """Each folder or lone file of a package, and what it may import of its package."""

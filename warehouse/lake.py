@@ -4,6 +4,7 @@
     lake/samples/run_id=RUN/shard-00000.parquet     the samples of that shard
     lake/{runs,layers,vocabulary,shards}/run_id=RUN/{table}.parquet
     lake/counts/run_id=RUN/counts.parquet           of a run that has only these, and no shards
+    lake/replays/run_id=RUN/part-00000.parquet      what other routing would cost: replays.py
     lake/names/RUN.txt                              a person's name for the run, if it has one
     lake/readings/RUN.json                          how the run's text was read
     lake/locks/RUN.lock                             the process that captures the run
@@ -46,7 +47,7 @@ from gatehouse.warehouse.records import (
 )
 from gatehouse.warehouse.remembered.rows import Rows
 
-TABLES = ("runs", "layers", "vocabulary", "shards", "counts", "samples", "events")
+TABLES = ("runs", "layers", "vocabulary", "shards", "counts", "replays", "samples", "events")
 """The lake's folders of runs, in the order in which a run is removed from them."""
 
 SHARD_TABLES = ("samples", "events")

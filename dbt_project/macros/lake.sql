@@ -18,10 +18,10 @@
 {%- endmacro %}
 
 {# Tables of the lake that have no file where there is no run of a kind, and the columns that models
-   read of them: runs of counts have nothing but counts, and other runs have none. #}
+   read of them: runs of counts have nothing but counts, other runs have none, and few are replayed. #}
 {% macro may_be_missing() -%}
     {{ return({
-        'shards': {'run_id': 'varchar', 'shard': 'integer'},
+        'shards': {'run_id': 'varchar', 'shard': 'integer', 'events_sha256': 'varchar'},
         'event_files': {'filename': 'varchar', 'size': 'bigint', 'last_modified': 'timestamp with time zone'},
         'counts': {
             'run_id': 'varchar',
@@ -52,13 +52,51 @@
             'entropy': 'float',
             'confidence': 'float',
         },
+        'replay_files': {'filename': 'varchar', 'size': 'bigint', 'last_modified': 'timestamp with time zone'},
+        'replays': {
+            'run_id': 'varchar',
+            'filename': 'varchar',
+            'policy_id': 'varchar',
+            'policy': 'varchar',
+            'kind': 'varchar',
+            'ids_only': 'boolean',
+            'min_share': 'double',
+            'min_frequency': 'bigint',
+            'frequency_threshold': 'bigint',
+            'entropy_threshold': 'double',
+            'table_size': 'bigint',
+            'weight_threshold': 'double',
+            'ranked_by': 'varchar',
+            'masked_experts': 'integer',
+            'routing_of': 'varchar',
+            'moe_indices': 'smallint[]',
+            'controls': 'varchar',
+            'is_control': 'boolean',
+            'run_sha256': 'varchar',
+            'routing_of_sha256': 'varchar',
+            'sample_id': 'bigint',
+            'tokens': 'bigint',
+            'nll': 'double',
+            'untouched_nll': 'double',
+            'kl': 'double',
+            'same_top': 'bigint',
+            'rows': 'bigint',
+            'covered': 'bigint[]',
+            'agreed': 'bigint[]',
+            'undisturbed': 'bigint[]',
+            'experts_run': 'bigint[]',
+            'device': 'varchar',
+            'versions': 'varchar',
+            'landed_at': 'timestamp with time zone',
+        },
     }) }}
 {%- endmacro %}
 
 {# Whether the lake in this folder has a file of the table. #}
 {% macro has_files(folder, table) -%}
-    {%- set kept_in = 'events' if table == 'event_files' else table -%}
-    {%- set name = table if table in ('shards', 'counts') else 'shard-*' -%}
+    {%- set kept_in = {'event_files': 'events', 'replay_files': 'replays'}.get(table, table) -%}
+    {%- set part = 'part-*' if kept_in == 'replays' else 'shard-*' -%}
+    {%- set name = table if table in ('shards', 'counts') else part -%}
     {%- set found = run_query(
         "select 1 from glob(regexp_replace('" ~ folder ~ "', '[*?[]', '[\\0]', 'g')"
         ~ " || '/" ~ kept_in ~ "/run_id=*/" ~ name ~ ".parquet') limit 1"

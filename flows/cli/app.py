@@ -29,6 +29,11 @@ COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
         make.import_trace,
         "gatehouse import vllm responses.jsonl --model Qwen/Qwen3-30B-A3B",
     ),
+    (
+        "replay",
+        make.replay,
+        "gatehouse replay demo-pydoc-e2e45ea4ca --table tokens",
+    ),
     ("build", make.build, "gatehouse build"),
     (
         "validate",

@@ -1,11 +1,12 @@
-"""Commands that make the warehouse: run, prepare, fetch, capture, build."""
+"""Commands that make the warehouse: run, prepare, fetch, capture, import, replay, build."""
 
 from typing import Any
 
-from gatehouse.flows.cli import options
+from gatehouse.flows.cli import options, replay_options
 from gatehouse.flows.cli.options import OF_A_RUN, paths_of
 from gatehouse.flows.request import LOADING, RunRequest, takes_fields
 from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.notes.run_names import find_run
 from gatehouse.warehouse.paths import check_output_folder
 
 PREPARING = (
@@ -122,6 +123,55 @@ def import_trace(
         raise GatehouseError("name the --model that was run: a hub id, a folder, or a config.json")
     request = ImportRequest(format, tuple(path), model, revision, trust_remote_code, name)
     answer(import_files(request, paths).line)
+
+
+def replay(
+    run: options.LatestRun = None,
+    num_samples: replay_options.ReplayedSamples = 128,
+    table: replay_options.Table = None,
+    min_share: replay_options.MinShare = None,
+    min_frequency: replay_options.MinFrequency = None,
+    frequency_threshold: replay_options.TableFrequencyThreshold = None,
+    entropy_threshold: replay_options.TableEntropyThreshold = None,
+    most_frequent: replay_options.MostFrequent = None,
+    ids_only: replay_options.IdsOnly = False,
+    layer: replay_options.ReplayedLayers = "all",
+    drop_below: replay_options.DropBelow = None,
+    drop_entropy: replay_options.DropEntropy = None,
+    mask: replay_options.Mask = None,
+    routing_of: replay_options.RoutingOf = None,
+    batch_size: replay_options.ReplayBatchSize = None,
+    device_map: replay_options.DeviceMap = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    home: options.Home = None,
+) -> None:
+    """Measure in the model what lookup tables, fewer experts or another routing cost."""
+    paths = paths_of(home)
+    run = run and find_run(paths.lake, run)
+    from gatehouse.flows.replay.request import ReplayRequest
+
+    request = ReplayRequest(
+        num_samples=num_samples,
+        table=tuple(table or ()),
+        min_share=tuple(min_share or ()),
+        min_frequency=min_frequency,
+        frequency_threshold=frequency_threshold,
+        entropy_threshold=tuple(entropy_threshold or ()),
+        most_frequent=tuple(most_frequent or ()),
+        ids_only=ids_only,
+        layer=layer,
+        drop_below=tuple(drop_below or ()),
+        drop_entropy=tuple(drop_entropy or ()),
+        mask=tuple(mask or ()),
+        routing_of=tuple(routing_of or ()),
+        batch_size=batch_size,
+        device_map=device_map,
+        trust_remote_code=trust_remote_code,
+    )
+    from gatehouse.flows.console import answer
+    from gatehouse.flows.replay import answer as replaying
+
+    answer(replaying.replay(run, request, paths))
 
 
 def build(

@@ -26,6 +26,7 @@ from gatehouse.warehouse.locks import exclusive, holder
 from gatehouse.warehouse.paths import DBT_PROJECT, Paths
 from gatehouse.warehouse.plain_text import counted
 from gatehouse.warehouse.records import LAKE_VERSION
+from gatehouse.warehouse.replays import parts
 from gatehouse.warehouse.upkeep.health import REMOVE, Health, check_all_quickly
 
 SMALLEST_ROOM = 1 << 20
@@ -170,12 +171,14 @@ def _check_descriptions(lake: Lake, run_ids: list[str]) -> None:
     """Make sure that what dbt reads of the runs, beside what was checked, is theirs.
 
     Raises:
-        GatehouseError: a table of layers or of the vocabulary is damaged or of another run.
+        GatehouseError: a table of layers or of the vocabulary, or a part of the replays, is damaged
+            or of another run.
     """
     for run_id in run_ids:
-        for table in ("layers", "vocabulary"):
+        described = [lake.file(table, run_id) for table in ("layers", "vocabulary")]
+        for path in [*described, *parts(lake, run_id)]:
             try:
-                check_table(lake.file(table, run_id))
+                check_table(path)
             except BrokenLaw as error:
                 raise GatehouseError(f"{run_id}: {error}; {UNTOUCHED}") from error
 
@@ -219,20 +222,30 @@ def _holds(paths: Paths, seen: dict[str, Health]) -> bool:
 
 
 def _counted(paths: Paths, seen: dict[str, Health]) -> bool:
-    listed = "select filename, size, last_modified from read_blob($files)"
+    """Return whether the database counts the shards and parts of replays that lie in the lake."""
+    lake = Lake(paths.lake)
+    finished = {run_id for run_id, health in seen.items() if health.is_finished}
+    shards = [
+        lake.shard_file("events", run_id, shard)
+        for run_id, health in seen.items()
+        for shard in health.intact
+    ]
+    replayed = [path for run_id in finished for path in parts(lake, run_id)]
     with closing(duckdb.connect(str(paths.database), read_only=True)) as connection:
-        counted = connection.execute("select path, bytes, modified_at from stg_shards").fetchall()
         built = connection.execute("select run_id from stg_runs").fetchall()
-        lake = Lake(paths.lake)
-        files = [
-            str(lake.shard_file("events", run_id, shard))
-            for run_id, health in seen.items()
-            for shard in health.intact
-        ]
-        landed = connection.execute(listed, {"files": files}).fetchall() if files else []
-    return sorted(counted) == sorted(landed) and {run_id for (run_id,) in built} == {
-        run_id for run_id, health in seen.items() if health.is_finished
-    }
+        return {run_id for (run_id,) in built} == finished and all(
+            _lists(connection, ledger, files)
+            for ledger, files in (("stg_shards", shards), ("stg_replay_parts", replayed))
+        )
+
+
+def _lists(connection: duckdb.DuckDBPyConnection, ledger: str, files: list[Path]) -> bool:
+    """Return whether a ledger lists these files, as they are now, and no others."""
+    listed = "select filename, size, last_modified from read_blob($files)"
+    counted = connection.execute(f"select path, bytes, modified_at from {ledger}").fetchall()
+    named = {"files": [str(path) for path in files]}
+    landed = connection.execute(listed, named).fetchall() if files else []
+    return sorted(counted) == sorted(landed)
 
 
 def _start_from(previous: Path, building: Path) -> None:

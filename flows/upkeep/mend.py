@@ -1,7 +1,5 @@
 """What `gatehouse verify --repair` does about each problem."""
 
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from gatehouse.flows.console import listed, say
@@ -12,7 +10,7 @@ from gatehouse.ingest.corpora import is_pipe
 from gatehouse.ingest.prepare import Prepared, kept
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
-from gatehouse.warehouse.notes.readings import Reading, reading_of
+from gatehouse.warehouse.notes.readings import reading_of
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.plain_text import counted
 from gatehouse.warehouse.records import CAPTURE as SOURCE
@@ -67,8 +65,9 @@ def _unrecorded(lake: Lake, run_id: str) -> set[int]:
 def _capture_again(
     lake: Lake, run_id: str, shards: set[int], paths: Paths, trust_remote_code: bool
 ) -> None:
+    from gatehouse.flows.steps.again import plan_again, request_of
     from gatehouse.flows.steps.capture import CaptureSession, capture_run
-    from gatehouse.flows.steps.identity import plan_model, run_spec, what_differs
+    from gatehouse.flows.steps.identity import run_spec, what_differs
 
     record = lake.run_record(run_id)
     assert record is not None
@@ -85,11 +84,7 @@ def _capture_again(
             "its bad shards again"
         )
     reading = reading_of(paths.lake, run_id)
-    request = _request_of(record, reading)
-    plan = plan_model(request)
-    if plan.attention_implementation != record["attention_implementation"]:
-        request = replace(request, attn_implementation=record["attention_implementation"])
-        plan = plan_model(request)
+    request, plan = plan_again(request_of(record, reading), record)
     prepared = _prepared(request, record, paths)
     spec, recorded = run_spec(request, prepared, plan), RunSpec.of_record(record)
     if spec != recorded:
@@ -115,36 +110,6 @@ def _prepared(request: RunRequest, record: dict[str, Any], paths: Paths) -> Prep
             "with the command of that run"
         )
     return found
-
-
-def _request_of(record: dict[str, Any], reading: Reading) -> RunRequest:
-    """Return the request that captures a run again."""
-    local = Path(record["model"]).is_absolute() or record["model"] == "demo"
-    return RunRequest(
-        model=record["model"],
-        # the fingerprint of a model on the hub is its commit
-        revision=None if local else record["model_fingerprint"],
-        dataset=record["dataset"],
-        num_samples=record["num_samples"],
-        first_sample=record["first_sample"],
-        skip_broken=record["skipped_broken"] > 0,
-        lines=record["lines"],
-        text_field=reading.text_field,
-        domain_field=reading.domain_field,
-        document_field=record["document_field"],
-        # an earlier Gatehouse did so, and did not say it
-        chat_as_text=reading.chat_as_text is not False,
-        batch_size=record["batch_size"],
-        max_length=record["max_length"],
-        windows=record["windows"],
-        generate=record["generate"] or 0,
-        temperature=record["temperature"] or 0.0,
-        seed=record["seed"] or 0,
-        output_norms=bool(record["output_norms"]),
-        dtype=record["dtype"],
-        quantize=record["quantization"],
-        trust_remote_code=record["trust_remote_code"],
-    )
 
 
 def mend_marts(found: dict[str, list[Problem]], paths: Paths) -> None:

@@ -6,13 +6,31 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING, AutoModelForSeq2SeqLM
 
+from gatehouse.models.families import text_part
 from gatehouse.models.replay.replaying import Replayed
-from gatehouse.models.zoo import LoadedModel
+from gatehouse.models.text.generation import HEADS, class_with_head
+from gatehouse.models.zoo import LoadedModel, ModelPlan
 from gatehouse.warehouse.errors import GatehouseError
+
+SCORING_HEADS = (*HEADS, (AutoModelForSeq2SeqLM, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING))
+"""Classes whose head says how likely a token is, and the configs that they know."""
 
 LOGITS_AT_ONCE = 2**24
 """Numbers in one tensor of logits: 64 MB in float32, of which a few are held."""
+
+
+def scoring_class(plan: ModelPlan) -> Any:
+    """Return the class that loads a model with the head that `Head` needs, for `plan.load(head=)`.
+
+    Raises:
+        GatehouseError: there is none.
+    """
+    loader = class_with_head(plan, SCORING_HEADS)
+    if loader is None or text_part(plan.skeleton):
+        raise _headless(plan.name)
+    return loader
 
 
 class Head:
@@ -23,15 +41,13 @@ class Head:
         logits_at_once: positions x vocabulary, which bounds the memory.
 
     Raises:
-        GatehouseError: it was loaded without one.
+        GatehouseError: it was loaded without one, or has none over its text.
     """
 
     def __init__(self, loaded: LoadedModel, logits_at_once: int = LOGITS_AT_ONCE) -> None:
-        if loaded.head is None:
-            raise GatehouseError(
-                f"{type(loaded.model).__name__} has no language-model head, so nothing says what "
-                "it loses: name a model that generates text"
-            )
+        # the head of DiffusionGemma reads what its decoder makes of noise, not the text
+        if loaded.head is None or text_part(loaded.model):
+            raise _headless(type(loaded.model).__name__)
         self._head = loaded.head
         self._backbone = loaded.model
         vocabulary = len(loaded.model.get_input_embeddings().weight)  # type: ignore[operator]
@@ -49,6 +65,13 @@ class Head:
         with _answering(self._backbone, answer):
             logits = self._head(input_ids=token_ids, use_cache=False).logits
         return logits[0].float().log_softmax(dim=-1)
+
+
+def _headless(name: str) -> GatehouseError:
+    return GatehouseError(
+        f"{name} has no language-model head over the text that it reads, so nothing says what it "
+        "loses: name a model that generates text, one token after another"
+    )
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from torch.utils.hooks import RemovableHandle
 from gatehouse.models.batches import Inputs, inputs_of, pad, strictest
 from gatehouse.models.capture import why_silent
 from gatehouse.models.events import keys_of
+from gatehouse.models.experts.mending import check_mended
 from gatehouse.models.families import text_part
 from gatehouse.models.readers import UnreadableRouter
 from gatehouse.models.replay.decisions import Decision, Policy, Replacement, Tokens
@@ -69,7 +70,7 @@ class Replay:
 
     Raises:
         GatehouseError: the model has no MoE layers, belongs to a family whose routing cannot be
-            replaced, or the policy does not fit it.
+            replaced, needs `mending.mend`, or the policy does not fit it.
     """
 
     def __init__(self, model: nn.Module, policy: Policy) -> None:
@@ -77,6 +78,7 @@ class Replay:
         self.policy = policy
         self.sites = find_sites(model)
         _refuse_fixed(self.sites)
+        check_mended(self.sites)
         policy.check(self.sites)
         self._part = model.get_submodule(text_part(model))
         self.batching = strictest(self._part, {site.reader.batching for site in self.sites})

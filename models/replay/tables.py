@@ -9,6 +9,9 @@ from gatehouse.models.replay.decisions import Decision, Replacement
 from gatehouse.models.routers import RouterSite
 from gatehouse.warehouse.errors import GatehouseError
 
+NO_EXPERT = -1
+"""The id in places of an entry beyond the top-k of its layer."""
+
 SECOND = 2**32
 """Token ids and positions are below this: `records.EVENTS` holds them in 32 bits."""
 
@@ -16,6 +19,9 @@ SECOND = 2**32
 @dataclass(frozen=True, eq=False)
 class Entries:
     """Routing that is known before the model runs, R rows of it.
+
+    Where layers differ in top-k, k is the largest, and the places beyond a layer's own hold
+    NO_EXPERT and a weight of 0. So an entry is a rectangle, whatever the model.
 
     Attributes:
         ids: [R, MoE layers, k] integers, distinct in a row; a router's class that computes nothing
@@ -31,8 +37,7 @@ class Entries:
 
     def check(self, sites: list[RouterSite]) -> None:
         """Refuse entries of other layers, other k, or experts that the model does not have."""
-        top_k = {site.top_k for site in sites}
-        shape = (len(sites), *top_k)
+        shape = (len(sites), max(site.top_k for site in sites))
         parts = [self.ids] if self.weights is None else [self.ids, self.weights]
         rows = (len(self.ids), len(sites))
         if any(part.shape[1:] != shape for part in parts) or self.is_known.shape != rows:
@@ -43,6 +48,14 @@ class Entries:
             )
         for site in sites:
             known = self.ids[self.is_known[:, site.moe_index], site.moe_index]
+            is_used = torch.arange(shape[1], device=known.device) < site.top_k
+            if not ((known != NO_EXPERT) == is_used).all():
+                raise GatehouseError(
+                    f"the table has entries of MoE layer {site.moe_index} without exactly "
+                    f"{site.top_k} experts first, as many as the model runs there: take the table "
+                    "from a run of this model"
+                )
+            known = known[:, : site.top_k]
             if len(known) and not 0 <= int(known.min()) <= int(known.max()) < site.num_experts:
                 raise GatehouseError(
                     f"the table names expert {int(known.max())} in MoE layer {site.moe_index}, but "
@@ -62,9 +75,11 @@ class Entries:
             return decision.keep()
         moe_index, device = decision.moe_index, decision.ids.device
         known = (found & self.is_known[rows, moe_index]).to(device)
-        ids = self.ids[rows, moe_index].to(device, decision.ids.dtype)
+        top_k = decision.ids.shape[1]
+        ids = self.ids[rows, moe_index, :top_k].to(device, decision.ids.dtype)
         if self.weights is not None:
-            return Replacement(ids, self.weights[rows, moe_index].to(device), known)
+            weights = self.weights[rows, moe_index, :top_k].to(device)
+            return Replacement(ids, weights, known)
         if not known.any():
             return decision.keep()
         ids = torch.where(known.unsqueeze(1), ids, decision.ids)

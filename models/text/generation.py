@@ -56,19 +56,32 @@ def generating_class(plan: ModelPlan) -> Any:
     Raises:
         GatehouseError: there is none.
     """
+    loader = None if plan.config.is_encoder_decoder else class_with_head(plan, HEADS)
+    if loader is None:
+        raise GatehouseError(
+            f"--generate: {plan.name} does not generate text; leave it out, or name a decoder with "
+            "a language-model head (encoders, and models of two stacks, are captured without)"
+        )
+    return loader
+
+
+def class_with_head(plan: ModelPlan, heads: Iterable[tuple[Any, Any]]) -> Any:
+    """Return the first class that generates text over the plan's backbone, or None.
+
+    Args:
+        plan: of the backbone alone.
+        heads: classes that load a model with its head, and the configs that they know.
+    """
     config, trusted = plan.config, plan.source.trust_remote_code
     offered = getattr(config, "auto_map", None) or {}
-    for loader, known in HEADS:
-        if config.is_encoder_decoder or not (type(config) in known or loader.__name__ in offered):
+    for loader, known in heads:
+        if type(config) not in known and loader.__name__ not in offered:
             continue
         with plan.source.errors(), quiet(), torch.device("meta"):
             model = loader.from_config(config, trust_remote_code=trusted)
         if model.can_generate() and type(model.base_model) is type(plan.skeleton):
             return loader
-    raise GatehouseError(
-        f"--generate: {plan.name} does not generate text; leave it out, or name a decoder with a "
-        "language-model head (encoders, and models of two stacks, are captured without)"
-    )
+    return None
 
 
 def ending_tokens(plan: ModelPlan) -> list[int]:

@@ -20,7 +20,8 @@ from gatehouse.flows.steps.dbt_runs import run_dbt
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import DBT_PROJECT
 from tests.dbt_project.random_lake import land
-from tests.dbt_project.random_runs import RUNS_TO_LAND, RandomRun
+from tests.dbt_project.random_replays import land_all_replays
+from tests.dbt_project.random_runs import PARTLY_TOLD, RUNS_TO_LAND, TOLD, RandomRun
 from tests.older_lake import SCHEMAS, read_today
 
 FINISHED = sorted(run.run_id for run in RUNS_TO_LAND if run.finished and not run.only_counts)
@@ -135,6 +136,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project(tmp_path_factory.mktemp("it's a $home"))
     for run in RUNS_TO_LAND:
         land(project.lake, run)
+    land_all_replays(project.lake, alike=[TOLD.run_id, *PARTLY_TOLD])
     events = project.lake.root / "events" / "run_id=unfinished"
     (events / "shard-00001.parquet").unlink()  # its samples have landed, its events not yet
     (events / f".shard-00001.parquet.{os.getpid()}.tmp").write_bytes(b"half a file")

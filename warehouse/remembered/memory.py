@@ -26,6 +26,7 @@ SOURCES = (
     "lake.py",
     "older.py",
     "records.py",
+    "replays.py",
     "remembered/memory.py",
     "remembered/rows.py",
     "remembered/verified.py",

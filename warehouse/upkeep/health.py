@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from gatehouse.warehouse import replays
 from gatehouse.warehouse.errors import BrokenLaw
 from gatehouse.warehouse.files import TEMPORARY
 from gatehouse.warehouse.lake import NO_FOLDER, SHARD_TABLES, TABLES, Lake, shard_name
@@ -131,7 +132,10 @@ def _strangers(
         own = of_shards if table in SHARD_TABLES else {f"{table}.parquet"}
         if table == "counts" and record["source"] != COUNTED:
             own = set()
-        for name in sorted(_names_in(folder) - own):
+        names = _names_in(folder)
+        if table == replays.TABLE:
+            own = set(filter(replays.PART.fullmatch, names))
+        for name in sorted(names - own):
             path, place = folder / name, f"{table}/{folder.name}/{name}"
             if path.match(TEMPORARY):
                 yield Problem(run_id, f"{place} was never finished", REMOVE, path=path)

@@ -24,7 +24,15 @@ from gatehouse.warehouse.records import (
     sample_line,
 )
 from gatehouse.warehouse.remembered.verified import Subject
-from gatehouse.warehouse.upkeep.health import CAPTURE, IMPORT_COUNTS, Health, Problem, check_quickly
+from gatehouse.warehouse.replays import check_part, parts, read_part
+from gatehouse.warehouse.upkeep.health import (
+    CAPTURE,
+    IMPORT_COUNTS,
+    SET_ASIDE,
+    Health,
+    Problem,
+    check_quickly,
+)
 
 RUN_TABLES = {"runs": RUNS, "layers": LAYERS, "vocabulary": VOCABULARY, "shards": SHARDS}
 DESCRIPTION, DATASET, OF_EXPERTS = "description", "dataset", "counts"
@@ -65,6 +73,7 @@ def verify(
         return [*found, Problem(run_id, str(error), CAPTURE, 0)]
     if record["source"] == COUNTED and not found:
         found += _wrong_counts(lake, run_id, record, verified)
+    found += _wrong_replays(lake, run_id, verified)
     samples = [lake.shard_file("samples", run_id, shard) for shard in seen.recorded]
     known = verified.still(DATASET, [record, list(seen.recorded.values())], samples)
     hashed = None if known else hashlib.sha256()
@@ -101,6 +110,21 @@ def _wrong_counts(
             yield Problem(run_id, f"{error}: {IMPORT_COUNTS}", None)
         else:
             verified.found_right(OF_EXPERTS)
+
+
+def _wrong_replays(lake: Lake, run_id: str, verified: Subject) -> Iterator[Problem]:
+    """Yield the parts of a run's replays that are damaged, unless they are known to be right."""
+    for path in parts(lake, run_id):
+        if verified.still(path.name, files=[path]):
+            continue
+        try:
+            check_part(read_part(path))
+        except BrokenLaw as error:
+            said = f"{path.parent.parent.name}/{path.parent.name}/{path.name} {error.law}"
+            again = f"`gatehouse replay {run_id}` measures it again"
+            yield Problem(run_id, f"{said}: {again}", SET_ASIDE, path=path)
+        else:
+            verified.found_right(path.name)
 
 
 def _wrong_whole(run_id: str, record: dict[str, Any], of_samples: str) -> Iterator[Problem]:

@@ -218,16 +218,17 @@ def test_how_a_model_is_loaded_is_part_of_the_run(run, home, texts, tiny_mixtral
 
 
 @pytest.mark.parametrize("command", ["fetch", "capture"])
-def test_a_family_that_cannot_be_captured_is_refused_before_its_weights(run, command, tmp_path):
+def test_a_router_that_cannot_be_read_is_refused_before_its_weights(run, command, tmp_path):
     from transformers import NllbMoeConfig
 
     sizes = {"encoder_layers": 2, "decoder_layers": 2, "d_model": 16, "vocab_size": 64}
     heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
     sparse = {"encoder_sparse_step": 1, "decoder_sparse_step": 1, "num_experts": 4}
-    NllbMoeConfig(**sizes, **heads, **sparse).save_pretrained(tmp_path)
+    drawn = {"second_expert_policy": "sampling"}
+    NllbMoeConfig(**sizes, **heads, **sparse, **drawn).save_pretrained(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"not read")
     code, out, err = run(command, "--model", tmp_path)
-    assert (code, out) == (2, "") and "nllb_moe cannot be captured: " in err
+    assert (code, out) == (2, "") and "draws its second expert by chance (sampling): " in err
     assert len(err.strip().splitlines()) == 1
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from gatehouse.models.experts.mending import mend
 from tests.models.families.builders_multimodal import MULTIMODAL
 from tests.models.families.builders_special import SPECIAL
 from tests.models.families.builders_text import TEXT
@@ -39,9 +40,15 @@ SEEDS = {
 FAMILIES = TEXT | MULTIMODAL | SPECIAL
 
 
+def _mended(*arguments: Any, **named: Any) -> nn.Module:
+    model = tiny_model(*arguments, **named)
+    mend(model)
+    return model
+
+
 def _builder(family: str, **changes: Any) -> Callable[[], nn.Module]:
     return partial(
-        tiny_model,
+        _mended,
         MODEL_TYPES.get(family, family),
         FAMILIES[family] | changes,
         seed=SEEDS.get(family, 0),

@@ -132,6 +132,6 @@ def own_logits(family: str, output: Any) -> torch.Tensor:
         x, y = output.reshape(2, rows, -1)
         pairs = [[a + b for a in left for b in right] for left, right in zip(x, y)]
         return torch.stack([torch.stack(row) for row in pairs])
-    place = {"switch_transformers": 2, "llama4": 1, "jetmoe": 4}.get(family, 0)
+    place = {"switch_transformers": 2, "nllb_moe": 2, "llama4": 1, "jetmoe": 4}.get(family, 0)
     found = output if isinstance(output, torch.Tensor) else output[place]
     return found.log() if family in PROBABILITIES else found

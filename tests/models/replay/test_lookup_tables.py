@@ -140,6 +140,10 @@ def test_the_only_known_token_has_no_other():
         (Entries(torch.zeros(9, 2, 2), torch.ones(9, 2) > 0), "table holds 2 x 2 .* has 3 x 2"),
         (Entries(torch.zeros(9, 3, 1), torch.ones(9, 3) > 0), "table holds 3 x 1 .* has 3 x 2"),
         (
+            Entries(torch.tensor([0, -1]).expand(9, 3, -1), torch.ones(9, 3) > 0),
+            "entries of MoE layer 0 without exactly 2 experts first, as many as the model",
+        ),
+        (
             Entries(torch.full((9, 3, 2), 4), torch.ones(9, 3) > 0),
             "names expert 4 in MoE layer 0, but the model has 0 to 3",
         ),

@@ -9,6 +9,7 @@ from gatehouse.models.replay.policies import (
     InLayers,
     MaskExperts,
     OwnRouting,
+    RandomDrop,
     RandomSets,
     Untouched,
     _mixed,
@@ -83,6 +84,69 @@ def test_tokens_of_low_entropy_run_one_expert(logits_of):
 def test_entropy_needs_each_layers_scoring(loaded):
     with pytest.raises(GatehouseError, match="scoring for each of 3 MoE layers, not none"):
         Replay(loaded.model, DropEntropy(1.0, ()))
+
+
+ADAPTIVE = [DropBelow(0.35), DropEntropy(1.0, ("softmax",) * LAYERS)]
+
+
+def experts_run(layer, windows):
+    """Return the sorted numbers of experts of each window's tokens."""
+    counts = (layer.weights != 0).sum(dim=1).split([len(window.token_ids) for window in windows])
+    return [sorted(each.tolist()) for each in counts]
+
+
+@pytest.mark.parametrize("policy", ADAPTIVE)
+def test_as_many_experts_of_random_tokens_are_dropped(loaded, windows, policy):
+    only = frozenset({1})
+    adaptive = run(loaded, InLayers(policy, only), windows).layers[1]
+    control = run(loaded, InLayers(RandomDrop(policy), only), windows).layers[1]
+    assert experts_run(adaptive, windows) == experts_run(control, windows)
+    assert 0 < adaptive.is_replaced.sum() < len(adaptive.is_replaced)
+    assert not torch.equal(adaptive.is_replaced, control.is_replaced)
+    # the heaviest stays, with the weight of the router's rule
+    dropped = control.is_replaced
+    assert torch.equal(control.weights[dropped, 0], torch.ones(int(dropped.sum())))
+
+
+def test_beyond_the_first_layer_as_many_as_the_policy_would_drop_there(loaded, windows):
+    policy = DropBelow(0.35)
+
+    class Counted(RandomDrop):
+        def replace(self, decision):
+            wanted.append(int((self.policy.counts(decision) < 2).sum()))
+            return super().replace(decision)
+
+    wanted = []
+    layers = run(loaded, Counted(policy), windows).layers
+    assert [int(layer.is_replaced.sum()) for layer in layers] == wanted
+
+
+def test_which_tokens_drop_experts_follows_the_seed_and_no_batch(loaded, windows):
+    policies = [RandomDrop(DropBelow(0.35), seed) for seed in (0, 0, 1)]
+    first, again, other = (run(loaded, each, windows).layers[0] for each in policies)
+    assert torch.equal(first.weights, again.weights)
+    assert not torch.equal(first.weights, other.weights)
+    alone = run(loaded, policies[0], windows[1:]).layers[0]
+    assert torch.equal(first.is_replaced[17:], alone.is_replaced)
+
+
+def test_every_token_of_a_window_drops_experts_alike_often(loaded, windows, untouched):
+    """Whatever its own weights are: by chi-square over 400 seeds."""
+    weights = untouched.layers[0].weights[:17]
+    light = int(((weights / weights.sum(dim=1, keepdim=True)).amin(dim=1) < 0.35).sum())
+    policies = [InLayers(RandomDrop(DropBelow(0.35), s), frozenset({0})) for s in range(400)]
+    dropped = sum(
+        run(loaded, each, windows[:1]).layers[0].is_replaced.double() for each in policies
+    )
+    expected, share = 400 * light / 17, light / 17
+    assert 0 < light < 17
+    # 16 degrees of freedom, of draws without replacement: above 39.3 once in a thousand
+    assert float(((dropped - expected) ** 2).sum() / (expected * (1 - share)) * 16 / 17) < 39.3
+
+
+def test_the_control_refuses_what_its_policy_refuses(loaded):
+    with pytest.raises(GatehouseError, match="scoring for each of 3 MoE layers, not none"):
+        Replay(loaded.model, RandomDrop(DropEntropy(1.0, ())))
 
 
 def test_random_sets_are_distinct_and_even_and_follow_the_seed(loaded, windows):

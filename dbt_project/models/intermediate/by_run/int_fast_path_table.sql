@@ -84,7 +84,8 @@ modal_sets as (
         expert_sets.token_id,
         -- among equally frequent sets, the one with the smaller ids
         max(expert_sets.expert_set) as expert_set,
-        min(expert_sets.long_expert_set) as long_expert_set
+        min(expert_sets.long_expert_set) as long_expert_set,
+        any_value(occurrences) as occurrences
     from expert_sets
     inner join most_occurrences using (run_key, token_id, occurrences)
     group by expert_sets.run_key, expert_sets.token_id
@@ -104,7 +105,8 @@ final as (
         top_experts.top_expert,
         coalesce(
             modal_sets.long_expert_set, {{ experts_of_set('modal_sets.expert_set', 'layers') }}
-        ) as expert_set
+        ) as expert_set,
+        modal_sets.occurrences / top_experts.train_frequency as set_share
     from top_experts
     inner join modal_sets
         on
