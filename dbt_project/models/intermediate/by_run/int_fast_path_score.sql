@@ -23,7 +23,8 @@ lookup_table as (
     where layer = {{ this_layer() }} and {{ of_new_runs('run_key') }}
 ),
 
-held_out_events as not materialized (
+-- read once: these are few of the events
+held_out_events as materialized (
     select events.*
     from events
     semi join samples

@@ -13,31 +13,50 @@ layers as (
     where layer = {{ this_layer() }}
 ),
 
--- read twice: a list kept for the second grouping would cost more
-train_events as not materialized (
-    select events.*
+train_events as (
+    select
+        events.run_key,
+        events.token_id,
+        events.top_expert,
+        events.entropy,
+        events.experts[1] as expert,
+        {{ expert_set('events.experts', 'layers') }} as expert_set,
+        {{ long_expert_set('events.experts', 'layers') }} as long_expert_set
     from events
+    inner join layers on events.run_key = layers.run_key
     semi join samples
         on events.run_key = samples.run_key and events.sample_id = samples.sample_id
+),
+
+counted as (
+    select
+        run_key,
+        token_id,
+        expert,
+        expert_set,
+        long_expert_set,
+        count(*) as occurrences,
+        count(top_expert) as ranked_occurrences,
+        sum(cast(entropy as double)) as entropy_sum
+    from train_events
+    group by run_key, token_id, expert, expert_set, long_expert_set
 ),
 
 first_choices as (
     select
         run_key,
-        layer,
         token_id,
-        experts[1] as expert,
-        count(*) as occurrences,
-        count(top_expert) as ranked_occurrences,
-        sum(cast(entropy as double)) as entropy_sum
-    from train_events
-    group by run_key, layer, token_id, experts[1]
+        expert,
+        cast(sum(occurrences) as bigint) as occurrences,
+        sum(ranked_occurrences) as ranked_occurrences,
+        sum(entropy_sum) as entropy_sum
+    from counted
+    group by run_key, token_id, expert
 ),
 
 top_experts as (
     select
         run_key,
-        layer,
         token_id,
         sum(occurrences) as train_frequency,
         sum(entropy_sum) / sum(occurrences) as train_mean_entropy,
@@ -45,17 +64,7 @@ top_experts as (
         arg_max(expert, occurrences * 65536 + 65535 - expert) filter (where ranked_occurrences > 0)
             as top_expert
     from first_choices
-    group by run_key, layer, token_id
-),
-
-chosen_sets as (
-    select
-        train_events.run_key,
-        train_events.token_id,
-        {{ expert_set('train_events.experts', 'layers') }} as expert_set,
-        {{ long_expert_set('train_events.experts', 'layers') }} as long_expert_set
-    from train_events
-    inner join layers on train_events.run_key = layers.run_key
+    group by run_key, token_id
 ),
 
 expert_sets as (
@@ -64,8 +73,8 @@ expert_sets as (
         token_id,
         expert_set,
         long_expert_set,
-        count(*) as occurrences
-    from chosen_sets
+        cast(sum(occurrences) as bigint) as occurrences
+    from counted
     group by run_key, token_id, expert_set, long_expert_set
 ),
 
@@ -94,12 +103,12 @@ modal_sets as (
 final as (
     select
         top_experts.run_key,
-        top_experts.layer,
+        cast({{ this_layer() }} as smallint) as layer,
         top_experts.token_id,
         cast(top_experts.train_frequency as bigint) as train_frequency,
         top_experts.train_mean_entropy,
         row_number() over (
-            partition by top_experts.run_key, top_experts.layer
+            partition by top_experts.run_key
             order by top_experts.train_frequency desc, top_experts.token_id asc
         ) as frequency_rank,
         top_experts.top_expert,
