@@ -25,46 +25,28 @@ scored as (
     inner join layers on events.run_key = layers.run_key and events.layer = layers.layer
 ),
 
--- once for an event, not for each of its choices
+choices as (
+    select
+        scored.run_key,
+        scored.layer,
+        scored.entropy_share,
+        cast(scored.weights[ranks.rank] as double) as weight,
+        ranks.rank = scored.first_rank as is_first
+    from scored
+    cross join ranks
+    where ranks.rank <= len(scored.experts)
+),
+
 bucketed as (
     select
         run_key,
         layer,
-        experts,
-        weights,
-        first_rank,
-        cast({{ reached('entropy_share', 'adaptive_entropies') }} as smallint) as entropies_reached
-    from scored
-),
-
-choices as (
-    select
-        bucketed.run_key,
-        bucketed.layer,
-        bucketed.entropies_reached,
-        bucketed.experts[ranks.rank] as expert,
-        cast(bucketed.weights[ranks.rank] as double) as weight,
-        ranks.rank = bucketed.first_rank as is_first
-    from bucketed
-    cross join ranks
-),
-
--- Experts that did not run, and ranks that a layer does not have, are of bucket 0: leaving them out
--- here, one by one, would take longer than counting them.
-counted as (
-    select
-        run_key,
-        layer,
-        entropies_reached,
-        coalesce(
-            cast(weight > 0 as smallint) + {{ reached('weight', 'adaptive_weights') }},
-            case when expert is null then 0 end
-        ) as bucket,
+        cast({{ reached('entropy_share', 'adaptive_entropies') }} as smallint) as entropies_reached,
+        cast({{ reached('weight', 'adaptive_weights') }} as smallint) as weights_reached,
         is_first,
-        count(*) as choices,
-        sum(weight) as gate_mass
+        weight
     from choices
-    group by all
+    where weight is distinct from 0
 ),
 
 final as (
@@ -72,12 +54,12 @@ final as (
         run_key,
         layer,
         entropies_reached,
-        cast(bucket - 1 as smallint) as weights_reached,
+        weights_reached,
         is_first,
-        choices,
-        gate_mass
-    from counted
-    where bucket is distinct from 0
+        count(*) as choices,
+        sum(weight) as gate_mass
+    from bucketed
+    group by run_key, layer, entropies_reached, weights_reached, is_first
 )
 
 select * from final
