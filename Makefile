@@ -1,4 +1,4 @@
-# make demo | test | test-quick | check | old-clients | chaos | soak | audit | licences | bench | bench-capture | bench-evidence | bench-warehouse | bench-load | bench-import | bench-upkeep | bench-inference | docs | clean
+# make demo | test | test-quick | check | old-clients | chaos | soak | audit | licences | bench | bench-capture | bench-evidence | bench-warehouse | bench-load | bench-import | bench-upkeep | bench-inference | bench-replay | docs | clean
 # (Python 3.11+, GNU make)
 PYTHON ?= python3
 BIN := .venv/bin
@@ -12,7 +12,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
 export DO_NOT_TRACK := 1
 
-.PHONY: install demo test test-quick old-clients chaos check audit licences bench bench-capture bench-evidence bench-warehouse bench-load bench-import bench-upkeep bench-inference soak docs constraints clean
+.PHONY: install demo test test-quick old-clients chaos check audit licences bench bench-capture bench-evidence bench-warehouse bench-load bench-import bench-upkeep bench-inference bench-replay soak docs constraints clean
 
 install: $(INSTALLED)
 
@@ -88,6 +88,9 @@ bench-upkeep: $(DEVELOPERS)
 
 bench-inference: $(DEVELOPERS)
 	$(BIN)/python -m tests.bench.inference
+
+bench-replay: $(DEVELOPERS)
+	$(BIN)/python -m tests.bench.replaying
 
 soak: $(DEVELOPERS)
 	$(BIN)/python -m tests.bench.soak

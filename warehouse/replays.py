@@ -201,7 +201,7 @@ def check_part(rows: pa.Table) -> None:
     """Refuse rows that no replay gives.
 
     Raises:
-        BrokenLaw: a policy has a sample twice, a sum is not finite, or more was covered than ran.
+        BrokenLaw: a policy has a sample twice, or more tokens are counted than there are.
     """
     keys = list(zip(rows["policy_id"].to_pylist(), rows["sample_id"].to_pylist(), strict=True))
     if len(set(keys)) < len(keys):

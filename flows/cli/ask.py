@@ -2,7 +2,7 @@
 
 import typer
 
-from gatehouse.flows.cli import options
+from gatehouse.flows.cli import export_options, options
 from gatehouse.flows.cli.options import paths_of
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.notes.run_names import find_run
@@ -182,10 +182,15 @@ def placement(
 
 def export(
     run: options.LatestRun = None,
-    to: options.ExportFormat = None,
-    keep: options.Keep = None,
-    output: options.ExportFile = None,
-    listed: options.ExportList = False,
+    to: export_options.ExportFormat = None,
+    keep: export_options.Keep = None,
+    min_share: export_options.MinShare = None,
+    min_frequency: export_options.MinFrequency = None,
+    frequency_threshold: export_options.TableFrequencyThreshold = None,
+    entropy_threshold: export_options.TableEntropyThreshold = None,
+    most_frequent: export_options.MostFrequent = None,
+    output: export_options.ExportFile = None,
+    listed: export_options.ExportList = False,
     home: options.Home = None,
 ) -> None:
     """Write a run as a file that an engine, a trainer or a data frame reads."""
@@ -200,7 +205,18 @@ def export(
         raise GatehouseError("name a format with --to: `gatehouse export --list` lists them")
     run = run and find_run(paths.lake, run)
     with working(f"exporting to {to}"):
-        written = formats.export(run, to, paths, output, keep)
+        written = formats.export(
+            run,
+            to,
+            paths,
+            output,
+            keep=keep,
+            min_share=min_share,
+            min_frequency=min_frequency,
+            frequency_threshold=frequency_threshold,
+            entropy_threshold=entropy_threshold,
+            most_frequent=most_frequent,
+        )
     answer(str(written))
 
 

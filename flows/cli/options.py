@@ -176,24 +176,6 @@ Policy = Annotated[
     str | None,
     typer.Option(help="Show one: lru, lfu, static_train, static_prompt, belady, static_hindsight."),
 ]
-ExportFormat = Annotated[
-    str | None, typer.Option("--to", metavar="FORMAT", help="The format: --list lists them.")
-]
-ExportFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--output",
-        help="File to write, or a new or empty folder. Default: one in the run's results.",
-    ),
-]
-Keep = Annotated[
-    str | None,
-    typer.Option(
-        metavar="N",
-        help="Of --to keep-list: how many experts of each layer stay, or which share, as 0.75.",
-    ),
-]
-ExportList = Annotated[bool, typer.Option("--list", help="List the formats.")]
 Gpus = Annotated[
     int | None,
     typer.Option(

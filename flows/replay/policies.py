@@ -87,7 +87,7 @@ class Policies:
     def _token_table(self, policy: ReplayPolicy) -> TokenTable:
         entries, choices = self._token_entries()
         rows, moe_indices = choices["token_id"].to_numpy(), choices["moe_index"].to_numpy()
-        taken = chosen(choices, policy).to_numpy()
+        taken = lookup_table.chosen(choices, policy).to_numpy()
         is_known = none_known(entries)
         is_known[rows[taken], moe_indices[taken]] = True
         weights = None if policy.ids_only else entries.weights
@@ -186,19 +186,6 @@ class Policies:
         for moe_index, expert, saliency in zip(*columns, strict=True):
             matters[moe_index][expert] = saliency
         return matters
-
-
-def chosen(choices: pd.DataFrame, policy: ReplayPolicy) -> "pd.Series[bool]":
-    """Return which tokens and layers are in a table, by the policy's rule."""
-    if policy.table_size is not None:
-        return choices["frequency_rank"] <= policy.table_size
-    if policy.frequency_threshold is not None:
-        return (choices["train_frequency"] > policy.frequency_threshold) & (
-            choices["train_mean_entropy"] < policy.entropy_threshold
-        )
-    return (choices["set_share"] >= policy.min_share) & (
-        choices["train_frequency"] >= policy.min_frequency
-    )
 
 
 def _without_weights(entries: Entries, policy: ReplayPolicy) -> Entries:

@@ -4,14 +4,15 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from gatehouse.reports.exports.table_rule import FREQUENCY, MIN_SHARE
 from gatehouse.warehouse import replays
 from gatehouse.warehouse.errors import GatehouseError, require
 from gatehouse.warehouse.replays import ReplayPolicy
 
-LEAST_FREQUENCY = {replays.TOKENS: 50, replays.BIGRAMS: 2}
+LEAST_FREQUENCY = {replays.TOKENS: FREQUENCY, replays.BIGRAMS: 2}
 """How often a key of a table occurs in the train split, unless the user says otherwise."""
 
-SHARES = {replays.TOKENS: (0.9, 0.7, 0.5), replays.BIGRAMS: (0.9,)}
+SHARES = {replays.TOKENS: (MIN_SHARE, 0.7, 0.5), replays.BIGRAMS: (MIN_SHARE,)}
 """Least shares of the most frequent set, unless the user names some."""
 
 VAR_ENTROPY = 0.5
@@ -126,7 +127,9 @@ class ReplayRequest:
             table = ReplayPolicy(kind, ids_only=ids_only)
             if kind == replays.TOKENS:
                 for entropy in self.entropy_threshold:
-                    threshold = 50 if self.frequency_threshold is None else self.frequency_threshold
+                    threshold = (
+                        FREQUENCY if self.frequency_threshold is None else self.frequency_threshold
+                    )
                     yield replace(table, frequency_threshold=threshold, entropy_threshold=entropy)
                 for size in self.most_frequent:
                     yield replace(table, table_size=size)
@@ -165,7 +168,7 @@ def usual(num_experts: int) -> list[ReplayPolicy]:
         ),
         *(replace(tokens, table_size=size) for size in TABLE_SIZES),
         replace(tokens, min_share=0.0, min_frequency=1),
-        replace(bigrams, min_share=0.9, min_frequency=LEAST_FREQUENCY[replays.BIGRAMS]),
+        replace(bigrams, min_share=MIN_SHARE, min_frequency=LEAST_FREQUENCY[replays.BIGRAMS]),
     ]
 
 

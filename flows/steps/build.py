@@ -241,7 +241,7 @@ def _counted(paths: Paths, seen: dict[str, Health]) -> bool:
 def _lists(connection: duckdb.DuckDBPyConnection, ledger: str, files: list[Path]) -> bool:
     """Return whether a ledger lists these files, as they are now, and no others."""
     listed = "select filename, size, last_modified from read_blob($files)"
-    counted = connection.execute(f"select path, bytes, modified_at from {ledger}").fetchall()
+    counted = connection.table(ledger).project("path, bytes, modified_at").fetchall()
     named = {"files": [str(path) for path in files]}
     landed = connection.execute(listed, named).fetchall() if files else []
     return sorted(counted) == sorted(landed)

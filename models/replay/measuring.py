@@ -5,14 +5,14 @@ a window counts nowhere. Sums are float64.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from gatehouse.models.batches import Memory, uniform
 from gatehouse.models.replay.decisions import Policy
-from gatehouse.models.replay.likelihoods import LOGITS_AT_ONCE, Head, divergence
+from gatehouse.models.replay.likelihoods import LOGITS_AT_ONCE, Head, Likelihoods
 from gatehouse.models.replay.policies import Untouched
 from gatehouse.models.replay.replaying import LayerReplay, Replay, Replayed
 from gatehouse.models.zoo import LoadedModel
@@ -63,7 +63,7 @@ def measure(
     """Yield what each policy costs in each part of the batches that ran at once.
 
     Every part runs untouched once, and once under each policy. Memory holds its last hidden states
-    from all of these runs, and logits for a few positions only.
+    and what was counted from all of these runs, and logits for a few positions only.
 
     Args:
         loaded: with its head.
@@ -82,8 +82,15 @@ def measure(
 
     def work(windows: list[TokenWindow]) -> dict[str, Measured]:
         plain = _run(untouched, windows)
-        changed = {name: _run(replay, windows) for name, replay in replays.items()}
-        return _measured(head, windows, plain, changed)
+        sets = [layer.own_ids.sort(dim=1).values for layer in plain.layers]
+        plain = replace(plain, layers=[])
+        changed, counts = {}, {}
+        for name, replay in replays.items():
+            replayed = _run(replay, windows)
+            # what layers routed is let go of at once: it is much more than what is counted
+            counts[name] = _counts(sets, replayed.layers)
+            changed[name] = replace(replayed, layers=[])
+        return _measured(head, windows, plain, changed, counts)
 
     for group in (part for windows in batches for part in uniform(windows, untouched.batching)):
         for _, found in memory.run(group, work):
@@ -96,7 +103,11 @@ def _run(replay: Replay, windows: list[TokenWindow]) -> Replayed:
 
 
 def _measured(
-    head: Head, windows: list[TokenWindow], plain: Replayed, changed: dict[str, Replayed]
+    head: Head,
+    windows: list[TokenWindow],
+    plain: Replayed,
+    changed: dict[str, Replayed],
+    counts: dict[str, dict[str, torch.Tensor]],
 ) -> dict[str, Measured]:
     """Return the sums of each document for every policy."""
     lengths = [len(window.token_ids) for window in windows]
@@ -124,12 +135,9 @@ def _measured(
             tokens,
             rows=summed(torch.ones(len(document), dtype=torch.int64)),
             **{field: summed(each, predicting) for field, each in costs[name].items()},
-            **{
-                field: summed(each)
-                for field, each in _counts(plain.layers, replayed.layers).items()
-            },
+            **{field: summed(each) for field, each in counts[name].items()},
         )
-        for name, replayed in changed.items()
+        for name in changed
     }
 
 
@@ -157,37 +165,31 @@ def _costs(
     for chunk, expected in zip(
         rows.split(head.positions), targets.split(head.positions), strict=True
     ):
-        own = head.log_probabilities(plain, chunk)
-        wanted = expected.to(own.device).unsqueeze(1)
+        own = Likelihoods(head.log_probabilities(plain, chunk), expected)
         for name, replayed in changed.items():
-            other = head.log_probabilities(replayed, chunk)
-            parts[name].append(
-                {
-                    "nll": -other.gather(1, wanted).squeeze(1),
-                    "untouched_nll": -own.gather(1, wanted).squeeze(1),
-                    "kl": divergence(own, other),
-                    "same_top": own.argmax(dim=1) == other.argmax(dim=1),
-                }
-            )
+            parts[name].append(own.beside(head.logits(replayed, chunk)))
     return {
         name: {field: torch.cat([chunk[field] for chunk in chunks]) for field in chunks[0]}
         for name, chunks in parts.items()
     }
 
 
-def _counts(plain: list[LayerReplay], layers: list[LayerReplay]) -> dict[str, torch.Tensor]:
-    """Return fields of `Measured`, each [T, MoE layers]."""
+def _counts(sets: list[torch.Tensor], layers: list[LayerReplay]) -> dict[str, torch.Tensor]:
+    """Return fields of `Measured`, each [T, MoE layers].
+
+    Args:
+        sets: of each layer [T, k], the ids that the untouched model's router chose, ascending.
+        layers: what was replaced.
+    """
     fields: dict[str, list[torch.Tensor]] = {}
-    for untouched, layer in zip(plain, layers, strict=True):
+    for untouched, layer in zip(sets, layers, strict=True):
         own = layer.own_ids.sort(dim=1).values
-        agreed = layer.is_replaced & (layer.ids.sort(dim=1).values == own).all(dim=1)
-        undisturbed = (untouched.own_ids.sort(dim=1).values == own).all(dim=1)
         counts = {
             "covered": layer.is_replaced,
-            "agreed": agreed,
-            "undisturbed": undisturbed,
+            "agreed": layer.is_replaced & (layer.ids.sort(dim=1).values == own).all(dim=1),
+            "undisturbed": (untouched == own).all(dim=1),
             "experts_run": (layer.weights != 0).sum(dim=1),
         }
         for field, count in counts.items():
-            fields.setdefault(field, []).append(count.cpu())
+            fields.setdefault(field, []).append(count.to("cpu", torch.int32))
     return {field: torch.stack(counts, dim=1) for field, counts in fields.items()}

@@ -16,7 +16,9 @@ from gatehouse.reports.exports.loads import (
     write_counts,
     write_logical_counts,
 )
+from gatehouse.reports.exports.lookup_table import write_lookup_table
 from gatehouse.reports.exports.rollouts import write_rollouts
+from gatehouse.reports.exports.table_rule import OPTIONS
 from gatehouse.reports.marts.runs import resolve_run
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
@@ -24,7 +26,7 @@ from gatehouse.warehouse.files import write_atomically, write_folder_atomically
 from gatehouse.warehouse.paths import Paths, check_output_file, check_output_folder
 
 Write = Callable[..., None]
-"""Takes a session, the run's id, the place to write; of formats with `takes_keep` also `keep`."""
+"""Takes a session, the run's id, the place to write, and as keywords the options it `takes`."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class Export:
     write: writes a run to a file.
     by_suffix: suffix of another file's name -> what writes that.
     is_folder: whether it is a folder.
-    takes_keep: whether it needs `--keep`.
+    takes: the options it knows beside the others.
+    needs: how the one of them is given that it cannot do without, if there is one.
     """
 
     description: str
@@ -44,7 +47,8 @@ class Export:
     write: Write
     by_suffix: Mapping[str, Write] = field(default_factory=dict)
     is_folder: bool = False
-    takes_keep: bool = False
+    takes: tuple[str, ...] = ()
+    needs: Mapping[str, str] = field(default_factory=dict)
 
 
 EXPORTS: dict[str, Export] = {
@@ -69,7 +73,14 @@ EXPORTS: dict[str, Export] = {
         "pruning: the experts to keep, by REAP, gate mass or load",
         "keep_list.json",
         write_keep_list,
-        takes_keep=True,
+        takes=("keep",),
+        needs={"keep": "a number of experts of each layer, or a share of them as 0.75"},
+    ),
+    "lookup-table": Export(
+        "safetensors: the experts of each token id that goes to the same ones nearly always",
+        "table.safetensors",
+        write_lookup_table,
+        takes=OPTIONS,
     ),
     "r3": Export(
         "slime, miles: rollouts with the experts of each token", "rollout_0.pt", write_rollouts
@@ -116,7 +127,7 @@ def _check_file(format: str, chosen: Export, target: Path) -> None:
 
 
 def export(
-    run_id: str | None, format: str, paths: Paths, output: Path | None, keep: str | None = None
+    run_id: str | None, format: str, paths: Paths, output: Path | None, **options: Any
 ) -> Path:
     """Write a run in a format; return the file or folder.
 
@@ -125,16 +136,17 @@ def export(
         format: of EXPORTS.
         paths: the warehouse.
         output: the file or folder; None for one in the run's results.
-        keep: how many experts a keep list keeps, or which share of them.
+        options: those of the format, by their names; None for one that is not given.
 
     Raises:
-        GatehouseError: there is no such run or format, the run does not tell what the format
-            holds, or the file belongs to the warehouse.
+        GatehouseError: there is no such run or format, an option is not of the format, the run
+            does not tell what the format holds, or the file belongs to the warehouse.
     """
     if format not in EXPORTS:
         raise GatehouseError(f"no export is called {format!r}: name one of {', '.join(EXPORTS)}")
     chosen = EXPORTS[format]
-    _check_keep(format, chosen, keep)
+    given = {name: value for name, value in options.items() if value is not None}
+    _check_options(format, chosen, given)
     with closing(connect(paths)) as connection:
         run_id = resolve_run(connection, run_id)
         own = paths.results(run_id)
@@ -143,7 +155,7 @@ def export(
             chosen.by_suffix.get(target.suffix.lower(), chosen.write),
             connection,
             run_id,
-            **_given(keep),
+            **given,
         )
         if chosen.is_folder:
             check_output_folder(target, (), paths, own)
@@ -158,18 +170,17 @@ def export(
     return target
 
 
-def _check_keep(format: str, chosen: Export, keep: str | None) -> None:
-    if chosen.takes_keep and keep is None:
-        raise GatehouseError(
-            f"--to {format} needs --keep: a number of experts of each layer, or a share of them as "
-            "0.75"
-        )
-    if keep is not None and not chosen.takes_keep:
-        raise GatehouseError(f"--keep is not for --to {format}: leave it out")
+def _check_options(format: str, chosen: Export, given: Mapping[str, Any]) -> None:
+    for name, how in chosen.needs.items():
+        if name not in given:
+            raise GatehouseError(f"--to {format} needs --{_spelled(name)}: {how}")
+    for name in given:
+        if name not in chosen.takes:
+            raise GatehouseError(f"--{_spelled(name)} is not for --to {format}: leave it out")
 
 
-def _given(keep: str | None) -> dict[str, Any]:
-    return {} if keep is None else {"keep": keep}
+def _spelled(name: str) -> str:
+    return name.replace("_", "-")
 
 
 def listed() -> str:

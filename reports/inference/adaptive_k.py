@@ -17,8 +17,8 @@ RULES = {
 """Rules of `fct_adaptive_k` within a sentence, in the order of their curves."""
 
 UNSEEN = (
-    "What that costs the model's quality is not seen here: only replaying text with fewer experts "
-    "measures it."
+    "What that costs the model's quality is not seen here: replaying text with fewer experts "
+    "measures it (gatehouse replay)."
 )
 
 Floats = NDArray[np.float64]

@@ -31,7 +31,7 @@ class BatchExperts:
     chance: dict[str, Floats]
 
     def sentence(self, num_experts: float) -> str | None:
-        """Return what batches of the most telling size need; None if there are none of several.
+        """Return what batches of the most telling size need; None if no size is of every kind.
 
         That is the size of every kind at which chance is nearest to half of the experts.
 
@@ -58,7 +58,9 @@ class BatchExperts:
 
 
 def batches(batch_experts: pd.DataFrame) -> list[BatchExperts]:
-    """Return the batches of each phase, in the order of the frame.
+    """Return the batches of each phase, in the order of the frame, if there are any of two tokens.
+
+    A kind that has none, as of the tokens of one sample alone, is left out.
 
     Args:
         batch_experts: `reports.marts.needed_experts.batch_experts`.
@@ -66,7 +68,9 @@ def batches(batch_experts: pd.DataFrame) -> list[BatchExperts]:
     found = []
     for phase, rows in batch_experts.groupby("phase", sort=False):
         parts = {kind: rows[rows["batch_of"] == kind] for kind in KINDS}
-        known = {kind: part for kind, part in parts.items() if len(part)}
+        known = {kind: part for kind, part in parts.items() if part["size"].max() > 1}
+        if not known:
+            continue
         found.append(
             BatchExperts(
                 phase=str(phase),

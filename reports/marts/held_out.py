@@ -64,6 +64,34 @@ def routing_of(
     return relation_of(connection, query, [run_id, sample_ids]).to_arrow_table()
 
 
+def expert_sets(connection: duckdb.DuckDBPyConnection, run_id: str) -> duckdb.DuckDBPyRelation:
+    """Return how often tokens of the splits validation and test go to each set of experts.
+
+    Columns: token_id, moe_index, expert_set in ascending order, occurrences.
+    """
+    query = """
+        with layers as (
+            select layer, moe_index from dim_layer where run_id = $1
+        ),
+
+        held_out as (
+            select sample_id from samples where run_id = $1 and split <> 'train'
+        )
+
+        select
+            events.token_id,
+            layers.moe_index,
+            list_sort(events.experts) as expert_set,
+            count(*) as occurrences
+        from events
+        inner join layers on events.layer = layers.layer
+        semi join held_out on events.sample_id = held_out.sample_id
+        where events.run_id = $1
+        group by events.token_id, layers.moe_index, list_sort(events.experts)
+    """
+    return relation_of(connection, query, [run_id])
+
+
 def expert_loads(connection: duckdb.DuckDBPyConnection, run_id: str) -> pd.DataFrame:
     """Return how often experts are chosen in the train split, and with how much weight.
 

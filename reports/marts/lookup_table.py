@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from gatehouse.reports.marts.session import frame_of, relation_of
+from gatehouse.warehouse.replays import ReplayPolicy
 
 TRAINED = """
     with layers as (
@@ -176,6 +177,24 @@ def token_choices(connection: duckdb.DuckDBPyConnection, run_id: str) -> pd.Data
         where stg_runs.run_id = $1
     """
     return frame_of(connection, query, [run_id])
+
+
+def chosen(choices: pd.DataFrame, policy: ReplayPolicy) -> "pd.Series[bool]":
+    """Return which tokens and layers are in a table, by the policy's rule.
+
+    Args:
+        choices: as `token_choices` returns them.
+        policy: of tokens.
+    """
+    if policy.table_size is not None:
+        return choices["frequency_rank"] <= policy.table_size
+    if policy.frequency_threshold is not None:
+        return (choices["train_frequency"] > policy.frequency_threshold) & (
+            choices["train_mean_entropy"] < policy.entropy_threshold
+        )
+    return (choices["set_share"] >= policy.min_share) & (
+        choices["train_frequency"] >= policy.min_frequency
+    )
 
 
 def token_entries(connection: duckdb.DuckDBPyConnection, run_id: str) -> pa.Table:

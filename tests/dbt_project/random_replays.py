@@ -7,7 +7,6 @@ model's own routing costs nothing.
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -150,7 +149,7 @@ def land_all_replays(lake: Lake, alike: list[str]) -> None:
 
 
 def land_stale(lake: Lake) -> None:
-    """Land a replay of what a run no longer holds, one of what another does not, and one too soon."""
+    """Land replays of what runs do not hold, themselves or another, and one that is too early."""
     for run_id, policy, column in (
         ("wide", TABLE, "run_sha256"),
         ("fine", ReplayPolicy(ROUTING_OF, routing_of="long"), "routing_of_sha256"),

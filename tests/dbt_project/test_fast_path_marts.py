@@ -11,6 +11,8 @@ FREQUENCIES = [0, 5, 10, 20, 50, 100, 200, 500, 1000]
 ENTROPIES = [0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]
 FURTHER_ENTROPIES = [2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0]
 TABLE_SIZES = [64, 256, 1024, 4096, 16384, 65536]
+MIN_SHARES = [0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0]
+MIN_FREQUENCIES = [1, 2, 5, 10, 20, 50, 100, 200]
 
 
 def train_counts(layer) -> tuple[dict[int, Counter], dict[int, Counter]]:
@@ -84,23 +86,52 @@ def reachable(num_experts: int) -> list[float]:
 
 
 def threshold_scores(layer) -> list[dict[str, float]]:
-    """Return the scores of the table of each pair of thresholds, equal tables scored once."""
-    entries = lookup_tables(layer)[max(TABLE_SIZES)]
+    """Return the scores of the table of each pair of thresholds."""
     train = layer.split == "train"
-    entropies = {token: layer.entropy[train & (layer.token_id == token)] for token in entries}
-    known: dict[tuple[int, ...], dict[str, float]] = {}
-    rows = []
-    for frequency, entropy in product(FREQUENCIES, reachable(layer.num_experts)):
-        tokens = tuple(
+    entropies = {token: layer.entropy[train & (layer.token_id == token)] for token in modes(layer)}
+    grid = {
+        (frequency, entropy): tuple(
             token
             for token, values in entropies.items()
             if len(values) > frequency and values.mean() < entropy
         )
+        for frequency, entropy in product(FREQUENCIES, reachable(layer.num_experts))
+    }
+    return grid_scores(layer, ("frequency_threshold", "entropy_threshold"), grid)
+
+
+def share_scores(layer) -> list[dict[str, float]]:
+    """Return the scores of the table of each least share and least frequency."""
+    sets = train_counts(layer)[1]
+    grid = {
+        (share, frequency): tuple(
+            token
+            for token in modes(layer)
+            if max(sets[token].values()) / sets[token].total() >= share
+            and sets[token].total() >= frequency
+        )
+        for share, frequency in product(MIN_SHARES, MIN_FREQUENCIES)
+    }
+    return grid_scores(layer, ("min_share", "min_frequency"), grid)
+
+
+def modes(layer) -> dict[int, tuple[int, tuple[int, ...]]]:
+    return lookup_tables(layer)[max(TABLE_SIZES)]
+
+
+def grid_scores(
+    layer, names: tuple[str, str], grid: dict[tuple[float, float], tuple[int, ...]]
+) -> list[dict[str, float]]:
+    """Return the scores of the table of the tokens at each place of a grid, equal tables once."""
+    entries = modes(layer)
+    known: dict[tuple[int, ...], dict[str, float]] = {}
+    for tokens in grid.values():
         if tokens not in known:
             known[tokens] = scores(layer, {token: entries[token] for token in tokens})
-        thresholds = {"frequency_threshold": frequency, "entropy_threshold": entropy}
-        rows.append(layer.keys | thresholds | known[tokens])
-    return rows
+    return [
+        layer.keys | dict(zip(names, place, strict=True)) | known[tokens]
+        for place, tokens in grid.items()
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -109,10 +140,16 @@ def expected_thresholds(token_layers) -> pd.DataFrame:
     return pd.DataFrame([row for layer in layers for row in threshold_scores(layer)])
 
 
-def test_the_lake_has_the_hard_cases(token_layers, expected, expected_thresholds):
+@pytest.fixture(scope="module")
+def expected_shares(token_layers) -> pd.DataFrame:
+    return pd.DataFrame([row for layer in token_layers for row in share_scores(layer)])
+
+
+def test_the_lake_has_the_hard_cases(token_layers, expected, expected_thresholds, expected_shares):
     """Modal experts and sets tie, tables hold only some tokens, some runs lack a split.
 
-    Both thresholds matter, and some of their tables hold no held-out token.
+    Both thresholds, and both rules of the shares, matter, and some of their tables hold no held-out
+    token.
     """
     tied_experts, tied_sets, larger_sets = 0, 0, 0
     for layer in token_layers:
@@ -132,6 +169,8 @@ def test_the_lake_has_the_hard_cases(token_layers, expected, expected_thresholds
     assert expected["retained_gate_mass"].between(0.01, 0.99).any()
     for threshold in ("frequency_threshold", "entropy_threshold"):
         assert expected_thresholds.groupby(threshold)["coverage"].sum().nunique() > 5
+    for rule in ("min_share", "min_frequency"):
+        assert expected_shares.groupby(rule)["coverage"].sum().nunique() > 5
     held_out = expected_thresholds[expected_thresholds["held_out_occurrences"] > 0]
     assert held_out["top_agreement"].isna().any()
     assert (held_out["covered_occurrences"] == 0)[held_out["table_tokens"] > 0].any()
@@ -146,21 +185,32 @@ def test_fast_path_thresholds(assert_mart, expected_thresholds):
     assert_mart("fct_fast_path_thresholds", keys, expected_thresholds)
 
 
+def test_fast_path_shares(assert_mart, expected_shares):
+    keys = ["run_id", "layer", "min_share", "min_frequency"]
+    assert_mart("fct_fast_path_shares", keys, expected_shares)
+
+
 def test_lookup_tables_are_the_smallest_modes(connection, token_layers):
-    """The table itself: its tokens in order, with the expert and set of each."""
+    """The table itself: its tokens in order, with the expert and set of each, and its share."""
     rows = connection.execute(
         """
-        select run_id, layer, token_id, top_expert, expert_set
+        select run_id, layer, token_id, top_expert, expert_set, set_share
         from int_fast_path_table
         inner join stg_runs using (run_key)
         order by run_id, layer, frequency_rank
         """
     ).fetchall()
     found = defaultdict(dict)
-    for run_id, layer, token, expert, expert_set in rows:
+    shares = defaultdict(dict)
+    for run_id, layer, token, expert, expert_set, share in rows:
         found[(run_id, layer)][token] = (expert, tuple(expert_set))
+        shares[(run_id, layer)][token] = share
     for layer in token_layers:
-        table = lookup_tables(layer)[max(TABLE_SIZES)]
+        table = modes(layer)
+        sets = train_counts(layer)[1]
+        assert shares[(layer.run_id, layer.layer)] == {
+            token: max(counts.values()) / counts.total() for token, counts in sets.items()
+        }
         if not layer.ranked:
             table = {token: (None, experts) for token, (_, experts) in table.items()}
         assert list(found[(layer.run_id, layer.layer)].items()) == list(table.items())

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.dbt_project.random_lake import land
+from tests.dbt_project.random_replays import POLICIES, land_replays
 from tests.dbt_project.random_runs import RandomRun
 
 Damage = Callable[[pa.Table], pa.Table]
@@ -237,7 +238,50 @@ ALTERATIONS: dict[str, tuple[str, str]] = {
         "and policy = 'lfu' and slots = 5 and layer = 0",
         "larger_caches_hit_more",
     ),
+    "lenient": (
+        "update fct_fast_path_shares set covered_occurrences = 0 where run_id = 'lenient' "
+        "and layer = 1 and min_share = 0 and min_frequency = 2",
+        "stricter_shares_cover_less",
+    ),
+    "partial": (
+        "update fct_fast_path_shares set table_tokens = table_tokens + 1 where run_id = 'partial' "
+        "and layer = 1 and min_share = 0 and min_frequency = 1",
+        "stricter_shares_cover_less",
+    ),
+    "unsampled": (
+        "delete from fct_replay_sample where run_id = 'unsampled' and sample_id = 9",
+        "replays_add_up",
+    ),
+    "layered": (
+        "update fct_replay_layer set covered = covered - 1 where run_id = 'layered' "
+        "and layer = 1 and covered > agreed",
+        "replays_add_up",
+    ),
+    "costly": (
+        "update dim_run set dtype = 'float32' where run_id = 'costly';"
+        "update fct_replay set delta_nll = 0.001 where run_id = 'costly' and kind = 'own routing'",
+        "replays_add_up",
+    ),
+    "disagreeing": (
+        "update fct_replay set agreed = agreed - 1 where run_id = 'disagreeing' "
+        "and kind = 'own routing'",
+        "replays_add_up",
+    ),
+    "greedy": (
+        "update fct_replay_layer set covered = rows where run_id = 'greedy' and policy_id in "
+        "(select policy_id from fct_replay where kind = 'tokens' and min_share = 0.95)",
+        "stricter_tables_replace_less",
+    ),
+    "mispredicted": (
+        "update fct_replay_layer set predicted_occurrences = predicted_occurrences + 1 "
+        "where run_id = 'mispredicted' and policy_id in "
+        "(select policy_id from fct_replay where kind = 'tokens' and min_share = 0.5)",
+        "predictions_are_those_of_the_fast_path",
+    ),
 }
+
+REPLAYED = ("unsampled", "layered", "costly", "disagreeing", "greedy", "mispredicted")
+"""Those of them that have replays."""
 
 
 @pytest.fixture(scope="module")
@@ -262,6 +306,8 @@ def damaged(tmp_path_factory, make_project, random_run):
         random_run(project.lake, name)
     for name in ALTERATIONS:
         land(project.lake, RandomRun(name, num_experts=8, top_k=2, blocks=(0, 1)))
+    for name in (*REPLAYED, "expert", "sound"):
+        land_replays(project.lake, name, POLICIES)
     for name, text in {"twin": "compared", "steady": "flipped"}.items():
         land(project.lake, RandomRun(name, 8, 2, blocks=(0, 1), text=text))
     for name, (table, damage, _) in DAMAGES.items():

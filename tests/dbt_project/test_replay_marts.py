@@ -112,9 +112,7 @@ def per_token(frame: pd.DataFrame) -> pd.DataFrame:
 
 def test_the_lake_has_the_hard_cases(built, replays, replay_layers):
     """Stale rows, samples without tokens, layers that are not overruled, tables that hold none."""
-    landed = [
-        read_part(path).num_rows for run_id in FINISHED for path in parts(built.lake, run_id)
-    ]
+    landed = [read_part(path).num_rows for run_id in FINISHED for path in parts(built.lake, run_id)]
     assert 0 < len(replays) < sum(landed)
     assert (replays["tokens"] == 0).any() and replays["routing_of"].notna().any()
     assert replays.groupby(POLICY)["sample_id"].nunique().max() > 2

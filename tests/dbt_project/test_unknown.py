@@ -96,6 +96,7 @@ WITHOUT = {
         "fct_domain_expert": {"gate_mass", "gate_relevance", "gate_mass_share_before"},
         "fct_fast_path_agreement": {"retained_gate_mass"},
         "fct_fast_path_thresholds": {"retained_gate_mass"},
+        "fct_fast_path_shares": {"retained_gate_mass"},
         "fct_expert_saliency": {"gate_mass", "mean_weight", "gate_mass_rank"},
         "fct_keep_set_stability by gate_mass": {"rows"},
         "fct_adaptive_k by weight": {"rows"},
@@ -142,6 +143,7 @@ WITHOUT = {
         "fct_run_flip": {"top_flips", "top_flip_share"},
         "fct_fast_path_agreement": {"top_agreement"},
         "fct_fast_path_thresholds": {"top_agreement"},
+        "fct_fast_path_shares": {"top_agreement"},
         "fct_expert_transition": {"rows"},
         "fct_context_information": {"rows"},
         "fct_adaptive_k by entropy": {"rows"},
@@ -150,12 +152,17 @@ WITHOUT = {
         "fct_prefetch_recall by token": {"rows"},
         "fct_prefetch_recall by bigram": {"rows"},
         "fct_layer_routing": {"token_types", "routing_consistency"},
+        "fct_replay": {"predicted_coverage", "predicted_agreement"},
+        "fct_replay_layer": {
+            *("predicted_occurrences", "predicted_coverage", "predicted_agreement"),
+        },
         **{
             mart: {"rows"}
             for mart in (
                 *("fct_token_routing", "fct_token_expert", "fct_token_consistency"),
                 *("fct_block_routing", "fct_frequency_rank", "fct_context_information"),
                 *("fct_fast_path_coverage", "fct_fast_path_agreement", "fct_fast_path_thresholds"),
+                "fct_fast_path_shares",
                 *("fct_run_comparison", "fct_run_flip", "fct_run_mismatch"),
                 # without their tokens the texts of two runs are not known to be the same
                 "fct_load_comparison",

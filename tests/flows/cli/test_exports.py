@@ -74,7 +74,7 @@ def test_ktransformers_finds_a_step_of_all_layers(paths, events, tmp_path):
 
 def test_a_keep_list_names_the_experts_with_the_largest_gate_mass(paths, events, tmp_path):
     """A pruning tool cuts a router's rows to those of `keep`."""
-    found = json.loads(export(None, "keep-list", paths, tmp_path / "k.json", "3").read_text())
+    found = json.loads(export(None, "keep-list", paths, tmp_path / "k.json", keep="3").read_text())
     assert found["k"] == 3 and found["layers"] == [0, 1, 2] and found["by"] == "gate_mass"
     router = torch.arange(4.0)[:, None].repeat(1, 8)
     for (_, of), keep in zip(events.groupby("layer"), found["keep"]):
@@ -89,7 +89,7 @@ def test_a_keep_list_names_the_experts_with_the_largest_gate_mass(paths, events,
     ("keep", "kept"), [("2", 2), ("4", 4), ("0.5", 2), ("0.51", 3), ("3/4", 3), ("1.0", 4)]
 )
 def test_experts_are_kept_by_number_or_share(paths, tmp_path, keep, kept):
-    found = json.loads(export(None, "keep-list", paths, tmp_path / "k.json", keep).read_text())
+    found = json.loads(export(None, "keep-list", paths, tmp_path / "k.json", keep=keep).read_text())
     assert found["k"] == kept and {len(layer) for layer in found["keep"]} == {kept}
 
 
@@ -106,7 +106,7 @@ def test_experts_are_kept_by_number_or_share(paths, tmp_path, keep, kept):
 )
 def test_what_cannot_be_kept_is_refused(paths, tmp_path, keep, said):
     with pytest.raises(GatehouseError, match=said):
-        export(None, "keep-list", paths, tmp_path / "k.json", keep)
+        export(None, "keep-list", paths, tmp_path / "k.json", keep=keep)
     assert not list(tmp_path.iterdir())
 
 

@@ -43,6 +43,7 @@ WRITING = {
         ["export", "--to", "counts"],
         ["export", "--to", "huggingface"],
         ["export", "--to", "keep-list", "--keep", "2"],
+        ["export", "--to", "lookup-table", "--most-frequent", "9"],
     ],
     ("sql", "--output"): [["sql", "select 1 as a"], ["sql", "--examples", "layers_at_a_glance"]],
 }

@@ -16,7 +16,78 @@ ELSEWHERE = {
         "tests/models/test_generation.py::test_a_model_without_a_head_is_refused_in_one_line"
     ),
     "… cannot continue a prompt (…): leave --generate out": ("needs a model whose code fails"),
-    # replays, which no command runs yet
+    # replays
+    **dict.fromkeys(
+        (
+            "--frequency-threshold goes with VAR's other one: add --entropy-threshold, or use "
+            "--min-share with --min-frequency",
+            "--… chooses tokens: add --table tokens",
+            "--… chooses entries of a table: add --table tokens, or --table bigrams",
+            "--layer …: give an index among the MoE layers, several as 0,2, or all",
+            "--mask …: give …, where N experts of each layer go",
+        ),
+        "tests/flows/replay/test_request.py::test_what_cannot_be_is_refused_with_a_way_out",
+    ),
+    **dict.fromkeys(
+        (
+            "--layer …: … has the MoE layers 0 to …",
+            "--mask reap needs the norms of the experts' outputs, which … has not: capture it with "
+            "--output-norms, or mask by load or gate-mass",
+        ),
+        "tests/flows/replay/test_session.py::test_bad_input_ends_in_one_line",
+    ),
+    "… cannot be replayed: its model's … was … and is … now; restore that, or capture the text "
+    "again and replay that run": (
+        "tests/flows/replay/test_session.py::test_a_model_that_is_another_by_now_is_refused"
+    ),
+    **dict.fromkeys(
+        (
+            "… has no text in the train split, so there is no table to replay: capture more "
+            "samples",
+            "… has no text in the splits validation and test, and a table is not measured on the "
+            "text that it was made of: capture more samples",
+        ),
+        "tests/flows/replay/test_other_runs.py"
+        "::test_a_run_of_one_split_has_nothing_to_learn_from_or_to_measure",
+    ),
+    "… has no weights: add --ids-only, so that the router of … weights the experts": (
+        "tests/flows/replay/test_other_runs.py"
+        "::test_routing_without_weights_needs_those_of_the_router"
+    ),
+    "… is not a run of the same text: its samples have other tokens than those of …; name one of "
+    "the same samples and tokenizer": (
+        "tests/flows/replay/test_other_runs.py"
+        "::test_a_run_of_another_text_has_no_routing_for_this_one"
+    ),
+    "… is of another model than …: its MoE layers have other numbers of experts; name a run of the "
+    "same model": (
+        "tests/flows/replay/test_other_runs.py::test_a_run_of_another_model_has_other_experts"
+    ),
+    "… has not finished, so its routing is not whole: resume its capture": (
+        "tests/flows/replay/test_other_runs.py::test_routing_that_is_not_whole_is_refused"
+    ),
+    "replaying its own routing changes what … computes in sample …, so no cost can be told: replay "
+    "with another --device-map, or another model": (
+        "tests/flows/replay/test_other_runs.py"
+        "::test_a_model_that_its_own_routing_changes_is_not_measured"
+    ),
+    **dict.fromkeys(
+        (
+            "… has not finished: `gatehouse status` shows what is left; finish it with the same "
+            "`gatehouse capture`",
+            "… was imported, and its model is not replayed: capture the same text with `gatehouse "
+            "capture`, then replay that run with --routing-of this one",
+            "… ran code from its model's repository: add --trust-remote-code to replay it",
+        ),
+        "tests/flows/replay/test_other_runs.py::test_a_run_that_cannot_be_replayed_is_refused",
+    ),
+    **dict.fromkeys(
+        ("has a sample twice under one policy", "counts more tokens than there are"),
+        "tests/flows/replay/test_other_runs.py::test_a_part_that_no_replay_gives_does_not_land",
+    ),
+    "`gatehouse replay …` measures it again": (
+        "tests/flows/replay/test_other_runs.py::test_a_damaged_part_is_set_aside_and_measured_again"
+    ),
     "a token of sample … has a likelihood of 0 or NaN …: use a --dtype with more range "
     "(float32, bfloat16)": (
         "tests/models/replay/test_measuring.py::test_a_likelihood_that_is_no_number_is_refused"
@@ -75,6 +146,13 @@ ELSEWHERE = {
             "… has no token ids, which rollouts have: use --to events, which does without",
             "… has two MoE layers in one block, or layers that choose different numbers of "
             "experts, and rollouts one array: use --to events",
+            "… has no …, which a lookup table holds: capture the same text with `gatehouse "
+            "capture`, and export that run",
+            "… has no entropies: choose by --min-share or --most-frequent in place of "
+            "--entropy-threshold",
+            "… has layers that choose different numbers of experts, and a lookup table one k: use "
+            "--to events",
+            "… has no text in the train split, of which the table is made: capture more samples",
             "the run's layers have … to … experts, and this format is one matrix: query "
             "fct_expert_load with `gatehouse sql`",
         ),
@@ -180,8 +258,8 @@ ELSEWHERE = {
     ),
     **dict.fromkeys(
         (
-            "--to … needs --keep: a number of experts of each layer, or a share of them as 0.75",
-            "--keep is not for --to …: leave it out",
+            "--to … needs --…: …",
+            "--… is not for --to …: leave it out",
         ),
         "tests/flows/cli/test_exports.py::test_keep_goes_with_a_keep_list",
     ),
@@ -194,6 +272,17 @@ ELSEWHERE = {
     ),
     "… is no folder: name a new or an empty folder": (
         "tests/flows/cli/test_exports.py::test_a_folder_with_other_files_is_not_replaced"
+    ),
+    # lookup tables
+    **dict.fromkeys(
+        (
+            "no token of … is in such a table: ask for a smaller --min-share or --min-frequency, "
+            "or a larger --entropy-threshold, or capture more samples",
+            "a table has one rule: give --min-share and --min-frequency, or --entropy-threshold "
+            "and --frequency-threshold, or --most-frequent",
+            "--frequency-threshold is half of a rule: add --entropy-threshold NATS",
+        ),
+        "tests/flows/cli/test_lookup_table.py::test_what_is_no_rule_is_one_line",
     ),
     # placements
     **dict.fromkeys(

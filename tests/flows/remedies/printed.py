@@ -9,7 +9,9 @@ from typing import NamedTuple
 CHECKOUT = Path(__file__).resolve().parents[3]
 PACKAGES = ("warehouse", "ingest", "models", "reports", "flows")
 NO_MESSAGES = (
+    "flows/cli/export_options.py",
     "flows/cli/options.py",
+    "flows/cli/replay_options.py",
     "models/demo/train.py",
     "reports/page/charts.py",
     "reports/page/glossary.py",

@@ -18,7 +18,9 @@ from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import PACKAGE, Paths
+from gatehouse.warehouse.replays import OWN, ReplayPolicy
 from gatehouse.warehouse.upkeep.health import Health
+from tests.dbt_project.random_replays import land_replays
 
 LAYERS = "select count(*) from fct_layer_routing"
 
@@ -197,6 +199,32 @@ def test_a_changed_file_or_another_folder_is_reason_enough_to_build(captured, co
     assert not holds(captured)
     os.utime(shard, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert holds(captured)
+
+
+def test_replays_that_land_or_go_are_reason_enough_to_build(run, copy):
+    """A damaged part is named before anything is built."""
+    lake = Lake(copy / "lake")
+    (run_id,) = lake.runs()
+
+    def holds() -> bool:
+        return build._holds(Paths(copy), build._checked(lake))
+
+    land_replays(lake, run_id, {ReplayPolicy(OWN): 1.0})
+    (part,) = lake.folder("replays", run_id).iterdir()
+    content = part.read_bytes()
+    part.write_bytes(content[:-9])
+    code, _, err = run("build", "--home", copy)
+    assert code == 2 and f"`gatehouse verify {run_id} --repair` mends it; what was built" in err
+    assert len(err.strip().splitlines()) == 1
+    part.write_bytes(content)
+    assert not holds() and run("build", "--home", copy)[0] == 0
+    assert holds() and rows(copy, "select kind, delta_nll, coverage from fct_replay") == [
+        ("own routing", 0, 1)
+    ]
+    os.utime(part)
+    assert not holds()
+    part.unlink()
+    assert not holds()
 
 
 def test_a_lake_that_has_lost_its_events_is_not_as_before(tmp_path):

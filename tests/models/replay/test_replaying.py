@@ -11,6 +11,7 @@ from gatehouse.models.capture import RoutingTap
 from gatehouse.models.replay.decisions import Replacement
 from gatehouse.models.replay.policies import InLayers, OwnRouting, RandomSets, Untouched
 from gatehouse.models.replay.replaying import Replay
+from gatehouse.models.replay.tables import Entries, TokenTable
 from gatehouse.models.zoo import resolve
 from gatehouse.warehouse.errors import GatehouseError
 from tests.models.families.builders import BUILDERS
@@ -163,8 +164,15 @@ def test_half_precision_replays_its_own_routing_bit_for_bit(tiny_mixtral, window
 
 @pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed")
 @pytest.mark.parametrize("quantization", ["4bit", "8bit"])
-def test_a_quantised_model_replays_its_own_routing(tiny_mixtral, windows, quantization):
+def test_a_quantised_model_replays_its_own_routing_and_runs_a_table(
+    tiny_mixtral, windows, quantization
+):
     model = resolve(str(tiny_mixtral), dtype="float32", quantize=quantization).load().model
     plain = run(model, Untouched(), windows)
     assert torch.equal(run(model, OwnRouting(), windows).hidden, plain.hidden)
     assert not torch.equal(run(model, RandomSets(), windows).hidden, plain.hidden)
+    ids, known = torch.tensor([0, 1]).expand(60, 3, 2), torch.ones(60, 3, dtype=torch.bool)
+    for weights in (torch.full((60, 3, 2), 0.5), None):
+        replayed = run(model, TokenTable(Entries(ids, known, weights)), windows)
+        assert all((layer.ids == torch.tensor([0, 1])).all() for layer in replayed.layers)
+        assert (replayed.hidden - plain.hidden).abs().amax(dim=1).min() > 1e-3

@@ -17,15 +17,19 @@ from gatehouse.reports.exports.loads import (
     write_counts,
     write_logical_counts,
 )
+from gatehouse.reports.exports.lookup_table import write_lookup_table
 from gatehouse.reports.exports.rollouts import write_rollouts
 from gatehouse.warehouse.errors import GatehouseError
 
 TABLES = """
-    create table dim_layer as select * from (values
+    create table dim_layer as
+    select *, 'layers.0.gate' as router_path, run_id <> 'untold' as has_distribution from (values
         ('two stacks', 0, 0, 0, 1, 1, true, null), ('two stacks', 1, 0, 1, 1, 1, true, null),
         ('uneven', 0, 0, 0, 1, 1, true, null), ('uneven', 1, 1, 1, 2, 2, true, null),
         ('sparse', 1, 1, 0, 9, 2, true, null), ('sparse', 3, 3, 1, 9, 2, true, null),
-        ('tokenless', 0, 0, 0, 2, 1, false, null), ('normed', 2, 2, 0, 3, 1, true, true)
+        ('tokenless', 0, 0, 0, 2, 1, false, null), ('normed', 2, 2, 0, 3, 1, true, true),
+        ('weightless', 0, 0, 0, 2, 1, false, null), ('untold', 0, 0, 0, 2, 1, true, null),
+        ('counted', 0, 0, 0, 2, 1, false, null)
     ) as layers (
         run_id, layer, block, moe_index, num_experts, top_k, has_weights, has_output_norms
     );
@@ -51,14 +55,21 @@ TABLES = """
         ('two stacks', 0, 0, 5, 0, [0]), ('two stacks', 0, 0, 5, 1, [0]),
         ('uneven', 0, 0, 5, 0, [0]), ('uneven', 0, 0, 5, 1, [0, 1]),
         ('tokenless', 0, 0, null, 0, [1]);
-    create table dim_run as select * from (values
-        ('two stacks', true, 4), ('uneven', true, 4), ('sparse', true, 4), ('tokenless', false, 4),
-        ('counted', false, 4)
-    ) as runs (run_id, has_token_ids, max_length);
+    create table dim_run as select *, 'm' as model, null as model_fingerprint from (values
+        ('two stacks', true, 4, 'capture'), ('uneven', true, 4, 'capture'),
+        ('sparse', true, 4, 'capture'), ('tokenless', false, 4, 'warp'),
+        ('weightless', true, 4, 'warp'), ('untold', true, 4, 'warp'),
+        ('counted', false, 4, 'counts')
+    ) as runs (run_id, has_token_ids, max_length, source);
     create table dim_sample (
         run_id varchar, sample_id bigint, document_sha256 varchar, split varchar, tokens integer,
         prompt_tokens integer
     );
+    create table int_fast_path_table (
+        run_key varchar, layer integer, token_id integer, set_share double,
+        train_frequency bigint, train_mean_entropy double, frequency_rank bigint
+    );
+    create table stg_runs as select run_id, run_id as run_key from dim_run;
 """
 
 
@@ -173,6 +184,12 @@ def test_blocks_without_experts_are_zero_in_a_count_tensor(connection, tmp_path)
         (write_events, "counted", "no events, only counts of experts: use --to counts"),
         (write_arrow_file, "counted", "no events, only counts of experts: use --to counts"),
         (write_arrow_stream, "counted", "no events, only counts of experts: use --to counts"),
+        (write_lookup_table, "counted", "no events, only counts of experts: use --to counts"),
+        (write_lookup_table, "tokenless", "no token ids, which a lookup table holds: capture"),
+        (write_lookup_table, "weightless", "no weights of the experts, which a lookup table holds"),
+        (write_lookup_table, "uneven", "and a lookup table one k: use --to events"),
+        (write_lookup_table, "sparse", "no text in the train split, of which the table is made"),
+        (partial(write_lookup_table, entropy_threshold=1.0), "untold", "choose by --min-share or"),
         (write_data_set, "counted", "no events, only counts of experts: use --to counts"),
     ],
 )

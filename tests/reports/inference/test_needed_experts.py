@@ -74,9 +74,17 @@ def test_the_sentence_is_of_the_size_at_which_chance_meets_half_of_the_experts()
     )
 
 
-def test_a_batch_of_one_token_says_nothing():
-    (found,) = batches(batch(("prompt", "tokens", 1, 2.0, 2.0)))
-    assert found.sentence(8) is None
+def test_a_batch_of_one_token_is_none():
+    one = ("prompt", "tokens", 1, 2.0, 2.0)
+    assert batches(batch(one)) == []
+    (found,) = batches(
+        batch(one, ("prompt", "tokens", 2, 3.0, 3.5), ("prompt", "sequences", 1, 2, 2))
+    )
+    assert list(found.sizes) == ["tokens"]
+    assert found.sentence(8) == (
+        "2 consecutive tokens select 3.00 of a layer's 8 experts; as many tokens that choose at "
+        "random, 3.50."
+    )
 
 
 def kept(jaccards: dict[str, float], layers: int = 4) -> pd.DataFrame:

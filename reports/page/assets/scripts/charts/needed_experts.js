@@ -71,7 +71,7 @@ const PHASE_LOOKS = { prompt: ["blue", "circle"], generated: ["orange", "rect"] 
 function drawBatches(_, colours) {
   const { kinds, num_experts: all } = data["batch-experts"];
   const known = Object.entries(kinds).filter(([, phases]) => phases.length);
-  if (!known.length) return { empty: "The run has no tokens." };
+  if (!known.length) return { empty: "No text is long enough for a batch of two tokens." };
   const panels = known.map(([kind, phases]) => {
     const [title, xName] = BATCHES[kind];
     const longest = phases.reduce((most, each) => (each.sizes.length > most.sizes.length ? each : most));

@@ -1,0 +1,204 @@
+"""The routing of another run, and runs that cannot be replayed."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from gatehouse.flows.replay.answer import replay
+from gatehouse.flows.replay.request import ReplayRequest
+from gatehouse.flows.replay.session import ReplaySession
+from gatehouse.flows.request import RunRequest
+from gatehouse.flows.steps import build, capture
+from gatehouse.warehouse import replays
+from gatehouse.warehouse.errors import BrokenLaw, GatehouseError
+from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.paths import Paths
+from tests.conftest import save_tiny_mixtral
+
+FEW = ReplayRequest(num_samples=2, drop_below=(0.4,))
+
+
+@pytest.fixture
+def paths(captured, tmp_path) -> Paths:
+    return Paths(Path(shutil.copytree(captured, tmp_path / "home")))
+
+
+@pytest.fixture
+def run_id(paths) -> str:
+    (found,) = Lake(paths.lake).run_ids()
+    return found
+
+
+def again(paths: Paths, run_id: str, **changes) -> str:
+    """Capture the run's text again, with other options, and build."""
+    record = Lake(paths.lake).run_record(run_id)
+    options = {"model": record["model"], "dataset": record["dataset"], "max_length": 128}
+    captured = capture.capture(RunRequest(**options | changes), paths).run_id
+    build.build(paths)
+    return captured
+
+
+def replayed(paths: Paths, run_id: str, **options) -> list[dict]:
+    replay(run_id, ReplayRequest(num_samples=2, **options), paths)
+    rows = [
+        row
+        for path in replays.parts(Lake(paths.lake), run_id)
+        for row in replays.read_part(path).to_pylist()
+    ]
+    return [row for row in rows if row["kind"] == replays.ROUTING_OF]
+
+
+def refused(paths: Paths, run_id: str, said: str, request: ReplayRequest = FEW) -> None:
+    with pytest.raises(GatehouseError, match=said), ReplaySession(run_id, request, paths):
+        pass
+    assert not replays.parts(Lake(paths.lake), run_id)
+
+
+def test_the_routing_of_another_precision_is_replayed(paths, run_id):
+    other = again(paths, run_id, dtype="bfloat16", name="half")
+    for ids_only in (False, True):
+        rows = replayed(paths, run_id, routing_of=("half",), ids_only=ids_only)
+        found = [row for row in rows if row["ids_only"] is (ids_only or None)]
+        assert {row["routing_of"] for row in found} == {other}
+        for row in found:
+            assert row["covered"] == [row["rows"]] * 3
+            # most tokens keep their experts in another precision, and the loss hardly moves
+            assert 0.8 * row["rows"] < sum(row["agreed"]) / 3 <= row["rows"]
+            assert 0 < abs(row["nll"] - row["untouched_nll"]) < 0.02 * row["tokens"]
+
+
+def test_its_own_landed_routing_costs_what_rounding_to_16_bits_costs(paths, run_id):
+    for row in replayed(paths, run_id, routing_of=(run_id,)):
+        assert row["agreed"] == row["covered"] == [row["rows"]] * 3
+        assert abs(row["nll"] - row["untouched_nll"]) < 1e-3 * row["tokens"]
+
+
+def test_a_run_of_another_text_has_no_routing_for_this_one(paths, run_id, tmp_path):
+    corpus = tmp_path / "other.jsonl"
+    rows = [{"text": f"another text number {number} of this corpus"} for number in range(60)]
+    corpus.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    other = again(paths, run_id, dataset=str(corpus))
+    refused(paths, run_id, "not a run of the same text", ReplayRequest(routing_of=(other,)))
+
+
+def test_a_run_of_another_model_has_other_experts(paths, run_id, tmp_path):
+    model = save_tiny_mixtral(tmp_path / "eight", num_local_experts=8)
+    other = again(paths, run_id, model=str(model))
+    refused(paths, run_id, "is of another model", ReplayRequest(routing_of=(other,)))
+
+
+def test_routing_without_weights_needs_those_of_the_router(paths, run_id, monkeypatch):
+    from gatehouse.flows.replay import policies
+
+    found = policies.held_out.routing_of
+
+    def without(*arguments):
+        table = found(*arguments)
+        nulls = table["weight"].slice(0, 0).to_pylist() + [None] * len(table)
+        return table.set_column(table.column_names.index("weight"), "weight", [nulls])
+
+    monkeypatch.setattr(policies.held_out, "routing_of", without)
+    refused(paths, run_id, "add --ids-only", ReplayRequest(routing_of=(run_id,)))
+
+
+def change(paths: Paths, run_id: str, **columns) -> None:
+    lake = Lake(paths.lake)
+    lake.update_run(run_id, lake.run_record(run_id) | columns)
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"finished_at": None}, "has not finished: `gatehouse status`"),
+        ({"source": "vllm"}, "was imported, and its model is not replayed"),
+        ({"trust_remote_code": True}, "add --trust-remote-code"),
+    ],
+)
+def test_a_run_that_cannot_be_replayed_is_refused(paths, run_id, columns, said):
+    change(paths, run_id, **columns)
+    refused(paths, run_id, said)
+
+
+def test_routing_that_is_not_whole_is_refused(paths, run_id):
+    other = again(paths, run_id, dtype="bfloat16")
+    change(paths, other, finished_at=None)
+    refused(paths, run_id, "has not finished, so its", ReplayRequest(routing_of=(other,)))
+
+
+@pytest.mark.parametrize(
+    ("split", "said"), [("train", "no text in the splits"), ("test", "no text in the train split")]
+)
+def test_a_run_of_one_split_has_nothing_to_learn_from_or_to_measure(
+    paths, run_id, tmp_path, split, said
+):
+    record = Lake(paths.lake).run_record(run_id)
+    rows = [json.loads(line) for line in Path(record["dataset"]).read_text().splitlines()]
+    import hashlib
+
+    from gatehouse.ingest.prepare import split_of
+    from gatehouse.warehouse.records import document_hash
+
+    def is_of(row: dict) -> bool:
+        text = hashlib.sha256(row["text"].encode()).hexdigest()
+        return split_of(document_hash(None, text)) == split
+
+    corpus = tmp_path / "one.jsonl"
+    corpus.write_text("".join(json.dumps(row) + "\n" for row in rows if is_of(row)))
+    other = again(paths, run_id, dataset=str(corpus))
+    refused(paths, other, said, ReplayRequest(table=("tokens",)))
+
+
+def test_a_model_that_its_own_routing_changes_is_not_measured(paths, run_id, monkeypatch):
+    from gatehouse.flows.replay import session
+
+    def skewed(*arguments):
+        for measured in found(*arguments):
+            for sums in measured.values():
+                sums.nll[:] += 1e-9
+            yield measured
+
+    found = session.measure
+    monkeypatch.setattr(session, "measure", skewed)
+    with (
+        pytest.raises(GatehouseError, match="replaying its own routing changes"),
+        ReplaySession(run_id, FEW, paths) as entered,
+    ):
+        entered.measure(entered.pending[0])
+    assert not replays.parts(Lake(paths.lake), run_id)
+
+
+def test_a_part_that_no_replay_gives_does_not_land(paths, run_id):
+    lake = Lake(paths.lake)
+    with ReplaySession(run_id, FEW, paths) as entered:
+        entered.measure(entered.pending[0])
+    (path,) = replays.parts(lake, run_id)
+    rows = replays.read_part(path)
+    import pyarrow as pa
+
+    with pytest.raises(BrokenLaw, match="a sample twice"):
+        replays.land_part(lake, run_id, pa.concat_tables([rows, rows]))
+    more = [[row["rows"] + 1] * 3 for row in rows.to_pylist()]
+    wrong = rows.set_column(
+        rows.column_names.index("covered"), "covered", pa.array(more, pa.list_(pa.int64()))
+    )
+    with pytest.raises(BrokenLaw, match="more tokens than there are"):
+        replays.land_part(lake, run_id, wrong)
+    assert replays.parts(lake, run_id) == [path]
+
+
+def test_a_damaged_part_is_set_aside_and_measured_again(run, paths, run_id):
+    with ReplaySession(run_id, FEW, paths) as entered:
+        entered.measure(entered.pending[0])
+    (path,) = replays.parts(Lake(paths.lake), run_id)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    code, out, _ = run("verify", "--home", paths.root)
+    assert code == 1 and f"`gatehouse replay {run_id}` measures it again" in out
+    assert run("replay", "--drop-below", "0.4", "--home", paths.root)[0] == 2
+    code, _, _ = run("verify", "--repair", "--home", paths.root)
+    assert not path.exists() and run("verify", "--home", paths.root)[0] == 0
+    assert run("replay", "--drop-below", "0.4", "--num-samples", "2", "--home", paths.root)[0] == 0
+    assert len(replays.parts(Lake(paths.lake), run_id)) == 1
