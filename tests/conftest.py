@@ -20,6 +20,9 @@ os.environ.update(
     MPLBACKEND="agg",
     # the suite runs in as many processes as there are cores: threads would wait for each other
     OMP_NUM_THREADS="1",
+    # a build uses as much of every machine
+    GATEHOUSE_THREADS="2",
+    GATEHOUSE_MEMORY_LIMIT="4GB",
 )
 
 # the many processes of the suite compile the sources once, whatever the environment says
@@ -131,6 +134,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty warehouse home that GATEHOUSE_HOME names."""
     folder = tmp_path / "home"
     monkeypatch.setenv("GATEHOUSE_HOME", str(folder))
+    # commands set these by their options, as they do the home
+    for name in ("GATEHOUSE_THREADS", "GATEHOUSE_MEMORY_LIMIT"):
+        monkeypatch.setenv(name, os.environ[name])
     return folder
 
 

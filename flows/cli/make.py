@@ -31,9 +31,15 @@ CAPTURING = tuple(name for name in OF_A_RUN if name not in ("create_splits", *AF
 
 
 @takes_fields(options=OF_A_RUN)
-def run(home: options.Home = None, **parameters: Any) -> None:
+def run(
+    threads: options.Threads = None,
+    memory_limit: options.MemoryLimit = None,
+    home: options.Home = None,
+    **parameters: Any,
+) -> None:
     """Do everything: prepare, capture, build, validate, plot, report; resume where it stopped."""
     paths_of(home)
+    options.share(threads, memory_limit)
     from gatehouse.flows import prefect_run
     from gatehouse.flows.console import answer
 
@@ -168,9 +174,14 @@ def replay(
     answer(replaying.replay(run, request, paths))
 
 
-def build(home: options.Home = None) -> None:
+def build(
+    threads: options.Threads = None,
+    memory_limit: options.MemoryLimit = None,
+    home: options.Home = None,
+) -> None:
     """Build and test the marts from the lake's finished runs with dbt."""
     paths = paths_of(home)
+    options.share(threads, memory_limit)
     from gatehouse.flows.console import answer
     from gatehouse.flows.steps import build
 

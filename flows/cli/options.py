@@ -7,6 +7,12 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from gatehouse.flows.steps.machine import (
+    MEMORY_LIMIT,
+    THREADS,
+    checked_memory,
+    checked_threads,
+)
 from gatehouse.models.aliases import ALIASES
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.release import gatehouse_version
@@ -151,6 +157,22 @@ Home = Annotated[
         "--checkpoint-dir",
         help="Folder of the warehouse; landed shards there are the checkpoint. Default: "
         "GATEHOUSE_HOME, else warehouse/data in a checkout, else the platform's data folder.",
+    ),
+]
+Threads = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N",
+        help="Threads of the build. Default: GATEHOUSE_THREADS, else all cores that this process "
+        "may use.",
+    ),
+]
+MemoryLimit = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="Memory of the build, such as 8GB; what needs more goes to the disk. Default: "
+        "GATEHOUSE_MEMORY_LIMIT, else 60 % of the machine's or container's.",
     ),
 ]
 Run = Annotated[
@@ -351,3 +373,15 @@ def paths_of(home: Path | None) -> Paths:
     paths = Paths.resolve(home)
     os.environ["GATEHOUSE_HOME"] = str(paths.root)
     return paths
+
+
+def share(threads: str | None, memory_limit: str | None) -> None:
+    """Say how much of the machine a command's build may use; child processes see the same.
+
+    Raises:
+        GatehouseError: one of them is no number of threads, or no size.
+    """
+    if threads is not None:
+        os.environ[THREADS] = str(checked_threads(threads, "--threads"))
+    if memory_limit is not None:
+        os.environ[MEMORY_LIMIT] = f"{checked_memory(memory_limit, '--memory-limit')}B"

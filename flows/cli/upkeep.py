@@ -33,6 +33,8 @@ def verify(
     all: options.All = False,
     repair: options.Repair = False,
     trust_remote_code: options.TrustRemoteCode = False,
+    threads: options.Threads = None,
+    memory_limit: options.MemoryLimit = None,
     format: options.Answer = "text",
     home: options.Home = None,
 ) -> None:
@@ -45,6 +47,7 @@ def verify(
     The exit code is 1 if something is wrong.
     """
     paths = paths_of(home)
+    options.share(threads, memory_limit)
     from gatehouse.flows.console import answer
     from gatehouse.flows.upkeep.verify import verify_runs
 
@@ -64,11 +67,14 @@ def verify(
 def rm(
     run: options.RemovedRun,
     yes: options.Yes = False,
+    threads: options.Threads = None,
+    memory_limit: options.MemoryLimit = None,
     format: options.Answer = "text",
     home: options.Home = None,
 ) -> None:
     """Remove one run from the lake, the marts and the results."""
     paths = paths_of(home)
+    options.share(threads, memory_limit)
     from gatehouse.flows.console import answer
     from gatehouse.flows.upkeep.remove import remove_run
 

@@ -16,6 +16,7 @@ import duckdb
 
 from gatehouse.flows.console import say, short_path, working
 from gatehouse.flows.steps.dbt_runs import parse_ahead, project_files, run_dbt
+from gatehouse.flows.steps.machine import share_of_machine
 from gatehouse.warehouse import environment
 from gatehouse.warehouse.connect import DAMAGED
 from gatehouse.warehouse.errors import BrokenLaw, GatehouseError
@@ -286,9 +287,11 @@ def _fingerprint() -> str:
 def _dbt(paths: Paths, database: Path, *command: str) -> Any:
     """Run one dbt command quietly in this process and return its result."""
     _name_home(paths, database)
+    share = share_of_machine()
+    at_once = ("--threads", str(share.models_at_once))
     doing = "building and testing marts" if command[0] == "build" else "writing the lineage page"
-    with working(doing):
-        outcome = run_dbt(command, paths.dbt_target)
+    with working(doing), environment.chosen(environment.DBT, share.as_environment()):
+        outcome = run_dbt((*command, *at_once), paths.dbt_target)
     # dbt writes its graph as a pickle and never reads it
     (paths.dbt_target / "graph.gpickle").unlink(missing_ok=True)
     if not outcome.success:

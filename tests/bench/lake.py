@@ -1,13 +1,15 @@
 """A lake of made-up routing, as large as asked for: Zipf tokens, skewed experts, documents.
 
-32 MoE layers, top-2 of 8 experts, 512-token documents of eight domains, a vocabulary of 32,000.
-A token has a favourite expert in every layer, a document another, and the rest follows a skewed
-load, so that every metric of the warehouse has something to find. Every run reads the same
-documents and has the same favourites, so that runs can be compared; the rest depends on its seed.
+MoE layers of one shape, 512-token documents of eight domains, a vocabulary of 32,000. A token has a
+favourite expert in every layer, a document another, and the rest follows a skewed load, so that
+every metric of the warehouse has something to find. An event's other experts are drawn at random:
+of 8 out of 128, hardly two events have the same. Every run reads the same documents and has the
+same favourites, so that runs can be compared; the rest depends on its seed.
 """
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,9 +24,7 @@ from gatehouse.warehouse.lake import TABLES, Lake
 from gatehouse.warehouse.records import CAPTURED, EVENTS, LAYERS, RUNS, SAMPLES, VOCABULARY
 from gatehouse.warehouse.upkeep.verification import RUN_TABLES
 
-NUM_LAYERS, NUM_EXPERTS, TOP_K = 32, 8, 2
 VOCABULARY_SIZE, LENGTH, DOMAINS = 32_000, 512, 8
-EVENTS_IN_A_SAMPLE = LENGTH * NUM_LAYERS
 STARTED = datetime(2026, 1, 1, tzinfo=UTC)
 RUN_ID = "made-up-a"
 SIZES = {"10m": 10_000_000, "100m": 100_000_000}
@@ -34,14 +34,32 @@ TEXT, FAVOURITES, ROUTING = range(3)
 """Kinds of random numbers, the first part of their seeds."""
 
 
-def lake_of(home: Path, events: int, seed: int = 0) -> Path:
+@dataclass(frozen=True)
+class Shape:
+    """How many MoE layers a model has, how many experts each, and how many a token chooses."""
+
+    num_layers: int
+    num_experts: int
+    top_k: int
+
+    @property
+    def events_in_a_sample(self) -> int:
+        """Events of one document."""
+        return LENGTH * self.num_layers
+
+
+FEW, MANY = Shape(32, 8, 2), Shape(48, 128, 8)
+"""Mixtral-8x7B's, and Qwen3-30B-A3B's."""
+
+
+def lake_of(home: Path, events: int, seed: int = 0, shape: Shape = FEW) -> Path:
     """Return `home` with a finished run of about `events` events in its lake; land it if needed."""
     lake = Lake(home / "lake")
-    samples = round(events / EVENTS_IN_A_SAMPLE)
+    samples = round(events / shape.events_in_a_sample)
     record = lake.run_record(RUN_ID)
     if record and record["finished_at"] and record["num_samples"] == samples:
         return home
-    shards = land_run(lake, RUN_ID, samples, seed)
+    shards = land_run(lake, RUN_ID, samples, seed, shape)
     total = -(-samples // SHARD_SAMPLES)
     for _ in track(shards, f"landing {events:,} events in {home}", total, transient=True):
         pass
@@ -67,12 +85,14 @@ def linked(home: Path, runs: dict[str, Path]) -> Path:
     return home
 
 
-def land_run(lake: Lake, run_id: str, samples: int, seed: int = 0) -> Iterator[int]:
+def land_run(
+    lake: Lake, run_id: str, samples: int, seed: int = 0, shape: Shape = FEW
+) -> Iterator[int]:
     """Land a finished run of `samples` samples; yield the number of events of each shard landed."""
     shards = -(-samples // SHARD_SAMPLES)
-    lake.land_run(run_id, _record(samples, shards, finished=False), _layers(), _vocabulary())
+    lake.land_run(run_id, _record(samples, shards, finished=False), _layers(shape), _vocabulary())
     favourites = np.random.default_rng(FAVOURITES).integers(
-        0, NUM_EXPERTS, size=(NUM_LAYERS, VOCABULARY_SIZE)
+        0, shape.num_experts, size=(shape.num_layers, VOCABULARY_SIZE)
     )
     for shard in range(shards):
         first = shard * SHARD_SAMPLES
@@ -84,9 +104,9 @@ def land_run(lake: Lake, run_id: str, samples: int, seed: int = 0) -> Iterator[i
             run_id,
             shard,
             _samples(sample_ids),
-            Events.of(_events(sample_ids, tokens, favourites, generator)),
+            Events.of(_events(sample_ids, tokens, favourites, generator, shape)),
         )
-        yield len(sample_ids) * EVENTS_IN_A_SAMPLE
+        yield len(sample_ids) * shape.events_in_a_sample
     lake.update_run(run_id, _record(samples, shards, finished=True))
 
 
@@ -105,7 +125,7 @@ def _record(samples: int, shards: int, *, finished: bool) -> dict[str, object]:
     }
 
 
-def _layers() -> pa.Table:
+def _layers(shape: Shape) -> pa.Table:
     rows = [
         {
             "layer": layer,
@@ -114,12 +134,12 @@ def _layers() -> pa.Table:
             "block": layer,
             "router_path": f"layers.{layer}.gate",
             "scoring": "softmax",
-            "num_experts": NUM_EXPERTS,
-            "top_k": TOP_K,
+            "num_experts": shape.num_experts,
+            "top_k": shape.top_k,
             "weights_sum_to_one": True,
         }
         | CAPTURED
-        for layer in range(NUM_LAYERS)
+        for layer in range(shape.num_layers)
     ]
     return pa.Table.from_pylist(rows, schema=LAYERS)
 
@@ -153,6 +173,7 @@ def _events(
     tokens: np.ndarray,
     favourites: np.ndarray,
     generator: np.random.Generator,
+    shape: Shape,
 ) -> pa.Table:
     keys = {
         "sample_id": np.repeat(sample_ids, LENGTH),
@@ -160,7 +181,8 @@ def _events(
         "token_id": tokens,
     }
     parts = [
-        _layer(layer, keys, favourites[layer][tokens], generator) for layer in range(NUM_LAYERS)
+        _layer(layer, keys, favourites[layer][tokens], generator, shape)
+        for layer in range(shape.num_layers)
     ]
     return pa.concat_tables(parts)
 
@@ -176,28 +198,47 @@ def _layer(
     keys: dict[str, np.ndarray],
     favourite: np.ndarray,
     generator: np.random.Generator,
+    shape: Shape,
 ) -> pa.Table:
-    count = len(favourite)
-    document = (keys["sample_id"] * 5 + layer) % NUM_EXPERTS
-    skewed = (NUM_EXPERTS * generator.random(count) ** 2).astype(np.int64)
+    count, num_experts = len(favourite), shape.num_experts
+    document = (keys["sample_id"] * 5 + layer) % num_experts
+    skewed = (num_experts * generator.random(count) ** 2).astype(np.int64)
     kind = generator.random(count)
     first = np.where(kind < 0.6, favourite, np.where(kind < 0.7, document, skewed))
-    second = (first + 1 + generator.integers(0, NUM_EXPERTS - 1, size=count)) % NUM_EXPERTS
+    others = _distinct(num_experts - 1, shape.top_k - 1, count, generator)
+    experts = np.column_stack([first, (first[:, None] + 1 + others) % num_experts])
     weight = generator.uniform(0.5, 1, size=count).astype(np.float16)
     middle = 0.3 + 1.2 * (keys["token_id"] * 37 % 101) / 101
-    entropy = np.clip(middle + generator.normal(0, 0.15, size=count), 0, np.log(NUM_EXPERTS))
-    offsets = pa.array(np.arange(0, TOP_K * count + 1, TOP_K, dtype=np.int32))
-    experts = np.stack([first, second], axis=1).astype(np.uint16)
-    weights = np.stack([weight, np.float16(1) - weight], axis=1)
+    entropy = np.clip(middle + generator.normal(0, 0.15, size=count), 0, np.log(num_experts))
+    offsets = pa.array(np.arange(0, shape.top_k * count + 1, shape.top_k, dtype=np.int32))
+    # the others share what the first one leaves, each less than the one before
+    shares = np.arange(shape.top_k - 1, 0, -1) / sum(range(shape.top_k))
+    weights = np.column_stack([weight, (np.float16(1) - weight)[:, None] * shares])
     return pa.table(
         keys
         | {
             "layer": np.full(count, layer, np.int16),
-            "experts": pa.ListArray.from_arrays(offsets, pa.array(experts.reshape(-1))),
-            "weights": pa.ListArray.from_arrays(offsets, pa.array(weights.reshape(-1))),
-            "top_expert": experts[:, 0].copy(),
+            "experts": _lists(offsets, experts.astype(np.uint16)),
+            "weights": _lists(offsets, weights.astype(np.float16)),
+            "top_expert": experts[:, 0].astype(np.uint16),
             "entropy": entropy.astype(np.float32),
             "confidence": generator.uniform(0.3, 1, size=count).astype(np.float32),
         },
         schema=EVENTS,
     )
+
+
+def _lists(offsets: pa.Array, rows: np.ndarray) -> pa.ListArray:
+    return pa.ListArray.from_arrays(offsets, pa.array(rows.reshape(-1)))
+
+
+def _distinct(total: int, chosen: int, count: int, generator: np.random.Generator) -> np.ndarray:
+    """Return `count` rows of `chosen` different numbers below `total`, each set as likely."""
+    rows = np.empty((count, chosen), np.int64)
+    for place in range(chosen):
+        # of those that are left, counted past the smaller ones that are taken
+        number = generator.integers(0, total - place, size=count)
+        for taken in np.sort(rows[:, :place], axis=1).T:
+            number += number >= taken
+        rows[:, place] = number
+    return rows

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
-from tests.bench.lake import NUM_EXPERTS, RUN_ID, VOCABULARY_SIZE
+from tests.bench.lake import FEW, RUN_ID, VOCABULARY_SIZE
 
 READ = ["token_id", "top_expert", "entropy", "confidence"]
 
@@ -180,7 +180,7 @@ def clickhouse(files: list[str], layers: list[int]) -> pa.Table:
 
 def numpy_floor(files: list[str], layers: list[int]) -> pa.Table:
     """Counts, sums and sums of squares by `bincount`; no minimum, no maximum: the least work."""
-    tokens, experts = VOCABULARY_SIZE, NUM_EXPERTS
+    tokens, experts = VOCABULARY_SIZE, FEW.num_experts
     counts = {layer: np.zeros(tokens * experts, np.int64) for layer in layers}
     sums = {layer: np.zeros((4, tokens)) for layer in layers}
     for path in files:

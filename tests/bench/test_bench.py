@@ -12,10 +12,10 @@ from rich.console import Console
 from gatehouse.warehouse.lake import Lake
 from tests.bench.build import watch
 from tests.bench.inference import made_up, measured
-from tests.bench.lake import EVENTS_IN_A_SAMPLE, RUN_ID, lake_of, linked
+from tests.bench.lake import FEW, MANY, RUN_ID, lake_of, linked
 from tests.bench.statistics import EXACT, ROUNDED, disagreements
 
-SAMPLES = 3
+SAMPLES, EVENTS_IN_A_SAMPLE = 3, FEW.events_in_a_sample
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,27 @@ def test_runs_of_two_seeds_read_the_same_text_in_another_way(made, tmp_path):
         assert first[column] == second[column]
     same = np.mean(first["top_expert"].to_numpy() == second["top_expert"].to_numpy())
     assert 1 / 8 < same < 0.9
+
+
+def test_many_experts_are_distinct_and_each_set_is_as_likely(tmp_path):
+    home = lake_of(tmp_path, MANY.events_in_a_sample, shape=MANY)
+    (layers,) = (
+        Lake(home / "lake")
+        .layers(RUN_ID)
+        .group_by(["num_experts", "top_k"])
+        .aggregate([("layer", "count")])
+        .to_pylist()
+    )
+    assert layers == {"num_experts": 128, "top_k": 8, "layer_count": 48}
+    landed = events(home)
+    experts = np.stack(landed["experts"].to_numpy(zero_copy_only=False))
+    assert experts.shape == (MANY.events_in_a_sample, 8)
+    # the lists hardly repeat, which is what the lake is for
+    assert len(np.unique(experts, axis=0)) > 0.99 * len(experts)
+    others = np.bincount(
+        ((experts[:, 1:].astype(int) - experts[:, :1]) % 128).reshape(-1), minlength=128
+    )
+    assert others[0] == 0 and others[1:].min() > 0.8 * others[1:].mean()
 
 
 @pytest.mark.parametrize("column", [*EXACT, *ROUNDED])

@@ -67,6 +67,18 @@ ROWS = (
         f"{CAPTURE} --batch-size 1",
     ),
     corrected(
+        "gatehouse verify --threads 0",
+        "--threads 0: give a number of threads, 1 to 1,024",
+        "give a number of threads",
+        "gatehouse verify --threads 1",
+    ),
+    corrected(
+        "gatehouse verify --memory-limit 8",
+        "--memory-limit 8: give a size of 256MiB or more, such as 8GB",
+        "such as 8GB",
+        "gatehouse verify --memory-limit 8GB",
+    ),
+    corrected(
         f"{CAPTURE} --max-length 9999",
         "--max-length 9999: … takes at most 512 tokens",
         "takes at most 512 tokens",

@@ -1,4 +1,4 @@
-with events as (
+with recursive events as (
     select * from {{ ref('stg_new_run_events') }}
     where layer = {{ this_layer() }}
 ),
@@ -10,10 +10,6 @@ layers as (
 
 chosen as (
     {{ chosen_samples() }}
-),
-
-sizes as (
-    select unnest([1, 2, 4, 8, 16, 32]) as size
 ),
 
 sequences as (
@@ -44,69 +40,73 @@ placed as (
 ),
 
 -- a set of experts is a string of bits, which merges much faster than ids are told apart
-encoded as (
+tokens as (
     select
-        * replace (
-            list_aggregate(
-                list_transform(
-                    experts,
-                    lambda expert: set_bit(cast(repeat('0', num_experts) as bit), expert, 1)
-                ),
-                'bit_or'
-            ) as experts
-        )
+        run_key,
+        layer,
+        is_generated,
+        sequence_number,
+        window_number,
+        position - phase_position as place,
+        position - greatest(window_position, phase_position) as window_place,
+        list_aggregate(
+            list_transform(
+                experts,
+                lambda expert: set_bit(cast(repeat('0', num_experts) as bit), expert, 1)
+            ),
+            'bit_or'
+        ) as experts
     from placed
 ),
 
-batched as (
-    select
-        encoded.run_key,
-        encoded.layer,
-        encoded.is_generated,
-        false as is_of_sequences,
-        sizes.size,
-        encoded.sequence_number,
-        encoded.window_number,
-        (encoded.position - greatest(encoded.window_position, encoded.phase_position)) // sizes.size
-            as place,
-        encoded.experts
-    from encoded
-    cross join sizes
-    union all by name
-    select
-        encoded.run_key,
-        encoded.layer,
-        encoded.is_generated,
-        true as is_of_sequences,
-        sizes.size,
-        encoded.sequence_number // sizes.size as sequence_number,
-        0 as window_number,
-        encoded.position - encoded.phase_position as place,
-        encoded.experts
-    from encoded
-    cross join sizes
-),
-
--- what remains at the end is smaller than a batch
+-- Two batches of a size, side by side, are one of the next: then the batches of all sizes take
+-- twice the work of the first. What remains at the end is smaller than a batch.
 batches as (
     select
         run_key,
         layer,
         is_generated,
-        is_of_sequences,
-        size,
-        bit_count(bit_or(experts)) as experts
-    from batched
-    group by
+        false as is_of_sequences,
+        1 as size,
+        sequence_number,
+        window_number,
+        window_place as place,
+        experts
+    from tokens
+    union all
+    select
         run_key,
         layer,
         is_generated,
-        is_of_sequences,
-        size,
+        true as is_of_sequences,
+        1 as size,
         sequence_number,
-        window_number,
-        place
-    having count(*) = size
+        0 as window_number,
+        place,
+        experts
+    from tokens
+    union all
+    (
+        select
+            run_key,
+            layer,
+            is_generated,
+            is_of_sequences,
+            size * 2 as size,
+            if(is_of_sequences, sequence_number // 2, sequence_number) as sequence_number,
+            window_number,
+            if(is_of_sequences, place, place // 2) as place,
+            bit_or(experts) as experts
+        from batches
+        where size < 32
+        group by all
+        having count(*) = 2
+    )
+),
+
+counted as (
+    select * replace (bit_count(experts) as experts)
+    from batches
 ),
 
 final as (
@@ -120,7 +120,7 @@ final as (
         avg(experts) as mean_experts,
         cast(min(experts) as integer) as min_experts,
         cast(max(experts) as integer) as max_experts
-    from batches
+    from counted
     group by run_key, layer, is_generated, is_of_sequences, size
 )
 

@@ -1,3 +1,6 @@
+-- Pairs are counted under the two ids: there are fewer of these than of lists of many experts, of
+-- which hardly two events have the same. All pairs of places first, and then those that an event
+-- has: a condition in the join would copy each event's list for every pair.
 with events as (
     select * from {{ ref('stg_new_events') }}
 ),
@@ -6,39 +9,41 @@ ranks as (
     {{ ranks() }}
 ),
 
-counted as (
+places as (
     select
-        run_key,
-        layer,
-        experts,
-        count(*) as tokens
-    from events
-    group by run_key, layer, experts
+        first_ranks.rank as place,
+        second_ranks.rank as other_place,
+        first_ranks.rank + 1 = second_ranks.rank as is_adjacent
+    from ranks as second_ranks
+    inner join ranks as first_ranks on second_ranks.rank > first_ranks.rank
 ),
 
 pairs as (
     select
-        counted.run_key,
-        counted.layer,
-        counted.experts[first_ranks.rank] as expert,
-        counted.experts[second_ranks.rank] as other_expert,
-        first_ranks.rank + 1 = second_ranks.rank as is_adjacent,
-        counted.tokens
-    from counted
-    inner join ranks as second_ranks on second_ranks.rank <= len(counted.experts)
-    inner join ranks as first_ranks on second_ranks.rank > first_ranks.rank
+        events.run_key,
+        events.layer,
+        events.experts[places.place] as expert,
+        events.experts[places.other_place] as other_expert,
+        places.is_adjacent
+    from events
+    cross join places
 ),
 
-final as (
+counted as (
     select
         run_key,
         layer,
         expert,
         other_expert,
-        cast(sum(tokens) as bigint) as tokens,
-        cast(coalesce(sum(tokens) filter (where is_adjacent), 0) as bigint) as adjacent_tokens
+        count(*) as tokens,
+        count(*) filter (where is_adjacent) as adjacent_tokens
     from pairs
     group by run_key, layer, expert, other_expert
+),
+
+final as (
+    select * from counted
+    where other_expert is not null
 )
 
 select * from final

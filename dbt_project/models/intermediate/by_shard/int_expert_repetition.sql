@@ -1,15 +1,26 @@
 -- The previous row is the previous position, because events are stored by layer, sample and
 -- position. A test counts the pairs.
-with events as (
-    select
-        *,
-        -- comparing lists is slow, and needed only for more than two
-        case when len(experts) > 2 then experts end as many_experts
-    from {{ ref('stg_new_events') }}
+with layers as (
+    select * from {{ ref('stg_new_layers') }}
 ),
 
-layers as (
-    select * from {{ ref('stg_new_layers') }}
+largest as (
+    select max(num_experts) as num_experts
+    from layers
+),
+
+events as (
+    select
+        *,
+        -- needed only for more than two; bits are compared faster than lists
+        case
+            when len(experts) > 2 and (select largest.num_experts from largest) <= 128
+                then {{ expert_bits('experts') }}
+        end as many_bits,
+        case
+            when len(experts) > 2 and (select largest.num_experts from largest) > 128 then experts
+        end as many_experts
+    from {{ ref('stg_new_events') }}
 ),
 
 samples as (
@@ -35,11 +46,13 @@ neighbours as (
         position,
         experts[1] as first_expert,
         experts[2] as second_expert,
+        many_bits,
         many_experts,
         lag(sample_id) over () as previous_sample_id,
         lag(position) over () as previous_position,
         lag(experts[1]) over () as previous_first_expert,
         lag(experts[2]) over () as previous_second_expert,
+        lag(many_bits) over () as previous_many_bits,
         lag(many_experts) over () as previous_many_experts
     from events
 ),
@@ -70,7 +83,8 @@ pairs as (
         or first_expert = previous_second_expert
         or second_expert = previous_first_expert
         or second_expert = previous_second_expert as is_one_of_two_repeated,
-        list_has_any(many_experts, previous_many_experts) as is_one_of_many_repeated
+        many_bits & previous_many_bits > 0
+        or list_has_any(many_experts, previous_many_experts) as is_one_of_many_repeated
     from adjacent
 ),
 
