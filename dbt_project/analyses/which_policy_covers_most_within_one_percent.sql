@@ -14,7 +14,7 @@ final as (
         round(same_top_share, 3) as same_top_share,
         round(set_agreement, 3) as set_agreement
     from replays
-    where not is_control and perplexity_ratio <= 1.01
+    where not is_control and coverage > 0 and perplexity_ratio <= 1.01
 )
 
 select * from final

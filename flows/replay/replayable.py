@@ -36,7 +36,8 @@ def replayable(lake: Lake, run_id: str, trust_remote_code: bool) -> dict[str, An
     if record["source"] != CAPTURE:
         raise GatehouseError(
             f"{run_id} was imported, and its model is not replayed: capture the same text with "
-            "`gatehouse capture`, then replay that run with --routing-of this one"
+            "`gatehouse capture`, then replay that run with --routing-of this one; or name "
+            "a captured run"
         )
     if record["trust_remote_code"] and not trust_remote_code:
         raise GatehouseError(

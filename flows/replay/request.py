@@ -25,6 +25,9 @@ where no token's entropy is so low. Of 8 experts they are 1.5 and 1.8 nats."""
 
 TABLE_SIZES = (256, 1024)
 
+MOST = 2**63
+"""Numbers of tokens and samples are below this."""
+
 SALIENCY = ("load", "gate-mass", "reap")
 """By what experts are ranked for `mask`, in the train split."""
 
@@ -60,7 +63,7 @@ class ReplayRequest:
     def __post_init__(self) -> None:
         for name in ("num_samples", "batch_size", "min_frequency"):
             value = getattr(self, name)
-            require(value is None or value >= 1, name, "1 or more")
+            require(value is None or 1 <= value < MOST, name, "1 or more, and below 2^63")
         for name in self.table:
             require(name in SHARES, "table", f"{' or '.join(SHARES)}, not {name!r}")
         for name in ("min_share", "drop_below"):
@@ -70,8 +73,10 @@ class ReplayRequest:
             fits = all(0 < entropy < math.inf for entropy in getattr(self, name))
             require(fits, name, "more than 0 nats")
         threshold = self.frequency_threshold
-        require(threshold is None or threshold >= 0, "frequency_threshold", "0 or more")
-        require(all(size >= 1 for size in self.most_frequent), "most_frequent", "1 or more")
+        fits = threshold is None or 0 <= threshold < MOST
+        require(fits, "frequency_threshold", "0 or more, and below 2^63")
+        fits = all(1 <= size < MOST for size in self.most_frequent)
+        require(fits, "most_frequent", "1 or more, and below 2^63")
         self._check_tables()
         # each refuses what it cannot be
         _ = self.moe_indices, list(map(_masked, self.mask))
@@ -85,6 +90,15 @@ class ReplayRequest:
         if replays.TOKENS not in self.table and (self.entropy_threshold or self.most_frequent):
             option = "most-frequent" if self.most_frequent else "entropy-threshold"
             raise GatehouseError(f"--{option} chooses tokens: add --table tokens")
+        if (
+            self.min_frequency
+            and not self.min_share
+            and (self.entropy_threshold or self.most_frequent)
+        ):
+            raise GatehouseError(
+                "--min-frequency goes with --min-share: add that, or leave it out; VAR's rule has "
+                "--frequency-threshold"
+            )
         if self.table:
             return
         for name in ("min_share", "min_frequency", "ids_only"):
@@ -92,7 +106,8 @@ class ReplayRequest:
             if getattr(self, name) and not (name == "ids_only" and self.routing_of):
                 option = name.replace("_", "-")
                 raise GatehouseError(
-                    f"--{option} chooses entries of a table: add --table tokens, or --table bigrams"
+                    f"--{option} says how a table is used: add --table tokens, or --table bigrams "
+                    "(--ids-only also goes with --routing-of)"
                 )
 
     @property

@@ -120,7 +120,12 @@ class ReplaySession:
         others = {name: find_run(self._paths.lake, name) for name in self.request.routing_of}
         for other in others.values():
             record = self._lake.run_record(other)
-            if record is None or record["finished_at"] is None:
+            if record is None:
+                raise GatehouseError(
+                    f"there is no run {other!r}, so it has no routing: `gatehouse status` lists "
+                    "the runs"
+                )
+            if record["finished_at"] is None:
                 raise GatehouseError(
                     f"{other} has not finished, so its routing is not whole: resume its capture"
                 )

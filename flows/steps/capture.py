@@ -95,6 +95,7 @@ class CaptureSession:
         self._tokens: ShardTokens | None = None
         self._tap: RoutingTap | None = None
         self._fits: int | None = None
+        self._started = datetime.now(UTC)
         self._described = False
         self._open = ExitStack()
 
@@ -236,7 +237,7 @@ class CaptureSession:
             "batch_size": self.request.batch_size,
             "device": self.plan.device_name,
             "versions": f"gatehouse {gatehouse_version()}, {versions(self.plan.quantization)}",
-            "started_at": datetime.now(UTC),
+            "started_at": self._started,
             "finished_at": None,
             "capture_seconds": 0.0,
             "source": CAPTURE,

@@ -28,6 +28,9 @@ FAR = 4
 RULES = ("tokens by share of a set", "tokens by entropy (VAR)", "most frequent tokens")
 """By what tables of tokens are chosen, as charts call them."""
 
+EVERY = "every known token"
+"""The table of all tokens that the train split has."""
+
 NAMES = {
     BIGRAMS: "bigrams",
     ROUTING_OF: "another run's routing",
@@ -191,7 +194,9 @@ def curve_name(policy: ReplayPolicy) -> str:
     if policy.kind == TOKENS:
         by_share, by_entropy, by_number = RULES
         name = by_share
-        if policy.table_size is not None:
+        if policy.min_share == 0 and policy.min_frequency == 1:
+            name = EVERY
+        elif policy.table_size is not None:
             name = by_number
         elif policy.entropy_threshold is not None:
             name = by_entropy

@@ -12,6 +12,7 @@ from gatehouse.warehouse.replays import (
     DROP_ENTROPY,
     MASK,
     OWN,
+    RANDOM_MASK,
     ROUTING_OF,
     TOKENS,
 )
@@ -97,16 +98,21 @@ def verdict(costs: list[ReplayCost], question: Question = TABLE) -> str:
             _named(asked[0]) if len(asked) == 1 else f"Not one of {len(asked)} {question.several}"
         )
         return f"{which} {'never' if len(asked) == 1 else 'ever'} applied to this text."
-    if any(cost.delta_nll.low is None for cost in tried):
+    sure = [cost for cost in tried if cost.delta_nll.low is not None]
+    if not sure:
         return _of_few_documents(tried, question)
+    # what was replayed over a few documents says nothing of what others were over many
+    tried, controls = sure, [cost for cost in costs if cost.policy.kind == RANDOM_MASK]
     under = [cost for cost in tried if cost.stays_under]
     if not under:
-        return _none_under(tried, question)
+        return _none_under(tried, question) + _cheaper_at_random(tried, controls)
     best = _furthest(under, question)
     beside = ""
     if len(tried) > 1:
-        beside = f" Of {len(tried)} {question.several}, " + (
-            "it alone is sure to." if len(under) == 1 else f"{len(under)} are sure to."
+        beside = f" Of {len(tried)} {question.several} that applied, " + (
+            "it alone is there with its whole interval."
+            if len(under) == 1
+            else f"{len(under)} are there with their whole intervals."
         )
     further = [
         cost
@@ -140,6 +146,23 @@ def _none_under(tried: list[ReplayCost], question: Question) -> str:
     )
 
 
+def _cheaper_at_random(tried: list[ReplayCost], controls: list[ReplayCost]) -> str:
+    """Return that switching off as many experts at random costs less, where it does."""
+    random = {control.policy.masked_experts: control for control in controls}
+    worse = [
+        cost
+        for cost in tried
+        if (control := random.get(cost.policy.masked_experts))
+        and control.delta_nll.high is not None
+        and cost.delta_nll.low is not None
+        and control.delta_nll.high < cost.delta_nll.low
+    ]
+    if not worse:
+        return ""
+    few = f"{len(worse)} of {len(tried)}" if len(worse) < len(tried) else "any"
+    return f" One draw of as many experts at random costs surely less than {few} of these."
+
+
 def _of_few_documents(tried: list[ReplayCost], question: Question) -> str:
     few = f"With fewer than {LEAST_DOCUMENTS} documents it cannot be told what stays {UNDER}"
     within = [cost for cost in tried if cost.perplexity_ratio.value <= TARGET]
@@ -165,7 +188,7 @@ def _own_routing(costs: list[ReplayCost]) -> list[str]:
 
 def _worth(costs: list[ReplayCost]) -> list[str]:
     """Return what is gained by the policies, as far as a replay can tell."""
-    kinds = {cost.policy.kind for cost in TABLE.asked(costs)}
+    kinds = {cost.policy.kind for cost in TABLE.asked(costs) if cost.coverage.value > 0}
     if not kinds:
         return [NO_SPEED]
     known = "its id" if kinds == {TOKENS} else "its id and the one before"
@@ -189,6 +212,12 @@ def _found(cost: ReplayCost, question: Question) -> str:
 def interval(estimate: Estimate, form: str) -> str:
     """Return a value and its interval, where it has one."""
     if estimate.low is None or estimate.high is None:
-        return format(estimate.value, form)
-    low, high = format(estimate.low, form), format(estimate.high, form)
-    return f"{format(estimate.value, form)} (95% {low} to {high})"
+        return _number(estimate.value, form)
+    low, high = _number(estimate.low, form), _number(estimate.high, form)
+    return f"{_number(estimate.value, form)} (95% {low} to {high})"
+
+
+def _number(value: float, form: str) -> str:
+    text = format(value, form)
+    # what rounds to 0 has no sign
+    return text if float(text) else format(0.0, form)

@@ -32,8 +32,8 @@ COST = Chart(
     "replay-cost",
     "Loss under other routing",
     "Below the dashed line perplexity rises by less than 1 %, as Verifiable Adaptive Routing "
-    "promises of its table: the further right a point is below it, the more is looked up for that. "
-    "Grey points are controls.",
+    "promises of its table: of what is looked up, points below it and far right are best. Grey "
+    "points are controls.",
     of_layer=False,
     wide=True,
 )

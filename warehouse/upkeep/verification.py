@@ -121,7 +121,7 @@ def _wrong_replays(lake: Lake, run_id: str, verified: Subject) -> Iterator[Probl
             check_part(read_part(path))
         except BrokenLaw as error:
             said = f"{path.parent.parent.name}/{path.parent.name}/{path.name} {error.law}"
-            again = f"`gatehouse replay {run_id}` measures it again"
+            again = f"`gatehouse replay {run_id}` with the same policies measures it again"
             yield Problem(run_id, f"{said}: {again}", SET_ASIDE, path=path)
         else:
             verified.found_right(path.name)

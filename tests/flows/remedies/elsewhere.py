@@ -22,7 +22,10 @@ ELSEWHERE = {
             "--frequency-threshold goes with VAR's other one: add --entropy-threshold, or use "
             "--min-share with --min-frequency",
             "--… chooses tokens: add --table tokens",
-            "--… chooses entries of a table: add --table tokens, or --table bigrams",
+            "--… says how a table is used: add --table tokens, or --table bigrams (--ids-only also "
+            "goes with --routing-of)",
+            "--min-frequency goes with --min-share: add that, or leave it out; VAR's rule has "
+            "--frequency-threshold",
             "--layer …: give an index among the MoE layers, several as 0,2, or all",
             "--mask …: give …, where N experts of each layer go",
         ),
@@ -63,6 +66,9 @@ ELSEWHERE = {
     "same model": (
         "tests/flows/replay/test_other_runs.py::test_a_run_of_another_model_has_other_experts"
     ),
+    "there is no run …, so it has no routing: `gatehouse status` lists the runs": (
+        "tests/flows/replay/test_session.py::test_bad_input_ends_in_one_line"
+    ),
     "… has not finished, so its routing is not whole: resume its capture": (
         "tests/flows/replay/test_other_runs.py::test_routing_that_is_not_whole_is_refused"
     ),
@@ -76,7 +82,7 @@ ELSEWHERE = {
             "… has not finished: `gatehouse status` shows what is left; finish it with the same "
             "`gatehouse capture`",
             "… was imported, and its model is not replayed: capture the same text with `gatehouse "
-            "capture`, then replay that run with --routing-of this one",
+            "capture`, then replay that run with --routing-of this one; or name a captured run",
             "… ran code from its model's repository: add --trust-remote-code to replay it",
         ),
         "tests/flows/replay/test_other_runs.py::test_a_run_that_cannot_be_replayed_is_refused",
@@ -85,7 +91,7 @@ ELSEWHERE = {
         ("has a sample twice under one policy", "counts more tokens than there are"),
         "tests/flows/replay/test_other_runs.py::test_a_part_that_no_replay_gives_does_not_land",
     ),
-    "`gatehouse replay …` measures it again": (
+    "`gatehouse replay …` with the same policies measures it again": (
         "tests/flows/replay/test_other_runs.py::test_a_damaged_part_is_set_aside_and_measured_again"
     ),
     "a token of sample … has a likelihood of 0 or NaN …: use a --dtype with more range "

@@ -194,7 +194,7 @@ def test_a_damaged_part_is_set_aside_and_measured_again(run, paths, run_id):
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     code, out, _ = run("verify", "--home", paths.root)
-    assert code == 1 and f"`gatehouse replay {run_id}` measures it again" in out
+    assert code == 1 and f"`gatehouse replay {run_id}` with the same policies" in out
     assert run("replay", "--drop-below", "0.4", "--home", paths.root)[0] == 2
     code, _, _ = run("verify", "--repair", "--home", paths.root)
     assert not path.exists() and run("verify", "--home", paths.root)[0] == 0

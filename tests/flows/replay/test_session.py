@@ -278,7 +278,7 @@ def test_a_model_that_is_another_by_now_is_refused(captured, tmp_path):
         (["--layer", "7"], "has the MoE layers 0 to 2"),
         (["--mask", "reap:1"], "capture it with --output-norms"),
         (["--mask", "load:3"], "mask at most 2"),
-        (["--routing-of", "nobody"], "nobody"),
+        (["--routing-of", "nobody"], "there is no run 'nobody'"),
         (["nobody"], "nobody"),
         (["--table", "words"], "--table must be tokens or bigrams"),
         (["--device-map", "moon"], "moon"),

@@ -10,6 +10,7 @@ import pytest
 from gatehouse.reports.inference.cache_curve import LEAST_DOCUMENTS, REPLICATES
 from gatehouse.reports.inference.replay_costs import (
     TARGET,
+    Estimate,
     best_table,
     of_thresholds,
     policy_of,
@@ -17,7 +18,7 @@ from gatehouse.reports.inference.replay_costs import (
     same_text,
 )
 from gatehouse.reports.inference.replay_curves import TARGET_NATS, in_order, panels
-from gatehouse.reports.inference.replay_sentences import QUESTIONS, advice, verdict
+from gatehouse.reports.inference.replay_sentences import QUESTIONS, advice, interval, verdict
 from gatehouse.warehouse import replays
 from gatehouse.warehouse.replays import ReplayPolicy
 from tests.reports.made_up_replay import COSTS, DROP, ENTROPY, MASK, SHARE, replay_frames
@@ -180,7 +181,7 @@ def test_the_words_name_the_table_that_goes_furthest():
     assert said.startswith(f"“{best.words}” stays under +1 % perplexity and goes furthest: ")
     assert numbers_in(said, best)
     under = sum(cost.is_table and cost.perplexity_ratio.high <= TARGET for cost in found)
-    assert said.endswith(f"Of 8 tables, {under} are sure to.")
+    assert said.endswith(f"Of 8 tables that applied, {under} are there with their whole intervals.")
 
 
 def test_one_table_alone_is_not_compared():
@@ -196,7 +197,8 @@ def test_one_table_alone_is_not_compared():
 def test_a_wider_table_that_may_stay_under_is_said():
     close = costs_of({"a": (SHARE, 0.2, 0.001), "b": (LOOSER, 0.9, 0.0095)}, spread=1.0)
     said = verdict(close)
-    assert "Of 2 tables, it alone is sure to. Whether “b” does cannot be told: 90.0%" in said
+    alone = "Of 2 tables that applied, it alone is there with its whole interval."
+    assert f"{alone} Whether “b” does cannot be told: 90.0%" in said
     narrower = costs_of({"a": (SHARE, 0.9, 0.001), "b": (LOOSER, 0.2, 0.0095)}, spread=1.0)
     assert "cannot be told" not in verdict(narrower)
 
@@ -208,6 +210,31 @@ def test_none_under_the_target_is_said_only_if_all_are_surely_over():
     )
     close = costs_of({"a": (SHARE, 0.2, 0.0095), "b": (LOOSER, 0.9, 0.09)}, spread=1.0)
     assert verdict(close).startswith("Not one of 2 tables is sure to stay under +1 % perplexity")
+
+
+def test_a_replay_of_few_documents_does_not_hide_what_others_found():
+    many = costs_of({"a": (SHARE, 0.2, 0.001)})
+    few = costs_of({"b": (LOOSER, 0.9, 0.0001)}, documents=LEAST_DOCUMENTS - 1)
+    assert verdict([*many, *few]) == verdict([*few, *many]) == verdict(many)
+
+
+def test_masks_that_cost_more_than_random_ones_are_said_to():
+    mask = ReplayPolicy(replays.MASK, ranked_by="load", masked_experts=1)
+    random = ReplayPolicy(replays.RANDOM_MASK, masked_experts=1)
+    (question,) = (each for each in QUESTIONS if replays.MASK in each.kinds)
+    worse = costs_of({"a": (mask, 0.2, 0.5), "r": (random, 0.2, 0.2)})
+    assert "One draw of as many experts at random costs surely less than any of these" in verdict(
+        worse, question
+    )
+    better = costs_of({"a": (mask, 0.2, 0.2), "r": (random, 0.2, 0.5)})
+    assert "at random" not in verdict(better, question)
+
+
+def test_what_rounds_to_nothing_has_no_sign():
+    assert (
+        interval(Estimate(-1e-9, -0.00004, 0.00004), "+.4f") == "+0.0000 (95% +0.0000 to +0.0000)"
+    )
+    assert interval(Estimate(-0.001, None, None), "+.4f") == "-0.0010"
 
 
 def test_no_coverage_is_no_test():
