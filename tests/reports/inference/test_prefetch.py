@@ -64,7 +64,7 @@ def test_a_layer_that_repeats_the_one_before_is_foretold(text):
 
 @pytest.mark.filterwarnings("error")
 def test_experts_of_wide_routers_are_counted_as_they_are_stored():
-    """The lake has them as 16-bit numbers, of which 512 × 512 is none."""
+    """The lake has them as 16-bit numbers, which 512 by 512 exceeds."""
     experts = np.random.default_rng(0).integers(0, 512, (200, 2))
     learned, asked = experts[:100], experts[100:]
     kept, wanted = learned.astype(np.uint16), asked.astype(np.uint16)
