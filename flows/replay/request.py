@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from gatehouse.reports.exports.table_rule import FREQUENCY, MIN_SHARE
 from gatehouse.warehouse import replays
 from gatehouse.warehouse.errors import GatehouseError, require
+from gatehouse.warehouse.plain_text import counted
 from gatehouse.warehouse.replays import ReplayPolicy
 
 LEAST_FREQUENCY = {replays.TOKENS: FREQUENCY, replays.BIGRAMS: 2}
@@ -227,6 +228,11 @@ def _dropped(policy: ReplayPolicy) -> str:
     return f"one expert below {policy.entropy_threshold:g} nats"
 
 
+def _experts(policy: ReplayPolicy, noun: str = "expert") -> str:
+    assert policy.masked_experts is not None
+    return counted(policy.masked_experts, noun)
+
+
 def _chosen(policy: ReplayPolicy) -> str:
     """Return by what rule a table's entries are chosen."""
     if policy.table_size is not None:
@@ -242,13 +248,11 @@ def _chosen(policy: ReplayPolicy) -> str:
 NAMED: dict[str, Callable[[ReplayPolicy], str]] = {
     replays.OWN: lambda policy: "own routing",
     replays.RANDOM: lambda policy: "random experts",
-    replays.RANDOM_MASK: lambda policy: f"{policy.masked_experts} random experts masked",
+    replays.RANDOM_MASK: lambda policy: f"{_experts(policy, 'random expert')} masked",
     replays.RANDOM_DROP: lambda policy: f"as many at random ({_dropped(policy)})",
     replays.DROP_BELOW: _dropped,
     replays.DROP_ENTROPY: _dropped,
-    replays.MASK: lambda policy: (
-        f"{policy.masked_experts} experts of least {policy.ranked_by} masked"
-    ),
+    replays.MASK: lambda policy: f"{_experts(policy)} of least {policy.ranked_by} masked",
     replays.ROUTING_OF: lambda policy: f"routing of {policy.routing_of}",
     replays.BIGRAMS: lambda policy: f"bigrams, {_chosen(policy)}",
     replays.TOKENS: lambda policy: f"tokens, {_chosen(policy)}",

@@ -3,8 +3,9 @@
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache, partial
 from itertools import groupby
 from typing import Any, Self
 
@@ -13,20 +14,20 @@ import pyarrow as pa
 
 from gatehouse.flows.console import say, working
 from gatehouse.flows.replay.policies import Policies
+from gatehouse.flows.replay.replayable import plan_of, replayable
 from gatehouse.flows.replay.request import ReplayRequest, words
-from gatehouse.flows.steps.again import plan_again, request_of
 from gatehouse.ingest.windows import batches
 from gatehouse.models.replay.likelihoods import scoring_class
 from gatehouse.models.replay.measuring import Measured, measure
-from gatehouse.models.zoo import LoadedModel, ModelPlan, versions
+from gatehouse.models.zoo import LoadedModel, versions
 from gatehouse.reports.marts.held_out import held_out_samples, tokens_of
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
-from gatehouse.warehouse.notes.readings import reading_of
 from gatehouse.warehouse.notes.run_names import find_run
 from gatehouse.warehouse.paths import Paths
-from gatehouse.warehouse.records import CAPTURE, TokenWindow
+from gatehouse.warehouse.plain_text import counted
+from gatehouse.warehouse.records import TokenWindow
 from gatehouse.warehouse.release import gatehouse_version
 from gatehouse.warehouse.replays import (
     OWN,
@@ -44,15 +45,6 @@ SAMPLES_AT_ONCE = 32
 SUMS = ("tokens", "nll", "untouched_nll", "kl", "same_top", "rows")
 LAYER_SUMS = ("covered", "agreed", "undisturbed", "experts_run")
 """Fields of `Measured` that are added up, of which the latter have a number for each MoE layer."""
-
-
-OF_THE_MODEL = {
-    "model_fingerprint": "fingerprint",
-    "dtype": "dtype",
-    "quantization": "quantization",
-    "experts_implementation": "experts_implementation",
-}
-"""Columns of `runs` that the model must still have -> where its plan has them."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +93,7 @@ class ReplaySession:
         self.pending: list[Part] = []
         self._paths = paths
         self._lake = Lake(paths.lake)
-        self._record = _replayable(self._lake, run_id, request.trust_remote_code)
+        self._record = replayable(self._lake, run_id, request.trust_remote_code)
         self._open = ExitStack()
         self._connection = self._open.enter_context(connect(paths))
         held_out = held_out_samples(self._connection, run_id)
@@ -113,7 +105,9 @@ class ReplaySession:
         self._sample_ids = [int(each) for each in held_out["sample_id"][: request.num_samples]]
         self.policies = self._asked()
         self._makers = Policies(self._connection, self._lake, run_id)
-        self._plan: ModelPlan | None = None
+        self._conditions: dict[str, str] = {}
+        # while the run is locked, nobody captures a shard of it again
+        self._holds = cache(partial(content_hash, self._lake))
         self._loaded: LoadedModel | None = None
 
     def _asked(self) -> list[ReplayPolicy]:
@@ -166,7 +160,8 @@ class ReplaySession:
                 part = sorted(sample_ids[first : first + SAMPLES_AT_ONCE])
                 found.append(Part(part, policies))
         if found and any(not missing[each] for each in self._sample_ids):
-            say(f"resuming the replay of {self.run_id}: {counted_parts(found)} left")
+            left = counted(sum(len(part.sample_ids) for part in found), "sample")
+            say(f"resuming the replay of {self.run_id}: {left} left")
         elif not found:
             say(f"{self.run_id} is replayed: nothing to measure")
         return found
@@ -179,17 +174,11 @@ class ReplaySession:
                 self._makers.of(policy, first.sample_ids)
 
     def _load(self) -> None:
-        reading = reading_of(self._paths.lake, self.run_id)
-        asked = replace(request_of(self._record, reading), device_map=self.request.device_map)
-        _, plan = plan_again(asked, self._record)
-        for name, what in OF_THE_MODEL.items():
-            if getattr(plan, what) != self._record[name]:
-                raise GatehouseError(
-                    f"{self.run_id} cannot be replayed: its model's {name.replace('_', ' ')} was "
-                    f"{self._record[name]} and is {getattr(plan, what)} now; restore that, or "
-                    "capture the text again and replay that run"
-                )
-        self._plan = plan
+        plan = plan_of(self.run_id, self._record, self._paths, self.request.device_map)
+        self._conditions = {
+            "device": plan.device_name,
+            "versions": f"gatehouse {gatehouse_version()}, {versions(plan.quantization)}",
+        }
         with working(f"loading {plan.name}"):
             self._loaded = plan.load(head=scoring_class(plan))
 
@@ -234,16 +223,14 @@ class ReplaySession:
                 yield TokenWindow(sample_id, start, own[start : start + length])
 
     def _row(self, policy: ReplayPolicy, sample_id: int, sums: dict[str, Any]) -> dict[str, Any]:
-        assert self._plan is not None
         other = policy.routing_of
         return {
             **policy_columns(policy, words(policy)),
             **sums,
-            "run_sha256": content_hash(self._lake, self.run_id),
-            "routing_of_sha256": other and content_hash(self._lake, other),
+            **self._conditions,
+            "run_sha256": self._holds(self.run_id),
+            "routing_of_sha256": other and self._holds(other),
             "sample_id": sample_id,
-            "device": self._plan.device_name,
-            "versions": f"gatehouse {gatehouse_version()}, {versions(self._plan.quantization)}",
             "landed_at": datetime.now(UTC),
         }
 
@@ -258,34 +245,3 @@ class ReplaySession:
                     f"sample {row['sample_id']}, so no cost can be told: replay with another "
                     "--device-map, or another model"
                 )
-
-
-def _replayable(lake: Lake, run_id: str, trust_remote_code: bool) -> dict[str, Any]:
-    """Return the row of a run that can be replayed.
-
-    Raises:
-        GatehouseError: there is no such run, it has not finished, it was imported, or it ran code
-            that is not trusted now.
-    """
-    record = lake.run_record(run_id)
-    if record is None or record["finished_at"] is None:
-        raise GatehouseError(
-            f"{run_id} has not finished: `gatehouse status` shows what is left; finish it with the "
-            "same `gatehouse capture`"
-        )
-    if record["source"] != CAPTURE:
-        raise GatehouseError(
-            f"{run_id} was imported, and its model is not replayed: capture the same text with "
-            "`gatehouse capture`, then replay that run with --routing-of this one"
-        )
-    if record["trust_remote_code"] and not trust_remote_code:
-        raise GatehouseError(
-            f"{run_id} ran code from its model's repository: add --trust-remote-code to replay it"
-        )
-    return record
-
-
-def counted_parts(parts: list[Part]) -> str:
-    """Return how many samples parts have, in words."""
-    samples = sum(len(part.sample_ids) for part in parts)
-    return f"{samples:,} sample{'' if samples == 1 else 's'}"

@@ -17,7 +17,8 @@ from gatehouse.warehouse.plain_text import counted
 
 TITLE = "What other routing costs the model"
 DELTA = "\N{GREEK CAPITAL LETTER DELTA}"
-WIDTHS = {"tables": 1.5, "dropped": 1.0, "masked": 1.0}
+WIDTHS = {"tables": 1.5, "dropped": 1.0, "masked": 1.0, "layers": 1.5}
+IN_A_ROW = 3
 HEIGHT = 3.3
 ENTRY_HEIGHT, ENTRY_TEXT = 0.15, 6.5
 """Inches: the panels, and an entry of their legends; points of its text."""
@@ -37,12 +38,17 @@ def replay_cost(assessed: AssessedRun) -> Figure:
         return layer_panels.nothing_to_draw(figure, "Only controls were replayed.")
     width = style.WIDTH if len(drawn) > 1 else style.SINGLE_PANEL[0]
     caption = layer_panels.caption(assessed, _note(costs))
-    figure = style.new_figure((width, 1.0 + HEIGHT), TITLE, caption)
-    widths = {"width_ratios": [WIDTHS[each.stem] for each in drawn]}
-    every = figure.subplots(1, len(drawn), squeeze=False, gridspec_kw=widths)[0]
-    for axes, panel in zip(every, drawn, strict=True):
-        _draw(axes, panel)
-    every[0].set_ylabel(f"{DELTA}NLL, nats a token")
+    rows = [drawn] if len(drawn) <= IN_A_ROW else [drawn[:2], drawn[2:]]
+    figure = style.new_figure((width, 1.0 + HEIGHT * len(rows)), TITLE, caption)
+    grid = figure.add_gridspec(len(rows), 1)
+    for row, of_row in enumerate(rows):
+        widths = [WIDTHS[each.stem] for each in of_row]
+        places = grid[row].subgridspec(1, len(of_row), width_ratios=widths)
+        for column, panel in enumerate(of_row):
+            axes = figure.add_subplot(places[column])
+            _draw(axes, panel)
+            if column == 0:
+                axes.set_ylabel(f"{DELTA}NLL, nats a token")
     return figure
 
 
@@ -73,10 +79,12 @@ def _draw(axes: Axes, panel: Panel) -> None:
             _curve(axes, panel, Curve(curve.name, True, within), CONTROL | {"marker": marker})
     axes.set_xlabel(panel.axis)
     _place_axis(axes, panel)
-    entries = len(axes.get_legend_handles_labels()[0]) + len(panel.beyond)
-    room = panel.most / (0.95 - ENTRY_HEIGHT * entries / HEIGHT)
+    far = [each for each in panel.curves if any(cost in panel.beyond for cost in each.costs)]
+    entries = len(axes.get_legend_handles_labels()[0]) + len(far)
+    # a legend of more entries than the panel has room for lies over the curves
+    room = panel.most / max(0.95 - ENTRY_HEIGHT * entries / HEIGHT, 0.25)
     axes.set_ylim(min(1.1 * panel.least, -0.04 * panel.most), room)
-    _beyond(axes, panel, room)
+    _beyond(axes, panel, far, room)
     axes.legend(loc="upper left", fontsize=ENTRY_TEXT)
 
 
@@ -99,14 +107,17 @@ def _place_axis(axes: Axes, panel: Panel) -> None:
     places = [panel.place(cost) for curve in panel.curves for cost in curve.costs]
     room = max(0.08 * (max(places) - min(places)), 0.05)
     axes.set_xlim(min(places) - room, max(places) + room)
-    if panel.stem == "masked":
+    if panel.stem in ("masked", "layers"):
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
 
 
-def _beyond(axes: Axes, panel: Panel, top: float) -> None:
+def _beyond(axes: Axes, panel: Panel, curves: list[Curve], top: float) -> None:
     """Mark controls that cost more than is shown at the end of the axis, the cost in the legend."""
-    for cost in panel.beyond:
-        name = next(each.name for each in panel.curves if cost in each.costs)
-        label = f"{name}: off the scale, {cost.delta_nll.value:+.2f}"
+    for curve in curves:
+        far = [cost for cost in curve.costs if cost in panel.beyond]
+        values = sorted(cost.delta_nll.value for cost in far)
+        ends = dict.fromkeys(f"{value:+.2f}" for value in (values[0], values[-1]))
+        label = f"{curve.name}: off the scale, {' to '.join(ends)}"
         look: Any = {"marker": "^", "markersize": 5, "linestyle": "none", "clip_on": False}
-        axes.plot([panel.place(cost)], [top], label=label, color=style.GREY, **look)
+        places = [panel.place(cost) for cost in far]
+        axes.plot(places, [top] * len(far), label=label, color=style.GREY, **look)

@@ -111,7 +111,8 @@ def replay_costs(replays: pd.DataFrame, documents: pd.DataFrame) -> list[ReplayC
     """
     by_policy = dict(iter(documents.groupby("policy_id")))
     found = []
-    for row in replays.to_dict("records"):
+    for record in replays.to_dict("records"):
+        row = {str(name): value for name, value in record.items()}
         sums = by_policy.get(row["policy_id"])
         if sums is not None and sums["tokens"].sum() > 0:
             found.append(_cost(row, sums.sort_values("document")))

@@ -105,6 +105,9 @@ KINDS = (
     ),
 )
 
+LAYERS = "layers"
+ONE_LAYER = ", MoE layer "
+
 
 def panels(costs: list[ReplayCost]) -> list[Panel]:
     """Return what to draw, without panels of controls alone.
@@ -112,27 +115,69 @@ def panels(costs: list[ReplayCost]) -> list[Panel]:
     Args:
         costs: of `replay_costs`.
     """
+    of_layers = [cost for cost in costs if overruled_layer(cost.policy) is not None]
+    others = [cost for cost in costs if overruled_layer(cost.policy) is None]
     found = []
     for stem, title, axis, place, kinds in KINDS:
-        own = [cost for cost in costs if cost.policy.kind in kinds]
-        chosen = [cost for cost in own if not cost.policy.is_control]
-        if chosen:
-            most = max(1.2 * TARGET_NATS, *(ends(cost)[1] for cost in chosen))
-            near = [ends(cost)[1] for cost in own if cost.delta_nll.value <= FAR * most]
-            found.append(Panel(stem, title, axis, place, _curves(own, place), max(most, *near)))
-    return found
+        own = [cost for cost in others if cost.policy.kind in kinds]
+        found.append(_panel(stem, title, axis, place, own, _name))
+    found.append(_panel(LAYERS, "One layer overruled", "MoE layer", _layer, of_layers, _whole_name))
+    return [panel for panel in found if panel]
 
 
-def _curves(costs: list[ReplayCost], place: Callable[[ReplayCost], float]) -> list[Curve]:
+def overruled_layer(policy: ReplayPolicy) -> int | None:
+    """Return the only MoE layer that a policy overrules, None if it overrules several."""
+    layers = policy.moe_indices
+    return layers[0] if layers is not None and len(layers) == 1 else None
+
+
+def _layer(cost: ReplayCost) -> float:
+    layer = overruled_layer(cost.policy)
+    assert layer is not None
+    return float(layer)
+
+
+def _name(cost: ReplayCost) -> str:
+    return curve_name(cost.policy)
+
+
+def _whole_name(cost: ReplayCost) -> str:
+    return cost.words.rpartition(ONE_LAYER)[0] or cost.words
+
+
+def _panel(
+    stem: str,
+    title: str,
+    axis: str,
+    place: Callable[[ReplayCost], float],
+    own: list[ReplayCost],
+    name: Callable[[ReplayCost], str],
+) -> Panel | None:
+    chosen = [cost for cost in own if not cost.policy.is_control]
+    if not chosen:
+        return None
+    most = max(1.2 * TARGET_NATS, *(ends(cost)[1] for cost in chosen))
+    near = [ends(cost)[1] for cost in own if cost.delta_nll.value <= FAR * most]
+    return Panel(stem, title, axis, place, _curves(own, place, name), max(most, *near))
+
+
+def _curves(
+    costs: list[ReplayCost],
+    place: Callable[[ReplayCost], float],
+    name: Callable[[ReplayCost], str],
+) -> list[Curve]:
     by_name: dict[str, list[ReplayCost]] = {}
     for cost in sorted(costs, key=lambda cost: cost.policy.is_control):
-        by_name.setdefault(curve_name(cost.policy), []).append(cost)
-    order = list(by_name)
-    order.sort(key=lambda name: (by_name[name][0].policy.is_control, _rank(by_name[name][0])))
+        by_name.setdefault(name(cost), []).append(cost)
+    order = sorted(by_name, key=lambda each: _order(by_name[each][0]))
     return [
-        Curve(name, by_name[name][0].policy.is_control, sorted(by_name[name], key=place))
-        for name in order
+        Curve(each, by_name[each][0].policy.is_control, sorted(by_name[each], key=place))
+        for each in order
     ]
+
+
+def _order(cost: ReplayCost) -> tuple[bool, tuple[int, int, str]]:
+    return cost.policy.is_control, _rank(cost)
 
 
 def _rank(cost: ReplayCost) -> tuple[int, int, str]:

@@ -81,9 +81,8 @@ def table(costs: list[ReplayCost]) -> list[str]:
     # all policies that replace sets run as many experts as the router chose
     if len({f"{each.experts.value:.2f}" for each in costs}) > 1:
         columns["experts"] = [f"{each.experts.value:.2f}" for each in costs]
-    columns["same set"] = [
-        _share(each.set_agreement and each.set_agreement.value) for each in costs
-    ]
+    agreed = [each.set_agreement.value if each.set_agreement else None for each in costs]
+    columns["same set"] = [_share(value) for value in agreed]
     if any(each.predicted_agreement is not None for each in costs):
         columns["foretold"] = [_share(each.predicted_agreement) for each in costs]
     if not same_text(costs):
@@ -119,11 +118,11 @@ def measured_lines(marts: Marts, thresholds: Thresholds) -> list[str]:
         return []
     lines = []
     if of_rule := of_thresholds(costs, thresholds.frequency, thresholds.entropy):
-        lines.append(
-            f"Measured in the model, these thresholds in all MoE layers at once: covers "
-            f"{of_rule.coverage.value:.1%} of {counted(of_rule.tokens, 'held-out token')}, "
-            f"perplexity {TIMES} {interval(of_rule.perplexity_ratio, '.4f')}"
-        )
+        covered = of_rule.coverage.value
+        found = f"cover {covered:.1%} of {counted(of_rule.tokens, 'held-out token')}"
+        if covered:
+            found += f", perplexity {TIMES} {interval(of_rule.perplexity_ratio, '.4f')}"
+        lines.append(f"Measured in the model, these thresholds in all MoE layers at once: {found}")
     return [*lines, f"Measured in the model: {verdict(costs)}"]
 
 

@@ -20,6 +20,7 @@ LAKE = "gatehouse.warehouse.lake"
 REMOVAL = "gatehouse.warehouse.upkeep.removal"
 MEND = "gatehouse.flows.upkeep.mend"
 REUSE = "gatehouse.flows.steps.reuse"
+REPLAYS = "gatehouse.warehouse.replays"
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,18 @@ KINDS = {
         ),
         2,
         ("damaged", ("verify-repair",)),
+    ),
+    "replay": Kind(
+        "replay",
+        "whole",
+        (
+            _points("replay", "gatehouse.models.zoo.ModelPlan.load", f"{REPLAYS}.write_table"),
+            _points("replay", f"{REPLAYS}.write_table:after 2", f"{REPLAYS}.write_table 2"),
+            _points("replay", "/part-00001.parquet", "gatehouse.models.batches.pad 40"),
+            _points("replay", "dbt.task.run.ModelRunner.execute 30", "/gatehouse.duckdb"),
+        ),
+        4,
+        ("whole", ("replay",)),
     ),
     "capture, taking over": Kind(
         "capture-part",

@@ -26,7 +26,7 @@ TIMINGS = {
 BATCHING = {"batch_size", "device", "events_bytes", "events_sha256"}
 """What depends on the batches and threads of a run: only these may differ with them."""
 
-LAKE_TABLES = ("runs", "layers", "vocabulary", "shards", "counts", "samples", "events")
+LAKE_TABLES = ("runs", "layers", "vocabulary", "shards", "counts", "replays", "samples", "events")
 OF_OTHER_BATCHES = 1e-5
 """How far floats may be apart where the batches were different, in nats for entropies; for values
 above 1, such as sums, as a fraction of the value."""

@@ -26,6 +26,7 @@ WORDS = {
     "capture": ("capture",),
     "capture-part": ("capture", "--num-samples", "700"),
     "build": ("build",),
+    "replay": ("replay", "--drop-below", "0.4"),
     "docs": ("docs",),
     "report": ("report", "--run", EARLIER),
     "runs-rm": ("runs", "rm", EARLIER, "--yes"),

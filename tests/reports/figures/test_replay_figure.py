@@ -127,3 +127,25 @@ def test_curves_have_names_that_tell_them_apart():
     policies = [policy for policy, *_ in COSTS.values()]
     names = {curve_name(policy) for policy in policies}
     assert len(names) == 4 + 1 + 2 + 3 + 2
+
+
+def test_policies_of_one_layer_stand_by_layer_in_a_panel_of_their_own(marts_and_findings):
+    marts, findings = marts_and_findings
+    single = {
+        f"{words}, MoE layer {layer}": (dataclasses.replace(policy, moe_indices=(layer,)), *rest)
+        for words, (policy, *rest) in COSTS.items()
+        for layer in range(3)
+    }
+    figure = draw("replay_cost", with_replays(marts, COSTS | single), findings)
+    *others, layers = panels(figure)
+    assert [axes.get_title(loc="left") for axes in others] == TITLES
+    alone = panels(draw("replay_cost", with_replays(marts), findings))
+    for axes, expected in zip(others, alone, strict=True):
+        assert [each.get_label() for each in axes.lines] == [
+            each.get_label() for each in expected.lines
+        ]
+    assert layers.get_title(loc="left") == "One layer overruled"
+    x, _ = line(layers, "tokens, share ≥ 0.9 and frequency ≥ 50").get_data()
+    assert list(x) == [0, 1, 2]
+    (only,) = panels(draw("replay_cost", with_replays(marts, single), findings))
+    assert only.get_title(loc="left") == "One layer overruled"

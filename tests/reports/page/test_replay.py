@@ -21,6 +21,7 @@ from tests.reports.made_up_untold import untold_page
 from tests.reports.page.parsed_page import Page
 
 HEADING = "What would it cost?"
+WAY = "runs the model with it."
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +102,7 @@ def test_the_section_has_sentences_and_a_row_for_each_policy(run_page, costs):
         row = f"{cost.words} {control}{cost.coverage.value:.1%} {delta.value:+.4f}"
         assert row in part
         assert f"{delta.low:+.4f} to {delta.high:+.4f}" in part
-    assert "gatehouse replay" not in page.words
+    assert WAY not in page.words
 
 
 def test_a_run_that_was_not_replayed_has_no_section_but_the_way_to_one(run_page):
@@ -112,14 +113,14 @@ def test_a_run_that_was_not_replayed_has_no_section_but_the_way_to_one(run_page)
     page = Page(render(without, Links()))
     assert HEADING not in page.words
     run_id = run_page.run["run_id"]
-    assert f"gatehouse replay {run_id} runs the model with it." in page.words
+    assert f"gatehouse replay {run_id} {WAY}" in page.words
     assert not {"nan", "None", "NaN"} & set(page.words.split())
 
 
 @pytest.mark.parametrize("untold", [("entropy",), (EVENTS, "entropy", "token ids", "weights")])
 def test_a_trace_has_no_model_to_replay(untold):
     page = Page(render(untold_page(*untold), Links()))
-    assert "gatehouse replay" not in page.words and HEADING not in page.words
+    assert WAY not in page.words and HEADING not in page.words
 
 
 def test_few_documents_no_coverage_and_controls_alone_are_drawn(run_page):

@@ -13,7 +13,7 @@ from gatehouse.reports.results.results import Results
 from gatehouse.reports.verdict.thresholds import Thresholds
 from tests.reports.made_up import made_up_marts
 from tests.reports.made_up_page import made_up_page
-from tests.reports.made_up_replay import COSTS, SHARE, replay_frames
+from tests.reports.made_up_replay import COSTS, ENTROPY, SHARE, replay_frames
 
 RUN = {"run_id": "made-up", "source": "capture", "dtype": "float32", "quantization": "none"}
 IDS = [policy.policy_id for policy, *_ in COSTS.values()]
@@ -117,10 +117,15 @@ def test_the_validation_report_says_what_was_measured():
     marts = made_up_marts()
     of_rule, best = replay_text.measured_lines(marts, Thresholds(50, 0.5))
     assert of_rule.startswith("Measured in the model, these thresholds in all MoE layers at once")
-    assert "covers 19.0% of" in of_rule and f"perplexity {replay_text.TIMES} 1.02" in of_rule
+    assert "cover 19.0% of" in of_rule and f"perplexity {replay_text.TIMES} 1.02" in of_rule
     assert best.startswith("Measured in the model: “tokens, share ≥ 0.7")
     # of thresholds that were not replayed nothing is known
     assert replay_text.measured_lines(marts, Thresholds(20, 0.5)) == [best]
+    nothing = replay_frames(3, 2, {"rule": (ENTROPY, 0.0, 0.0)})
+    of_rule, _ = replay_text.measured_lines(
+        dataclasses.replace(marts, **nothing), Thresholds(50, 0.5)
+    )
+    assert "cover 0.0% of" in of_rule and "perplexity" not in of_rule
     without = {name: frame.head(0) for name, frame in replay_frames(3, 2).items()}
     none = dataclasses.replace(marts, **without)
     assert replay_text.measured_lines(none, Thresholds(50, 0.5)) == []

@@ -58,13 +58,19 @@ function policyCurve(colours, curve, number, policies, top) {
 
 function policyCurveName({ name, policy_ids: ids, beyond }, policies) {
   if (!beyond.some(Boolean)) return name;
-  const costs = ids.filter((_, at) => beyond[at]).map((id) => nats(policies.get(id).delta_nll));
-  return `${name}: off the scale, ${costs.join(", ")}`;
+  const costs = ids.filter((_, at) => beyond[at]).map((id) => policies.get(id).delta_nll);
+  return `${name}: off the scale, ${spread(costs, nats)}`;
 }
 
 const REPLAY_AXES = {
   tables: { min: 0, max: 1, axisLabel: { formatter: whole } },
   dropped: { boundaryGap: ["6%", "6%"], axisLabel: { formatter: two, showMinLabel: false, showMaxLabel: false } },
+  layers: {
+    minInterval: 1,
+    min: ({ min }) => min,
+    max: ({ max }) => max,
+    axisLabel: { formatter: count },
+  },
   masked: {
     minInterval: 1,
     min: ({ min }) => Math.max(min - 1, 0),
