@@ -167,9 +167,9 @@
         )
 {%- endmacro %}
 
-{# The share that the experts of a group before this one have together, the largest first, ties in the
-   order of their ids; null where the share is. Shares are rounded to four decimals, as in ESFT's files,
-   and added as decimals: three that make 0.2 reach 0.2. #}
+{# The share that the experts of a group before this one have together, the largest first, ties in
+   the order of their ids; null where the share is. Shares are rounded to four decimals, as in ESFT's
+   files, and added as decimals: three that make 0.2 reach 0.2. #}
 {% macro share_before(share, group) -%}
     case
             when {{ share }} is not null then coalesce(

@@ -71,7 +71,11 @@ def replay_documents(connection: duckdb.DuckDBPyConnection, run_id: str) -> pd.D
 
 
 def replay_layers(connection: duckdb.DuckDBPyConnection, run_id: str) -> pd.DataFrame:
-    """Return what each policy did in each MoE layer, beside what the marts foretold of it."""
+    """Return what each policy did in each MoE layer, beside what the marts foretold of it.
+
+    Columns: policy_id, moe_index, coverage, set_agreement, undisturbed_share, experts_per_token,
+    predicted_coverage, predicted_agreement.
+    """
     query = """
         select
             policy_id,

@@ -323,13 +323,13 @@ def test_policies_of_other_layers_and_weights_are_curves_of_their_own():
         "a": (SHARE, 0.2, 0.001),
         "b": (LOOSER, 0.4, 0.003),
         "c": (replace(SHARE, ids_only=True), 0.2, 0.001),
-        "d": (replace(SHARE, moe_indices=(0,)), 0.1, 0.001),
+        "d, MoE layer 0": (replace(SHARE, moe_indices=(0,)), 0.1, 0.001),
         "e": (replace(SHARE, moe_indices=(0, 2)), 0.1, 0.001),
     }
-    (panel,) = panels(costs_of(parts))
+    panel, of_one_layer = panels(costs_of(parts))
     assert {curve.name: len(curve.costs) for curve in panel.curves} == {
         "tokens by share of a set": 2,
         "tokens by share of a set, router's weights": 1,
-        "tokens by share of a set, layer 0": 1,
         "tokens by share of a set, layers 0, 2": 1,
     }
+    assert [curve.name for curve in of_one_layer.curves] == ["d"]
