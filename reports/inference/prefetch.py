@@ -85,7 +85,7 @@ def by_layer_before(
         num_experts: of the layer.
     """
     of_learned, of_asked = before
-    width = 1 + max(of_learned.max(initial=0), of_asked.max(initial=0))
+    width = 1 + int(max(of_learned.max(initial=0), of_asked.max(initial=0)))
     cells = of_learned[:, :, None].astype(np.int64) * num_experts + learned[:, None, :]
     counts = np.bincount(cells.ravel(), minlength=width * num_experts).reshape(width, num_experts)
     uses = np.bincount(of_learned.ravel(), minlength=width)

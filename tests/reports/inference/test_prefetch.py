@@ -62,6 +62,23 @@ def test_a_layer_that_repeats_the_one_before_is_foretold(text):
     assert sorted(ranks.max(axis=1).tolist()) == [1] * len(experts)
 
 
+@pytest.mark.filterwarnings("error")
+def test_experts_of_wide_routers_are_counted_as_they_are_stored():
+    """The lake has them as 16-bit numbers, which 512 by 512 exceeds."""
+    experts = np.random.default_rng(0).integers(0, 512, (200, 2))
+    learned, asked = experts[:100], experts[100:]
+    kept, wanted = learned.astype(np.uint16), asked.astype(np.uint16)
+    keys = kept[:, 0], wanted[:, 0]
+    for found, expected in (
+        (
+            by_layer_before(kept, wanted, (kept, wanted), 512),
+            by_layer_before(learned, asked, (learned, asked), 512),
+        ),
+        (by_keys(kept, wanted, [keys], 512), by_keys(learned, asked, [keys], 512)),
+    ):
+        assert found.tolist() == expected.tolist()
+
+
 def test_experts_that_were_never_seen_before_are_ranked_by_number():
     learned, asked = np.array([[0, 1]]), np.array([[3, 2]])
     assert by_layer_before(
