@@ -120,9 +120,11 @@ class RunRequest:
 
 
 def takes_fields(
-    names: Collection[str] | None = None, options: Mapping[str, Any] | None = None
+    names: Collection[str] | None = None,
+    options: Mapping[str, Any] | None = None,
+    request: type = RunRequest,
 ) -> Callable[[Function], Function]:
-    """Declare which fields of RunRequest a function takes as its `**parameters`.
+    """Declare which fields of a request a function takes as its `**parameters`.
 
     Typer makes options from a function's signature, and Prefect a form. Both get the names, types
     and defaults from the dataclass, so that a parameter of a run is declared once.
@@ -130,6 +132,7 @@ def takes_fields(
     Args:
         names: the fields, in any order; default: all.
         options: field -> Typer's option; default: the types are left plain.
+        request: the dataclass of the fields.
     """
 
     def declare(function: Function) -> Function:
@@ -140,15 +143,20 @@ def takes_fields(
                 default=field.default,
                 annotation=Annotated[field.type, options[field.name]] if options else field.type,
             )
-            for field in fields(RunRequest)
+            for field in fields(request)
             if names is None or field.name in names
         ]
         own = [
-            each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            each
             for each in inspect.signature(function).parameters.values()
             if each.kind is not inspect.Parameter.VAR_KEYWORD
         ]
-        function.__signature__ = inspect.Signature([*taken, *own])  # type: ignore[attr-defined]
+        needed = [each for each in own if each.default is each.empty]
+        others = [
+            each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own if each not in needed
+        ]
+        signature = inspect.Signature([*needed, *taken, *others])
+        function.__signature__ = signature  # type: ignore[attr-defined]
         return function
 
     return declare

@@ -48,6 +48,7 @@ from gatehouse.models.routers import RouterSite, find_sites
 from gatehouse.models.source import Source, quiet
 from gatehouse.models.tokenizer import encode
 from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.release import gatehouse_version
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -232,10 +233,11 @@ def resolve(
 
 
 def versions(quantization: str = "none") -> str:
-    """Return the versions that a run's record names."""
+    """Return the versions that the records of runs and replays name."""
     needed = quantization in BLOCK or quantization.startswith("bitsandbytes")
     names = ["torch", "transformers", *(["bitsandbytes"] if needed else [])]
-    return ", ".join(f"{name} {version(name)}" for name in names)
+    found = (f"{name} {version(name)}" for name in names)
+    return ", ".join([f"gatehouse {gatehouse_version()}", *found])
 
 
 def _skeleton(source: Source, config: Any, attention: str | None) -> Any:

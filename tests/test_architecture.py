@@ -44,7 +44,7 @@ ROOMS = {
         "upkeep": {"console", "request", "steps"},
         "pipeline": {"console", "request", "steps"},
         "imports": {"console", "pipeline", "steps"},
-        "replay": {"console", "pipeline", "steps"},
+        "replay": {"console", "pipeline", "request", "steps"},
         "prefect_run": {
             "console",
             "pipeline",

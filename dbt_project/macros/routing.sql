@@ -54,6 +54,24 @@
         covered.retained_gate_mass / nullif(covered.gate_mass, 0) as retained_gate_mass
 {%- endmacro %}
 
+{# Sums over tokens of a lookup table, of which `lookup_table_measures` makes shares. #}
+{% macro lookup_table_sums(tokens) -%}
+    sum({{ tokens }}.top_agreements) as top_agreements,
+        sum({{ tokens }}.set_agreements) as set_agreements,
+        sum({{ tokens }}.gate_mass) as gate_mass,
+        sum({{ tokens }}.retained_gate_mass) as retained_gate_mass
+{%- endmacro %}
+
+{# A query of how many held-out tokens each layer of a run has, of the CTE `scores`. #}
+{% macro held_out_totals() -%}
+    select
+        run_key,
+        layer,
+        sum(occurrences) as held_out_occurrences
+    from scores
+    group by run_key, layer
+{%- endmacro %}
+
 {# Import CTEs of the two grids of thresholds: occurrences, and nats. #}
 {% macro threshold_grids() -%}
     frequency_thresholds as (

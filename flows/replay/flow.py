@@ -1,8 +1,5 @@
 """The replay of a run as a Prefect flow: measure what is missing, then build the marts with it."""
 
-from collections.abc import Callable
-from dataclasses import fields
-from inspect import Parameter, Signature
 from typing import Any
 
 from prefect import flow, task
@@ -13,6 +10,7 @@ from gatehouse.flows.pipeline import build_task
 from gatehouse.flows.replay.answer import replay_parts, replayed_text
 from gatehouse.flows.replay.request import ReplayRequest
 from gatehouse.flows.replay.session import Part, ReplaySession
+from gatehouse.flows.request import takes_fields
 from gatehouse.warehouse.notes.run_names import find_run
 from gatehouse.warehouse.paths import Paths
 
@@ -23,23 +21,8 @@ def replay_part_task(session: ReplaySession, part: Part) -> int:
     return session.measure(part)
 
 
-def _takes_fields(function: Callable[..., str]) -> Callable[..., str]:
-    """Declare the fields of ReplayRequest as the `**parameters` of a flow."""
-    own = [
-        each
-        for each in Signature.from_callable(function).parameters.values()
-        if each.kind is not Parameter.VAR_KEYWORD
-    ]
-    taken = [
-        Parameter(each.name, Parameter.KEYWORD_ONLY, default=each.default, annotation=each.type)
-        for each in fields(ReplayRequest)
-    ]
-    function.__signature__ = Signature([*own, *taken])  # type: ignore[attr-defined]
-    return function
-
-
 @flow(name="gatehouse-replay", flow_run_name="replay {run}")
-@_takes_fields
+@takes_fields(request=ReplayRequest)
 def replay_flow(run: str, **parameters: Any) -> str:
     """Replay a run's held-out text under policies, and build the marts; return what it cost.
 

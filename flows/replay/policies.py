@@ -51,6 +51,7 @@ class Policies:
         self._token_entries = cache(self._read_token_entries)
         self._bigram_entries = cache(self._read_bigram_entries)
         self._saliency = cache(self._read_saliency)
+        self._made_once = cache(self._made)
 
     def of(self, policy: ReplayPolicy, sample_ids: list[int]) -> Any:
         """Return a policy of `models.replay` for some samples.
@@ -58,10 +59,13 @@ class Policies:
         Raises:
             GatehouseError: the run lacks what the policy needs, or another run has another text.
         """
-        made = self._made(policy, sample_ids)
+        if policy.kind == replays.ROUTING_OF:
+            made = self._routing_of(policy, sample_ids)
+        else:
+            made = self._made_once(policy)
         return made if policy.moe_indices is None else InLayers(made, frozenset(policy.moe_indices))
 
-    def _made(self, policy: ReplayPolicy, sample_ids: list[int]) -> Any:
+    def _made(self, policy: ReplayPolicy) -> Any:
         makers: dict[str, Callable[[], Any]] = {
             replays.OWN: OwnRouting,
             replays.RANDOM: lambda: RandomSets(SEED),
@@ -73,7 +77,6 @@ class Policies:
             replays.RANDOM_DROP: lambda: RandomDrop(self._drop(policy), SEED),
             replays.MASK: lambda: self._mask(policy),
             replays.RANDOM_MASK: lambda: self._mask(policy),
-            replays.ROUTING_OF: lambda: self._routing_of(policy, sample_ids),
         }
         return makers[policy.kind]()
 
@@ -118,7 +121,7 @@ class Policies:
     def _routing_of(self, policy: ReplayPolicy, sample_ids: list[int]) -> GivenRouting:
         assert policy.routing_of is not None
         found = held_out.routing_of(self._connection, policy.routing_of, sample_ids)
-        self._check_same_text(policy.routing_of, found, sample_ids)
+        self._check_same_text(policy.routing_of, sample_ids)
         if found["weight"].null_count and not policy.ids_only:
             raise GatehouseError(
                 f"{policy.routing_of} has no weights: add --ids-only, so that the router of "
@@ -127,7 +130,7 @@ class Policies:
         first, second, entries = self._pairs(found, "sample_id", "position")
         return GivenRouting(first, second, _without_weights(entries, policy))
 
-    def _check_same_text(self, other: str, found: pa.Table, sample_ids: list[int]) -> None:
+    def _check_same_text(self, other: str, sample_ids: list[int]) -> None:
         """Refuse another run whose samples have other tokens, or other MoE layers."""
         own = held_out.tokens_of(self._connection, self._run_id, sample_ids)
         theirs = held_out.tokens_of(self._connection, other, sample_ids)

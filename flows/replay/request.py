@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from gatehouse.reports.exports.table_rule import FREQUENCY, MIN_SHARE
+from gatehouse.reports.exports.table_rule import FREQUENCY, MIN_SHARE, rule_of
 from gatehouse.warehouse import replays
 from gatehouse.warehouse.errors import GatehouseError, require
 from gatehouse.warehouse.plain_text import counted
@@ -143,10 +143,10 @@ class ReplayRequest:
             table = ReplayPolicy(kind, ids_only=ids_only)
             if kind == replays.TOKENS:
                 for entropy in self.entropy_threshold:
-                    threshold = (
-                        FREQUENCY if self.frequency_threshold is None else self.frequency_threshold
+                    rule = rule_of(
+                        frequency_threshold=self.frequency_threshold, entropy_threshold=entropy
                     )
-                    yield replace(table, frequency_threshold=threshold, entropy_threshold=entropy)
+                    yield replace(rule, ids_only=ids_only)
                 for size in self.most_frequent:
                     yield replace(table, table_size=size)
             chosen_otherwise = self.entropy_threshold or self.most_frequent

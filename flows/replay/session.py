@@ -28,7 +28,6 @@ from gatehouse.warehouse.notes.run_names import find_run
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.plain_text import counted
 from gatehouse.warehouse.records import TokenWindow
-from gatehouse.warehouse.release import gatehouse_version
 from gatehouse.warehouse.replays import (
     OWN,
     REPLAYS,
@@ -182,7 +181,7 @@ class ReplaySession:
         plan = plan_of(self.run_id, self._record, self._paths, self.request.device_map)
         self._conditions = {
             "device": plan.device_name,
-            "versions": f"gatehouse {gatehouse_version()}, {versions(plan.quantization)}",
+            "versions": versions(plan.quantization),
         }
         with working(f"loading {plan.name}"):
             self._loaded = plan.load(head=scoring_class(plan))

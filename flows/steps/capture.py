@@ -29,7 +29,6 @@ from gatehouse.warehouse.notes.run_names import name_run
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.plain_text import counted, repeated
 from gatehouse.warehouse.records import CAPTURE, LAKE_VERSION, VOCABULARY
-from gatehouse.warehouse.release import gatehouse_version
 
 
 @dataclass(frozen=True)
@@ -236,7 +235,7 @@ class CaptureSession:
             "document_field": self.request.document_field,
             "batch_size": self.request.batch_size,
             "device": self.plan.device_name,
-            "versions": f"gatehouse {gatehouse_version()}, {versions(self.plan.quantization)}",
+            "versions": versions(self.plan.quantization),
             "started_at": self._started,
             "finished_at": None,
             "capture_seconds": 0.0,

@@ -39,10 +39,7 @@ scores_by_size as (
         scores.layer,
         sized.table_size,
         sum(scores.occurrences) as occurrences,
-        sum(scores.top_agreements) as top_agreements,
-        sum(scores.set_agreements) as set_agreements,
-        sum(scores.gate_mass) as gate_mass,
-        sum(scores.retained_gate_mass) as retained_gate_mass
+        {{ lookup_table_sums('scores') }}
     from scores
     inner join sized
         on
@@ -62,12 +59,7 @@ tables as (
 ),
 
 totals as (
-    select
-        run_key,
-        layer,
-        sum(occurrences) as held_out_occurrences
-    from scores
-    group by run_key, layer
+    {{ held_out_totals() }}
 ),
 
 grid as (
@@ -90,10 +82,7 @@ covered as (
         grid.table_size,
         grid.moe_index,
         coalesce(sum(scores_by_size.occurrences), 0) as covered_occurrences,
-        sum(scores_by_size.top_agreements) as top_agreements,
-        sum(scores_by_size.set_agreements) as set_agreements,
-        sum(scores_by_size.gate_mass) as gate_mass,
-        sum(scores_by_size.retained_gate_mass) as retained_gate_mass
+        {{ lookup_table_sums('scores_by_size') }}
     from grid
     left join scores_by_size
         on

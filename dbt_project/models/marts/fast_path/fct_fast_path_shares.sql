@@ -46,10 +46,7 @@ counted as (
         strictest.min_frequency,
         count(*) as table_tokens,
         sum(scores.occurrences) as occurrences,
-        sum(scores.top_agreements) as top_agreements,
-        sum(scores.set_agreements) as set_agreements,
-        sum(scores.gate_mass) as gate_mass,
-        sum(scores.retained_gate_mass) as retained_gate_mass
+        {{ lookup_table_sums('scores') }}
     from strictest
     left join scores
         on
@@ -64,12 +61,7 @@ counted as (
 ),
 
 totals as (
-    select
-        run_key,
-        layer,
-        sum(occurrences) as held_out_occurrences
-    from scores
-    group by run_key, layer
+    {{ held_out_totals() }}
 ),
 
 grid as (
@@ -91,10 +83,7 @@ covered as (
         grid.*,
         coalesce(sum(counted.table_tokens), 0) as table_tokens,
         coalesce(sum(counted.occurrences), 0) as covered_occurrences,
-        sum(counted.top_agreements) as top_agreements,
-        sum(counted.set_agreements) as set_agreements,
-        sum(counted.gate_mass) as gate_mass,
-        sum(counted.retained_gate_mass) as retained_gate_mass
+        {{ lookup_table_sums('counted') }}
     from grid
     left join counted
         on

@@ -118,12 +118,7 @@ counted as (
 ),
 
 totals as (
-    select
-        run_key,
-        layer,
-        sum(occurrences) as held_out_occurrences
-    from scores
-    group by run_key, layer
+    {{ held_out_totals() }}
 ),
 
 predicted as (
