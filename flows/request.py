@@ -67,6 +67,8 @@ class RunRequest:
     output: Path | None = None
     spreadsheet_safe: bool = False
     name: str | None = None
+    workers: int | None = None
+    scheduler: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("num_samples", "batch_size", "max_length"):
@@ -76,6 +78,13 @@ class RunRequest:
         require(self.seed < 2**63, "seed", "below 2^63")
         require(0 <= self.temperature < math.inf, "temperature", "0 or more")
         self._check_generation()
+        if self.workers is not None:
+            require(self.workers >= 1, "workers", "1 or more")
+            if self.scheduler is not None:
+                raise GatehouseError(
+                    "--workers starts workers on this machine, and --scheduler has its own: leave "
+                    "one of them out"
+                )
         check_name(self.name)
         # each refuses what it cannot be
         _ = self.thresholds, self.moe_index
@@ -102,6 +111,11 @@ class RunRequest:
                 f"--generate {self.generate}: --max-length {self.max_length} counts the prompt and "
                 "what is added, and leaves the prompt no token; make it larger, or add fewer"
             )
+
+    @property
+    def has_workers(self) -> bool:
+        """Whether other processes capture the shards."""
+        return self.workers is not None or self.scheduler is not None
 
     @property
     def loading(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 from gatehouse.flows.cli import options, replay_options
 from gatehouse.flows.cli.options import OF_A_RUN, paths_of
 from gatehouse.flows.request import LOADING, RunRequest, takes_fields
+from gatehouse.flows.steps.workers.part import asked_part
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.notes.run_names import find_run
 from gatehouse.warehouse.paths import check_output_folder
@@ -32,12 +33,18 @@ CAPTURING = tuple(name for name in OF_A_RUN if name not in ("create_splits", *AF
 
 @takes_fields(options=OF_A_RUN)
 def run(
+    rank: options.NoRank = None,
     threads: options.Threads = None,
     memory_limit: options.MemoryLimit = None,
     home: options.Home = None,
     **parameters: Any,
 ) -> None:
     """Do everything: prepare, capture, build, validate, plot, report; resume where it stopped."""
+    if rank is not None:
+        raise GatehouseError(
+            "only a capture can be split by ranks, as the marts are of whole runs: `gatehouse "
+            "capture --rank R --of N`, and `gatehouse run` once all ranks have ended"
+        )
     paths_of(home)
     options.share(threads, memory_limit)
     from gatehouse.flows import prefect_run
@@ -85,14 +92,27 @@ def fetch(
 
 
 @takes_fields(CAPTURING, OF_A_RUN)
-def capture(home: options.Home = None, **parameters: Any) -> None:
+def capture(
+    rank: options.Rank = None,
+    of: options.Of = None,
+    home: options.Home = None,
+    **parameters: Any,
+) -> None:
     """Run the model and land its routing events; running it again resumes."""
     paths = paths_of(home)
-    request = RunRequest(**parameters)
+    request, part = RunRequest(**parameters), asked_part(rank, of)
+    if part and request.has_workers:
+        raise GatehouseError(
+            "--rank is for machines that do not talk, which --workers and --scheduler do: leave "
+            "out one or the other"
+        )
     from gatehouse.flows.console import answer
     from gatehouse.flows.steps import capture
 
-    answer(capture.capture(request, paths).line)
+    if part:
+        answer(capture.capture_part(request, paths, part).line)
+    else:
+        answer(capture.capture(request, paths).line)
 
 
 def import_trace(
