@@ -14,7 +14,7 @@ A shard's events land, then its samples, then its record, so what a record names
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +28,6 @@ from gatehouse.warehouse.counts import checked_counts
 from gatehouse.warehouse.errors import ANOTHER_HOME, BrokenLaw, GatehouseError
 from gatehouse.warehouse.events import Events, write_events
 from gatehouse.warehouse.files import (
-    TEMPORARY,
     Content,
     read_table,
     write_atomically,
@@ -48,6 +47,7 @@ from gatehouse.warehouse.records import (
 )
 from gatehouse.warehouse.remembered.rows import Rows
 from gatehouse.warehouse.shard_records import columns_of, shard_name
+from gatehouse.warehouse.temporary import TEMPORARY, is_dead
 
 TABLES = ("runs", "layers", "vocabulary", "shards", "counts", "replays", "samples", "events")
 """The lake's folders of runs, in the order in which a run is removed from them."""
@@ -199,8 +199,15 @@ class Lake:
 
     def remove_leftovers(self, run_id: str) -> None:
         """Remove what a killed writer of the run was writing; the caller holds the run's lock."""
+        self._remove_temporary(run_id, lambda path: True)
+
+    def remove_dead_leftovers(self, run_id: str) -> None:
+        """Remove what a writer of the run left that is known to have ended; others may write."""
+        self._remove_temporary(run_id, is_dead)
+
+    def _remove_temporary(self, run_id: str, condition: Callable[[Path], bool]) -> None:
         for table in TABLES:
-            for path in self.folder(table, run_id).glob(TEMPORARY):
+            for path in filter(condition, self.folder(table, run_id).glob(TEMPORARY)):
                 with suppress(OSError):
                     path.unlink()
 
