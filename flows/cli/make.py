@@ -8,7 +8,7 @@ from gatehouse.flows.request import LOADING, RunRequest, takes_fields
 from gatehouse.flows.steps.workers.part import asked_part
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.notes.run_names import find_run
-from gatehouse.warehouse.paths import check_output_folder
+from gatehouse.warehouse.paths import Paths, check_output_folder
 
 PREPARING = (
     "dataset",
@@ -33,6 +33,7 @@ CAPTURING = tuple(name for name in OF_A_RUN if name not in ("create_splits", *AF
 
 @takes_fields(options=OF_A_RUN)
 def run(
+    dry_run: options.DryRun = False,
     rank: options.NoRank = None,
     threads: options.Threads = None,
     memory_limit: options.MemoryLimit = None,
@@ -43,10 +44,13 @@ def run(
     if rank is not None:
         raise GatehouseError(
             "only a capture can be split by ranks, as the marts are of whole runs: `gatehouse "
-            "capture --rank R --of N`, and `gatehouse run` once all ranks have ended"
+            "capture --rank R --of N`, and `gatehouse build` once all ranks have ended"
         )
-    paths_of(home)
+    paths = paths_of(home)
     options.share(threads, memory_limit)
+    if dry_run:
+        _say_what_it_takes(RunRequest(**parameters), paths)
+        return
     from gatehouse.flows import prefect_run
     from gatehouse.flows.console import answer
 
@@ -95,6 +99,7 @@ def fetch(
 def capture(
     rank: options.Rank = None,
     of: options.Of = None,
+    dry_run: options.DryRun = False,
     home: options.Home = None,
     **parameters: Any,
 ) -> None:
@@ -106,6 +111,9 @@ def capture(
             "--rank is for machines that do not talk, which --workers and --scheduler do: leave "
             "out one or the other"
         )
+    if dry_run:
+        _say_what_it_takes(request, paths)
+        return
     from gatehouse.flows.console import answer
     from gatehouse.flows.steps import capture
 
@@ -113,6 +121,15 @@ def capture(
         answer(capture.capture_part(request, paths, part).line)
     else:
         answer(capture.capture(request, paths).line)
+
+
+def _say_what_it_takes(request: RunRequest, paths: Paths) -> None:
+    from gatehouse.flows.console import answer
+    from gatehouse.flows.sizing.answer import check_room, forecast
+
+    found = forecast(request, paths)
+    answer(str(found))
+    check_room(found, paths)
 
 
 def import_trace(
