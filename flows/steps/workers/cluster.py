@@ -24,6 +24,11 @@ SECONDS_BETWEEN_LOOKS = 2.0
 SECONDS_UNTIL_SEEN = 60
 """How long a shared file system may take to show what another machine has written."""
 
+GONE = (
+    "the Dask scheduler has gone: start it again; what has landed stays, and the same command "
+    "resumes from there"
+)
+
 
 @contextmanager
 def captured_by_workers(
@@ -75,10 +80,7 @@ def _remote(address: str) -> Iterator[tuple[Any, Callable[[], None]]]:
     def check() -> None:
         nonlocal said
         if client.status != "running":
-            raise GatehouseError(
-                f"the Dask scheduler at {address} has gone: start it again; what has landed stays, "
-                "and the same command resumes from there"
-            )
+            raise GatehouseError(GONE)
         if not said and not client.scheduler_info()["workers"]:
             said = True
             say(f"no worker at {address} yet: waiting for one")
@@ -161,7 +163,7 @@ class _Shards:
             if outcome["refusal"] is not None:
                 failure = GatehouseError(outcome["refusal"])
         except BaseException as error:
-            failure = _explained(shard, error)
+            failure = explained(shard, error)
         with self._changed:
             if failure:
                 self._failure = self._failure or failure
@@ -191,10 +193,12 @@ class _Shards:
             say(line)
 
 
-def _explained(shard: int, error: BaseException) -> BaseException:
+def explained(shard: int, error: BaseException) -> BaseException:
     """Return the line for what Dask raises in place of a shard's tokens."""
-    from distributed import KilledWorker
+    from distributed import CancelledError, KilledWorker
 
+    if isinstance(error, CancelledError):
+        return GatehouseError(GONE)
     if isinstance(error, KilledWorker):
         return GatehouseError(
             f"every worker that captured shard {shard} was killed, {error.allowed_failures + 1} of "

@@ -1,6 +1,100 @@
 """Remedies that are not in the table: the test that carries each out, or why none can here."""
 
 ELSEWHERE = {
+    # capture on many workers
+    **dict.fromkeys(
+        (
+            "only a capture can be split by ranks, as the marts are of whole runs: `gatehouse "
+            "capture --rank R --of N`, and `gatehouse build` once all ranks have ended",
+            "--rank is for machines that do not talk, which --workers and --scheduler do: leave "
+            "out one or the other",
+        ),
+        "tests/flows/steps/test_workers.py::test_ranks_are_of_a_capture_alone",
+    ),
+    **dict.fromkeys(
+        (
+            "--workers starts workers on this machine, and --scheduler has its own: leave one of "
+            "them out",
+        ),
+        "tests/flows/steps/test_workers.py::test_workers_and_a_scheduler_exclude_each_other",
+    ),
+    **dict.fromkeys(
+        (
+            "--scheduler …: no Dask scheduler answers there (…); start one with `dask scheduler`,"
+            " or use --workers N on this machine",
+        ),
+        "tests/flows/steps/test_workers.py::test_nobody_at_the_address_is_one_line",
+    ),
+    **dict.fromkeys(
+        (
+            "the Dask scheduler has gone: start it again; what has landed stays, and the same "
+            "command resumes from there",
+        ),
+        "tests/flows/steps/test_workers.py::test_without_workers_it_waits_and_without_a_sched"
+        "uler_it_ends",
+    ),
+    **dict.fromkeys(
+        (
+            "a worker has landed shard …, and … does not have it: …",
+            "put the home (--home, GATEHOUSE_HOME) on a file system that every machine has",
+            "the worker on … does not see …: …",
+            "the worker on … has …, and this command …: install the same packages on both",
+            "the worker on … would capture another run: …; name what follows from the machine, as"
+            " --dtype and --quantize",
+        ),
+        "tests/flows/steps/test_workers.py::test_workers_that_do_not_fit_are_refused",
+    ),
+    **dict.fromkeys(
+        (
+            "every worker that captured shard … was killed, … of them: if memory ran out, use "
+            "fewer --workers or a smaller --batch-size",
+            "the cluster cannot run this Gatehouse (…): install the same packages for its "
+            "scheduler and workers",
+        ),
+        "tests/flows/steps/test_workers.py::test_what_dask_says_of_workers_is_a_line_with_a_w"
+        "ay_out",
+    ),
+    **dict.fromkeys(
+        (
+            "--device-map … …: leave --device-map or --workers out",
+            "--device-map … with --workers: each worker has a GPU of its own; leave --device-map "
+            "out, and name GPUs in CUDA_VISIBLE_DEVICES",
+            "--workers …: there are … GPUs here, one for each worker; ask for at most …, or for "
+            "--device-map cpu",
+        ),
+        "tests/flows/steps/test_devices.py::test_what_workers_cannot_have_is_refused",
+    ),
+    **dict.fromkeys(
+        (
+            "--device-map … …: start one process a node (--nproc-per-node 1)",
+            "… processes for … GPUs on this machine: start one for each (--nproc-per-node …)",
+        ),
+        "tests/flows/steps/test_devices.py::test_a_process_of_torchrun_sees_its_own_gpu",
+    ),
+    **dict.fromkeys(
+        ("worker … cannot start (…): put that right",),
+        "tests/flows/steps/test_workers.py::test_a_worker_that_cannot_start_says_why",
+    ),
+    **dict.fromkeys(
+        (
+            "--rank auto reads the number of ranks, too: leave --of out",
+            "--rank R --of N go together: R is 0 to N - 1",
+            "--rank …: give a number from 0 on, or auto",
+            "rank … of …: ranks are numbered 0 to N - 1 of N",
+            "--rank auto: … is …; start this with …, or name --rank R --of N",
+            "--rank auto: number the tasks of the array evenly, as in --array=0-7, or name --rank"
+            " R --of N",
+        ),
+        "tests/flows/steps/test_part.py::test_what_is_no_part_is_refused",
+    ),
+    **dict.fromkeys(
+        ("--workers and --scheduler need Dask: `pip install '…'`",),
+        "tests/flows/steps/test_workers.py::test_without_dask_the_extra_is_named",
+    ),
+    **dict.fromkeys(
+        ("Dask's settings cannot be read (…): correct them in …",),
+        "tests/flows/steps/test_workers.py::test_settings_of_dask_that_cannot_be_read_are_named",
+    ),
     # traces, generated text, chats
     "the tokenizer of … has no chat template, and the samples are chats: name the "
     "model's version that is made for chats, or add --chat-as-text to take what is "

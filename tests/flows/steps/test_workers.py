@@ -11,14 +11,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from gatehouse.flows.request import RunRequest
 from gatehouse.flows.steps import capture
-from gatehouse.flows.steps.workers.part import Part
 from gatehouse.flows.steps.workers import cluster, settings, work
+from gatehouse.flows.steps.workers.local import local_cluster
+from gatehouse.flows.steps.workers.part import Part
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
@@ -263,6 +265,85 @@ def test_a_worker_that_cannot_start_says_why(request_, tmp_path, monkeypatch):
         capture.capture(replace(request_, workers=1), Paths(tmp_path))
 
 
+def test_without_workers_it_waits_and_without_a_scheduler_it_ends(request_, tmp_path, capfd):
+    from distributed import LocalCluster
+
+    cluster = LocalCluster(n_workers=0, dashboard_address=None)
+    said = f"no worker at {cluster.scheduler_address} yet: waiting for one"
+    heard = []
+
+    def end_it() -> None:
+        wait_until(lambda: heard.append(capfd.readouterr().err) or said in "".join(heard))
+        cluster.close()
+
+    with meanwhile(end_it), pytest.raises(GatehouseError, match="the Dask scheduler has gone"):
+        capture.capture(
+            replace(request_, scheduler=cluster.scheduler_address), Paths(tmp_path / "home")
+        )
+
+
+def test_what_dask_says_of_workers_is_a_line_with_a_way_out():
+    from distributed import KilledWorker
+    from distributed.scheduler import WorkerState
+
+    last = WorkerState(
+        address="tcp://127.0.0.1:1",
+        status="running",
+        pid=1,
+        name=1,
+        memory_limit=0,
+        local_directory="",
+        nanny=None,
+        server_id="1",
+        scheduler=None,
+    )
+    killed = cluster.explained(3, KilledWorker("shard", last, 3))
+    assert "every worker that captured shard 3 was killed, 4 of them" in str(killed)
+    lacks = cluster.explained(3, ModuleNotFoundError("No module named 'gatehouse'"))
+    assert "the cluster cannot run this Gatehouse (ModuleNotFoundError: No" in str(lacks)
+    assert "install the same packages" in str(lacks)
+    full = OSError(28, "No space left on device")
+    assert cluster.explained(3, full) is full
+
+
+def test_settings_of_dask_that_cannot_be_read_are_named(tmp_path):
+    (tmp_path / "broken.yaml").write_text("distributed: [")
+    code = "from gatehouse.flows.steps.workers.settings import dask\nwith dask(own=False): pass"
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"DASK_CONFIG": str(tmp_path)},
+        cwd=CHECKOUT,
+    )
+    line = ended.stderr.splitlines()[-1]
+    assert "GatehouseError: Dask's settings cannot be read" in line
+    assert line.endswith(f"correct them in {tmp_path}")
+
+
+def test_nobody_without_the_key_reaches_the_workers():
+    from distributed import Client
+    from distributed.security import Security
+
+    before = listening()
+    with settings.dask(own=True), local_cluster([]) as (client, _):
+        (scheduler,) = listening() - before
+        address = client.scheduler.address
+        assert scheduler.ip == "127.0.0.1" and address == f"tls://127.0.0.1:{scheduler.port}"
+        for other, security in (
+            (address.replace("tls", "tcp"), None),
+            (address, Security.temporary()),
+        ):
+            with pytest.raises(OSError):
+                Client(other, security=security, timeout=0.5, set_as_default=False)
+
+
+def listening() -> set[Any]:
+    """Return the addresses at which this process listens."""
+    sockets = psutil.Process().net_connections()
+    return {each.laddr for each in sockets if each.status == psutil.CONN_LISTEN}
+
+
 def test_without_dask_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "dask", None)
     named = r"pip install 'gatehouse\[cluster\]'"
@@ -275,3 +356,15 @@ def test_workers_and_a_scheduler_exclude_each_other():
         RunRequest(workers=2, scheduler="tcp://127.0.0.1:8786")
     with pytest.raises(GatehouseError, match="--workers must be 1 or more"):
         RunRequest(workers=0)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("run", "--rank", "0"), "only a capture can be split by ranks"),
+        (("capture", "--rank", "0", "--of", "2", "--workers", "2"), "leave out one or the other"),
+    ],
+)
+def test_ranks_are_of_a_capture_alone(words, said, run):
+    code, out, err = run(*words)
+    assert (code, out) == (2, "") and said in err and len(err.splitlines()) == 1
