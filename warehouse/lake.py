@@ -8,7 +8,7 @@
     lake/replays/run_id=RUN/part-00000.parquet      what other routing would cost: replays.py
     lake/names/RUN.txt                              a person's name for the run, if it has one
     lake/readings/RUN.json                          how the run's text was read
-    lake/locks/RUN.lock                             the process that captures the run
+    lake/locks/RUN.lock, RUN.*.sharer               the process, or those, that capture the run
 
 A shard's events land, then its samples, then its record, so what a record names is complete.
 """
@@ -17,6 +17,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,13 @@ from gatehouse.warehouse.files import (
     write_table,
 )
 from gatehouse.warehouse.integrity import checked_events
-from gatehouse.warehouse.locks import exclusive, holder
+from gatehouse.warehouse.locks import (
+    exclusive,
+    exclusive_after_waiting,
+    has_been_locked,
+    holder,
+    shared,
+)
 from gatehouse.warehouse.paths import checked_run_id, is_run_id
 from gatehouse.warehouse.records import (
     COUNTS,
@@ -54,6 +61,9 @@ TABLES = ("runs", "layers", "vocabulary", "shards", "counts", "replays", "sample
 
 SHARD_TABLES = ("samples", "events")
 """Those of them that have a file for each shard."""
+
+TURN = ".turn"
+"""How the names of the locks end that processes take one after another."""
 
 NO_FOLDER = (FileNotFoundError, NotADirectoryError)
 """What is raised where a table, or a run in it, has none."""
@@ -131,11 +141,17 @@ class Lake:
     def land_run(
         self, run_id: str, record: dict[str, Any], layers: pa.Table, vocabulary: pa.Table
     ) -> None:
-        """Land the description of a run, before its first shard."""
-        self._state_version()
-        write_table(self.file("layers", run_id), layers.cast(LAYERS))
-        write_table(self.file("vocabulary", run_id), vocabulary.cast(VOCABULARY))
-        self.update_run(run_id, record)
+        """Land the description of a run, before its first shard, unless it is described.
+
+        Of several processes that share the run, the first one describes it.
+        """
+        with self.in_turn(run_id):
+            if self.is_described(run_id):
+                return
+            self._state_version()
+            write_table(self.file("layers", run_id), layers.cast(LAYERS))
+            write_table(self.file("vocabulary", run_id), vocabulary.cast(VOCABULARY))
+            self.update_run(run_id, record)
 
     def _state_version(self) -> None:
         """Let no earlier Gatehouse read a lake that holds what it does not know."""
@@ -151,17 +167,18 @@ class Lake:
     def finish_run(self, run_id: str) -> dict[str, Any]:
         """Close a run, all of which has landed, and return its row; a finished one stays as it is.
 
-        The caller holds the run's lock.
+        The caller holds the run's lock, alone or with others: one of them closes the run.
         """
-        record = self.run_record(run_id)
-        assert record is not None
-        if record["finished_at"] is None:
-            # a clock that was set back must not let a run end before it began
-            record["finished_at"] = max(datetime.now(UTC), record["started_at"])
-            rows = self.shards(run_id).values()
-            record["capture_seconds"] = sum((row["seconds"] for row in rows), start=0.0)
-            self.update_run(run_id, record)
-        return record
+        with self.in_turn(run_id):
+            record = self.run_record(run_id)
+            assert record is not None
+            if record["finished_at"] is None:
+                # a clock that was set back must not let a run end before it began
+                record["finished_at"] = max(datetime.now(UTC), record["started_at"])
+                rows = self.shards(run_id).values()
+                record["capture_seconds"] = sum((row["seconds"] for row in rows), start=0.0)
+                self.update_run(run_id, record)
+            return record
 
     def layers(self, run_id: str) -> pa.Table:
         """Return the run's MoE layers, schema LAYERS."""
@@ -251,6 +268,7 @@ class Lake:
         events: Events,
         *,
         seconds: float = 0.0,
+        again: bool = True,
     ) -> None:
         """Check one shard's samples (schema SAMPLES) and events, publish and record them.
 
@@ -260,6 +278,7 @@ class Lake:
             samples: those of the shard, in order.
             events: theirs; the memory holds one part of them at a time.
             seconds: how long the capture of the shard took.
+            again: replace a shard that has landed; who shares the run lands none again.
 
         Raises:
             BrokenLaw: the events are not exactly the samples' tokens times the MoE layers, or a
@@ -267,13 +286,16 @@ class Lake:
         """
         has_norms = self.has_output_norms(run_id)
         lawful = checked_events(events, samples, self.layers(run_id), has_norms=has_norms)
-        self._state_version()
         files = {table: self.shard_file(table, run_id, shard) for table in SHARD_TABLES}
-        written = {
-            "events": write_events(files["events"], lawful, events.schema),
-            "samples": write_table(files["samples"], samples.cast(SAMPLES)),
-        }
-        self.record_shard(run_id, shard, samples, events.num_rows, written, seconds=seconds)
+        with self.in_turn(run_id, shard):
+            if not again and shard in self.finished_shards(run_id):
+                return
+            self._state_version()
+            written = {
+                "events": write_events(files["events"], lawful, events.schema),
+                "samples": write_table(files["samples"], samples.cast(SAMPLES)),
+            }
+            self.record_shard(run_id, shard, samples, events.num_rows, written, seconds=seconds)
 
     def record_shard(
         self,
@@ -319,28 +341,44 @@ class Lake:
             GatehouseError: another process holds it; the message names that process.
         """
         path = self._lock(run_id)
-        with exclusive(
-            path,
-            lambda other: (
-                f"{run_id} is being written by {other}: wait for it to end, or end it, and run "
-                "the same command"
-            ),
-        ):
+        with exclusive(path, partial(_being_written, run_id)):
+            # nobody else holds the run's lock: their processes were killed
+            for turn in path.parent.glob(f"{run_id}.*"):
+                if turn.suffix == TURN:
+                    turn.unlink(missing_ok=True)
+            yield
+
+    @contextmanager
+    def sharing(self, run_id: str) -> Iterator[None]:
+        """Hold the run's lock together with other processes that capture shards of it.
+
+        Raises:
+            GatehouseError: a process holds it alone; the message names that process.
+        """
+        with shared(self._lock(run_id), partial(_being_written, run_id)):
+            yield
+
+    @contextmanager
+    def in_turn(self, run_id: str, shard: int | None = None) -> Iterator[None]:
+        """Be the only process in such a block, after others: of a run, or of one of its shards."""
+        of_shard = "" if shard is None else f".{shard:05d}"
+        path = self.root / "locks" / f"{checked_run_id(run_id)}{of_shard}{TURN}"
+        with exclusive_after_waiting(path, lambda other: None):
             yield
 
     def writer(self, run_id: str) -> str | None:
-        """Return the process that is writing the run now, or None if there is none."""
+        """Return the process or processes that are writing the run now, or None."""
         return holder(self._lock(run_id))
 
     def has_been_locked(self, run_id: str) -> bool:
         """Return whether a process is writing the run, or was killed while it did."""
-        return self._lock(run_id).exists()
+        return has_been_locked(self._lock(run_id))
 
     def remove_abandoned_locks(self) -> None:
         """Remove the files of the locks that nobody holds: their processes were killed."""
-        for path in (self.root / "locks").glob("*.lock"):
-            if holder(path) is None:
-                with suppress(GatehouseError), self.writing(path.stem):
+        for run_id in {path.name.split(".")[0] for path in (self.root / "locks").glob("*.*")}:
+            if is_run_id(run_id) and self.writer(run_id) is None:
+                with suppress(GatehouseError), self.writing(run_id):
                     pass
 
     def folder(self, table: str, run_id: str) -> Path:
@@ -357,6 +395,13 @@ class Lake:
 
     def _lock(self, run_id: str) -> Path:
         return self.root / "locks" / f"{checked_run_id(run_id)}.lock"
+
+
+def _being_written(run_id: str, by: str) -> str:
+    return (
+        f"{run_id} is being written by {by}: wait for it to end, or end it, and run "
+        "the same command"
+    )
 
 
 def _run_id_of(folder: Path | os.DirEntry[str]) -> str:
