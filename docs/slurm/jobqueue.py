@@ -28,7 +28,6 @@ def main() -> int:
         job_script_prologue=[f"export {THREADS}=8"],
         # the system's memory is the limit: a worker holds a model
         worker_extra_args=["--memory-limit", "0"],
-        scheduler_options={"dashboard_address": None},
     ) as cluster:
         cluster.adapt(minimum_jobs=int(jobs), maximum_jobs=int(jobs))
         command = ["gatehouse", "capture", "--scheduler", cluster.scheduler_address, *parameters]

@@ -72,7 +72,7 @@ class CaptureSession:
         prepared: the samples.
         paths: the warehouse.
         distrusted: shards to capture again although they have landed.
-        part: the shards that are this process's to capture.
+        part: the shards that are this process's to capture, beside others; None for all.
 
     Attributes:
         pending: the shards to capture, known once entered.
@@ -90,30 +90,27 @@ class CaptureSession:
         prepared: Prepared,
         paths: Paths,
         distrusted: Collection[int] = (),
-        part: Part = WHOLE,
+        part: Part | None = None,
     ) -> None:
         self._run = PlannedRun(request, plan, prepared, paths)
         self.run_id, self.shards = self._run.run_id, self._run.shards
         self.pending: list[int] = []
         self._distrusted = distrusted
-        self._part = part
+        self._part = part or WHOLE
+        self._shared = request.has_workers or part is not None
         self._capture: Callable[[int], int] | None = None
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
         run, lake = self._run, self._run.lake
-        many = run.request.has_workers
         with ExitStack() as opening:
-            if many or self._part.of > 1:
-                opening.enter_context(lake.sharing(self.run_id))
-            else:
-                opening.enter_context(lake.writing(self.run_id))
-                lake.remove_leftovers(self.run_id)
+            opening.enter_context(self._lock())
             described = lake.is_described(self.run_id)
             self.pending = self._find_pending(described)
             if described:
                 run.keep_name()
             if self.pending:
+                many = run.request.has_workers
                 capturing = captured_by_workers(run, self.pending) if many else self._here()
                 self._capture = opening.enter_context(capturing)
             self._open = opening.pop_all()
@@ -124,9 +121,26 @@ class CaptureSession:
         self._capture = None
 
     @contextmanager
+    def _lock(self) -> Iterator[None]:
+        """Hold the run's lock, with others if this process does not capture it alone."""
+        lake = self._run.lake
+        if not self._shared:
+            with lake.writing(self.run_id):
+                lake.remove_leftovers(self.run_id)
+                yield
+            return
+        with lake.sharing(self.run_id):
+            lake.remove_dead_leftovers(self.run_id)
+            try:
+                yield
+            finally:
+                # of workers that were ended in the middle of a shard
+                lake.remove_dead_leftovers(self.run_id)
+
+    @contextmanager
     def _here(self) -> Iterator[Callable[[int], int]]:
         """Capture in this process, which loads the weights if a shard has to be captured."""
-        with ShardCapture(self._run) as here:
+        with ShardCapture(self._run, shared=self._shared) as here:
             takable = [shard for shard in self.pending if shard not in self._distrusted]
             taken = here.take_over(takable)
             self.pending = [shard for shard in self.pending if shard not in taken]
@@ -136,7 +150,7 @@ class CaptureSession:
 
     def _find_pending(self, described: bool) -> list[int]:
         lake, run_id = self._run.lake, self.run_id
-        if not described:
+        if not (described or self._shared):
             # `verify --repair` would need the description to record the shards again
             lake.forget_damaged_shards(run_id)
         landed, recorded = lake.finished_shards(run_id), lake.shards(run_id)

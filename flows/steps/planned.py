@@ -62,6 +62,12 @@ class PlannedRun:
             "has_token_ids": True,
         }
 
+    def landed(self, shard: int) -> int | None:
+        """Return the tokens of a shard that has landed, None if it has not."""
+        if shard not in self.lake.finished_shards(self.run_id):
+            return None
+        return int(self.lake.shards(self.run_id)[shard]["tokens"])
+
     def keep_name(self) -> None:
         """Give the run, which has landed, the name that the request has for it."""
         if self.request.name:

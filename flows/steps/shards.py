@@ -26,10 +26,13 @@ class ShardCapture:
 
     Args:
         run: whose shards they are; the caller holds its lock.
+        shared: whether other processes capture its shards too; then one that has landed meanwhile
+            stays as it is.
     """
 
-    def __init__(self, run: PlannedRun) -> None:
+    def __init__(self, run: PlannedRun, *, shared: bool = False) -> None:
         self._run = run
+        self._shared = shared
         self._tokens: ShardTokens | None = None
         self._tap: RoutingTap | None = None
         self._fits: int | None = None
@@ -79,6 +82,8 @@ class ShardCapture:
         Raises:
             GatehouseError: routing that cannot be trusted, or a disk that cannot be written.
         """
+        if self._shared and (landed := self._run.landed(shard)) is not None:
+            return landed
         self.load()
         assert self._tokens and self._tap
         started = time.monotonic()
@@ -91,7 +96,12 @@ class ShardCapture:
             self._say_if_memory_ran_out(self._tap)
             self._describe(self._tap)
             run.lake.land_shard(
-                run.run_id, shard, samples, events, seconds=time.monotonic() - started
+                run.run_id,
+                shard,
+                samples,
+                events,
+                seconds=time.monotonic() - started,
+                again=not self._shared,
             )
         return sum(samples["tokens"].to_pylist())
 

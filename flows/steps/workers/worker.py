@@ -45,10 +45,8 @@ class _Opened:
         run, here = self._of(work)
         with run.lake.sharing(run.run_id):
             # Dask gives a shard again if the worker that has landed it dies
-            if shard in run.lake.finished_shards(run.run_id):
-                return int(run.lake.shards(run.run_id)[shard]["tokens"])
-            if here.take_over([shard]):
-                return int(run.lake.shards(run.run_id)[shard]["tokens"])
+            if run.landed(shard) is None:
+                here.take_over([shard])
             return here.capture(shard)
 
     def _of(self, work: str) -> "tuple[PlannedRun, ShardCapture]":
@@ -58,7 +56,7 @@ class _Opened:
         if self._run is None or self._shards is None or self._work != work:
             self.close()
             self._run = opened(work)
-            self._shards = self._open.enter_context(ShardCapture(self._run))
+            self._shards = self._open.enter_context(ShardCapture(self._run, shared=True))
             self._work = work
         return self._run, self._shards
 
