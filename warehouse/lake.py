@@ -35,13 +35,6 @@ from gatehouse.warehouse.files import (
     write_table,
 )
 from gatehouse.warehouse.integrity import checked_events
-from gatehouse.warehouse.locks import (
-    exclusive,
-    exclusive_after_waiting,
-    has_been_locked,
-    holder,
-    shared,
-)
 from gatehouse.warehouse.paths import checked_run_id, is_run_id
 from gatehouse.warehouse.records import (
     COUNTS,
@@ -54,7 +47,14 @@ from gatehouse.warehouse.records import (
 )
 from gatehouse.warehouse.remembered.rows import Rows
 from gatehouse.warehouse.shard_records import columns_of, shard_name
-from gatehouse.warehouse.temporary import TEMPORARY, is_dead
+from gatehouse.warehouse.writers.locks import (
+    exclusive,
+    exclusive_after_waiting,
+    has_been_locked,
+    holder,
+    shared,
+)
+from gatehouse.warehouse.writers.temporary import TEMPORARY, is_dead
 
 TABLES = ("runs", "layers", "vocabulary", "shards", "counts", "replays", "samples", "events")
 """The lake's folders of runs, in the order in which a run is removed from them."""
