@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from gatehouse.warehouse.errors import ANOTHER_HOME, BrokenLaw, GatehouseError
 from gatehouse.warehouse.older import completed, is_readable
 from gatehouse.warehouse.records import LAKE_VERSION, READABLE_VERSIONS
-from gatehouse.warehouse.temporary import is_dead, temporary_beside
+from gatehouse.warehouse.writers.temporary import is_dead, temporary_beside
 
 T = TypeVar("T")
 

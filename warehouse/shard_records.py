@@ -7,6 +7,7 @@ Where both tell of one shard, its record file holds: it is the later one. The ma
 dbt project says the same.
 """
 
+import os
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -25,7 +26,10 @@ RECORD = re.compile(r"shard-\d{5,}\.parquet")
 
 def record_files(folder: Path) -> list[Path]:
     """Return the files of records in a run's folder of `shards`, those that hold last."""
-    names = [path.name for path in folder.glob("shard*.parquet")]
+    try:
+        names = os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
     earlier = [EARLIER] if EARLIER in names else []
     return [folder / name for name in (*earlier, *sorted(filter(RECORD.fullmatch, names)))]
 
@@ -38,6 +42,20 @@ def recorded(folder: Path, rows: Rows) -> dict[int, dict[str, Any]]:
     """
     found = {row["shard"]: row for path in record_files(folder) for row in rows.of(path, SHARDS)}
     return dict(sorted(found.items()))
+
+
+def recorded_of(folder: Path, rows: Rows, shard: int) -> dict[str, Any] | None:
+    """Return what `recorded` has of one shard, and read no other record file.
+
+    Raises:
+        BrokenLaw: as `recorded`.
+    """
+    for path in (folder / shard_name(shard), folder / EARLIER):
+        if path.exists():
+            for row in rows.of(path, SHARDS):
+                if row["shard"] == shard:
+                    return row
+    return None
 
 
 def record(folder: Path, row: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ DESCRIPTION = ["layers", "vocabulary"]
 YEARS = 10**18
 """Nanoseconds."""
 ASKED = ("agreement", "verification")
-DECIDE_NOTHING = {"errors", "locks", "paths", "plain_text", "temporary"}
+DECIDE_NOTHING = {"errors", "paths", "plain_text", "writers", "writers/locks", "writers/temporary"}
 SHARDS = ["events-0", "events-1", "samples-0", "samples-1"]
 
 
