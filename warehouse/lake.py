@@ -176,7 +176,8 @@ class Lake:
                 # a clock that was set back must not let a run end before it began
                 record["finished_at"] = max(datetime.now(UTC), record["started_at"])
                 rows = self.shards(run_id).values()
-                record["capture_seconds"] = sum((row["seconds"] for row in rows), start=0.0)
+                _, seconds = shard_records.captured_since(rows, record["started_at"])
+                record["capture_seconds"] = seconds
                 self.update_run(run_id, record)
             return record
 

@@ -23,6 +23,7 @@ class PlannedRun:
         plan: the resolved model.
         prepared: the samples.
         paths: the warehouse.
+        started_at: when the command began; default: now.
 
     Raises:
         GatehouseError: the tokenizer cannot be loaded, or has no template for the samples' chats,
@@ -30,7 +31,12 @@ class PlannedRun:
     """
 
     def __init__(
-        self, request: RunRequest, plan: ModelPlan, prepared: Prepared, paths: Paths
+        self,
+        request: RunRequest,
+        plan: ModelPlan,
+        prepared: Prepared,
+        paths: Paths,
+        started_at: datetime | None = None,
     ) -> None:
         self.request = request
         self.plan = plan
@@ -40,7 +46,7 @@ class PlannedRun:
         self.spec = run_spec(request, prepared, plan)
         self.run_id = self.spec.run_id
         self.shards = shard_count(prepared.path)
-        self._started = datetime.now(UTC)
+        self.started_at = started_at or datetime.now(UTC)
 
     def record(self) -> dict[str, Any]:
         """Return the run's row of `runs`, as it is before its first shard has landed."""
@@ -54,7 +60,7 @@ class PlannedRun:
             "batch_size": self.request.batch_size,
             "device": self.plan.device_name,
             "versions": versions(self.plan.quantization),
-            "started_at": self._started,
+            "started_at": self.started_at,
             "finished_at": None,
             "capture_seconds": 0.0,
             "source": CAPTURE,
@@ -64,7 +70,7 @@ class PlannedRun:
 
     def landed(self, shard: int) -> int | None:
         """Return the tokens of a shard that has landed, None if it has not."""
-        if shard not in self.lake.finished_shards(self.run_id):
+        if not self.lake.has_landed(self.run_id, shard):
             return None
         return int(self.lake.shards(self.run_id)[shard]["tokens"])
 

@@ -178,7 +178,7 @@ class _Shards:
             GatehouseError: it is in another folder.
         """
         until = time.monotonic() + SECONDS_UNTIL_SEEN
-        while self._run.landed(shard) is None:
+        while not self._run.lake.has_landed(self._run.run_id, shard):
             if time.monotonic() > until:
                 raise GatehouseError(
                     f"a worker has landed shard {shard}, and {self._run.lake.root} does not have "

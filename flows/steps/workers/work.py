@@ -3,6 +3,7 @@
 import json
 import socket
 from dataclasses import asdict, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ def packed(run: PlannedRun) -> str:
     request = replace(run.request, workers=None, scheduler=None)
     work = {
         "home": run.paths.root,
+        "started_at": run.started_at.isoformat(),
         "versions": versions(run.plan.quantization),
         "request": asdict(request),
         "prepared": asdict(run.prepared),
@@ -51,7 +53,8 @@ def opened(work: str) -> PlannedRun:
             "same packages on both"
         )
     prepared = Prepared(**asked["prepared"] | {"path": path})
-    run = PlannedRun(request, plan, prepared, Paths(Path(asked["home"])))
+    started_at = datetime.fromisoformat(asked["started_at"])
+    run = PlannedRun(request, plan, prepared, Paths(Path(asked["home"])), started_at)
     meant = RunSpec(**asked["spec"])
     if run.spec != meant:
         raise GatehouseError(

@@ -45,7 +45,7 @@ class _Opened:
         run, here = self._of(work)
         with run.lake.sharing(run.run_id):
             # Dask gives a shard again if the worker that has landed it dies
-            if run.landed(shard) is None:
+            if not run.lake.has_landed(run.run_id, shard):
                 here.take_over([shard])
             return here.capture(shard)
 
