@@ -14,6 +14,7 @@ from gatehouse.models.zoo import versions
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.records import RunSpec
+from gatehouse.warehouse.release import gatehouse_version
 
 SHARED = "put the home (--home, GATEHOUSE_HOME) on a file system that every machine has"
 
@@ -43,15 +44,15 @@ def opened(work: str) -> PlannedRun:
 
     asked: dict[str, Any] = json.loads(work)
     here, path = socket.gethostname(), Path(asked["prepared"]["path"])
+    # of another one, nothing else need be what this one reads
+    if not asked["versions"].startswith(f"gatehouse {gatehouse_version()},"):
+        raise _other_packages(here, f"gatehouse {gatehouse_version()}", asked["versions"])
     if not path.is_file():
         raise GatehouseError(f"the worker on {here} does not see {path}: {SHARED}")
     request = RunRequest(**asked["request"])
     plan = plan_model(request)
     if (found := versions(plan.quantization)) != asked["versions"]:
-        raise GatehouseError(
-            f"the worker on {here} has {found}, and this command {asked['versions']}: install the "
-            "same packages on both"
-        )
+        raise _other_packages(here, found, asked["versions"])
     prepared = Prepared(**asked["prepared"] | {"path": path})
     started_at = datetime.fromisoformat(asked["started_at"])
     run = PlannedRun(request, plan, prepared, Paths(Path(asked["home"])), started_at)
@@ -62,6 +63,13 @@ def opened(work: str) -> PlannedRun:
             "name what follows from the machine, as --dtype and --quantize"
         )
     return run
+
+
+def _other_packages(here: str, found: str, asked: str) -> GatehouseError:
+    return GatehouseError(
+        f"the worker on {here} has {found}, and this command {asked}: install the same packages on "
+        "both"
+    )
 
 
 def _differences(meant: RunSpec, found: RunSpec) -> str:

@@ -24,6 +24,7 @@ from gatehouse.flows.steps.workers.part import Part
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.release import gatehouse_version
 from tests.chaos.processes import Call, start, wait
 from tests.conftest import CHECKOUT, without_prefect
 from tests.flows.steps.test_resume import contents
@@ -223,7 +224,12 @@ def test_an_error_of_a_worker_is_the_line_of_one_process(request_, scheduler, tm
     ("name", "value", "said"),
     [
         ("home", None, ""),
-        ("versions", "gatehouse 9.9", r"has gatehouse .*, and this command gatehouse 9.9: install"),
+        ("versions", "gatehouse 9.9, ", r"has gatehouse .*, and this command gatehouse 9.9, : in"),
+        (
+            "versions",
+            f"gatehouse {gatehouse_version()}, torch 0",
+            r"torch 2.*this command.*torch 0",
+        ),
         ("dtype", "bfloat16", "would capture another run: dtype float32 there and bfloat16 here"),
         ("path", "/nowhere/samples.parquet", "does not see /nowhere/samples.parquet: put the home"),
     ],
