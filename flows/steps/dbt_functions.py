@@ -12,12 +12,10 @@ import numpy as np
 import pyarrow as pa
 from dbt.adapters.duckdb.plugins import BasePlugin
 
+from gatehouse.flows.steps.dbt_runs import BASE
 from gatehouse.reports.inference import belady, lfu, lru
 from gatehouse.reports.inference.accesses import Integers, side_by_side
 from gatehouse.reports.inference.prefetch import by_keys, by_layer_before, same_again
-
-BASE = "GATEHOUSE_BASE"
-"""The variable that names a database which this one's views read, where it has some."""
 
 POLICIES = {"lru": lru, "lfu": lfu, "belady": belady}
 EXPERTS, KEYS, FOUND = "USMALLINT[][]", "BIGINT[][]", "INTEGER[][]"
