@@ -110,13 +110,13 @@ def _check(order: Order) -> None:
     for place in (order.lake, order.base):
         if not Path(place).exists():
             raise GatehouseError(
-                f"a worker on {socket.gethostname()} does not see {place}: mount it there under the "
-                "same path, or use --workers"
+                f"the worker on {socket.gethostname()} does not see {place}: put the home (--home, "
+                "GATEHOUSE_HOME) on a file system that every machine has"
             )
     if fingerprint() != order.fingerprint:
         raise GatehouseError(
-            f"a worker on {socket.gethostname()} has another version of gatehouse or DuckDB: "
-            "install the same there"
+            f"the worker on {socket.gethostname()} has another version of gatehouse or DuckDB than "
+            "this command: install the same packages on both"
         )
 
 
@@ -126,13 +126,11 @@ def _begin(database: Path, order: Order) -> None:
     with closing(duckdb.connect(str(database))) as connection:
         connection.execute("attach '{}' as base (read_only)".format(order.base.replace("'", "''")))
         for name in order.given:
-            connection.execute(f'create view "{name}" as select * from base.main."{name}"')
+            view = f'create view "{name}" as select * from base.main."{name}"'  # noqa: S608 - a table
+            connection.execute(view)
         for name in order.kept:
-            connection.execute(
-                f'create table "{name}" as select * from base.main."{name}" '
-                "where layer between $first and $last",
-                {"first": first, "last": last},
-            )
+            rows = f'select * from base.main."{name}" where layer between $first and $last'  # noqa: S608 - a table
+            connection.execute(f'create table "{name}" as {rows}', {"first": first, "last": last})
 
 
 def _share(order: Order) -> Share:
