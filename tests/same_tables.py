@@ -53,7 +53,10 @@ def tables_of(database: Path) -> dict[str, pd.DataFrame]:
     with closing(duckdb.connect(str(database), read_only=True)) as connection:
         names = connection.execute("select table_name from duckdb_tables()").fetchall()
         frames = {name: connection.table(name).to_arrow_table().to_pandas() for (name,) in names}
-    return {name: frame.map(plain) for name, frame in frames.items()}
+    for frame in frames.values():
+        for name in frame.select_dtypes(object):
+            frame[name] = frame[name].map(plain)
+    return frames
 
 
 def plain(value: object) -> object:

@@ -22,7 +22,8 @@ WORKER = """
 from gatehouse.flows.steps.workers.serving import serve
 serve()
 """
-SECONDS_TO_CLOSE = 2
+MOST_UNBEGUN = 3
+"""How often in a row a worker may be killed before it has begun."""
 
 
 class _Processes:
@@ -67,16 +68,18 @@ class _Processes:
             keeper.join()
 
     def _keep(self, number: int, share: dict[str, str]) -> None:
-        began = True
-        while began and not self._over.is_set():
+        unbegun = 0
+        while not (self._over.is_set() or self._failure):
             log = self._folder / f"worker-{number}.log"
             with open(log, "w") as said, self._started(number, share, said) as process:
                 if process is None:
                     return
                 # it says so once it is a worker
                 began = bool(process.stdout and process.stdout.readline())
-                process.wait()
-            if not (began or self._over.is_set()):
+                code = process.wait()
+            # one that was killed may be luckier the next time
+            unbegun = 0 if began else unbegun + 1
+            if unbegun and (code > 0 or unbegun == MOST_UNBEGUN) and not self._over.is_set():
                 last = (log.read_text("utf-8", errors="replace").splitlines() or ["no word"])[-1]
                 self._failure = f"worker {number} cannot start ({last}): put that right"
 

@@ -52,15 +52,24 @@ def dask(*, own: bool) -> Iterator[None]:
                 f"Dask's settings cannot be read ({error}): correct them in "
                 f"{os.environ.get('DASK_CONFIG', '~/.config/dask')}"
             ) from error
-        before = copy.deepcopy(dask.config.config)
-        try:
-            if own:
-                dask.config.refresh(paths=[], env={})
-                dask.config.set(SETTINGS)
-            dask.config.set({"logging": QUIET})
+        with _own_settings() if own else dask.config.set({"logging": QUIET}):
             import distributed  # noqa: F401
 
             yield
-        finally:
-            dask.config.config.clear()
-            dask.config.config.update(before)
+
+
+@contextmanager
+def _own_settings() -> Iterator[None]:
+    import dask.config
+
+    before = copy.deepcopy(dask.config.config)
+    dask.config.refresh(paths=[], env={})
+    dask.config.set(SETTINGS | {"logging": QUIET})
+    try:
+        yield
+    finally:
+        dask.config.config.clear()
+        dask.config.update(dask.config.config, before)
+        # packages that were imported meanwhile count on theirs
+        for defaults in dask.config.defaults:
+            dask.config.update(dask.config.config, defaults, priority="old")
