@@ -191,6 +191,14 @@ Scheduler = Annotated[
         "They see the home under the same path.",
     ),
 ]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Capture nothing: prepare the text, try two batches, and print the events, time, "
+        "memory and disk that the run would take. Exit code 2 if the disk cannot hold it.",
+    ),
+]
 Run = Annotated[
     str | None,
     typer.Option(help="Run id or name (`gatehouse status` lists them); default: the latest."),

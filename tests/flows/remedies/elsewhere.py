@@ -56,6 +56,14 @@ ELSEWHERE = {
         "tests/flows/steps/workers/test_connection.py::test_a_scheduler_that_goes_is_one_line",
     ),
     "worker … cannot start (…): put that right": "needs a broken installation",
+    # what a run would take
+    "the disk of … has … free, and the run needs …: make room there, name another --home, or take "
+    "fewer samples": (
+        "tests/flows/sizing/test_sizing.py::test_a_run_that_the_disk_cannot_hold_is_refused"
+    ),
+    "… has no tokens: name another dataset": (
+        "tests/flows/sizing/test_sizing.py::test_a_text_without_tokens_is_one_line"
+    ),
     # replays
     **dict.fromkeys(
         (
