@@ -214,6 +214,8 @@ def replay(
 def build(
     threads: options.Threads = None,
     memory_limit: options.MemoryLimit = None,
+    workers: options.WorkerProcesses = None,
+    scheduler: options.Scheduler = None,
     home: options.Home = None,
 ) -> None:
     """Build and test the marts from the lake's finished runs with dbt."""
@@ -221,5 +223,6 @@ def build(
     options.share(threads, memory_limit)
     from gatehouse.flows.console import answer
     from gatehouse.flows.steps import build
+    from gatehouse.flows.steps.workers.connection import Workers
 
-    answer(build.build(paths))
+    answer(build.build(paths, workers=Workers.asked(workers, scheduler)))

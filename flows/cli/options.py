@@ -197,6 +197,22 @@ MemoryLimit = Annotated[
         "GATEHOUSE_MEMORY_LIMIT, else 60 % of the machine's or container's.",
     ),
 ]
+WorkerProcesses = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        help="Share the work among N processes of this machine (needs the extra cluster).",
+    ),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Share the work among the workers of this Dask scheduler, such as tcp://host:8786. "
+        "They see the home under the same path.",
+    ),
+]
 DryRun = Annotated[
     bool,
     typer.Option(

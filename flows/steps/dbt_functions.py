@@ -4,6 +4,7 @@ dbt-duckdb loads this module, as `profiles.yml` says, and gives its connection t
 brings the tokens of each stream as a list, and counts what comes back for each of their experts.
 """
 
+import os
 from collections import defaultdict
 from typing import Any, TypeAlias
 
@@ -11,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from dbt.adapters.duckdb.plugins import BasePlugin
 
+from gatehouse.flows.steps.dbt_runs import BASE
 from gatehouse.reports.inference import belady, lfu, lru
 from gatehouse.reports.inference.accesses import Integers, side_by_side
 from gatehouse.reports.inference.prefetch import by_keys, by_layer_before, same_again
@@ -21,7 +23,7 @@ Rows: TypeAlias = "pa.ChunkedArray | pa.Array"
 
 
 class Plugin(BasePlugin):
-    """What dbt-duckdb asks for the project's functions."""
+    """What dbt-duckdb asks for the project's functions, and for what they read."""
 
     def configure_connection(self, conn: Any) -> None:
         """Register the functions under the names that SQL calls them by."""
@@ -33,6 +35,8 @@ class Plugin(BasePlugin):
         ]
         for function, parameters in functions:
             conn.create_function(function.__name__, function, parameters, FOUND, type="arrow")
+        if base := os.environ.get(BASE):
+            conn.execute("attach '{}' as base (read_only)".format(base.replace("'", "''")))
 
 
 def cache_distances(experts: Rows, num_experts: Rows, policy: Rows) -> pa.Array:

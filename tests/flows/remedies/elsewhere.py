@@ -110,6 +110,46 @@ ELSEWHERE = {
         "tests/models/test_generation.py::test_a_model_without_a_head_is_refused_in_one_line"
     ),
     "… cannot continue a prompt (…): leave --generate out": ("needs a model whose code fails"),
+    # builds on many workers
+    **dict.fromkeys(
+        (
+            "the worker on … does not see …: put the home (--home, GATEHOUSE_HOME) on a file "
+            "system that every machine has",
+            "the worker on … has another version of gatehouse or DuckDB than this command: install "
+            "the same packages on both",
+        ),
+        "tests/flows/steps/building/test_on_workers.py"
+        "::test_a_worker_that_does_not_see_the_home_or_is_of_another_version_says_so",
+    ),
+    **dict.fromkeys(
+        (
+            "--workers starts workers on this machine, and --scheduler has its own: leave one of "
+            "them out",
+            "--workers …: give a number of processes, 1 or more",
+            "--scheduler …: no Dask scheduler answers there (…); start one with `dask scheduler`, "
+            "or use --workers N on this machine",
+            "--workers and --scheduler need Dask: `pip install '…'`",
+            "Dask's settings cannot be read (…): correct them in …",
+        ),
+        "tests/flows/steps/workers/test_connection.py::test_bad_input_is_one_line",
+    ),
+    **dict.fromkeys(
+        (
+            "… workers were killed at the same work: if memory ran out, use fewer --workers or "
+            "give each more",
+            "the cluster cannot run this Gatehouse (…): install the same packages for its "
+            "scheduler and workers",
+        ),
+        "tests/flows/steps/workers/test_connection.py::test_what_dask_raises_is_one_line",
+    ),
+    **dict.fromkeys(
+        (
+            "the Dask scheduler has gone: start it again, and run the same command",
+            "the Dask scheduler at … has gone: start it again, and run the same command",
+        ),
+        "tests/flows/steps/workers/test_connection.py::test_a_scheduler_that_goes_is_one_line",
+    ),
+    "worker … cannot start (…): put that right": "needs a broken installation",
     # what a run would take
     "the disk of … has … free, and the run needs …: make room there, name another --home, or take "
     "fewer samples": (

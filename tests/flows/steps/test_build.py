@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gatehouse.flows.steps import build
+from gatehouse.flows.steps.building import command
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
@@ -76,12 +77,12 @@ def test_a_database_that_lacks_a_mart_is_built_afresh(run, captured, copy, monke
         connection.execute("drop table fct_layer_routing")
     begun = []
 
-    def run_dbt(command, target) -> SimpleNamespace:
+    def run_dbt(words, target) -> SimpleNamespace:
         begun.append(Path(os.environ["GATEHOUSE_DATABASE"]).exists())
         shutil.copy(captured / "gatehouse.duckdb", os.environ["GATEHOUSE_DATABASE"])
         return SimpleNamespace(success=True, exception=None, result=SimpleNamespace(results=[]))
 
-    monkeypatch.setattr(build, "run_dbt", run_dbt)
+    monkeypatch.setattr(command, "run_dbt", run_dbt)
     assert run("build", "--home", copy)[0] == 0
     assert begun == [False] and rows(copy, LAYERS) == [(3,)]
 
@@ -162,7 +163,7 @@ def test_a_database_that_duckdb_could_not_finish_is_not_put_in_place(run, copy, 
     """On a full disk DuckDB closes a file silently and leaves its log."""
     before = (copy / "gatehouse.duckdb").read_bytes()
 
-    def dbt(paths, database, *command):
+    def dbt(paths, database, workers):
         Path(f"{database}.wal").write_bytes(b"rows")
 
     monkeypatch.setattr("gatehouse.flows.steps.build._dbt", dbt)
@@ -229,7 +230,7 @@ def test_replays_that_land_or_go_are_reason_enough_to_build(run, copy):
 
 def test_a_lake_that_has_lost_its_events_is_not_as_before(tmp_path):
     with closing(duckdb.connect(str(tmp_path / "gatehouse.duckdb"))) as connection:
-        fingerprint = build._fingerprint()
+        fingerprint = command.fingerprint()
         connection.execute("create table stg_build as select $1 as fingerprint", [fingerprint])
         connection.execute("create table stg_shards (path text, bytes bigint, modified_at text)")
         connection.execute("insert into stg_shards values ('shard-00000.parquet', 1, 'then')")
