@@ -79,9 +79,10 @@ SHARED = (
     "grown",
     "installed",
     "prefect_server",
+    "scheduler",
     "steps",
 )
-"""Fixtures that take as long as many tests: a warehouse that dbt has built, a server."""
+"""Fixtures that take as long as many tests: a warehouse that dbt has built, a server, a cluster."""
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -222,6 +222,8 @@ class Lake:
     def remove_dead_leftovers(self, run_id: str) -> None:
         """Remove what a writer of the run left that is known to have ended; others may write."""
         self._remove_temporary(run_id, is_dead)
+        # to look who shares the lock removes the files of those that were killed
+        self.writer(run_id)
 
     def _remove_temporary(self, run_id: str, condition: Callable[[Path], bool]) -> None:
         for table in TABLES:
