@@ -2,38 +2,39 @@
 
     lake/events/run_id=RUN/shard-00000.parquet      ordered by layer, sample, position
     lake/samples/run_id=RUN/shard-00000.parquet     the samples of that shard
-    lake/{runs,layers,vocabulary,shards}/run_id=RUN/{table}.parquet
+    lake/shards/run_id=RUN/shard-00000.parquet      its record: shard_records.py
+    lake/{runs,layers,vocabulary}/run_id=RUN/{table}.parquet
     lake/counts/run_id=RUN/counts.parquet           of a run that has only these, and no shards
     lake/replays/run_id=RUN/part-00000.parquet      what other routing would cost: replays.py
     lake/names/RUN.txt                              a person's name for the run, if it has one
     lake/readings/RUN.json                          how the run's text was read
-    lake/locks/RUN.lock                             the process that captures the run
+    lake/locks/RUN.lock, RUN.*.sharer               the process, or those, that capture the run
 
-A shard's events land, then its samples, then its row in `shards`, so what a row names is complete.
+A shard's events land, then its samples, then its record, so what a record names is complete.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gatehouse.warehouse import shard_records
 from gatehouse.warehouse.counts import checked_counts
 from gatehouse.warehouse.errors import ANOTHER_HOME, BrokenLaw, GatehouseError
 from gatehouse.warehouse.events import Events, write_events
 from gatehouse.warehouse.files import (
-    TEMPORARY,
+    Content,
     read_table,
-    sha256_of,
     write_atomically,
     write_table,
 )
 from gatehouse.warehouse.integrity import checked_events
-from gatehouse.warehouse.locks import exclusive, holder
 from gatehouse.warehouse.paths import checked_run_id, is_run_id
 from gatehouse.warehouse.records import (
     COUNTS,
@@ -42,16 +43,27 @@ from gatehouse.warehouse.records import (
     READABLE_VERSIONS,
     RUNS,
     SAMPLES,
-    SHARDS,
     VOCABULARY,
 )
 from gatehouse.warehouse.remembered.rows import Rows
+from gatehouse.warehouse.shard_records import columns_of, shard_name
+from gatehouse.warehouse.writers.locks import (
+    exclusive,
+    exclusive_after_waiting,
+    has_been_locked,
+    holder,
+    shared,
+)
+from gatehouse.warehouse.writers.temporary import TEMPORARY, is_dead
 
 TABLES = ("runs", "layers", "vocabulary", "shards", "counts", "replays", "samples", "events")
 """The lake's folders of runs, in the order in which a run is removed from them."""
 
 SHARD_TABLES = ("samples", "events")
 """Those of them that have a file for each shard."""
+
+TURN = ".turn"
+"""How the names of the locks end that processes take one after another."""
 
 NO_FOLDER = (FileNotFoundError, NotADirectoryError)
 """What is raised where a table, or a run in it, has none."""
@@ -71,10 +83,10 @@ class Lake:
     def __init__(self, root: Path, rows: Rows | None = None) -> None:
         self.root = root
         self._rows = rows or Rows()
-        stated = _stated_version(root / "VERSION")
-        if stated is not None and stated not in READABLE_VERSIONS:
+        self._stated = _stated_version(root / "VERSION")
+        if self._stated is not None and self._stated not in READABLE_VERSIONS:
             raise GatehouseError(
-                f"{root} is a lake of version {stated}, this Gatehouse reads versions "
+                f"{root} is a lake of version {self._stated}, this Gatehouse reads versions "
                 f"{READABLE_VERSIONS[0]} to {LAKE_VERSION}: {ANOTHER_HOME}"
             )
 
@@ -129,11 +141,24 @@ class Lake:
     def land_run(
         self, run_id: str, record: dict[str, Any], layers: pa.Table, vocabulary: pa.Table
     ) -> None:
-        """Land the description of a run, before its first shard."""
-        write_atomically(self.root / "VERSION", lambda path: path.write_text(f"{LAKE_VERSION}\n"))
-        write_table(self.file("layers", run_id), layers.cast(LAYERS))
-        write_table(self.file("vocabulary", run_id), vocabulary.cast(VOCABULARY))
-        self.update_run(run_id, record)
+        """Land the description of a run, before its first shard, unless it is described.
+
+        Of several processes that share the run, the first one describes it.
+        """
+        with self.in_turn(run_id):
+            if self.is_described(run_id):
+                return
+            self._state_version()
+            write_table(self.file("layers", run_id), layers.cast(LAYERS))
+            write_table(self.file("vocabulary", run_id), vocabulary.cast(VOCABULARY))
+            self.update_run(run_id, record)
+
+    def _state_version(self) -> None:
+        """Let no earlier Gatehouse read a lake that holds what it does not know."""
+        if self._stated != LAKE_VERSION:
+            version = f"{LAKE_VERSION}\n"
+            write_atomically(self.root / "VERSION", lambda path: path.write_text(version))
+            self._stated = LAKE_VERSION
 
     def update_run(self, run_id: str, record: dict[str, Any]) -> None:
         """Replace the run's row of `runs`."""
@@ -142,17 +167,18 @@ class Lake:
     def finish_run(self, run_id: str) -> dict[str, Any]:
         """Close a run, all of which has landed, and return its row; a finished one stays as it is.
 
-        The caller holds the run's lock.
+        The caller holds the run's lock, alone or with others: one of them closes the run.
         """
-        record = self.run_record(run_id)
-        assert record is not None
-        if record["finished_at"] is None:
-            # a clock that was set back must not let a run end before it began
-            record["finished_at"] = max(datetime.now(UTC), record["started_at"])
-            rows = self.shards(run_id).values()
-            record["capture_seconds"] = sum((row["seconds"] for row in rows), start=0.0)
-            self.update_run(run_id, record)
-        return record
+        with self.in_turn(run_id):
+            record = self.run_record(run_id)
+            assert record is not None
+            if record["finished_at"] is None:
+                # a clock that was set back must not let a run end before it began
+                record["finished_at"] = max(datetime.now(UTC), record["started_at"])
+                rows = self.shards(run_id).values()
+                record["capture_seconds"] = sum((row["seconds"] for row in rows), start=0.0)
+                self.update_run(run_id, record)
+            return record
 
     def layers(self, run_id: str) -> pa.Table:
         """Return the run's MoE layers, schema LAYERS."""
@@ -190,8 +216,15 @@ class Lake:
 
     def remove_leftovers(self, run_id: str) -> None:
         """Remove what a killed writer of the run was writing; the caller holds the run's lock."""
+        self._remove_temporary(run_id, lambda path: True)
+
+    def remove_dead_leftovers(self, run_id: str) -> None:
+        """Remove what a writer of the run left that is known to have ended; others may write."""
+        self._remove_temporary(run_id, is_dead)
+
+    def _remove_temporary(self, run_id: str, condition: Callable[[Path], bool]) -> None:
         for table in TABLES:
-            for path in self.folder(table, run_id).glob(TEMPORARY):
+            for path in filter(condition, self.folder(table, run_id).glob(TEMPORARY)):
                 with suppress(OSError):
                     path.unlink()
 
@@ -199,22 +232,30 @@ class Lake:
         """Return shard -> its row of `shards`, in the order of the shards.
 
         Raises:
-            BrokenLaw: the table is damaged.
+            BrokenLaw: the record of a shard is damaged.
         """
-        path = self.file("shards", run_id)
-        rows = self._rows.of(path, SHARDS) if path.exists() else []
-        return {row["shard"]: row for row in sorted(rows, key=lambda row: row["shard"])}
+        return shard_records.recorded(self.folder("shards", run_id), self._rows)
+
+    def record_files(self, run_id: str) -> list[Path]:
+        """Return the files that `shards` reads."""
+        return shard_records.record_files(self.folder("shards", run_id))
 
     def forget_damaged_shards(self, run_id: str) -> None:
-        """Remove the run's table of shards if it cannot be read; the caller holds the lock."""
-        try:
-            self.shards(run_id)
-        except BrokenLaw:
-            self.file("shards", run_id).unlink()
+        """Remove the records of shards that cannot be read; the caller holds the run's lock."""
+        shard_records.forget_damaged(self.folder("shards", run_id), self._rows)
 
     def finished_shards(self, run_id: str) -> set[int]:
         """Return the recorded shards whose files are there and have the recorded size."""
         return self.intact(run_id, self.shards(run_id))
+
+    def has_landed(self, run_id: str, shard: int) -> bool:
+        """Return whether the shard is one of `finished_shards`.
+
+        Raises:
+            BrokenLaw: its record is damaged.
+        """
+        row = shard_records.recorded_of(self.folder("shards", run_id), self._rows, shard)
+        return row is not None and bool(self.intact(run_id, {shard: row}))
 
     def intact(self, run_id: str, recorded: dict[int, dict[str, Any]]) -> set[int]:
         """Return the shards of `recorded`, as `shards` returns it, whose files have that size."""
@@ -236,6 +277,7 @@ class Lake:
         events: Events,
         *,
         seconds: float = 0.0,
+        again: bool = True,
     ) -> None:
         """Check one shard's samples (schema SAMPLES) and events, publish and record them.
 
@@ -245,6 +287,7 @@ class Lake:
             samples: those of the shard, in order.
             events: theirs; the memory holds one part of them at a time.
             seconds: how long the capture of the shard took.
+            again: replace a shard that has landed; who shares the run lands none again.
 
         Raises:
             BrokenLaw: the events are not exactly the samples' tokens times the MoE layers, or a
@@ -252,14 +295,28 @@ class Lake:
         """
         has_norms = self.has_output_norms(run_id)
         lawful = checked_events(events, samples, self.layers(run_id), has_norms=has_norms)
-        write_events(self.shard_file("events", run_id, shard), lawful, events.schema)
-        write_table(self.shard_file("samples", run_id, shard), samples.cast(SAMPLES))
-        self.record_shard(run_id, shard, samples, events.num_rows, seconds=seconds)
+        files = {table: self.shard_file(table, run_id, shard) for table in SHARD_TABLES}
+        with self.in_turn(run_id, shard):
+            if not again and self.has_landed(run_id, shard):
+                return
+            self._state_version()
+            written = {
+                "events": write_events(files["events"], lawful, events.schema),
+                "samples": write_table(files["samples"], samples.cast(SAMPLES)),
+            }
+            self.record_shard(run_id, shard, samples, events.num_rows, written, seconds=seconds)
 
     def record_shard(
-        self, run_id: str, shard: int, samples: pa.Table, events: int, *, seconds: float = 0.0
+        self,
+        run_id: str,
+        shard: int,
+        samples: pa.Table,
+        events: int,
+        written: dict[str, Content] | None = None,
+        *,
+        seconds: float = 0.0,
     ) -> None:
-        """Record the files of a shard as they are on disk."""
+        """Record the files of a shard, by table as they were written, or as they are on disk."""
         row = {
             "shard": shard,
             "first_sample": pc.min(samples["sample_id"]).as_py(),
@@ -269,16 +326,15 @@ class Lake:
             "events": events,
             "seconds": seconds,
         }
-        for table in SHARD_TABLES:
-            path = self.shard_file(table, run_id, shard)
-            row |= {f"{table}_bytes": _size(path), f"{table}_sha256": sha256_of(path)}
-        self.add_shard(run_id, row)
+        self.add_shard(run_id, row | columns_of(written or self._on_disk(run_id, shard)))
 
     def add_shard(self, run_id: str, row: dict[str, Any]) -> None:
-        """Add a row to the run's table of shards, as landed now; the shard's files are there."""
-        rows = self.shards(run_id) | {row["shard"]: row | {"landed_at": datetime.now(UTC)}}
-        table = pa.Table.from_pylist([rows[number] for number in sorted(rows)], schema=SHARDS)
-        write_table(self.file("shards", run_id), table)
+        """Record a shard by its row of SHARDS, as landed now; its files are there."""
+        self._state_version()
+        shard_records.record(self.folder("shards", run_id), row | {"landed_at": datetime.now(UTC)})
+
+    def _on_disk(self, run_id: str, shard: int) -> dict[str, Content]:
+        return {table: Content.of(self.shard_file(table, run_id, shard)) for table in SHARD_TABLES}
 
     def tokens(self, run_id: str) -> tuple[int, int]:
         """Return (tokens landed, tokens dropped by the maximum length) so far."""
@@ -294,28 +350,44 @@ class Lake:
             GatehouseError: another process holds it; the message names that process.
         """
         path = self._lock(run_id)
-        with exclusive(
-            path,
-            lambda other: (
-                f"{run_id} is being written by {other}: wait for it to end, or end it, and run "
-                "the same command"
-            ),
-        ):
+        with exclusive(path, partial(_being_written, run_id)):
+            # nobody else holds the run's lock: their processes were killed
+            for turn in path.parent.glob(f"{run_id}.*"):
+                if turn.suffix == TURN:
+                    turn.unlink(missing_ok=True)
+            yield
+
+    @contextmanager
+    def sharing(self, run_id: str) -> Iterator[None]:
+        """Hold the run's lock together with other processes that capture shards of it.
+
+        Raises:
+            GatehouseError: a process holds it alone; the message names that process.
+        """
+        with shared(self._lock(run_id), partial(_being_written, run_id)):
+            yield
+
+    @contextmanager
+    def in_turn(self, run_id: str, shard: int | None = None) -> Iterator[None]:
+        """Be the only process in such a block, after others: of a run, or of one of its shards."""
+        of_shard = "" if shard is None else f".{shard:05d}"
+        path = self.root / "locks" / f"{checked_run_id(run_id)}{of_shard}{TURN}"
+        with exclusive_after_waiting(path, lambda other: None):
             yield
 
     def writer(self, run_id: str) -> str | None:
-        """Return the process that is writing the run now, or None if there is none."""
+        """Return the process or processes that are writing the run now, or None."""
         return holder(self._lock(run_id))
 
     def has_been_locked(self, run_id: str) -> bool:
         """Return whether a process is writing the run, or was killed while it did."""
-        return self._lock(run_id).exists()
+        return has_been_locked(self._lock(run_id))
 
     def remove_abandoned_locks(self) -> None:
         """Remove the files of the locks that nobody holds: their processes were killed."""
-        for path in (self.root / "locks").glob("*.lock"):
-            if holder(path) is None:
-                with suppress(GatehouseError), self.writing(path.stem):
+        for run_id in {path.name.split(".")[0] for path in (self.root / "locks").glob("*.*")}:
+            if is_run_id(run_id) and self.writer(run_id) is None:
+                with suppress(GatehouseError), self.writing(run_id):
                     pass
 
     def folder(self, table: str, run_id: str) -> Path:
@@ -327,16 +399,18 @@ class Lake:
         return self.folder(table, run_id) / f"{table}.parquet"
 
     def shard_file(self, table: str, run_id: str, shard: int) -> Path:
-        """Return a shard's file in `samples` or `events`."""
+        """Return a shard's file in `samples`, `events` or `shards`."""
         return self.folder(table, run_id) / shard_name(shard)
 
     def _lock(self, run_id: str) -> Path:
         return self.root / "locks" / f"{checked_run_id(run_id)}.lock"
 
 
-def shard_name(shard: int) -> str:
-    """Return the name of a shard's file in its run's folder."""
-    return f"shard-{shard:05d}.parquet"
+def _being_written(run_id: str, by: str) -> str:
+    return (
+        f"{run_id} is being written by {by}: wait for it to end, or end it, and run "
+        "the same command"
+    )
 
 
 def _run_id_of(folder: Path | os.DirEntry[str]) -> str:
