@@ -1,0 +1,198 @@
+"""A lake in a bucket, by fsspec: reading over any of its protocols, writing where leases hold."""
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.storage.addresses import ObjectPath
+from gatehouse.warehouse.storage.conditions import KNOWN, ConditionalObjects, conditional
+from gatehouse.warehouse.storage.faults import faults_of
+from gatehouse.warehouse.storage.leases import Lease, leased, leaseholder
+from gatehouse.warehouse.storage.storage import Entry, Storage
+
+EXTRA = "bucket"
+"""The optional dependencies that have s3fs."""
+
+BLOCK = 8 << 20
+"""Bytes that are read at once where parts of a file are asked for."""
+
+TRIES = 3
+"""How often a request is made that a connection fails in."""
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "s3": {
+        "default_block_size": BLOCK,
+        "config_kwargs": {
+            "retries": {"max_attempts": TRIES, "mode": "standard"},
+            "connect_timeout": 5,
+            "read_timeout": 60,
+        },
+    }
+}
+OPTIONS["s3a"] = OPTIONS["s3"]
+"""Protocol -> options of its file system, beside what the environment says."""
+
+
+class Bucket(Storage[ObjectPath]):
+    """Objects of one bucket; nothing is asked of it before it must be.
+
+    Args:
+        place: any place in it.
+    """
+
+    def __init__(self, place: ObjectPath) -> None:
+        self._place = place
+        self._leases: list[Lease] = []
+
+    @cached_property
+    def files(self) -> Any:
+        """The bucket as a file system of fsspec.
+
+        Raises:
+            GatehouseError: its package is not installed, or cannot be set up.
+        """
+        protocol = self._place.protocol
+        import fsspec
+
+        try:
+            found = fsspec.filesystem(
+                protocol,
+                skip_instance_cache=True,
+                use_listings_cache=False,
+                **OPTIONS.get(protocol, {}),
+            )
+        except ImportError as error:
+            needed = f"pip install 'gatehouse[{EXTRA}]'" if protocol in OPTIONS else "install it"
+            raise GatehouseError(
+                f"{protocol}:// needs a package that is not installed ({error}): {needed}"
+            ) from error
+        except ValueError as error:
+            raise GatehouseError(
+                f"{protocol}:// is no protocol that fsspec knows: write s3://bucket/prefix"
+            ) from error
+        if protocol in OPTIONS:
+            found.retries = TRIES
+        return found
+
+    @cached_property
+    def _objects(self) -> ConditionalObjects:
+        return conditional(self._place, self.files)
+
+    def read(self, place: ObjectPath) -> bytes:
+        """As of Storage."""
+        with faults_of(place):
+            content: bytes = self.files.cat_file(place.key)
+            return content
+
+    @contextmanager
+    def on_disk(self, place: ObjectPath) -> Iterator[Path]:
+        """As of Storage."""
+        with tempfile.TemporaryDirectory(prefix="gatehouse-") as folder:
+            path = Path(folder) / place.name
+            with faults_of(place):
+                self.files.get_file(place.key, str(path))
+            yield path
+
+    def source(self, place: ObjectPath) -> Any:
+        """As of Storage."""
+        with faults_of(place):
+            return self.files.open(place.key, "rb")
+
+    def size(self, place: ObjectPath) -> int | None:
+        """As of Storage."""
+        with suppress(FileNotFoundError), faults_of(place):
+            found = self.files.info(place.key)
+            return int(found["size"]) if found["type"] == "file" else None
+        return None
+
+    def sizes(self, folder: ObjectPath, names: Iterable[str]) -> dict[str, int | None]:
+        """As of Storage."""
+        found = {_name(each): int(each["size"]) for each in self._listed(folder) if _is_file(each)}
+        return {name: found.get(name) for name in names}
+
+    def is_there(self, place: ObjectPath) -> bool:
+        """As of Storage."""
+        with faults_of(place):
+            return bool(self.files.exists(place.key))
+
+    def entries(self, folder: ObjectPath) -> list[Entry]:
+        """As of Storage."""
+        return [Entry(_name(each), not _is_file(each)) for each in self._listed(folder)]
+
+    def marks(self, place: ObjectPath) -> dict[str, list[Any]]:
+        """As of Storage."""
+        folder = place.parent
+        found = {
+            str(folder / _name(each)): _marks(each)
+            for each in self._listed(folder)
+            if _is_file(each)
+        }
+        return {str(place): [1]} | found
+
+    def publish(self, place: ObjectPath, write: Callable[[Path], object]) -> None:
+        """As of Storage."""
+        _ = self._objects  # what can only be read is said before any work
+        with tempfile.TemporaryDirectory(prefix="gatehouse-") as folder:
+            path = Path(folder) / place.name
+            write(path)
+            self._check_leases()
+            with faults_of(place):
+                self.files.put_file(str(path), place.key)
+            # what was uploaded meanwhile must not be recorded
+            self._check_leases()
+
+    def remove(self, place: ObjectPath) -> None:
+        """As of Storage."""
+        self._check_leases()
+        with suppress(FileNotFoundError), faults_of(place):
+            self.files.rm_file(place.key)
+
+    def remove_folder(self, place: ObjectPath) -> None:
+        """As of Storage."""
+        self._check_leases()
+        with suppress(FileNotFoundError), faults_of(place):
+            if found := self.files.find(place.key):
+                self.files.rm(found)
+
+    @contextmanager
+    def exclusive(self, place: ObjectPath, refusal: Callable[[str], str]) -> Iterator[None]:
+        """As of Storage."""
+        with leased(self._objects, place, refusal) as lease:
+            self._leases.append(lease)
+            try:
+                yield
+            finally:
+                self._leases.remove(lease)
+
+    def holder(self, place: ObjectPath) -> str | None:
+        """As of Storage."""
+        # where nothing writes on a condition, no Gatehouse writes at all
+        return leaseholder(self._objects, place) if place.protocol in KNOWN else None
+
+    def _check_leases(self) -> None:
+        for lease in list(self._leases):
+            lease.check()
+
+    def _listed(self, folder: ObjectPath) -> list[dict[str, Any]]:
+        with suppress(FileNotFoundError), faults_of(folder):
+            found = self.files.ls(folder.key, detail=True)
+            # consoles make an empty object for a folder; one that has the folder's own name is none
+            return [each for each in found if each["name"].rstrip("/") != folder.key]
+        return []
+
+
+def _name(found: dict[str, Any]) -> str:
+    return str(found["name"]).rstrip("/").rpartition("/")[2]
+
+
+def _is_file(found: dict[str, Any]) -> bool:
+    return found["type"] == "file" and not str(found["name"]).endswith("/")
+
+
+def _marks(found: dict[str, Any]) -> list[Any]:
+    tag = found.get("ETag") or found.get("etag") or found.get("generation")
+    return [found["size"], tag, 1] if tag else [0]
