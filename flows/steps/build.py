@@ -20,13 +20,14 @@ from gatehouse.flows.steps.machine import share_of_machine
 from gatehouse.warehouse import environment
 from gatehouse.warehouse.connect import DAMAGED
 from gatehouse.warehouse.errors import BrokenLaw, GatehouseError
-from gatehouse.warehouse.files import cannot_write, check_table, make_folder
+from gatehouse.warehouse.files import cannot_write, make_folder
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.locks import exclusive, holder
 from gatehouse.warehouse.paths import DBT_PROJECT, Paths
 from gatehouse.warehouse.plain_text import counted
 from gatehouse.warehouse.records import LAKE_VERSION
 from gatehouse.warehouse.replays import parts
+from gatehouse.warehouse.tables import check_table
 from gatehouse.warehouse.upkeep.health import REMOVE, Health, check_all_quickly
 
 SMALLEST_ROOM = 1 << 20
@@ -288,9 +289,10 @@ def _dbt(paths: Paths, database: Path, *command: str) -> Any:
     """Run one dbt command quietly in this process and return its result."""
     _name_home(paths, database)
     share = share_of_machine()
+    settings = {"GATEHOUSE_LAKE": str(paths.lake), **share.as_environment()}
     at_once = ("--threads", str(share.models_at_once))
     doing = "building and testing marts" if command[0] == "build" else "writing the lineage page"
-    with working(doing), environment.chosen(environment.DBT, share.as_environment()):
+    with working(doing), environment.chosen(environment.DBT, settings):
         outcome = run_dbt((*command, *at_once), paths.dbt_target)
     # dbt writes its graph as a pickle and never reads it
     (paths.dbt_target / "graph.gpickle").unlink(missing_ok=True)
@@ -305,7 +307,6 @@ def _dbt(paths: Paths, database: Path, *command: str) -> Any:
 
 def _name_home(paths: Paths, database: Path) -> None:
     os.environ["GATEHOUSE_DATABASE"] = str(database)
-    os.environ["GATEHOUSE_LAKE"] = str(paths.lake)
     os.environ["GATEHOUSE_BUILD"] = _fingerprint()
     os.environ["DO_NOT_TRACK"] = "1"
 

@@ -4,6 +4,7 @@ dbt-duckdb loads this module, as `profiles.yml` says, and gives its connection t
 brings the tokens of each stream as a list, and counts what comes back for each of their experts.
 """
 
+import os
 from collections import defaultdict
 from typing import Any, TypeAlias
 
@@ -14,6 +15,8 @@ from dbt.adapters.duckdb.plugins import BasePlugin
 from gatehouse.reports.inference import belady, lfu, lru
 from gatehouse.reports.inference.accesses import Integers, side_by_side
 from gatehouse.reports.inference.prefetch import by_keys, by_layer_before, same_again
+from gatehouse.warehouse.storage.addresses import checked_address, is_address
+from gatehouse.warehouse.storage.places import register_bucket
 
 POLICIES = {"lru": lru, "lfu": lfu, "belady": belady}
 EXPERTS, KEYS, FOUND = "USMALLINT[][]", "BIGINT[][]", "INTEGER[][]"
@@ -33,6 +36,9 @@ class Plugin(BasePlugin):
         ]
         for function, parameters in functions:
             conn.create_function(function.__name__, function, parameters, FOUND, type="arrow")
+        lake = os.environ.get("GATEHOUSE_LAKE", "")
+        if is_address(lake):
+            register_bucket(conn, checked_address(lake), confined=True, snapshot=True)
 
 
 def cache_distances(experts: Rows, num_experts: Rows, policy: Rows) -> pa.Array:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.files import cannot_write
 from gatehouse.warehouse.storage.addresses import ObjectPath
 from gatehouse.warehouse.storage.conditions import KNOWN, ConditionalObjects, conditional
 from gatehouse.warehouse.storage.faults import faults_of
 from gatehouse.warehouse.storage.leases import Lease, leased, leaseholder
-from gatehouse.warehouse.storage.storage import Entry, Storage
+from gatehouse.warehouse.storage.storage import Entry, Storage, T
 
 EXTRA = "bucket"
 """The optional dependencies that have s3fs."""
@@ -123,6 +124,10 @@ class Bucket(Storage[ObjectPath]):
         """As of Storage."""
         return [Entry(_name(each), not _is_file(each)) for each in self._listed(folder)]
 
+    def names(self, folder: ObjectPath) -> set[str]:
+        """As of Storage."""
+        return set(map(_name, self._listed(folder)))
+
     def marks(self, place: ObjectPath) -> dict[str, list[Any]]:
         """As of Storage."""
         folder = place.parent
@@ -133,17 +138,21 @@ class Bucket(Storage[ObjectPath]):
         }
         return {str(place): [1]} | found
 
-    def publish(self, place: ObjectPath, write: Callable[[Path], object]) -> None:
+    def publish(self, place: ObjectPath, write: Callable[[Path], T]) -> T:
         """As of Storage."""
         _ = self._objects  # what can only be read is said before any work
         with tempfile.TemporaryDirectory(prefix="gatehouse-") as folder:
             path = Path(folder) / place.name
-            write(path)
+            try:
+                written = write(path)
+            except OSError as error:
+                raise cannot_write(path, error) from error
             self._check_leases()
             with faults_of(place):
                 self.files.put_file(str(path), place.key)
             # what was uploaded meanwhile must not be recorded
             self._check_leases()
+            return written
 
     def remove(self, place: ObjectPath) -> None:
         """As of Storage."""

@@ -3,17 +3,16 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from gatehouse.warehouse.storage.addresses import ObjectPath
 
 P = TypeVar("P", Path, ObjectPath)
+T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """What lies in a folder: its name, and whether it is a folder itself."""
 
     name: str
@@ -37,7 +36,7 @@ class Storage(ABC, Generic[P]):
 
     @abstractmethod
     def source(self, place: P) -> Any:
-        """Return what pyarrow opens to read parts of a file."""
+        """Return what pyarrow opens, to read parts of a file."""
 
     @abstractmethod
     def size(self, place: P) -> int | None:
@@ -56,6 +55,10 @@ class Storage(ABC, Generic[P]):
         """Return what lies in a folder, in no order."""
 
     @abstractmethod
+    def names(self, folder: P) -> set[str]:
+        """Return the names of what lies in a folder."""
+
+    @abstractmethod
     def marks(self, place: P) -> dict[str, list[Any]]:
         """Return the marks of a file, by its address, and of others that came with them.
 
@@ -64,8 +67,8 @@ class Storage(ABC, Generic[P]):
         """
 
     @abstractmethod
-    def publish(self, place: P, write: Callable[[Path], object]) -> None:
-        """Let `write(temporary path)` make a file, and put it in place whole."""
+    def publish(self, place: P, write: Callable[[Path], T]) -> T:
+        """Let `write(temporary path)` make a file, put it in place whole, and return its answer."""
 
     @abstractmethod
     def remove(self, place: P) -> None:

@@ -1,22 +1,10 @@
-"""One S3 server for the tests of a module, an empty bucket for each."""
-
-from collections.abc import Iterator
+"""An empty bucket for each test."""
 
 import pytest
 
 from gatehouse.warehouse.storage.addresses import ObjectPath
 from gatehouse.warehouse.storage.bucket import Bucket
 from tests.object_store import Server, use
-
-
-@pytest.fixture(scope="module")
-def object_server() -> Iterator[Server]:
-    """An S3 server."""
-    pytest.importorskip("moto")
-    server = Server()
-    server.start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture
