@@ -157,7 +157,9 @@ def layer_events(
             "token_id": token_id.astype(np.int32),
             "layer": np.full(tokens, site.layer, np.int16),
             "experts": pa.ListArray.from_arrays(offsets, pa.array(routing.experts.reshape(-1))),
-            "weights": pa.ListArray.from_arrays(offsets, pa.array(routing.weights.reshape(-1))),
+            "weights": pa.ListArray.from_arrays(
+                offsets, pa.array(routing.weights.reshape(-1).astype(np.float32))
+            ),
             "top_expert": np.ascontiguousarray(routing.experts[:, 0]),
             "entropy": routing.entropy,
             "confidence": routing.confidence,

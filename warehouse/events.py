@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from gatehouse.warehouse.files import open_table, write_atomically
+from gatehouse.warehouse.files import Content, open_table, write_atomically
+from gatehouse.warehouse.older import NARROWER
 from gatehouse.warehouse.records import EVENTS, EVENTS_WITH_NORMS, OUTPUT_NORMS
 
 PART_ROWS = 1_000_000
@@ -19,9 +21,15 @@ INTEGER_COLUMNS = ["sample_id", "position", "token_id", "layer", "experts.list.e
 WRITING: dict[str, Any] = {
     "compression": "zstd",
     "use_dictionary": [*INTEGER_COLUMNS, "top_expert"],
-    "column_encoding": {"entropy": "BYTE_STREAM_SPLIT", "confidence": "BYTE_STREAM_SPLIT"},
+    "column_encoding": dict.fromkeys(
+        ("weights.list.element", "entropy", "confidence"), "BYTE_STREAM_SPLIT"
+    ),
     "write_page_checksum": True,
 }
+
+
+BEYOND_FLOAT16 = 0x1FFF
+"""Bits of a float32's fraction for which float16 has no room."""
 
 
 class Events:
@@ -68,7 +76,8 @@ class Events:
         def parts() -> Iterator[pa.Table]:
             with open_table(path, EVENTS_WITH_NORMS) as file:
                 for row_group in range(file.num_row_groups):
-                    yield from parts_of(file.read_row_group(row_group))
+                    rows = file.read_row_group(row_group)
+                    yield from parts_of(rows.cast(_schema_of(rows)))
 
         with open_table(path, EVENTS_WITH_NORMS) as file:
             return cls(file.metadata.num_rows, parts, _schema_of(file.schema_arrow.empty_table()))
@@ -87,16 +96,32 @@ def parts_of(table: pa.Table) -> Iterator[pa.Table]:
         start = end
 
 
-def write_events(path: Path, parts: Iterable[pa.Table], schema: pa.Schema = EVENTS) -> None:
-    """Write events, each part as a row group; nothing stays on disk if a part raises an error."""
+def write_events(path: Path, parts: Iterable[pa.Table], schema: pa.Schema = EVENTS) -> Content:
+    """Write events, each part as a row group; nothing stays on disk if a part raises an error.
+
+    Returns:
+        What was written, whichever file lies at `path` since.
+    """
     norms = {f"{OUTPUT_NORMS}.list.element": "BYTE_STREAM_SPLIT"}
     encoding = WRITING["column_encoding"] | (norms if OUTPUT_NORMS in schema.names else {})
 
-    def write(temporary: Path) -> None:
+    def write(temporary: Path) -> Content:
         with pq.ParquetWriter(
             temporary, schema, **WRITING | {"column_encoding": encoding}
         ) as writer:
             for part in parts:
-                writer.write_table(part.cast(schema), row_group_size=PART_ROWS)
+                writer.write_table(_rounded(part.cast(schema)), row_group_size=PART_ROWS)
+        return Content.of(temporary)
 
-    write_atomically(path, write)
+    return write_atomically(path, write)
+
+
+def _rounded(part: pa.Table) -> pa.Table:
+    """Return events whose weights are float16 values."""
+    flat = pc.list_flatten(part["weights"]).to_numpy()
+    if not (flat.view(np.uint32) & BEYOND_FLOAT16).any():
+        return part
+    # rounding takes longer than to see that it was done
+    wide = EVENTS.field("weights").type
+    weights = part["weights"].cast(NARROWER["weights"]).cast(wide)
+    return part.set_column(part.column_names.index("weights"), "weights", weights)

@@ -7,9 +7,10 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,6 +18,8 @@ import pyarrow.parquet as pq
 from gatehouse.warehouse.errors import ANOTHER_HOME, BrokenLaw, GatehouseError
 from gatehouse.warehouse.older import completed, is_readable
 from gatehouse.warehouse.records import LAKE_VERSION, READABLE_VERSIONS
+
+T = TypeVar("T")
 
 TEMPORARY = ".*.tmp"
 """Names of files that are being written, or whose writer was killed."""
@@ -31,7 +34,22 @@ ROWS_SEAL = b"gatehouse_rows_sha256"
 UNSEALED = b"the hash of this file, with these words in its place".ljust(64)
 
 
-def write_table(path: Path, table: pa.Table) -> None:
+@dataclass(frozen=True)
+class Content:
+    """How many bytes a file has, and their SHA-256 in hexadecimal digits."""
+
+    size: int
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path) -> "Content":
+        """Return what a file holds now."""
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return cls(file.tell(), digest)
+
+
+def write_table(path: Path, table: pa.Table) -> Content:
     """Write a small table, sealed with the hash of its file, and with its place in the lake."""
     buffer = pa.BufferOutputStream()
     with pq.ParquetWriter(
@@ -42,11 +60,13 @@ def write_table(path: Path, table: pa.Table) -> None:
     before, after = buffer.getvalue().to_pybytes().rsplit(UNSEALED, 1)
     content = before + _hash_of(before, after) + after
     write_atomically(path, lambda temporary: temporary.write_bytes(content))
+    return Content(len(content), hashlib.sha256(content).hexdigest())
 
 
 def _place(path: Path) -> bytes:
-    # a shard's file may be linked into another run, and stands in that run's table of shards
-    own = "" if path.name.startswith("shard-") else f"{path.parent.name}/{path.name}"
+    # a shard's samples may be linked into another run, whose record of the shard tells their hash
+    linked = path.parent.parent.name == "samples"
+    own = "" if linked else f"{path.parent.name}/{path.name}"
     return own.encode()
 
 
@@ -54,8 +74,11 @@ def _hash_of(before: bytes, after: bytes) -> bytes:
     return hashlib.sha256(before + UNSEALED + after).hexdigest().encode()
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], T]) -> T:
     """Let `write(temporary path)` make the file, flush it to disk, then rename it into place.
+
+    Returns:
+        What `write` returned: of another process's file at `path` nothing is known here.
 
     Raises:
         GatehouseError: the disk is full or not writable; the temporary file is removed.
@@ -64,7 +87,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path)
-        write(temporary)
+        written = write(temporary)
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -73,6 +96,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+        return written
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:
@@ -308,5 +332,4 @@ def _way_out_of(path: Path) -> str:
 
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return Content.of(path).sha256

@@ -194,7 +194,7 @@ def _check_weights(events: pa.Table, layer: dict, where: str) -> None:
     """A finite weight of at least 0 for each expert, in descending order."""
     weights = events["weights"].combine_chunks()
     _check_lists(weights, layer["top_k"], f"{where}: lists of weights")
-    flat = weights.flatten().cast(pa.float32())
+    flat = weights.flatten()
     _require(
         pc.all(pc.and_(pc.is_finite(flat), pc.greater_equal(flat, 0))).as_py(),
         f"{where}: an expert's weight is negative or not finite",

@@ -2,14 +2,15 @@
 
     lake/events/run_id=RUN/shard-00000.parquet      ordered by layer, sample, position
     lake/samples/run_id=RUN/shard-00000.parquet     the samples of that shard
-    lake/{runs,layers,vocabulary,shards}/run_id=RUN/{table}.parquet
+    lake/shards/run_id=RUN/shard-00000.parquet      its record: shard_records.py
+    lake/{runs,layers,vocabulary}/run_id=RUN/{table}.parquet
     lake/counts/run_id=RUN/counts.parquet           of a run that has only these, and no shards
     lake/replays/run_id=RUN/part-00000.parquet      what other routing would cost: replays.py
     lake/names/RUN.txt                              a person's name for the run, if it has one
     lake/readings/RUN.json                          how the run's text was read
     lake/locks/RUN.lock                             the process that captures the run
 
-A shard's events land, then its samples, then its row in `shards`, so what a row names is complete.
+A shard's events land, then its samples, then its record, so what a record names is complete.
 """
 
 import os
@@ -22,13 +23,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gatehouse.warehouse import shard_records
 from gatehouse.warehouse.counts import checked_counts
 from gatehouse.warehouse.errors import ANOTHER_HOME, BrokenLaw, GatehouseError
 from gatehouse.warehouse.events import Events, write_events
 from gatehouse.warehouse.files import (
     TEMPORARY,
+    Content,
     read_table,
-    sha256_of,
     write_atomically,
     write_table,
 )
@@ -42,10 +44,10 @@ from gatehouse.warehouse.records import (
     READABLE_VERSIONS,
     RUNS,
     SAMPLES,
-    SHARDS,
     VOCABULARY,
 )
 from gatehouse.warehouse.remembered.rows import Rows
+from gatehouse.warehouse.shard_records import columns_of, shard_name
 
 TABLES = ("runs", "layers", "vocabulary", "shards", "counts", "replays", "samples", "events")
 """The lake's folders of runs, in the order in which a run is removed from them."""
@@ -71,10 +73,10 @@ class Lake:
     def __init__(self, root: Path, rows: Rows | None = None) -> None:
         self.root = root
         self._rows = rows or Rows()
-        stated = _stated_version(root / "VERSION")
-        if stated is not None and stated not in READABLE_VERSIONS:
+        self._stated = _stated_version(root / "VERSION")
+        if self._stated is not None and self._stated not in READABLE_VERSIONS:
             raise GatehouseError(
-                f"{root} is a lake of version {stated}, this Gatehouse reads versions "
+                f"{root} is a lake of version {self._stated}, this Gatehouse reads versions "
                 f"{READABLE_VERSIONS[0]} to {LAKE_VERSION}: {ANOTHER_HOME}"
             )
 
@@ -130,10 +132,17 @@ class Lake:
         self, run_id: str, record: dict[str, Any], layers: pa.Table, vocabulary: pa.Table
     ) -> None:
         """Land the description of a run, before its first shard."""
-        write_atomically(self.root / "VERSION", lambda path: path.write_text(f"{LAKE_VERSION}\n"))
+        self._state_version()
         write_table(self.file("layers", run_id), layers.cast(LAYERS))
         write_table(self.file("vocabulary", run_id), vocabulary.cast(VOCABULARY))
         self.update_run(run_id, record)
+
+    def _state_version(self) -> None:
+        """Let no earlier Gatehouse read a lake that holds what it does not know."""
+        if self._stated != LAKE_VERSION:
+            version = f"{LAKE_VERSION}\n"
+            write_atomically(self.root / "VERSION", lambda path: path.write_text(version))
+            self._stated = LAKE_VERSION
 
     def update_run(self, run_id: str, record: dict[str, Any]) -> None:
         """Replace the run's row of `runs`."""
@@ -199,18 +208,17 @@ class Lake:
         """Return shard -> its row of `shards`, in the order of the shards.
 
         Raises:
-            BrokenLaw: the table is damaged.
+            BrokenLaw: the record of a shard is damaged.
         """
-        path = self.file("shards", run_id)
-        rows = self._rows.of(path, SHARDS) if path.exists() else []
-        return {row["shard"]: row for row in sorted(rows, key=lambda row: row["shard"])}
+        return shard_records.recorded(self.folder("shards", run_id), self._rows)
+
+    def record_files(self, run_id: str) -> list[Path]:
+        """Return the files that `shards` reads."""
+        return shard_records.record_files(self.folder("shards", run_id))
 
     def forget_damaged_shards(self, run_id: str) -> None:
-        """Remove the run's table of shards if it cannot be read; the caller holds the lock."""
-        try:
-            self.shards(run_id)
-        except BrokenLaw:
-            self.file("shards", run_id).unlink()
+        """Remove the records of shards that cannot be read; the caller holds the run's lock."""
+        shard_records.forget_damaged(self.folder("shards", run_id), self._rows)
 
     def finished_shards(self, run_id: str) -> set[int]:
         """Return the recorded shards whose files are there and have the recorded size."""
@@ -252,14 +260,25 @@ class Lake:
         """
         has_norms = self.has_output_norms(run_id)
         lawful = checked_events(events, samples, self.layers(run_id), has_norms=has_norms)
-        write_events(self.shard_file("events", run_id, shard), lawful, events.schema)
-        write_table(self.shard_file("samples", run_id, shard), samples.cast(SAMPLES))
-        self.record_shard(run_id, shard, samples, events.num_rows, seconds=seconds)
+        self._state_version()
+        files = {table: self.shard_file(table, run_id, shard) for table in SHARD_TABLES}
+        written = {
+            "events": write_events(files["events"], lawful, events.schema),
+            "samples": write_table(files["samples"], samples.cast(SAMPLES)),
+        }
+        self.record_shard(run_id, shard, samples, events.num_rows, written, seconds=seconds)
 
     def record_shard(
-        self, run_id: str, shard: int, samples: pa.Table, events: int, *, seconds: float = 0.0
+        self,
+        run_id: str,
+        shard: int,
+        samples: pa.Table,
+        events: int,
+        written: dict[str, Content] | None = None,
+        *,
+        seconds: float = 0.0,
     ) -> None:
-        """Record the files of a shard as they are on disk."""
+        """Record the files of a shard, by table as they were written, or as they are on disk."""
         row = {
             "shard": shard,
             "first_sample": pc.min(samples["sample_id"]).as_py(),
@@ -269,16 +288,15 @@ class Lake:
             "events": events,
             "seconds": seconds,
         }
-        for table in SHARD_TABLES:
-            path = self.shard_file(table, run_id, shard)
-            row |= {f"{table}_bytes": _size(path), f"{table}_sha256": sha256_of(path)}
-        self.add_shard(run_id, row)
+        self.add_shard(run_id, row | columns_of(written or self._on_disk(run_id, shard)))
 
     def add_shard(self, run_id: str, row: dict[str, Any]) -> None:
-        """Add a row to the run's table of shards, as landed now; the shard's files are there."""
-        rows = self.shards(run_id) | {row["shard"]: row | {"landed_at": datetime.now(UTC)}}
-        table = pa.Table.from_pylist([rows[number] for number in sorted(rows)], schema=SHARDS)
-        write_table(self.file("shards", run_id), table)
+        """Record a shard by its row of SHARDS, as landed now; its files are there."""
+        self._state_version()
+        shard_records.record(self.folder("shards", run_id), row | {"landed_at": datetime.now(UTC)})
+
+    def _on_disk(self, run_id: str, shard: int) -> dict[str, Content]:
+        return {table: Content.of(self.shard_file(table, run_id, shard)) for table in SHARD_TABLES}
 
     def tokens(self, run_id: str) -> tuple[int, int]:
         """Return (tokens landed, tokens dropped by the maximum length) so far."""
@@ -327,16 +345,11 @@ class Lake:
         return self.folder(table, run_id) / f"{table}.parquet"
 
     def shard_file(self, table: str, run_id: str, shard: int) -> Path:
-        """Return a shard's file in `samples` or `events`."""
+        """Return a shard's file in `samples`, `events` or `shards`."""
         return self.folder(table, run_id) / shard_name(shard)
 
     def _lock(self, run_id: str) -> Path:
         return self.root / "locks" / f"{checked_run_id(run_id)}.lock"
-
-
-def shard_name(shard: int) -> str:
-    """Return the name of a shard's file in its run's folder."""
-    return f"shard-{shard:05d}.parquet"
 
 
 def _run_id_of(folder: Path | os.DirEntry[str]) -> str:

@@ -43,12 +43,18 @@ ADDED: list[tuple[pa.Schema, dict[str, Any]]] = [
 """Columns that were added to a table since lake version 3, and the value, or the column of the same
 table, that a file without them means. The macro `lake` of the dbt project says the same."""
 
+NARROWER = {"weights": pa.list_(pa.float16())}
+"""Types that columns had before lake version 6, with the same values; DuckDB reads both alike."""
+
 
 def is_readable(found: pa.Schema, schema: pa.Schema) -> bool:
     """Return whether a file's columns are those of a table, or lack only what was added since."""
     added = _added(schema)
     wanted = [field for field in schema if field.name not in added or field.name in found.names]
-    return found.equals(pa.schema(wanted))
+    return found.names == [field.name for field in wanted] and all(
+        there.type in (field.type, NARROWER.get(field.name, field.type))
+        for there, field in zip(found, wanted, strict=True)
+    )
 
 
 def completed(found: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-LAKE_VERSION = 5
+LAKE_VERSION = 6
 """Layout of the lake's files, as they are written."""
 
 READABLE_VERSIONS = range(3, LAKE_VERSION + 1)
@@ -29,7 +29,7 @@ EVENTS = pa.schema(
         ("token_id", pa.int32()),
         ("layer", pa.int16()),
         ("experts", pa.list_(pa.uint16())),
-        ("weights", pa.list_(pa.float16())),
+        ("weights", pa.list_(pa.float32())),
         ("top_expert", pa.uint16()),
         ("entropy", pa.float32()),
         ("confidence", pa.float32()),
@@ -38,6 +38,7 @@ EVENTS = pa.schema(
 """One row per (sample, position, layer): experts and weights in descending weight, entropy in
 nats of the full normalised router distribution, confidence its largest probability. A weight is 0
 where the block did not run the expert, and only there: an expert that ran has at least 2^-24.
+Weights are rounded to float16 and kept as float32: no larger, and every engine reads them.
 
 What a source does not tell is null in all events of a layer, as LAYERS says: weights, entropy and
 confidence, or the top expert; experts without an order are in that of their ids. The token id is
@@ -89,8 +90,8 @@ SHARDS = pa.schema(
         ("landed_at", pa.timestamp("us", tz="UTC")),
     ]
 )
-"""One row per landed shard, written when both of its files have landed: their sizes and SHA-256,
-and how long the capture took."""
+"""One row per landed shard, in a record file of its own, written when its samples and events have
+landed: their sizes and SHA-256, and how long the capture took."""
 
 LAYERS = pa.schema(
     [

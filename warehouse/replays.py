@@ -140,7 +140,7 @@ def content_hash(lake: Lake, run_id: str) -> str:
     """Return the hash of a run's landed shards: SHA-256 of their events' hashes, in their order.
 
     Raises:
-        BrokenLaw: the run's table of shards is damaged.
+        BrokenLaw: the record of a shard is damaged.
     """
     hashes = [row["events_sha256"] for row in lake.shards(run_id).values()]
     return hashlib.sha256("".join(hashes).encode()).hexdigest()

@@ -9,6 +9,9 @@
     {%- if columns and execute and not has_files(folder, table) -%}
         {%- set files = '(' ~ no_rows(columns) ~ ')' -%}
     {%- endif -%}
+    {%- if table == 'shards' -%}
+        {%- set files = the_records_that_hold(files) -%}
+    {%- endif -%}
     {%- set added = added_since().get(table) -%}
     {%- if added -%}
         {{ with_what_was_added(files, added) }}
@@ -17,11 +20,29 @@
     {%- endif -%}
 {%- endmacro %}
 
+{# A row per shard: lakes before version 6 have a table of a run's shards, later ones a file for each
+   shard, which holds where both tell of one. gatehouse/warehouse/shard_records.py says the same. #}
+{% macro the_records_that_hold(files) -%}
+    (
+        select * exclude (filename)
+        from {{ files }}
+        where regexp_matches(filename, '/(shards|shard-\d{5,})\.parquet$')
+        qualify row_number() over (
+            partition by run_id, shard order by ends_with(filename, '/shards.parquet')
+        ) = 1
+    )
+{%- endmacro %}
+
 {# Tables of the lake that have no file where there is no run of a kind, and the columns that models
    read of them: runs of counts have nothing but counts, other runs have none, and few are replayed. #}
 {% macro may_be_missing() -%}
     {{ return({
-        'shards': {'run_id': 'varchar', 'shard': 'integer', 'events_sha256': 'varchar'},
+        'shards': {
+            'run_id': 'varchar',
+            'filename': 'varchar',
+            'shard': 'integer',
+            'events_sha256': 'varchar',
+        },
         'event_files': {'filename': 'varchar', 'size': 'bigint', 'last_modified': 'timestamp with time zone'},
         'counts': {
             'run_id': 'varchar',
@@ -96,7 +117,7 @@
 {% macro has_files(folder, table) -%}
     {%- set kept_in = {'event_files': 'events', 'replay_files': 'replays'}.get(table, table) -%}
     {%- set part = 'part-*' if kept_in == 'replays' else 'shard-*' -%}
-    {%- set name = table if table in ('shards', 'counts') else part -%}
+    {%- set name = {'shards': 'shard*', 'counts': 'counts'}.get(table, part) -%}
     {%- set found = run_query(
         "select 1 from glob(regexp_replace('" ~ folder ~ "', '[*?[]', '[\\0]', 'g')"
         ~ " || '/" ~ kept_in ~ "/run_id=*/" ~ name ~ ".parquet') limit 1"

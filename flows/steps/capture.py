@@ -70,8 +70,8 @@ class CaptureSession:
 
     Raises:
         GatehouseError: the tokenizer cannot be loaded, or has no template for the samples' chats,
-            or the lake has another version; on entering, another process captures this run, or its
-            table of shards is damaged.
+            or the lake has another version; on entering, another process captures this run, or the
+            record of a shard is damaged.
     """
 
     def __init__(

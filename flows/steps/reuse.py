@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.events import Events, parts_of
-from gatehouse.warehouse.files import read_table, sha256_of, write_atomically
-from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.files import Content, read_table, write_atomically
+from gatehouse.warehouse.lake import SHARD_TABLES, Lake
 from gatehouse.warehouse.records import (
     EVENTS,
     EVENTS_WITH_NORMS,
@@ -25,6 +25,7 @@ from gatehouse.warehouse.records import (
     VOCABULARY,
     RunSpec,
 )
+from gatehouse.warehouse.shard_records import columns_of
 
 OF_THE_TEXT = {"dataset", "dataset_fingerprint", "first_sample", "num_samples"}
 """Fields of a run's identity that may differ: which samples are the same is seen one by one."""
@@ -48,11 +49,10 @@ class Source:
 
     def is_whole(self, lake: Lake) -> bool:
         """Return whether its files are, byte for byte, as they were recorded."""
-        files = {each: lake.shard_file(each, self.run_id, self.shard) for each in FILES}
-        return all(sha256_of(path) == self.row[f"{each}_sha256"] for each, path in files.items())
-
-
-FILES = ("samples", "events")
+        files = {each: lake.shard_file(each, self.run_id, self.shard) for each in SHARD_TABLES}
+        return all(
+            Content.of(path).sha256 == self.row[f"{each}_sha256"] for each, path in files.items()
+        )
 
 
 def take_over(
@@ -139,13 +139,15 @@ def _given(
 
 
 def _link(lake: Lake, run_id: str, shard: int, giver: Source) -> None:
-    for table in FILES:
+    written = {}
+    for table in SHARD_TABLES:
         there = lake.shard_file(table, giver.run_id, giver.shard)
-        write_atomically(lake.shard_file(table, run_id, shard), partial(_link_or_copy, there))
-    lake.add_shard(run_id, giver.row | {"shard": shard})
+        here = lake.shard_file(table, run_id, shard)
+        written[table] = write_atomically(here, partial(_link_or_copy, there))
+    lake.add_shard(run_id, giver.row | {"shard": shard} | columns_of(written))
 
 
-def _link_or_copy(there: Path, here: Path) -> None:
+def _link_or_copy(there: Path, here: Path) -> Content:
     try:
         os.link(there, here)
     except FileNotFoundError:
@@ -153,6 +155,8 @@ def _link_or_copy(there: Path, here: Path) -> None:
     except OSError:
         # another disk, or one without links
         shutil.copyfile(there, here)
+    # what was found whole may have been captured again since
+    return Content.of(here)
 
 
 def _put_together(

@@ -23,7 +23,7 @@ from gatehouse.warehouse.upkeep.health import (
     SET_ASIDE,
     Problem,
 )
-from gatehouse.warehouse.upkeep.verification import lawful_shards, verify
+from gatehouse.warehouse.upkeep.verification import unrecorded_shards, verify
 
 
 def mend(
@@ -42,10 +42,11 @@ def mend(
             elif problem.path and problem.cure == SET_ASIDE:
                 set_aside(problem.path, paths)
         if RECORD in cures:
-            lake.file("shards", run_id).unlink(missing_ok=True)
-            for shard, samples, events in lawful_shards(lake, run_id):
+            lake.forget_damaged_shards(run_id)
+            found = list(unrecorded_shards(lake, run_id))
+            for shard, samples, events in found:
                 lake.record_shard(run_id, shard, samples, events)
-            say(f"recorded {counted(len(lake.shards(run_id)), 'shard')} of {run_id} as found")
+            say(f"recorded {counted(len(found), 'shard')} of {run_id} as found")
             problems = [*problems, *verify(lake, run_id)]
     bad = {each.shard for each in problems if each.cure == CAPTURE and each.shard is not None}
     if RECORD in cures:

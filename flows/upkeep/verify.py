@@ -237,7 +237,7 @@ def _left_out(lake: Unread, database: Unread) -> str:
 def _entry(lake: Lake, run_id: str, problems: list[Problem], unread: Unread) -> dict[str, Any]:
     try:
         rows = lake.shards(run_id).values()
-    except GatehouseError:  # its table of shards is damaged, as the problems say
+    except GatehouseError:  # a shard's record is damaged, as the problems say
         rows = None
     return {
         "run_id": run_id,
@@ -256,7 +256,7 @@ def _lines(lake: Lake, run_id: str, problems: list[Problem], unread: Unread) -> 
         rows = lake.shards(run_id).values()
         events = sum(row["events"] for row in rows)
         held = f"{counted(len(rows), 'shard')}, {counted(events, 'event')}"
-        # its record and its table of shards are always read
+        # its record and those of its shards are always read
         left = f" ({unread.unchanged:,} of {counted(unread.files, 'file')} not read again)"
         return [f"{run_id}: {held}, as recorded and lawful{left if unread.unchanged else ''}"]
     return [

@@ -121,7 +121,7 @@ def _layer_events(
     columns = keys | {
         "layer": np.full(rows, layer, np.int16),
         "experts": lists(experts),
-        "weights": None if weights is None else lists(half(weights, has_drops)),
+        "weights": None if weights is None else lists(half(weights, has_drops).astype(np.float32)),
         "top_expert": np.ascontiguousarray(experts[:, 0]) if is_ordered else None,
         "entropy": joined("entropy"),
         "confidence": joined("confidence"),

@@ -40,7 +40,7 @@ NAMED = (
     Rename("write", "/vocabulary.parquet"),
     Rename("write", "/runs.parquet"),
     Rename("write", "/shard-00000.parquet"),
-    Rename("write", "/shards.parquet"),
+    Rename("write", "/shards/run_id="),
     Call("write", "os.fsync", 17),
     Call("write", "os.fsync", 18),
     Call("write", "os.fsync", 19),

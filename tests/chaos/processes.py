@@ -50,7 +50,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class Rename:
-    """Kill before a file is renamed to a name with this ending."""
+    """Kill before a file is renamed to a path that holds this name."""
 
     phase: str
     name: str
@@ -197,11 +197,11 @@ def forked(work: Callable[[], Any]) -> Any:
 
 
 def arm_rename(name: str) -> None:
-    """Have this process killed before the first rename to a path that ends with `name`."""
+    """Have this process killed before the first rename to a path that holds `name`."""
     original = os.replace
 
     def watched(source: Any, target: Any, **named: Any) -> None:
-        if str(target).endswith(name):
+        if name in str(target):
             os.kill(os.getpid(), signal.SIGKILL)
         original(source, target, **named)
 

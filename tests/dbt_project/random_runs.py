@@ -181,6 +181,7 @@ RUNS_TO_LAND = [
         token_types=6,
         lengths=(250, 450),
         generated=0.3,
+        lake_version=5,
     ),
     RandomRun("uniform", 8, 2, blocks=(0,), samples=range(150), uniform=True, token_types=400),
     RandomRun("unfinished", 8, 2, blocks=(0, 1), shards=2, samples=TWENTY, finished=False),

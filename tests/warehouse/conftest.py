@@ -2,6 +2,7 @@
 
 import math
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -10,6 +11,13 @@ from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.records import CAPTURED, EVENTS, LAYERS, RUNS, SAMPLES, VOCABULARY
 
 RUN = "tiny-texts-0123456789"
+
+
+def table_file(lake: Lake, table: str, run_id: str = RUN) -> Path:
+    """Return the file of a run in one of the lake's small tables, of `shards` its first shard's."""
+    if table == "shards":
+        return lake.shard_file(table, run_id, 0)
+    return lake.file(table, run_id)
 
 
 def sample_row(sample_id: int, tokens: int) -> dict:

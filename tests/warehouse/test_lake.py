@@ -24,7 +24,7 @@ from gatehouse.warehouse.integrity import COLLAPSED_TOKENS
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.records import EVENTS, LAKE_VERSION, RUNS, SAMPLES, VOCABULARY
 from gatehouse.warehouse.upkeep.verification import RUN_TABLES, verify
-from tests.warehouse.conftest import event_row, sample_row
+from tests.warehouse.conftest import event_row, sample_row, table_file
 
 RUN = "tiny-texts-0123456789"
 
@@ -205,13 +205,15 @@ def test_a_flipped_byte_is_noticed_when_the_file_is_read(lake, samples, events):
         Events.in_file(shard_path(lake)).table()
 
 
-def test_a_damaged_table_of_shards_is_named_with_the_way_out(lake, samples, events):
+def test_a_damaged_record_of_a_shard_is_named_with_the_way_out(lake, samples, events):
     lake.land_shard(RUN, 0, samples, Events.of(events))
-    path = lake.file("shards", RUN)
+    path = lake.shard_file("shards", RUN, 0)
     content = bytearray(path.read_bytes())
     content[len(content) // 3] ^= 1
     path.write_bytes(content)
-    with pytest.raises(GatehouseError, match=r"shards\.parquet is damaged .*verify .* --repair"):
+    with pytest.raises(
+        GatehouseError, match=r"shard-00000\.parquet is damaged .*verify .* --repair"
+    ):
         lake.finished_shards(RUN)
 
 
@@ -270,11 +272,11 @@ def test_a_table_of_another_run_is_noticed(lake, record, samples, events, table)
     lake.land_run("other", record, lake.layers(RUN), vocabulary)
     for run_id in (RUN, "other"):
         lake.land_shard(run_id, 0, samples, Events.of(events))
-    path, other = (lake.file(table, run_id) for run_id in (RUN, "other"))
+    path, other = (table_file(lake, table, run_id) for run_id in (RUN, "other"))
     path.write_bytes(other.read_bytes())
     (problem,) = verify(lake, RUN)
-    assert f"{path} is that of run_id=other/{table}.parquet: " in problem.what
-    with pytest.raises(GatehouseError, match=f"{table}.parquet is that of run_id=other"):
+    assert f"{path} is that of run_id=other/{path.name}: " in problem.what
+    with pytest.raises(GatehouseError, match=f"{path.name} is that of run_id=other"):
         check_table(path)
 
 
@@ -282,7 +284,7 @@ def test_a_table_of_another_run_is_noticed(lake, record, samples, events, table)
 def test_no_flipped_byte_of_a_small_table_goes_unnoticed(lake, samples, events, table):
     """Nor in its footer, which has no checksum of its own."""
     lake.land_shard(RUN, 0, samples, Events.of(events))
-    path, schema = lake.file(table, RUN), RUN_TABLES[table]
+    path, schema = table_file(lake, table), RUN_TABLES[table]
     content = path.read_bytes()
     for place in range(0, len(content), 11):
         altered = bytearray(content)

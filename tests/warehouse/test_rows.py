@@ -11,7 +11,7 @@ from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.records import RUNS, SHARDS
 from gatehouse.warehouse.remembered import rows
 from gatehouse.warehouse.remembered.rows import remembered_rows
-from tests.warehouse.conftest import RUN
+from tests.warehouse.conftest import RUN, table_file
 
 
 @pytest.fixture
@@ -44,8 +44,8 @@ def test_rows_are_decoded_once_and_are_the_files(asked, decoded, lake):
     for _ in range(3):
         record, shards = asked()
         assert [record] == read_table(lake.file("runs", RUN), RUNS).to_pylist()
-        assert list(shards.values()) == read_table(lake.file("shards", RUN), SHARDS).to_pylist()
-    assert decoded == ["runs", "shards"]
+        assert list(shards.values()) == read_table(table_file(lake, "shards"), SHARDS).to_pylist()
+    assert decoded == ["runs", "shard-00000"]
 
 
 def test_a_file_that_was_replaced_is_decoded_again(asked, decoded, lake, record):
@@ -59,7 +59,7 @@ def test_a_file_that_was_replaced_is_decoded_again(asked, decoded, lake, record)
 @pytest.mark.parametrize("table", ["runs", "shards"])
 def test_damage_is_seen_whatever_is_remembered(asked, lake, table):
     asked()
-    path = lake.file(table, RUN)
+    path = table_file(lake, table)
     content, times = path.read_bytes(), path.stat()
     path.write_bytes(content.replace(b"PAR1", b"PAR2", 1))
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
@@ -80,7 +80,7 @@ def test_a_remembered_file_in_the_place_of_another_is_named(asked, lake, record)
 
 def test_what_is_gone_is_forgotten(asked, lake, tmp_path):
     asked()
-    lake.file("shards", RUN).unlink()
+    table_file(lake, "shards").unlink()
     lake.file("runs", RUN).unlink()
     with remembered_rows(tmp_path / "remembered"):
         pass

@@ -27,6 +27,7 @@ SOURCES = (
     "older.py",
     "records.py",
     "replays.py",
+    "shard_records.py",
     "remembered/memory.py",
     "remembered/rows.py",
     "remembered/verified.py",

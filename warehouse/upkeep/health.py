@@ -69,14 +69,14 @@ def check_quickly(lake: Lake, run_id: str) -> Health:
     try:
         record, recorded = lake.run_record(run_id), lake.shards(run_id)
     except BrokenLaw as error:
-        recordable = error.path == lake.file("shards", run_id)
+        recordable = error.path and error.path.parent == lake.folder("shards", run_id)
         return unknown(str(error), RECORD if recordable else None)
     if record is None:
         return unknown(
             "has no row in `runs`: run the same `gatehouse capture` again, or remove the run with "
             f"`gatehouse runs rm {run_id}`"
         )
-    if record["finished_at"] and record["shards"] and not lake.file("shards", run_id).exists():
+    if record["finished_at"] and record["shards"] and not recorded:
         return unknown("its table of shards is missing", RECORD)
     intact = lake.intact(run_id, recorded)
     problems = [*_missing(lake, run_id, record, recorded, intact)]
@@ -95,7 +95,7 @@ def _missing(
     if record["finished_at"] is None:
         return
     for shard in sorted(set(range(record["shards"])) - recorded.keys()):
-        yield Problem(run_id, f"shard {shard} has no row in `shards`", CAPTURE, shard)
+        yield Problem(run_id, f"shard {shard} has no row in `shards`", RECORD, shard)
     if record["source"] == COUNTED and not lake.file("counts", run_id).exists():
         yield Problem(run_id, f"its counts are missing: {IMPORT_COUNTS}", None)
 
@@ -124,12 +124,13 @@ def _strangers(
     lake: Lake, run_id: str, record: dict[str, Any], recorded: dict[int, Any]
 ) -> Iterator[Problem]:
     """Yield files in the run's folders that do not belong to it."""
-    # an unfinished run may have a shard whose capture was killed before it was recorded
-    numbers = recorded if record["finished_at"] else range(record["shards"])
-    of_shards = set(map(shard_name, numbers))
+    # a shard's files may be there before its record, and after it was lost
+    of_shards = set(map(shard_name, range(record["shards"])))
     for table in TABLES:
         folder = lake.folder(table, run_id)
         own = of_shards if table in SHARD_TABLES else {f"{table}.parquet"}
+        if table == "shards":
+            own = own | of_shards
         if table == "counts" and record["source"] != COUNTED:
             own = set()
         names = _names_in(folder)

@@ -64,8 +64,7 @@ def verify(
     if record is None:
         return found
     verified.reads(lake.file("runs", run_id))
-    if record["shards"]:
-        verified.reads(lake.file("shards", run_id))
+    verified.reads(*lake.record_files(run_id))
     try:
         _check_description(lake, run_id, verified)
     except BrokenLaw as error:
@@ -206,15 +205,15 @@ def _wrong_in_shard(
     return None
 
 
-def lawful_shards(lake: Lake, run_id: str) -> Iterator[tuple[int, pa.Table, int]]:
-    """Yield (shard, its samples, number of its events) of the shards that keep the laws.
+def unrecorded_shards(lake: Lake, run_id: str) -> Iterator[tuple[int, pa.Table, int]]:
+    """Yield (shard, its samples, number of its events) of unrecorded shards that keep the laws.
 
-    For a run whose table of shards is damaged: only shards that are readable and lawful get a row,
+    For a run whose records of shards are lost: only shards that are readable and lawful get a row,
     none if the run's layers are damaged too.
     """
-    record = lake.run_record(run_id)
+    record, recorded = lake.run_record(run_id), lake.shards(run_id)
     assert record is not None
-    for shard in range(record["shards"]):
+    for shard in sorted(set(range(record["shards"])) - recorded.keys()):
         with suppress(BrokenLaw):
             samples = read_table(lake.shard_file("samples", run_id, shard), SAMPLES)
             yield shard, samples, _lawful(lake, run_id, shard, samples)

@@ -168,7 +168,7 @@ ROWS = (
         VERIFY,
         "its table of shards is missing (--repair records the shards that are there)",
         "--repair",
-        file("shards", Path.unlink),
+        lambda place: place.lake.shard_file("shards", place.run, 0).unlink(),
         done=REPAIR,
     ),
     Remedy(

@@ -138,17 +138,40 @@ DAMAGES = {
         lambda p: shard(p, 0).with_name(".shard-00009.parquet.1.tmp").write_text("half"),
         ".tmp was never finished",
     ),
-    "the records lost": (lambda p: file(p, "shards").unlink(), "its table of shards is missing"),
-    "the records damaged": (lambda p: flip(file(p, "shards"), 0.3), "shards.parquet is damaged"),
+    "the records lost": (
+        lambda p: [shard(p, n, "shards").unlink() for n in range(3)],
+        "its table of shards is missing",
+    ),
+    "a record lost": (lambda p: shard(p, 1, "shards").unlink(), "shard 1 has no row in `shards`"),
+    "a record and its shard lost": (
+        lambda p: [shard(p, 1, table).unlink() for table in ("shards", "events")],
+        "shard 1 has no row in `shards`",
+    ),
+    "a record damaged": (
+        lambda p: flip(shard(p, 1, "shards"), 0.3),
+        "shards/run_id={run}/shard-00001.parquet is damaged",
+    ),
+    "a record is another shard's": (
+        lambda p: shutil.copy(shard(p, 0, "shards"), shard(p, 1, "shards")),
+        "is that of run_id={run}/shard-00000.parquet",
+    ),
+    "a record's copy by hand": (
+        lambda p: shutil.copy(
+            shard(p, 1, "shards"), shard(p, 1, "shards").with_name("shard-00001 (copy).parquet")
+        ),
+        "shard-00001 (copy).parquet does not belong to this run",
+    ),
     "the layers damaged": (lambda p: flip(file(p, "layers"), 0.3), "layers.parquet is damaged"),
     "the vocabulary lost": (lambda p: file(p, "vocabulary").unlink(), "vocabulary.parquet is dam"),
     "the records and the layers damaged": (
-        lambda p: [flip(file(p, table), 0.3) for table in ("shards", "layers")],
-        "shards.parquet is damaged",
+        lambda p: [flip(each, 0.3) for each in (shard(p, 0, "shards"), file(p, "layers"))],
+        "shard-00000.parquet is damaged",
     ),
     "the records and every shard lost": (
-        lambda p: [shard(p, n).unlink() for n in range(3)] + [flip(file(p, "shards"), 0.3)],
-        "shards.parquet is damaged",
+        lambda p: [
+            each for n in range(3) for each in (shard(p, n).unlink(), flip(shard(p, n, "shards")))
+        ],
+        "shard-00000.parquet is damaged",
     ),
     "two shards swapped": (swapped, "shard 0 begins at sample 512, not 0"),
 }
@@ -166,7 +189,7 @@ def test_a_damage_is_named_and_mended(name, run, copy, landed):
     damage(copy)
     before = {path: path.stat().st_mtime_ns for path in copy.lake.rglob("*") if path.is_file()}
     code, out, err = run("verify", only_run(copy), "--home", copy.root)
-    assert code == 1 and named in out, (out, err)
+    assert code == 1 and named.format(run=only_run(copy)) in out, (out, err)
     assert "Traceback" not in err
     after = {path: path.stat().st_mtime_ns for path in copy.lake.rglob("*") if path.is_file()}
     assert after == before, "verify changes nothing by itself"
@@ -189,7 +212,7 @@ def test_a_lost_row_of_the_run_is_told_again_by_its_own_command(
 ):
     """And nobody is sent to `--repair`, which cannot tell it."""
     run_id = only_run(copy)
-    for path in [file(copy, table) for table in tables]:
+    for path in [shard(copy, 0, each) if each == "shards" else file(copy, each) for each in tables]:
         flip(path, 0.3)
     # JSON, because a table breaks its cells' lines
     for words in (["verify"], ["verify", "--repair"], ["status", "--format", "json"], ["build"]):

@@ -1,0 +1,69 @@
+"""What has landed: a record file for each shard, so that many processes land shards of one run.
+
+    lake/shards/run_id=RUN/shard-00000.parquet      one row of SHARDS
+    lake/shards/run_id=RUN/shards.parquet           all rows, as lakes before version 6 have them
+
+Where both tell of one shard, its record file holds: it is the later one. The macro `lake` of the
+dbt project says the same.
+"""
+
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from gatehouse.warehouse.errors import BrokenLaw
+from gatehouse.warehouse.files import Content, write_table
+from gatehouse.warehouse.records import SHARDS
+from gatehouse.warehouse.remembered.rows import Rows
+
+EARLIER = "shards.parquet"
+RECORD = re.compile(r"shard-\d{5,}\.parquet")
+
+
+def record_files(folder: Path) -> list[Path]:
+    """Return the files of records in a run's folder of `shards`, those that hold last."""
+    names = [path.name for path in folder.glob("shard*.parquet")]
+    earlier = [EARLIER] if EARLIER in names else []
+    return [folder / name for name in (*earlier, *sorted(filter(RECORD.fullmatch, names)))]
+
+
+def recorded(folder: Path, rows: Rows) -> dict[int, dict[str, Any]]:
+    """Return shard -> its row of SHARDS, in the order of the shards.
+
+    Raises:
+        BrokenLaw: a file is damaged, or that of another run or shard.
+    """
+    found = {row["shard"]: row for path in record_files(folder) for row in rows.of(path, SHARDS)}
+    return dict(sorted(found.items()))
+
+
+def record(folder: Path, row: dict[str, Any]) -> None:
+    """Record a shard by its row of SHARDS, in place of what was recorded of it."""
+    path = folder / shard_name(row["shard"])
+    write_table(path, pa.Table.from_pylist([row], schema=SHARDS))
+
+
+def columns_of(written: dict[str, Content]) -> dict[str, Any]:
+    """Return the columns of SHARDS that tell of a shard's files: what was written, by table."""
+    found: dict[str, Any] = {}
+    for table, content in written.items():
+        found |= {f"{table}_bytes": content.size, f"{table}_sha256": content.sha256}
+    return found
+
+
+def forget_damaged(folder: Path, rows: Rows) -> None:
+    """Remove the files of records that cannot be read; nobody else writes the run."""
+    for path in record_files(folder):
+        try:
+            rows.of(path, SHARDS)
+        except BrokenLaw:
+            with suppress(FileNotFoundError):
+                path.unlink()
+
+
+def shard_name(shard: int) -> str:
+    """Return the name of a shard's file in each of its run's folders."""
+    return f"shard-{shard:05d}.parquet"
