@@ -8,39 +8,40 @@ dbt project says the same.
 """
 
 import re
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from gatehouse.warehouse.errors import BrokenLaw
-from gatehouse.warehouse.files import Content, write_table
 from gatehouse.warehouse.records import SHARDS
 from gatehouse.warehouse.remembered.rows import Rows
+from gatehouse.warehouse.storage.addresses import Place
+from gatehouse.warehouse.storage.places import storage_of
+from gatehouse.warehouse.tables import Content, write_table
 
 EARLIER = "shards.parquet"
 RECORD = re.compile(r"shard-\d{5,}\.parquet")
 
 
-def record_files(folder: Path) -> list[Path]:
+def record_files(folder: Place) -> list[Place]:
     """Return the files of records in a run's folder of `shards`, those that hold last."""
-    names = [path.name for path in folder.glob("shard*.parquet")]
+    names = storage_of(folder).names(folder)
     earlier = [EARLIER] if EARLIER in names else []
     return [folder / name for name in (*earlier, *sorted(filter(RECORD.fullmatch, names)))]
 
 
-def recorded(folder: Path, rows: Rows) -> dict[int, dict[str, Any]]:
+def recorded(folder: Place, rows: Rows) -> dict[int, dict[str, Any]]:
     """Return shard -> its row of SHARDS, in the order of the shards.
 
     Raises:
         BrokenLaw: a file is damaged, or that of another run or shard.
     """
-    found = {row["shard"]: row for path in record_files(folder) for row in rows.of(path, SHARDS)}
+    every = rows.of_each(record_files(folder), SHARDS)
+    found = {row["shard"]: row for rows_of_file in every for row in rows_of_file}
     return dict(sorted(found.items()))
 
 
-def record(folder: Path, row: dict[str, Any]) -> None:
+def record(folder: Place, row: dict[str, Any]) -> None:
     """Record a shard by its row of SHARDS, in place of what was recorded of it."""
     path = folder / shard_name(row["shard"])
     write_table(path, pa.Table.from_pylist([row], schema=SHARDS))
@@ -54,14 +55,13 @@ def columns_of(written: dict[str, Content]) -> dict[str, Any]:
     return found
 
 
-def forget_damaged(folder: Path, rows: Rows) -> None:
+def forget_damaged(folder: Place, rows: Rows) -> None:
     """Remove the files of records that cannot be read; nobody else writes the run."""
     for path in record_files(folder):
         try:
             rows.of(path, SHARDS)
         except BrokenLaw:
-            with suppress(FileNotFoundError):
-                path.unlink()
+            storage_of(path).remove(path)
 
 
 def shard_name(shard: int) -> str:

@@ -27,6 +27,8 @@ from gatehouse.warehouse.paths import DBT_PROJECT, Paths
 from gatehouse.warehouse.plain_text import counted
 from gatehouse.warehouse.records import LAKE_VERSION
 from gatehouse.warehouse.replays import parts
+from gatehouse.warehouse.storage.addresses import Place
+from gatehouse.warehouse.storage.places import register_bucket
 from gatehouse.warehouse.tables import check_table
 from gatehouse.warehouse.upkeep.health import REMOVE, Health, check_all_quickly
 
@@ -153,9 +155,8 @@ def _checked(lake: Lake) -> dict[str, Health]:
                 f"aside; {UNTOUCHED}"
             )
     seen = check_all_quickly(lake)
-    seen = {
-        run_id: health for run_id, health in seen.items() if lake.folder("runs", run_id).exists()
-    }
+    there = lake.storage.names(lake.root / "runs")
+    seen = {run_id: health for run_id, health in seen.items() if f"run_id={run_id}" in there}
     for run_id, health in seen.items():
         # leftovers of a killed writer are never read
         problems = [problem for problem in health.problems if problem.cure != REMOVE]
@@ -235,14 +236,18 @@ def _counted(paths: Paths, seen: dict[str, Health]) -> bool:
     with closing(duckdb.connect(str(paths.database), read_only=True)) as connection:
         built = connection.execute("select run_id from stg_runs").fetchall()
         return {run_id for (run_id,) in built} == finished and all(
-            _lists(connection, ledger, files)
+            _lists(connection, paths, ledger, files)
             for ledger, files in (("stg_shards", shards), ("stg_replay_parts", replayed))
         )
 
 
-def _lists(connection: duckdb.DuckDBPyConnection, ledger: str, files: list[Path]) -> bool:
+def _lists(
+    connection: duckdb.DuckDBPyConnection, paths: Paths, ledger: str, files: list[Place]
+) -> bool:
     """Return whether a ledger lists these files, as they are now, and no others."""
     listed = "select filename, size, last_modified from read_blob($files)"
+    if paths.bucket:
+        register_bucket(connection, paths.bucket, confined=True, snapshot=True)
     counted = connection.table(ledger).project("path, bytes, modified_at").fetchall()
     named = {"files": [str(path) for path in files]}
     landed = connection.execute(listed, named).fetchall() if files else []

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any, Self
 
 import pyarrow as pa
@@ -173,7 +174,8 @@ class CaptureSession:
         windows, samples = self._tokens.of(read_shard(self.prepared.path, shard))
         token_budget = self.request.batch_size * self.request.max_length
         # not in the run's own folder, which would be a run's before the run is described
-        beside = self.lake.folder("events", self.run_id).parent
+        place = self.lake.folder("events", self.run_id).parent
+        beside = place if isinstance(place, Path) else None
         with captured(self._tap, batches(windows, token_budget=token_budget), beside) as events:
             self._say_if_memory_ran_out()
             if not self._described:

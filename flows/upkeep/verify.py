@@ -109,9 +109,12 @@ def _problems(
     try:
         with bar("verifying shards", None) as moved:
             for run_id in run_ids:
-                found[run_id] = verify(
-                    lake, run_id, lambda: moved(next(shards)), verified.of(run_id)
-                )
+                of_run = verified.of(run_id)
+                with lake.storage.listed_once(lake.root) as listed:
+                    found[run_id] = verify(lake, run_id, lambda: moved(next(shards)), of_run)
+                if listed and found[run_id]:
+                    # what landed after the listing would be missing
+                    found[run_id] = verify(lake, run_id, lambda: None, of_run)
         if paths.database.exists():
             with working("comparing the marts with the lake"):
                 wrong = _problems_of_marts(lake, run_ids, found, paths, verified.of(DATABASE))
@@ -183,7 +186,7 @@ def _disagreeing(
     totals, of_counts = {}, []
     for name in run_ids:
         counts = lake.file("counts", name)
-        if counts.exists():
+        if lake.storage.is_there(counts):
             if not verified.still(name, compared.get(name), [counts]):
                 of_counts.append(name)
             continue

@@ -126,7 +126,7 @@ def expert_loads(connection: duckdb.DuckDBPyConnection, run_id: str) -> pd.DataF
 
 
 def expert_reap(
-    connection: duckdb.DuckDBPyConnection, run_id: str, files: list[Path]
+    connection: duckdb.DuckDBPyConnection, run_id: str, files: Sequence[Place]
 ) -> pd.DataFrame:
     """Return the REAP of experts in the train split: the mean of weight times output norm.
 

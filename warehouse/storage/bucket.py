@@ -1,6 +1,7 @@
 """A lake in a bucket, by fsspec: reading over any of its protocols, writing where leases hold."""
 
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -48,6 +49,7 @@ class Bucket(Storage[ObjectPath]):
     def __init__(self, place: ObjectPath) -> None:
         self._place = place
         self._leases: list[Lease] = []
+        self._listing: Listing | None = None
 
     @cached_property
     def files(self) -> Any:
@@ -85,9 +87,23 @@ class Bucket(Storage[ObjectPath]):
 
     def read(self, place: ObjectPath) -> bytes:
         """As of Storage."""
+        if self._listing and self._listing.has(place) and not self.is_there(place):
+            raise FileNotFoundError(str(place))
         with faults_of(place):
             content: bytes = self.files.cat_file(place.key)
             return content
+
+    def read_each(self, places: Iterable[ObjectPath]) -> Iterator[bytes]:
+        """As of Storage; many are asked for at a time."""
+        wanted = list(places)
+        if len(wanted) < 2:
+            yield from map(self.read, wanted)
+            return
+        with faults_of(wanted[0]):
+            found = self.files.cat([place.key for place in wanted])
+        # file systems of fsspec differ in whether keys begin with a slash
+        by_name = {str(key).lstrip("/"): content for key, content in found.items()}
+        yield from (by_name[place.key] for place in wanted)
 
     @contextmanager
     def on_disk(self, place: ObjectPath) -> Iterator[Path]:
@@ -105,10 +121,7 @@ class Bucket(Storage[ObjectPath]):
 
     def size(self, place: ObjectPath) -> int | None:
         """As of Storage."""
-        with suppress(FileNotFoundError), faults_of(place):
-            found = self.files.info(place.key)
-            return int(found["size"]) if found["type"] == "file" else None
-        return None
+        return self.sizes(place.parent, [place.name])[place.name]
 
     def sizes(self, folder: ObjectPath, names: Iterable[str]) -> dict[str, int | None]:
         """As of Storage."""
@@ -117,6 +130,8 @@ class Bucket(Storage[ObjectPath]):
 
     def is_there(self, place: ObjectPath) -> bool:
         """As of Storage."""
+        if self._listing and self._listing.has(place):
+            return place.name in self.names(place.parent)
         with faults_of(place):
             return bool(self.files.exists(place.key))
 
@@ -138,6 +153,22 @@ class Bucket(Storage[ObjectPath]):
         }
         return {str(place): [1]} | found
 
+    @contextmanager
+    def listed_once(self, root: ObjectPath) -> Iterator[bool]:
+        """As of Storage: all commands ask for most of it."""
+        self._listing = Listing(self, root)
+        try:
+            yield True
+        finally:
+            self._listing = None
+
+    def tag(self, place: ObjectPath) -> str | None:
+        """As of Storage."""
+        if not (self._listing and self._listing.has(place)):
+            return None
+        tag = self.marks(place)[str(place)]
+        return str(tag[1]) if len(tag) > 1 else None
+
     def publish(self, place: ObjectPath, write: Callable[[Path], T]) -> T:
         """As of Storage."""
         _ = self._objects  # what can only be read is said before any work
@@ -154,6 +185,16 @@ class Bucket(Storage[ObjectPath]):
             self._check_leases()
             return written
 
+    def move_out(self, place: ObjectPath, target: Path) -> None:
+        """As of Storage: what is removed has come whole."""
+        with faults_of(place):
+            found = self.files.find(place.key)
+            for key in found:
+                below = target / key.removeprefix(place.key).lstrip("/")
+                below.parent.mkdir(parents=True, exist_ok=True)
+                self.files.get_file(key, str(below))
+        self.remove_folder(place)
+
     def remove(self, place: ObjectPath) -> None:
         """As of Storage."""
         self._check_leases()
@@ -166,6 +207,19 @@ class Bucket(Storage[ObjectPath]):
         with suppress(FileNotFoundError), faults_of(place):
             if found := self.files.find(place.key):
                 self.files.rm(found)
+
+    def make_folder(self, place: ObjectPath) -> None:
+        """As of Storage: none can be."""
+
+    def empty_folder(self, place: ObjectPath) -> None:
+        """As of Storage."""
+        self.remove_folder(place)
+
+    def remove_empty_folder(self, place: ObjectPath) -> None:
+        """As of Storage: there is none."""
+
+    def remove_leftovers(self, folder: ObjectPath) -> None:
+        """As of Storage: there are none, an upload that is cut off is no object."""
 
     @contextmanager
     def exclusive(self, place: ObjectPath, refusal: Callable[[str], str]) -> Iterator[None]:
@@ -180,18 +234,63 @@ class Bucket(Storage[ObjectPath]):
     def holder(self, place: ObjectPath) -> str | None:
         """As of Storage."""
         # where nothing writes on a condition, no Gatehouse writes at all
-        return leaseholder(self._objects, place) if place.protocol in KNOWN else None
+        if place.protocol not in KNOWN:
+            return None
+        if self._listing and self._listing.has(place) and not self.is_there(place):
+            return None
+        return leaseholder(self._objects, place)
 
     def _check_leases(self) -> None:
         for lease in list(self._leases):
             lease.check()
 
     def _listed(self, folder: ObjectPath) -> list[dict[str, Any]]:
+        if self._listing and self._listing.has(folder):
+            return self._listing.of(folder)
         with suppress(FileNotFoundError), faults_of(folder):
             found = self.files.ls(folder.key, detail=True)
             # consoles make an empty object for a folder; one that has the folder's own name is none
             return [each for each in found if each["name"].rstrip("/") != folder.key]
         return []
+
+
+class Listing:
+    """What lies below a place, each of the folders there listed when it is first asked for.
+
+    Args:
+        bucket: where it is.
+        root: the place.
+    """
+
+    def __init__(self, bucket: Bucket, root: ObjectPath) -> None:
+        self._bucket = bucket
+        self._root = root
+        self._tables: dict[str, dict[str, dict[str, dict[str, Any]]]] = {}
+        self._guard = threading.Lock()
+
+    def has(self, place: ObjectPath) -> bool:
+        """Return whether a place is below one of the folders."""
+        return place.key.startswith(f"{self._root.key}/")
+
+    def of(self, folder: ObjectPath) -> list[dict[str, Any]]:
+        """Return what lies in a folder, as fsspec lists it."""
+        table = folder.key.removeprefix(f"{self._root.key}/").partition("/")[0]
+        with self._guard:
+            if table not in self._tables:
+                self._tables[table] = self._found(self._root / table)
+        return list(self._tables[table].get(folder.key, {}).values())
+
+    def _found(self, table: ObjectPath) -> dict[str, dict[str, dict[str, Any]]]:
+        """Return folder -> name -> what fsspec says of it, of all below a folder of the root."""
+        found: dict[str, dict[str, dict[str, Any]]] = {}
+        with suppress(FileNotFoundError), faults_of(table):
+            for info in self._bucket.files.find(table.key, detail=True).values():
+                key = str(info["name"]).lstrip("/")
+                while key != table.key:
+                    folder, _, name = key.rpartition("/")
+                    found.setdefault(folder, {})[name] = info
+                    key, info = folder, {"name": folder, "type": "directory"}
+        return found
 
 
 def _name(found: dict[str, Any]) -> str:

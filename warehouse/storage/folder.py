@@ -1,9 +1,10 @@
 """A lake in a folder of this machine, or of a file system that it has mounted."""
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,10 @@ class Folder(Storage[Path]):
     def read(self, place: Path) -> bytes:
         """As of Storage."""
         return place.read_bytes()
+
+    def read_each(self, places: Iterable[Path]) -> Iterator[bytes]:
+        """As of Storage."""
+        return map(self.read, places)
 
     @contextmanager
     def on_disk(self, place: Path) -> Iterator[Path]:
@@ -63,9 +68,21 @@ class Folder(Storage[Path]):
         """As of Storage."""
         return {str(place): _mark_of(place)}
 
+    def listed_once(self, root: Path) -> AbstractContextManager[bool]:
+        """As of Storage: it would save nothing."""
+        return nullcontext(False)
+
+    def tag(self, place: Path) -> str | None:
+        """As of Storage."""
+        return None
+
     def publish(self, place: Path, write: Callable[[Path], T]) -> T:
         """As of Storage."""
         return files.write_atomically(place, write)
+
+    def move_out(self, place: Path, target: Path) -> None:
+        """As of Storage."""
+        shutil.move(place, target)
 
     def remove(self, place: Path) -> None:
         """As of Storage."""
@@ -74,6 +91,29 @@ class Folder(Storage[Path]):
     def remove_folder(self, place: Path) -> None:
         """As of Storage."""
         files.remove_folder(place)
+
+    def make_folder(self, place: Path) -> None:
+        """As of Storage."""
+        files.make_folder(place)
+
+    def empty_folder(self, place: Path) -> None:
+        """As of Storage."""
+        if not place.is_symlink():
+            for path in place.iterdir():
+                files.remove_folder(path)
+
+    def remove_empty_folder(self, place: Path) -> None:
+        """As of Storage."""
+        if place.is_symlink():
+            place.unlink()
+        else:
+            place.rmdir()
+
+    def remove_leftovers(self, folder: Path) -> None:
+        """As of Storage."""
+        for path in folder.glob(files.TEMPORARY):
+            with suppress(OSError):
+                path.unlink()
 
     def exclusive(self, place: Path, refusal: Callable[[str], str]) -> AbstractContextManager[None]:
         """As of Storage: the kernel drops the lock of a process that ends."""

@@ -15,7 +15,7 @@ from gatehouse.warehouse.storage.object_file import Contents, ObjectFile
 PATTERN = re.compile(r"[*?[]")
 
 
-class ObjectFiles(AbstractFileSystem):  # type: ignore[misc]
+class ObjectFiles(AbstractFileSystem):
     """What DuckDB asks of a file system.
 
     It asks several times what a file is, after it asked for its name: the answer for a pattern is
@@ -92,10 +92,10 @@ class ObjectFiles(AbstractFileSystem):  # type: ignore[misc]
         found = self.info(path)
         for name in ("LastModified", "last_modified", "updated", "mtime", "created"):
             if isinstance(found.get(name), datetime):
-                return found[name]  # type: ignore[no-any-return]
+                return found[name]
         place = self._place(path)
         with faults_of(place):
-            return self._files.modified(place.key)  # type: ignore[no-any-return]
+            return self._files.modified(place.key)
 
     def open(self, path: str, mode: str = "rb", **_: Any) -> Any:
         """Open a file to read it.

@@ -1,7 +1,7 @@
 """What a lake asks of the place where it lies."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -29,6 +29,10 @@ class Storage(ABC, Generic[P]):
     @abstractmethod
     def read(self, place: P) -> bytes:
         """Return a file's content."""
+
+    @abstractmethod
+    def read_each(self, places: Iterable[P]) -> Iterator[bytes]:
+        """Give the content of each of some files, in their order."""
 
     @abstractmethod
     def on_disk(self, place: P) -> AbstractContextManager[Path]:
@@ -67,8 +71,24 @@ class Storage(ABC, Generic[P]):
         """
 
     @abstractmethod
+    def listed_once(self, root: P) -> AbstractContextManager[bool]:
+        """Answer what lies below `root` from one listing in the block, where that saves requests.
+
+        The block gets whether it is so: files that land meanwhile are then not there, and what
+        seems to be missing is worth a second look without it.
+        """
+
+    @abstractmethod
+    def tag(self, place: P) -> str | None:
+        """Return what tells a file's content by a listing; None where reading it is as quick."""
+
+    @abstractmethod
     def publish(self, place: P, write: Callable[[Path], T]) -> T:
         """Let `write(temporary path)` make a file, put it in place whole, and return its answer."""
+
+    @abstractmethod
+    def move_out(self, place: P, target: Path) -> None:
+        """Move a file or folder to where nothing is, on this machine."""
 
     @abstractmethod
     def remove(self, place: P) -> None:
@@ -77,6 +97,22 @@ class Storage(ABC, Generic[P]):
     @abstractmethod
     def remove_folder(self, place: P) -> None:
         """Remove a folder with what it holds, or nothing."""
+
+    @abstractmethod
+    def make_folder(self, place: P) -> None:
+        """Make a folder, where an empty one can be."""
+
+    @abstractmethod
+    def empty_folder(self, place: P) -> None:
+        """Remove what a folder holds, and keep it where an empty one can be."""
+
+    @abstractmethod
+    def remove_empty_folder(self, place: P) -> None:
+        """Remove a folder that holds nothing, or a link to one and not what it leads to."""
+
+    @abstractmethod
+    def remove_leftovers(self, folder: P) -> None:
+        """Remove what killed writers left in a folder that nobody else writes into."""
 
     @abstractmethod
     def exclusive(self, place: P, refusal: Callable[[str], str]) -> AbstractContextManager[None]:

@@ -62,22 +62,23 @@ def ask(world, monkeypatch, capfd):
     return ask
 
 
-EVENTS = f"'{LAKE}/events/run_id=*/shard-*.parquet'"
+EVENTS = "'s3://bucket/home/lake/events/run_id=*/shard-*.parquet'"
+ROWS = f"read_parquet({EVENTS})"
 
 
 def test_the_lake_is_read_by_few_requests(ask, object_server):
-    query = f"select run_id, sum(token_id) as n from read_parquet({EVENTS}) group by all order by 1"
+    query = f"from {ROWS} select run_id, sum(token_id) as n group by all order by 1"
     code, out, err = ask(query, "--format", "csv")
     assert (code, out.split()) == (0, ['"run_id","n"', '"a",6', '"b",6']), err
     with object_server.requests() as asked:
         one = (
-            f"select count(*) as n from read_parquet({EVENTS}) where run_id = 'b' and token_id > 1"
+            f"from {ROWS} select count(*) as n where run_id = 'b' and token_id > 1"
         )
         assert ask(one, "--format", "csv")[1].split() == ['"n"', "2"]
     # bound twice; the first file has the columns, the run's own the rows
     assert asked.by_kind() == {"LIST": 2, "GET": 2}
     with object_server.requests() as asked:
-        listing = f"select count(*) as n, min(size) > 0 as s from read_blob({EVENTS})"
+        listing = f"from read_blob({EVENTS}) select count(*) as n, min(size) > 0 as s"
         assert ask(listing, "--format", "csv")[1].split() == ['"n","s"', "2,true"]
     assert asked.by_kind() == {"LIST": 2}
 
@@ -133,18 +134,18 @@ def test_external_access_reads_other_objects_and_files(ask, world):
     for name in ("s3://bucket/home/x.parquet", "s3://other-bucket/x", "secret.parquet"):
         assert "swordfish" in ask(f"from read_parquet('{name}')", "--external-access")[1]
     made = Path(world / "made.csv")
-    assert ask(f"copy (from read_parquet({EVENTS})) to '{made}'", "--external-access")[0] == 0
+    assert ask(f"copy (from {ROWS}) to '{made}'", "--external-access")[0] == 0
     assert len(made.read_text().splitlines()) == 7
 
 
 def test_a_notebook_reads_the_lake(world):
     with connect(external_access=False) as connection:
-        rows = connection.execute(f"select count(*) from read_parquet({EVENTS})").fetchall()
+        rows = connection.execute(f"from {ROWS} select count(*)").fetchall()
         assert rows == [(6,)]
         assert connection.execute("select getvariable('gatehouse_lake')").fetchall() == [(LAKE,)]
 
 
 def test_a_bucket_that_denies_is_one_line_in_sql(ask, object_server):
     with object_server.denying():
-        code, _, err = ask(f"select count(*) from read_parquet({EVENTS})")
+        code, _, err = ask(f"from {ROWS} select count(*)")
     assert code == 2 and "s3://bucket denies access" in err and len(err.splitlines()) == 1

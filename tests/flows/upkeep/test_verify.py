@@ -19,10 +19,10 @@ from gatehouse.flows.upkeep import verify
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.events import Events, write_events
-from gatehouse.warehouse.files import read_table, write_table
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import DBT_PROJECT, Paths
 from gatehouse.warehouse.remembered import verified
+from gatehouse.warehouse.tables import read_table, write_table
 from gatehouse.warehouse.upkeep import verification
 from gatehouse.warehouse.upkeep.verification import RUN_TABLES
 from tests.flows.steps.test_resume import contents

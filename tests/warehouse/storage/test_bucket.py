@@ -138,9 +138,11 @@ def test_a_connection_that_drops_in_the_middle_of_a_file_gives_no_half(
     monkeypatch.setenv("AWS_ENDPOINT_URL", line.address)
     try:
         broken = Bucket(root)
-        with pytest.raises(GatehouseError, match="broke off|nothing answers"):
-            with broken.on_disk(place):
-                raise AssertionError("half a file was given")
+        with (
+            pytest.raises(GatehouseError, match=r"broke off|nothing answers"),
+            broken.on_disk(place),
+        ):
+            raise AssertionError("half a file was given")
     finally:
         line.close()
 
