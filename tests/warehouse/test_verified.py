@@ -10,8 +10,9 @@ import pytest
 from gatehouse.warehouse.events import Events
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
-from gatehouse.warehouse.remembered import memory, verified
+from gatehouse.warehouse.remembered import memory
 from gatehouse.warehouse.remembered.verified import Unread, Verified
+from gatehouse.warehouse.storage import folder
 from gatehouse.warehouse.upkeep import verification
 from tests.dbt_project.random_lake import RandomRun, land_lawful
 from tests.tools.layers import modules
@@ -22,7 +23,15 @@ DESCRIPTION = ["layers", "vocabulary"]
 YEARS = 10**18
 """Nanoseconds."""
 ASKED = ("agreement", "verification")
-DECIDE_NOTHING = {"errors", "locks", "paths", "plain_text"}
+DECIDE_NOTHING = {
+    "errors",
+    "locks",
+    "paths",
+    "plain_text",
+    "storage/conditions",
+    "storage/faults",
+    "storage/leases",
+}
 SHARDS = ["events-0", "events-1", "samples-0", "samples-1"]
 
 
@@ -37,7 +46,7 @@ def landed(tmp_path_factory) -> Path:
 @pytest.fixture
 def paths(landed, tmp_path, monkeypatch) -> Paths:
     """A home with two runs; its files count as settled, however new they are."""
-    monkeypatch.setattr(verified, "SETTLED", -YEARS)
+    monkeypatch.setattr(folder, "SETTLED", -YEARS)
     return Paths(shutil.copytree(landed, tmp_path / "home"))
 
 
@@ -131,7 +140,7 @@ def test_a_byte_that_somebody_flips_and_hides_is_found(paths):
 
 def test_a_byte_that_the_disk_loses_is_found_when_all_is_read(paths, monkeypatch):
     check(paths)
-    marks = {str(path): verified._mark_of(str(path)) for path in paths.lake.rglob("*.parquet")}
+    marks = {str(path): folder._mark_of(path) for path in paths.lake.rglob("*.parquet")}
     flip(file(paths, "events-1"))
     monkeypatch.setattr(verified, "_mark_of", marks.__getitem__)
     assert check(paths)[0] == []
@@ -141,7 +150,7 @@ def test_a_byte_that_the_disk_loses_is_found_when_all_is_read(paths, monkeypatch
 
 
 def test_a_file_that_changed_a_moment_ago_is_read_again(paths, monkeypatch, read):
-    monkeypatch.setattr(verified, "SETTLED", YEARS)
+    monkeypatch.setattr(folder, "SETTLED", YEARS)
     check(paths)
     read.clear()
     assert check(paths) == ([], Unread(9, 0, None))

@@ -93,7 +93,7 @@ class ObjectPath:
         return Path(self._address).relative_to(other._address)
 
 
-Place: TypeAlias = "Path | ObjectPath"
+Place: TypeAlias = Path | ObjectPath
 """A file or folder of a lake."""
 
 

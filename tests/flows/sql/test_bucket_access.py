@@ -71,9 +71,7 @@ def test_the_lake_is_read_by_few_requests(ask, object_server):
     code, out, err = ask(query, "--format", "csv")
     assert (code, out.split()) == (0, ['"run_id","n"', '"a",6', '"b",6']), err
     with object_server.requests() as asked:
-        one = (
-            f"from {ROWS} select count(*) as n where run_id = 'b' and token_id > 1"
-        )
+        one = f"from {ROWS} select count(*) as n where run_id = 'b' and token_id > 1"
         assert ask(one, "--format", "csv")[1].split() == ['"n"', "2"]
     # bound twice; the first file has the columns, the run's own the rows
     assert asked.by_kind() == {"LIST": 2, "GET": 2}
