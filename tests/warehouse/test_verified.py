@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gatehouse.warehouse import tables
 from gatehouse.warehouse.events import Events
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
@@ -64,6 +65,10 @@ def read(monkeypatch) -> list[str]:
 
     for name in ("sha256_of", "read_table"):
         monkeypatch.setattr(verification, name, noting(getattr(verification, name)))
+    table_of = noting(lambda path, content, schema: tables.table_of(content, path, schema))
+    monkeypatch.setattr(
+        verification, "table_of", lambda content, path, schema: table_of(path, content, schema)
+    )
     monkeypatch.setattr(Events, "in_file", noting(Events.in_file))
     return paths
 
@@ -140,9 +145,9 @@ def test_a_byte_that_somebody_flips_and_hides_is_found(paths):
 
 def test_a_byte_that_the_disk_loses_is_found_when_all_is_read(paths, monkeypatch):
     check(paths)
-    marks = {str(path): folder._mark_of(path) for path in paths.lake.rglob("*.parquet")}
+    marks = {path: folder._mark_of(path) for path in paths.lake.rglob("*.parquet")}
     flip(file(paths, "events-1"))
-    monkeypatch.setattr(verified, "_mark_of", marks.__getitem__)
+    monkeypatch.setattr(folder, "_mark_of", marks.__getitem__)
     assert check(paths)[0] == []
     damage = ["shard 1 has other bytes in `events` than were recorded"]
     assert check(paths, distrusted=True)[0] == damage
@@ -217,8 +222,8 @@ def test_a_run_that_is_gone_is_forgotten(paths):
     first, second = Lake(paths.lake).run_ids()
     for run_id in (first, second):
         check(paths, run_id)
-    for folder in paths.lake.rglob(f"run_id={first}"):
-        shutil.rmtree(folder)
+    for of_run in paths.lake.rglob(f"run_id={first}"):
+        shutil.rmtree(of_run)
     check(paths, second)
     assert memory.recall(paths.remembered / "verified").keys() == {second}
 

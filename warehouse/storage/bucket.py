@@ -81,6 +81,11 @@ class Bucket(Storage[ObjectPath]):
             found.retries = TRIES
         return found
 
+    @property
+    def _at_once(self) -> dict[str, Any]:
+        # s3fs would ask for a file's size first, to read a large one in parts
+        return {"max_concurrency": 1} if self._place.protocol in OPTIONS else {}
+
     @cached_property
     def _objects(self) -> ConditionalObjects:
         return conditional(self._place, self.files)
@@ -90,7 +95,7 @@ class Bucket(Storage[ObjectPath]):
         if self._listing and self._listing.has(place) and not self.is_there(place):
             raise FileNotFoundError(str(place))
         with faults_of(place):
-            content: bytes = self.files.cat_file(place.key)
+            content: bytes = self.files.cat_file(place.key, **self._at_once)
             return content
 
     def read_each(self, places: Iterable[ObjectPath]) -> Iterator[bytes]:
@@ -100,7 +105,7 @@ class Bucket(Storage[ObjectPath]):
             yield from map(self.read, wanted)
             return
         with faults_of(wanted[0]):
-            found = self.files.cat([place.key for place in wanted])
+            found = self.files.cat([place.key for place in wanted], **self._at_once)
         # file systems of fsspec differ in whether keys begin with a slash
         by_name = {str(key).lstrip("/"): content for key, content in found.items()}
         yield from (by_name[place.key] for place in wanted)
