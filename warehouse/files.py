@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.temporary import is_dead, temporary_beside
 
 T = TypeVar("T")
-
-TEMPORARY = ".*.tmp"
-"""Names of files that are being written, or whose writer was killed."""
 
 
 def write_atomically(path: Path, write: Callable[[Path], T]) -> T:
@@ -26,7 +24,7 @@ def write_atomically(path: Path, write: Callable[[Path], T]) -> T:
     Raises:
         GatehouseError: the disk is full or not writable; the temporary file is removed.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path)
@@ -59,7 +57,7 @@ def write_folder_atomically(path: Path, write: Callable[[Path], object]) -> None
     path = Path(os.path.abspath(path))
     if path.exists() and not path.is_dir():
         raise GatehouseError(f"{path} is no folder: name a new or an empty folder")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path)
@@ -79,20 +77,9 @@ def write_folder_atomically(path: Path, write: Callable[[Path], object]) -> None
 def _remove_leftovers(path: Path) -> None:
     """Remove what was left by processes that were killed while they wrote this file or folder."""
     for leftover in path.parent.glob(f".{escape(path.name)}.*.tmp"):
-        process = leftover.name.split(".")[-2]
-        if process.isdecimal() and not _lives(int(process)):
+        if is_dead(leftover):
             with suppress(OSError):
                 _remove_tree(leftover) if leftover.is_dir() else leftover.unlink()
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass
-    return True
 
 
 def make_folder(path: Path) -> None:

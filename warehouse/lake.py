@@ -8,14 +8,16 @@
     lake/replays/run_id=RUN/part-00000.parquet      what other routing would cost: replays.py
     lake/names/RUN.txt                              a person's name for the run, if it has one
     lake/readings/RUN.json                          how the run's text was read
-    lake/locks/RUN.lock                             the process that captures the run
+    lake/locks/RUN.lock, RUN.*.sharer               the process, or those, that capture the run
 
 A shard's events land, then its samples, then its record, so what a record names is complete.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -42,12 +44,16 @@ from gatehouse.warehouse.storage.addresses import Place
 from gatehouse.warehouse.storage.places import storage_of
 from gatehouse.warehouse.storage.storage import Entry
 from gatehouse.warehouse.tables import Content, read_table, write_table
+from gatehouse.warehouse.temporary import is_dead
 
 TABLES = ("runs", "layers", "vocabulary", "shards", "counts", "replays", "samples", "events")
 """The lake's folders of runs, in the order in which a run is removed from them."""
 
 SHARD_TABLES = ("samples", "events")
 """Those of them that have a file for each shard."""
+
+TURN = ".turn"
+"""How the names of the locks end that processes take one after another."""
 
 
 class Lake:
@@ -125,11 +131,17 @@ class Lake:
     def land_run(
         self, run_id: str, record: dict[str, Any], layers: pa.Table, vocabulary: pa.Table
     ) -> None:
-        """Land the description of a run, before its first shard."""
-        self._state_version()
-        write_table(self.file("layers", run_id), layers.cast(LAYERS))
-        write_table(self.file("vocabulary", run_id), vocabulary.cast(VOCABULARY))
-        self.update_run(run_id, record)
+        """Land the description of a run, before its first shard, unless it is described.
+
+        Of several processes that share the run, the first one describes it.
+        """
+        with self.in_turn(run_id):
+            if self.is_described(run_id):
+                return
+            self._state_version()
+            write_table(self.file("layers", run_id), layers.cast(LAYERS))
+            write_table(self.file("vocabulary", run_id), vocabulary.cast(VOCABULARY))
+            self.update_run(run_id, record)
 
     def _state_version(self) -> None:
         """Let no earlier Gatehouse read a lake that holds what it does not know."""
@@ -145,17 +157,18 @@ class Lake:
     def finish_run(self, run_id: str) -> dict[str, Any]:
         """Close a run, all of which has landed, and return its row; a finished one stays as it is.
 
-        The caller holds the run's lock.
+        The caller holds the run's lock, alone or with others: one of them closes the run.
         """
-        record = self.run_record(run_id)
-        assert record is not None
-        if record["finished_at"] is None:
-            # a clock that was set back must not let a run end before it began
-            record["finished_at"] = max(datetime.now(UTC), record["started_at"])
-            rows = self.shards(run_id).values()
-            record["capture_seconds"] = sum((row["seconds"] for row in rows), start=0.0)
-            self.update_run(run_id, record)
-        return record
+        with self.in_turn(run_id):
+            record = self.run_record(run_id)
+            assert record is not None
+            if record["finished_at"] is None:
+                # a clock that was set back must not let a run end before it began
+                record["finished_at"] = max(datetime.now(UTC), record["started_at"])
+                rows = self.shards(run_id).values()
+                record["capture_seconds"] = sum((row["seconds"] for row in rows), start=0.0)
+                self.update_run(run_id, record)
+            return record
 
     def layers(self, run_id: str) -> pa.Table:
         """Return the run's MoE layers, schema LAYERS."""
@@ -193,8 +206,15 @@ class Lake:
 
     def remove_leftovers(self, run_id: str) -> None:
         """Remove what a killed writer of the run was writing; the caller holds the run's lock."""
+        self._remove_temporary(run_id, lambda path: True)
+
+    def remove_dead_leftovers(self, run_id: str) -> None:
+        """Remove what a writer of the run left that is known to have ended; others may write."""
+        self._remove_temporary(run_id, is_dead)
+
+    def _remove_temporary(self, run_id: str, condition: Callable[[Path], bool]) -> None:
         for table in TABLES:
-            self.storage.remove_leftovers(self.folder(table, run_id))
+            self.storage.remove_leftovers(self.folder(table, run_id), condition)
 
     def shards(self, run_id: str) -> dict[int, dict[str, Any]]:
         """Return shard -> its row of `shards`, in the order of the shards.
@@ -233,6 +253,7 @@ class Lake:
         events: Events,
         *,
         seconds: float = 0.0,
+        again: bool = True,
     ) -> None:
         """Check one shard's samples (schema SAMPLES) and events, publish and record them.
 
@@ -242,6 +263,7 @@ class Lake:
             samples: those of the shard, in order.
             events: theirs; the memory holds one part of them at a time.
             seconds: how long the capture of the shard took.
+            again: replace a shard that has landed; who shares the run lands none again.
 
         Raises:
             BrokenLaw: the events are not exactly the samples' tokens times the MoE layers, or a
@@ -249,13 +271,16 @@ class Lake:
         """
         has_norms = self.has_output_norms(run_id)
         lawful = checked_events(events, samples, self.layers(run_id), has_norms=has_norms)
-        self._state_version()
         files = {table: self.shard_file(table, run_id, shard) for table in SHARD_TABLES}
-        written = {
-            "events": write_events(files["events"], lawful, events.schema),
-            "samples": write_table(files["samples"], samples.cast(SAMPLES)),
-        }
-        self.record_shard(run_id, shard, samples, events.num_rows, written, seconds=seconds)
+        with self.in_turn(run_id, shard):
+            if not again and shard in self.finished_shards(run_id):
+                return
+            self._state_version()
+            written = {
+                "events": write_events(files["events"], lawful, events.schema),
+                "samples": write_table(files["samples"], samples.cast(SAMPLES)),
+            }
+            self.record_shard(run_id, shard, samples, events.num_rows, written, seconds=seconds)
 
     def record_shard(
         self,
@@ -300,29 +325,40 @@ class Lake:
         Raises:
             GatehouseError: another process holds it; the message names that process.
         """
-        path = self._lock(run_id)
-        with self.storage.exclusive(
-            path,
-            lambda other: (
-                f"{run_id} is being written by {other}: wait for it to end, or end it, and run "
-                "the same command"
-            ),
-        ):
+        locks = self.root / "locks"
+        with self.storage.exclusive(self._lock(run_id), partial(_being_written, run_id)):
+            # nobody else holds the run's lock: their processes were killed
+            for name in self.storage.names(locks):
+                if name.startswith(f"{run_id}.") and name.endswith(TURN):
+                    self.storage.remove(locks / name)
             yield
 
+    def sharing(self, run_id: str) -> AbstractContextManager[None]:
+        """Hold the run's lock together with other processes that capture shards of it.
+
+        Raises:
+            GatehouseError: a process holds it alone; the message names that process.
+        """
+        return self.storage.shared(self._lock(run_id), partial(_being_written, run_id))
+
+    def in_turn(self, run_id: str, shard: int | None = None) -> AbstractContextManager[None]:
+        """Be the only process in such a block, after others: of a run, or of one of its shards."""
+        of_shard = "" if shard is None else f".{shard:05d}"
+        path = self.root / "locks" / f"{checked_run_id(run_id)}{of_shard}{TURN}"
+        return self.storage.in_turn(path, self._lock(run_id))
+
     def writer(self, run_id: str) -> str | None:
-        """Return the process that is writing the run now, or None if there is none."""
+        """Return the process or processes that are writing the run now, or None."""
         return self.storage.holder(self._lock(run_id))
 
     def has_been_locked(self, run_id: str) -> bool:
         """Return whether a process is writing the run, or was killed while it did."""
-        return self.storage.is_there(self._lock(run_id))
+        return self.storage.has_been_locked(self._lock(run_id))
 
     def remove_abandoned_locks(self) -> None:
         """Remove the files of the locks that nobody holds: their processes were killed."""
-        for name in sorted(self.storage.names(self.root / "locks")):
-            run_id, suffix = name[:-5], name[-5:]
-            if suffix == ".lock" and self.storage.holder(self.root / "locks" / name) is None:
+        for run_id in {name.split(".")[0] for name in self.storage.names(self.root / "locks")}:
+            if is_run_id(run_id) and self.writer(run_id) is None:
                 with suppress(GatehouseError), self.writing(run_id):
                     pass
 
@@ -350,6 +386,13 @@ class Lake:
             return int(self.storage.read(self.root / "VERSION"))
         except (OSError, ValueError):
             return None
+
+
+def _being_written(run_id: str, by: str) -> str:
+    return (
+        f"{run_id} is being written by {by}: wait for it to end, or end it, and run "
+        "the same command"
+    )
 
 
 def _run_id_of(folder: Entry) -> str:

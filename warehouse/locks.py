@@ -1,4 +1,12 @@
-"""Who may write: locks that end with their process, however it ends."""
+"""Who may write: locks that end with their process, however it ends.
+
+    RUN.lock                            one process alone
+    RUN.HOST-PROCESS-RANDOM.sharer      one of several that share the lock, each with its own file
+
+Each file is locked by the process that it names. Who wants the lock alone takes RUN.lock, and then
+looks for sharers; a sharer takes its own file, and then looks for RUN.lock: of two that begin at
+once, at least one sees the other. A sharer then steps back, so that not both are refused.
+"""
 
 import fcntl
 import os
@@ -7,16 +15,20 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from glob import escape
 from pathlib import Path
 from typing import BinaryIO
 
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import cannot_write, make_folder
+from gatehouse.warehouse.temporary import writer_name
 
 SECONDS_OF_A_LOOK = 1.0
 """`holder` takes a lock for a moment, so a process that wants it keeps trying for this long."""
 
 SECONDS_BETWEEN_TRIES = 0.05
+
+SHARER = ".sharer"
 
 
 @contextmanager
@@ -31,15 +43,44 @@ def exclusive(path: Path, refusal: Callable[[str], str]) -> Iterator[None]:
         refusal: what to say, given who holds the lock.
 
     Raises:
-        GatehouseError: another process holds it, or the file cannot be written.
+        GatehouseError: another process holds it, others share it, or the file cannot be written.
     """
+    until = time.monotonic() + SECONDS_OF_A_LOOK
 
     def take(file: BinaryIO) -> None:
-        if not _taken(file, time.monotonic() + SECONDS_OF_A_LOOK):
+        if not _taken(file, until):
             raise GatehouseError(refusal(_named(path)))
 
     with _held(path, take):
+        while others := _sharers(path):
+            if time.monotonic() >= until:
+                raise GatehouseError(refusal(_together(others)))
+            time.sleep(SECONDS_BETWEEN_TRIES)
         yield
+
+
+@contextmanager
+def shared(path: Path, refusal: Callable[[str], str]) -> Iterator[None]:
+    """Hold the lock in the file at `path` together with others, or refuse: one holds it alone.
+
+    Args:
+        path: the lock's file, as `exclusive` has it.
+        refusal: what to say, given who holds the lock.
+
+    Raises:
+        GatehouseError: another process holds it alone, or the folder cannot be written.
+    """
+    until = time.monotonic() + 2 * SECONDS_OF_A_LOOK
+    while True:
+        own = path.with_name(f"{path.stem}.{writer_name()}{SHARER}")
+        with _held(own, lambda file: fcntl.flock(file, fcntl.LOCK_EX)):
+            alone = _holder_of(path)
+            if alone is None:
+                yield
+                return
+        if time.monotonic() >= until:
+            raise GatehouseError(refusal(alone))
+        time.sleep(SECONDS_BETWEEN_TRIES)
 
 
 @contextmanager
@@ -64,7 +105,40 @@ def exclusive_after_waiting(path: Path, waiting: Callable[[str], None]) -> Itera
 
 
 def holder(path: Path) -> str | None:
-    """Return who holds the lock, or None if nobody does."""
+    """Return who holds the lock, all of those who share it, or None if nobody does."""
+    return _holder_of(path) or _together(_sharers(path)) or None
+
+
+def has_been_locked(path: Path) -> bool:
+    """Return whether a process holds the lock, alone or with others, or was killed while it did."""
+    return path.exists() or any(_files_of_sharers(path))
+
+
+def _files_of_sharers(path: Path) -> Iterator[Path]:
+    return path.parent.glob(f"{escape(path.stem)}.*{SHARER}")
+
+
+def _sharers(path: Path) -> list[str]:
+    """Return who shares the lock; what those left that were killed is removed."""
+    found = []
+    for file in sorted(_files_of_sharers(path)):
+        if name := _holder_of(file):
+            found.append(name)
+        elif not file.exists() or os.access(file, os.R_OK):
+            # one that is only about to lock it notices, and makes another
+            file.unlink(missing_ok=True)
+        else:
+            # another user's, which may well be held
+            found.append("another process")
+    return found
+
+
+def _together(names: list[str]) -> str:
+    *others, last = names or [""]
+    return " and ".join(filter(None, [", ".join(others), last]))
+
+
+def _holder_of(path: Path) -> str | None:
     try:
         with open(path, "rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

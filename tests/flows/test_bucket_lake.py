@@ -131,4 +131,6 @@ def test_each_command_makes_few_requests(run, store, homes):
         with store.requests() as asked:
             code, out, err = run(*words)
         assert code == 0, err
-        open("/tmp/tC/req.log", "a").write(f"{words} {dict(asked.by_kind())}\n" + "\n".join(asked.made) + "\n")
+        open("/tmp/tC/req.log", "a").write(
+            f"{words} {dict(asked.by_kind())}\n" + "\n".join(asked.made) + "\n"
+        )

@@ -32,6 +32,7 @@ DECIDE_NOTHING = {
     "storage/conditions",
     "storage/faults",
     "storage/leases",
+    "temporary",
 }
 SHARDS = ["events-0", "events-1", "samples-0", "samples-1"]
 

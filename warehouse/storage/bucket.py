@@ -3,21 +3,26 @@
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import cannot_write
+from gatehouse.warehouse.storage import leases
 from gatehouse.warehouse.storage.addresses import ObjectPath
 from gatehouse.warehouse.storage.conditions import KNOWN, ConditionalObjects, conditional
 from gatehouse.warehouse.storage.faults import faults_of
-from gatehouse.warehouse.storage.leases import Lease, leased, leaseholder
+from gatehouse.warehouse.storage.leases import Lease
 from gatehouse.warehouse.storage.storage import Entry, Storage, T
+from gatehouse.warehouse.temporary import writer_name
 
 EXTRA = "bucket"
 """The optional dependencies that have s3fs."""
+
+SHARER = ".sharer"
+"""How the names of locks end that several processes hold together."""
 
 BLOCK = 8 << 20
 """Bytes that are read at once where parts of a file are asked for."""
@@ -223,27 +228,64 @@ class Bucket(Storage[ObjectPath]):
     def remove_empty_folder(self, place: ObjectPath) -> None:
         """As of Storage: there is none."""
 
-    def remove_leftovers(self, folder: ObjectPath) -> None:
+    def remove_leftovers(self, folder: ObjectPath, condition: Callable[[Path], bool]) -> None:
         """As of Storage: there are none, an upload that is cut off is no object."""
 
     @contextmanager
     def exclusive(self, place: ObjectPath, refusal: Callable[[str], str]) -> Iterator[None]:
         """As of Storage."""
-        with leased(self._objects, place, refusal) as lease:
-            self._leases.append(lease)
-            try:
+        with self._holding(leases.alone(self._objects, place, refusal, self._sharers)):
+            yield
+
+    @contextmanager
+    def shared(self, place: ObjectPath, refusal: Callable[[str], str]) -> Iterator[None]:
+        """As of Storage."""
+        own = place.parent / f"{place.stem}.{writer_name()}{SHARER}"
+        with self._holding(leases.together(self._objects, place, own, refusal)):
+            yield
+
+    @contextmanager
+    def in_turn(self, place: ObjectPath, alone: ObjectPath) -> Iterator[None]:
+        """As of Storage."""
+        if any(lease.place == alone for lease in self._leases):
+            yield
+        else:
+            with self._holding(leases.after_waiting(self._objects, place)):
                 yield
-            finally:
-                self._leases.remove(lease)
+
+    def has_been_locked(self, place: ObjectPath) -> bool:
+        """As of Storage."""
+        return place.name in self.names(place.parent) or bool(self._files_of_sharers(place))
 
     def holder(self, place: ObjectPath) -> str | None:
         """As of Storage."""
         # where nothing writes on a condition, no Gatehouse writes at all
         if place.protocol not in KNOWN:
             return None
-        if self._listing and self._listing.has(place) and not self.is_there(place):
-            return None
-        return leaseholder(self._objects, place)
+        listed = self._listing is not None and self._listing.has(place)
+        one = None if listed and not self.is_there(place) else leases.holder(self._objects, place)
+        return one or leases.named_together(self._sharers(place)) or None
+
+    def _sharers(self, place: ObjectPath) -> list[str]:
+        every = (leases.holder(self._objects, each) for each in self._files_of_sharers(place))
+        return sorted(filter(None, every))
+
+    def _files_of_sharers(self, place: ObjectPath) -> list[ObjectPath]:
+        folder = place.parent
+        return [
+            folder / name
+            for name in self.names(folder)
+            if name.startswith(f"{place.stem}.") and name.endswith(SHARER)
+        ]
+
+    @contextmanager
+    def _holding(self, taking: AbstractContextManager[Lease]) -> Iterator[None]:
+        with taking as lease:
+            self._leases.append(lease)
+            try:
+                yield
+            finally:
+                self._leases.remove(lease)
 
     def _check_leases(self) -> None:
         for lease in list(self._leases):

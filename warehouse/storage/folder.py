@@ -10,6 +10,7 @@ from typing import Any
 
 from gatehouse.warehouse import files, locks
 from gatehouse.warehouse.storage.storage import Entry, Storage, T
+from gatehouse.warehouse.temporary import TEMPORARY
 
 NO_FOLDER = (FileNotFoundError, NotADirectoryError)
 """What is raised where there is no such folder."""
@@ -109,15 +110,27 @@ class Folder(Storage[Path]):
         else:
             place.rmdir()
 
-    def remove_leftovers(self, folder: Path) -> None:
+    def remove_leftovers(self, folder: Path, condition: Callable[[Path], bool]) -> None:
         """As of Storage."""
-        for path in folder.glob(files.TEMPORARY):
+        for path in filter(condition, folder.glob(TEMPORARY)):
             with suppress(OSError):
                 path.unlink()
 
     def exclusive(self, place: Path, refusal: Callable[[str], str]) -> AbstractContextManager[None]:
         """As of Storage: the kernel drops the lock of a process that ends."""
         return locks.exclusive(place, refusal)
+
+    def shared(self, place: Path, refusal: Callable[[str], str]) -> AbstractContextManager[None]:
+        """As of Storage."""
+        return locks.shared(place, refusal)
+
+    def in_turn(self, place: Path, alone: Path) -> AbstractContextManager[None]:
+        """As of Storage: taking one more costs nothing."""
+        return locks.exclusive_after_waiting(place, lambda other: None)
+
+    def has_been_locked(self, place: Path) -> bool:
+        """As of Storage."""
+        return locks.has_been_locked(place)
 
     def holder(self, place: Path) -> str | None:
         """As of Storage."""

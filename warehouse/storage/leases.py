@@ -29,6 +29,8 @@ SECONDS_BETWEEN_RENEWALS = 30.0
 SECONDS_TRUSTED = 60.0
 """How long after its last renewal a lease is taken for held without asking."""
 
+SECONDS_BETWEEN_TRIES = 0.2
+
 TRIES = 5
 """How often a lock is asked for that comes and goes meanwhile."""
 
@@ -47,7 +49,7 @@ class Lease:
         self, objects: ConditionalObjects, place: ObjectPath, content: dict[str, Any], tag: str
     ) -> None:
         self._objects = objects
-        self._place = place
+        self.place = place
         self._content = content
         self._tag = tag
         self._renewed = _now()
@@ -66,7 +68,7 @@ class Lease:
                 self._renew()
             if self._lost is not None:
                 raise GatehouseError(
-                    f"{self._place} was taken over by {self._lost} while this process could not "
+                    f"{self.place} was taken over by {self._lost} while this process could not "
                     "renew it: nothing more is written; wait for that process to end, and run the "
                     "same command again"
                 )
@@ -88,16 +90,16 @@ class Lease:
             if self._lost is None:
                 # it ends by itself otherwise
                 with suppress(GatehouseError):
-                    self._objects.delete(self._place, self._tag)
+                    self._objects.delete(self.place, self._tag)
 
     def _renew(self) -> None:
         # the tag is a hash of the content, so that no two contents may be the same
         self._content["renewals"] += 1
         content, asked = _encoded(self._content), _now()
-        tag = self._objects.replace(self._place, content, self._tag)
+        tag = self._objects.replace(self.place, content, self._tag)
         if tag is None:
             # an answer may have been lost, and what it answered come about
-            found = self._objects.read(self._place)
+            found = self._objects.read(self.place)
             if found is None or found.content != content:
                 self._lost = _named(found)
                 return
@@ -106,16 +108,84 @@ class Lease:
 
 
 @contextmanager
-def leased(
-    objects: ConditionalObjects, place: ObjectPath, refusal: Callable[[str], str]
+def alone(
+    objects: ConditionalObjects,
+    place: ObjectPath,
+    refusal: Callable[[str], str],
+    sharers: Callable[[ObjectPath], list[str]],
 ) -> Iterator[Lease]:
-    """Hold the lock at `place`, renewed, or refuse because another process does.
+    """Hold the lock at `place`, renewed, or refuse because another process does, or others share it.
+
+    Args:
+        objects: where it lies.
+        place: the lock's object.
+        refusal: what to say, given who holds the lock.
+        sharers: who shares the lock at a place.
 
     Raises:
         GatehouseError: another process holds it, the bucket cannot be written, or it does not heed
             conditions.
     """
-    lease = _taken(objects, place, refusal)
+    with _kept(_taken(objects, place, refusal, tried=True)) as lease:
+        # of two that begin at once, one alone and one to share, at least one sees the other
+        if others := sharers(place):
+            raise GatehouseError(refusal(named_together(others)))
+        yield lease
+
+
+@contextmanager
+def together(
+    objects: ConditionalObjects,
+    place: ObjectPath,
+    own: ObjectPath,
+    refusal: Callable[[str], str],
+) -> Iterator[Lease]:
+    """Hold the lock at `own`, one of those who share that at `place`, or refuse as one holds that.
+
+    Raises:
+        GatehouseError: as `alone`.
+    """
+    with _kept(_taken(objects, own, refusal, tried=True)) as lease:
+        if one := holder(objects, place):
+            raise GatehouseError(refusal(one))
+        yield lease
+
+
+@contextmanager
+def after_waiting(objects: ConditionalObjects, place: ObjectPath) -> Iterator[Lease]:
+    """Hold the lock at `place`, after its present holder.
+
+    Raises:
+        GatehouseError: the bucket cannot be written.
+    """
+    lease = None
+    while lease is None:
+        try:
+            lease = _taken(objects, place, _Held)
+        except _Held:
+            time.sleep(SECONDS_BETWEEN_TRIES)
+    with _kept(lease):
+        yield lease
+
+
+def holder(objects: ConditionalObjects, place: ObjectPath) -> str | None:
+    """Return who holds the lock, or None if nobody does."""
+    found = objects.read(place)
+    return _named(found) if found and _holds(found) else None
+
+
+def named_together(names: list[str]) -> str:
+    """Return several holders in words; nothing for none."""
+    *others, last = names or [""]
+    return " and ".join(filter(None, [", ".join(others), last]))
+
+
+class _Held(Exception):
+    """Another process holds a lock."""
+
+
+@contextmanager
+def _kept(lease: Lease) -> Iterator[Lease]:
     threading.Thread(target=lease.keep, daemon=True).start()
     try:
         yield lease
@@ -123,16 +193,21 @@ def leased(
         lease.release()
 
 
-def leaseholder(objects: ConditionalObjects, place: ObjectPath) -> str | None:
-    """Return who holds the lock, or None if nobody does."""
-    found = objects.read(place)
-    return _named(found) if found and _holds(found) else None
+def _taken(
+    objects: ConditionalObjects,
+    place: ObjectPath,
+    refusal: Callable[[str], str | Exception],
+    *,
+    tried: bool = False,
+) -> Lease:
+    """Take a lock, or refuse; `tried`: after the bucket was seen to heed conditions."""
 
+    def refused(found: Found | None) -> Exception:
+        said = refusal(_named(found))
+        return said if isinstance(said, Exception) else GatehouseError(said)
 
-def _taken(objects: ConditionalObjects, place: ObjectPath, refusal: Callable[[str], str]) -> Lease:
     content = _introduction()
-    wanted = _encoded(content)
-    found = None
+    wanted, found = _encoded(content), None
     for _ in range(TRIES):
         tag = objects.create(place, wanted)
         if tag is None:
@@ -142,17 +217,17 @@ def _taken(objects: ConditionalObjects, place: ObjectPath, refusal: Callable[[st
             if found.content == wanted:  # the answer was lost
                 tag = found.tag
             elif _holds(found):
-                raise GatehouseError(refusal(_named(found)))
+                raise refused(found)
             else:
                 tag = objects.replace(place, wanted, found.tag)
-        elif objects.create(place, wanted) is not None:
+        elif tried and objects.create(place, wanted) is not None:
             raise GatehouseError(
                 f"the bucket of {place} writes whatever the condition (If-None-Match): two "
                 "processes could write one run; keep the lake in a bucket that heeds conditions"
             )
         if tag is not None:
             return Lease(objects, place, content, tag)
-    raise GatehouseError(refusal(_named(found)))
+    raise refused(found)
 
 
 def _holds(found: Found) -> bool:

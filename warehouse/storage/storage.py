@@ -111,13 +111,30 @@ class Storage(ABC, Generic[P]):
         """Remove a folder that holds nothing, or a link to one and not what it leads to."""
 
     @abstractmethod
-    def remove_leftovers(self, folder: P) -> None:
-        """Remove what killed writers left in a folder that nobody else writes into."""
+    def remove_leftovers(self, folder: P, condition: Callable[[Path], bool]) -> None:
+        """Remove those files in a folder that were never finished and have a condition."""
 
     @abstractmethod
     def exclusive(self, place: P, refusal: Callable[[str], str]) -> AbstractContextManager[None]:
-        """Hold the lock at `place`, or refuse because another process does."""
+        """Hold the lock at `place`, or refuse because another process does, alone or not."""
+
+    @abstractmethod
+    def shared(self, place: P, refusal: Callable[[str], str]) -> AbstractContextManager[None]:
+        """Hold the lock at `place` together with others, or refuse because one holds it alone."""
+
+    @abstractmethod
+    def in_turn(self, place: P, alone: P) -> AbstractContextManager[None]:
+        """Hold the lock at `place`, after its present holder.
+
+        Args:
+            place: the lock.
+            alone: a lock whose holder needs no other, if it holds that alone.
+        """
+
+    @abstractmethod
+    def has_been_locked(self, place: P) -> bool:
+        """Return whether a process holds the lock at `place`, or was killed while it did."""
 
     @abstractmethod
     def holder(self, place: P) -> str | None:
-        """Return who holds the lock at `place`, or None if nobody does."""
+        """Return who holds the lock at `place`, alone or together; None if nobody does."""

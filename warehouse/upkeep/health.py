@@ -8,11 +8,11 @@ from typing import Any
 
 from gatehouse.warehouse import replays
 from gatehouse.warehouse.errors import BrokenLaw
-from gatehouse.warehouse.files import TEMPORARY
 from gatehouse.warehouse.lake import SHARD_TABLES, TABLES, Lake, shard_name
 from gatehouse.warehouse.plain_text import printable
 from gatehouse.warehouse.records import COUNTED
 from gatehouse.warehouse.storage.addresses import Place
+from gatehouse.warehouse.temporary import TEMPORARY
 
 CAPTURE, SET_ASIDE, REMOVE, RECORD, BUILD = "capture", "set aside", "remove", "record", "build"
 """What mends a problem: capturing a shard again, moving a file out of the lake, removing a

@@ -440,4 +440,4 @@ def test_what_was_found_right_before_ctrl_c_is_not_read_again(copy, monkeypatch)
             verify.verify_runs(None, copy)
     text, well = verify.verify_runs(None, copy)
     # the vocabulary and the first shard's events; the others need the layers and all samples
-    assert well and "(2 of 10 files not read again)" in text
+    assert well and "(2 of 12 files not read again)" in text
