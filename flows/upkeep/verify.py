@@ -108,13 +108,14 @@ def _problems(
     shards = count(1)
     try:
         with bar("verifying shards", None) as moved:
-            for run_id in run_ids:
-                of_run = verified.of(run_id)
-                with lake.storage.listed_once(lake.root) as listed:
-                    found[run_id] = verify(lake, run_id, lambda: moved(next(shards)), of_run)
-                if listed and found[run_id]:
-                    # what landed after the listing would be missing
-                    found[run_id] = verify(lake, run_id, lambda: None, of_run)
+            with lake.storage.listed_once(lake.root) as listed:
+                for run_id in run_ids:
+                    found[run_id] = verify(
+                        lake, run_id, lambda: moved(next(shards)), verified.of(run_id)
+                    )
+            # what landed after the listing would be missing
+            for run_id in [name for name in run_ids if listed and found[name]]:
+                found[run_id] = verify(lake, run_id, lambda: None, verified.of(run_id))
         if paths.database.exists():
             with working("comparing the marts with the lake"):
                 wrong = _problems_of_marts(lake, run_ids, found, paths, verified.of(DATABASE))

@@ -114,7 +114,7 @@ def alone(
     refusal: Callable[[str], str],
     sharers: Callable[[ObjectPath], list[str]],
 ) -> Iterator[Lease]:
-    """Hold the lock at `place`, renewed, or refuse because another process does, or others share it.
+    """Hold the lock at `place`, renewed, or refuse: another process does, or others share it.
 
     Args:
         objects: where it lies.
