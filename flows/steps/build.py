@@ -234,6 +234,8 @@ def _counted(paths: Paths, seen: dict[str, Health]) -> bool:
     ]
     replayed = [path for run_id in finished for path in parts(lake, run_id)]
     with closing(duckdb.connect(str(paths.database), read_only=True)) as connection:
+        if paths.bucket:
+            register_bucket(connection, paths.bucket, confined=True)
         built = connection.execute("select run_id from stg_runs").fetchall()
         return {run_id for (run_id,) in built} == finished and all(
             _lists(connection, paths, ledger, files)
@@ -250,8 +252,6 @@ def _lists(
     names = [str(path) for path in files]
     # one listing of a bucket is one request, and says of times what the build's own says
     named = sorted({str(path.parent.parent / "run_id=*" / "*") for path in files})
-    if paths.bucket:
-        register_bucket(connection, paths.bucket, confined=True)
     asked = {"files": named if paths.bucket else names}
     landed = connection.execute(listed, asked).fetchall() if files else []
     return sorted(counted) == sorted(row for row in landed if row[0] in set(names))
