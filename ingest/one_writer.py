@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from gatehouse.warehouse.locks import exclusive_after_waiting
+from gatehouse.warehouse.writers.locks import exclusive_after_waiting
 
 AFTER_THE_NAME = r"-[0-9a-f]{10}(-from-[0-9]+)?"
 """What follows the slug in the name of a prepared dataset's folder."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from gatehouse.warehouse.errors import GatehouseError
-from gatehouse.warehouse.temporary import is_dead, temporary_beside
+from gatehouse.warehouse.writers.temporary import is_dead, temporary_beside
 
 T = TypeVar("T")
 

@@ -44,7 +44,7 @@ from gatehouse.warehouse.storage.addresses import Place
 from gatehouse.warehouse.storage.places import storage_of
 from gatehouse.warehouse.storage.storage import Entry
 from gatehouse.warehouse.tables import Content, read_table, write_table
-from gatehouse.warehouse.temporary import is_dead
+from gatehouse.warehouse.writers.temporary import is_dead
 
 TABLES = ("runs", "layers", "vocabulary", "shards", "counts", "replays", "samples", "events")
 """The lake's folders of runs, in the order in which a run is removed from them."""
@@ -236,6 +236,15 @@ class Lake:
         """Return the recorded shards whose files are there and have the recorded size."""
         return self.intact(run_id, self.shards(run_id))
 
+    def has_landed(self, run_id: str, shard: int) -> bool:
+        """Return whether the shard is one of `finished_shards`.
+
+        Raises:
+            BrokenLaw: its record is damaged.
+        """
+        row = shard_records.recorded_of(self.folder("shards", run_id), self._rows, shard)
+        return row is not None and bool(self.intact(run_id, {shard: row}))
+
     def intact(self, run_id: str, recorded: dict[int, dict[str, Any]]) -> set[int]:
         """Return the shards of `recorded`, as `shards` returns it, whose files have that size."""
         found = set(recorded)
@@ -273,7 +282,7 @@ class Lake:
         lawful = checked_events(events, samples, self.layers(run_id), has_norms=has_norms)
         files = {table: self.shard_file(table, run_id, shard) for table in SHARD_TABLES}
         with self.in_turn(run_id, shard):
-            if not again and shard in self.finished_shards(run_id):
+            if not again and self.has_landed(run_id, shard):
                 return
             self._state_version()
             written = {

@@ -41,6 +41,19 @@ def recorded(folder: Place, rows: Rows) -> dict[int, dict[str, Any]]:
     return dict(sorted(found.items()))
 
 
+def recorded_of(folder: Place, rows: Rows, shard: int) -> dict[str, Any] | None:
+    """Return what `recorded` has of one shard, and read no other record file.
+
+    Raises:
+        BrokenLaw: as `recorded`.
+    """
+    for path in (folder / shard_name(shard), folder / EARLIER):
+        for row in rows.found(path, SHARDS) or ():
+            if row["shard"] == shard:
+                return row
+    return None
+
+
 def record(folder: Place, row: dict[str, Any]) -> None:
     """Record a shard by its row of SHARDS, in place of what was recorded of it."""
     path = folder / shard_name(row["shard"])

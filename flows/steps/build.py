@@ -22,7 +22,6 @@ from gatehouse.warehouse.connect import DAMAGED
 from gatehouse.warehouse.errors import BrokenLaw, GatehouseError
 from gatehouse.warehouse.files import cannot_write, make_folder
 from gatehouse.warehouse.lake import Lake
-from gatehouse.warehouse.locks import exclusive, holder
 from gatehouse.warehouse.paths import DBT_PROJECT, Paths
 from gatehouse.warehouse.plain_text import counted
 from gatehouse.warehouse.records import LAKE_VERSION
@@ -31,6 +30,7 @@ from gatehouse.warehouse.storage.addresses import Place
 from gatehouse.warehouse.storage.places import register_bucket
 from gatehouse.warehouse.tables import check_table
 from gatehouse.warehouse.upkeep.health import REMOVE, Health, check_all_quickly
+from gatehouse.warehouse.writers.locks import exclusive, holder
 
 SMALLEST_ROOM = 1 << 20
 """Bytes: DuckDB writes blocks of 256 KiB, so on a disk with less left it has run out of room."""

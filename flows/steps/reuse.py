@@ -71,7 +71,7 @@ def take_over(
     capture would give to within the rounding of other batches (docs/exactness.md).
 
     Args:
-        lake: where the runs are; the caller holds the run's lock.
+        lake: where the runs are; the caller holds the run's lock, alone or with others.
         run_id: the run to land shards of; it is described like the others if it is not yet.
         record: its row of `runs`.
         pending: its shards that have not landed.
@@ -134,7 +134,9 @@ def _given(
         vocabulary = read_table(lake.file("vocabulary", giver.run_id), VOCABULARY)
         lake.land_run(run_id, record, lake.layers(giver.run_id), vocabulary)
     if len(parts) == 1 and giver.row["samples"] == wanted.num_rows:
-        _link(lake, run_id, shard, giver)
+        with lake.in_turn(run_id, shard):
+            if not lake.has_landed(run_id, shard):
+                _link(lake, run_id, shard, giver)
     else:
         _put_together(lake, run_id, shard, parts)
     return {source.run_id for source, _ in parts}
@@ -176,7 +178,7 @@ def _put_together(
     tokens = pc.sum(samples["tokens"]).as_py() or 0
     schema = EVENTS_WITH_NORMS if lake.has_output_norms(run_id) else EVENTS
     merged = Events(tokens * layers, lambda: _merged(sources), schema)
-    lake.land_shard(run_id, shard, samples, merged, seconds=seconds)
+    lake.land_shard(run_id, shard, samples, merged, seconds=seconds, again=False)
 
 
 def _merged(sources: list[tuple[Events, pa.ChunkedArray]]) -> Iterator[pa.Table]:

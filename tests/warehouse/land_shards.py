@@ -20,7 +20,7 @@ RUN = RandomRun("shared", 8, 2, blocks=(0, 1), shards=4, samples=range(16), text
 def land(lake: Lake, shards: list[int]) -> None:
     """Land those of the shards that have not landed; close the run if they were the last."""
     for shard in shards:
-        if shard not in lake.finished_shards(RUN.run_id):
+        if not lake.has_landed(RUN.run_id, shard):
             lake.land_run(RUN.run_id, record(RUN, finished=False), layers(RUN), vocabulary(RUN))
             lake.land_shard(RUN.run_id, shard, *random_shard(RUN, shard), again=False)
     if lake.finished_shards(RUN.run_id) == set(range(RUN.shards)):

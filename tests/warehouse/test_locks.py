@@ -10,14 +10,13 @@ import sys
 import pytest
 
 from gatehouse.warehouse.errors import GatehouseError
-from gatehouse.warehouse.locks import exclusive, exclusive_after_waiting, holder
-from gatehouse.warehouse.paths import PACKAGE
+from gatehouse.warehouse.writers.locks import exclusive, exclusive_after_waiting, holder
 from tests.conftest import files_of_at_most
 
 HOLD = """
 import sys
 from pathlib import Path
-from gatehouse.warehouse.locks import exclusive
+from gatehouse.warehouse.writers.locks import exclusive
 with exclusive(Path(sys.argv[1]), str):
     print(flush=True)
     sys.stdin.read()
@@ -39,7 +38,6 @@ def other(path):
         [sys.executable, "-c", HOLD, str(path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": str(PACKAGE)},
     )
     process.stdout.readline()
     yield process

@@ -13,7 +13,7 @@ from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import PACKAGE
 from gatehouse.warehouse.tables import Content
-from gatehouse.warehouse.temporary import TEMPORARY
+from gatehouse.warehouse.writers.temporary import TEMPORARY
 from tests.dbt_project.random_lake import random_shard
 from tests.warehouse.land_shards import RUN, land
 
@@ -107,12 +107,13 @@ def test_what_a_killed_one_began_another_ends(lake, start, alone, place, left):
     assert lake.writer(RUN.run_id).startswith(f"process {living.pid} on ")
     assert go(living) == [0]
     assert not list(lake.root.rglob(TEMPORARY)), "what it left is known to be dead"
-    assert go(start("0,1,2,3")) == [0]
+    with lake.sharing(RUN.run_id):
+        land(lake, [0, 1, 2, 3])
     assert contents(lake.root) == alone
 
 
 def test_one_alone_and_those_that_share_refuse_one_another(lake, start, monkeypatch):
-    monkeypatch.setattr("gatehouse.warehouse.locks.SECONDS_OF_A_LOOK", 0)
+    monkeypatch.setattr("gatehouse.warehouse.writers.locks.SECONDS_OF_A_LOOK", 0)
     first, second = sorted((start("0"), start("1")), key=lambda process: process.pid)
     writer = lake.writer(RUN.run_id)
     for process in (first, second):

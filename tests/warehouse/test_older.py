@@ -62,6 +62,10 @@ def test_of_a_shard_that_lands_again_the_record_file_holds(older, samples, event
     assert row["seconds"] == 7.5 and row["events_sha256"] != earlier["events_sha256"]
     assert again.finished_shards(RUN) == {0}
     assert again.record_files(RUN) == [table, record_file]
+    assert again.has_landed(RUN, 0) and not again.has_landed(RUN, 1)
+    record_file.unlink()
+    # the earlier table tells of the file that was there before
+    assert again.finished_shards(RUN) == set() and not again.has_landed(RUN, 0)
 
 
 def test_narrow_and_wide_weights_are_the_same_events(older, samples, events):

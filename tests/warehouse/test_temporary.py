@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from gatehouse.warehouse import temporary
 from gatehouse.warehouse.files import write_atomically
-from gatehouse.warehouse.temporary import is_dead, temporary_beside
+from gatehouse.warehouse.writers import temporary
+from gatehouse.warehouse.writers.temporary import is_dead, temporary_beside
 
 
 @pytest.fixture(scope="module")

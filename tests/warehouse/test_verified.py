@@ -26,13 +26,14 @@ YEARS = 10**18
 ASKED = ("agreement", "verification")
 DECIDE_NOTHING = {
     "errors",
-    "locks",
     "paths",
     "plain_text",
     "storage/conditions",
     "storage/faults",
     "storage/leases",
-    "temporary",
+    "writers",
+    "writers/locks",
+    "writers/temporary",
 }
 SHARDS = ["events-0", "events-1", "samples-0", "samples-1"]
 

@@ -16,7 +16,7 @@ from gatehouse.warehouse.storage.conditions import KNOWN, ConditionalObjects, co
 from gatehouse.warehouse.storage.faults import faults_of
 from gatehouse.warehouse.storage.leases import Lease
 from gatehouse.warehouse.storage.storage import Entry, Storage, T
-from gatehouse.warehouse.temporary import writer_name
+from gatehouse.warehouse.writers.temporary import writer_name
 
 EXTRA = "bucket"
 """The optional dependencies that have s3fs."""

@@ -8,9 +8,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 from typing import Any
 
-from gatehouse.warehouse import files, locks
+from gatehouse.warehouse import files
 from gatehouse.warehouse.storage.storage import Entry, Storage, T
-from gatehouse.warehouse.temporary import TEMPORARY
+from gatehouse.warehouse.writers import locks
+from gatehouse.warehouse.writers.temporary import TEMPORARY
 
 NO_FOLDER = (FileNotFoundError, NotADirectoryError)
 """What is raised where there is no such folder."""

@@ -12,7 +12,7 @@ from gatehouse.warehouse.lake import SHARD_TABLES, TABLES, Lake, shard_name
 from gatehouse.warehouse.plain_text import printable
 from gatehouse.warehouse.records import COUNTED
 from gatehouse.warehouse.storage.addresses import Place
-from gatehouse.warehouse.temporary import TEMPORARY
+from gatehouse.warehouse.writers.temporary import TEMPORARY
 
 CAPTURE, SET_ASIDE, REMOVE, RECORD, BUILD = "capture", "set aside", "remove", "record", "build"
 """What mends a problem: capturing a shard again, moving a file out of the lake, removing a

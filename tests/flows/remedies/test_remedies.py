@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 
 from gatehouse.flows.steps import build
-from gatehouse.warehouse import locks
 from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.writers import locks
 from tests.flows.conftest import gatehouse
 from tests.flows.remedies import of_the_lake
 from tests.flows.remedies.remedy import Place, Remedy

@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import cannot_write, make_folder
-from gatehouse.warehouse.temporary import writer_name
+from gatehouse.warehouse.writers.temporary import writer_name
 
 SECONDS_OF_A_LOOK = 1.0
 """`holder` takes a lock for a moment, so a process that wants it keeps trying for this long."""

@@ -1,0 +1,1 @@
+"""Who writes: locks between processes, and the names of what is being written."""
