@@ -19,7 +19,6 @@ from gatehouse.warehouse.storage import leases
 from gatehouse.warehouse.storage.addresses import ObjectPath, checked_address
 from gatehouse.warehouse.storage.bucket import Bucket
 from gatehouse.warehouse.storage.places import bucket_of
-from tests.conftest import write_texts
 from tests.flows.conftest import gatehouse
 from tests.object_store import use
 
@@ -36,19 +35,17 @@ def store(object_server):
 
 
 @pytest.fixture(scope="module")
-def homes(store, tiny_mixtral, tmp_path_factory) -> tuple[Paths, Paths]:
+def homes(store, captured, tiny_mixtral, tmp_path_factory) -> tuple[Paths, Paths]:
     """The same run, captured and built in a home and in a bucket."""
     from gatehouse.flows.request import RunRequest
     from gatehouse.flows.steps import build, capture
 
-    folder = tmp_path_factory.mktemp("homes")
-    texts = write_texts(folder / "texts.jsonl")
-    request = RunRequest(model=str(tiny_mixtral), dataset=str(texts), max_length=64)
-    both = Paths(folder / "local"), Paths(folder / "home", bucket_of_lake())
-    for paths in both:
-        capture.capture(request, paths)
-        build.build(paths)
-    return both
+    texts = captured.parent / "texts.jsonl"
+    request = RunRequest(model=str(tiny_mixtral), dataset=str(texts), max_length=128)
+    paths = Paths(tmp_path_factory.mktemp("remote") / "home", bucket_of_lake())
+    capture.capture(request, paths)
+    build.build(paths)
+    return Paths(captured), paths
 
 
 def bucket_of_lake() -> ObjectPath:
@@ -58,9 +55,10 @@ def bucket_of_lake() -> ObjectPath:
 @pytest.fixture
 def run(homes, monkeypatch, capfd):
     """`run(*arguments)`: what a command returns and prints, of the lake in the bucket."""
-    monkeypatch.setenv("GATEHOUSE_HOME", str(homes[1].root))
+    monkeypatch.setenv("GATEHOUSE_HOME", "")
     monkeypatch.setenv("GATEHOUSE_LAKE", "")
-    return lambda *arguments: gatehouse(monkeypatch, capfd, *arguments, "--lake", LAKE)
+    place = ("--home", homes[1].root, "--lake", LAKE)
+    return lambda *arguments: gatehouse(monkeypatch, capfd, *arguments, *place)
 
 
 def objects() -> dict[str, str]:
@@ -130,7 +128,6 @@ def test_each_command_makes_few_requests(run, store, homes):
             code, _, err = run(*words)
         assert code == 0, err
         made = asked.by_kind()
-        open("/tmp/tC/counts.log", "a").write(f"{words} {dict(made)}\n")
         assert made.total() <= most, (words, made, asked.made)
 
 
@@ -148,8 +145,9 @@ REQUESTS = {
 def test_status_and_verify_say_what_they_say_of_a_folder(run, homes, monkeypatch, capfd):
     run("verify")
     for words in (("status", "--format", "json"), ("verify", "--all", "--format", "json")):
-        of_folder = gatehouse(monkeypatch, capfd, *words, "--home", homes[0].root)
         of_bucket = run(*words)
+        monkeypatch.setenv("GATEHOUSE_LAKE", "")
+        of_folder = gatehouse(monkeypatch, capfd, *words, "--home", homes[0].root)
         answers = [without_times(json.loads(out)) for _, out, _ in (of_folder, of_bucket)]
         assert answers[0] == answers[1]
     code, out, _ = run("verify")
@@ -164,27 +162,6 @@ def without_times(answer: dict) -> dict:
     return answer | {"runs": runs, "home": ""}
 
 
-def test_a_damaged_shard_is_named_and_captured_again(run, homes):
-    (run_id,) = Lake(homes[1].lake).run_ids()
-    place = Lake(homes[1].lake).shard_file("events", run_id, 0)
-    bucket, before = bucket_of(place), objects()
-    content = bytearray(bucket.read(place))
-    content[len(content) // 2] ^= 1
-    bucket.publish(place, lambda path: path.write_bytes(bytes(content)))
-    bucket.publish(place.parent / "strange.txt", lambda path: path.write_text("what is this"))
-    code, out, _ = run("verify")
-    assert code == 1
-    assert "shard 0 has other bytes in `events`" in out and "strange.txt does not belong" in out
-    code, out, err = run("verify", "--repair")
-    assert code == 0, (out, err)
-    aside = homes[1].root / "set-aside" / "events" / f"run_id={run_id}" / "strange.txt"
-    assert aside.read_text() == "what is this"
-    after = objects()
-    changed = {name for name in before if before[name] != after[name]}
-    assert before.keys() == after.keys()
-    assert {name.partition("/")[0] for name in changed} <= {"shards"}
-
-
 KILLED = """
 import os, signal, sys
 from gatehouse.flows.cli import app
@@ -195,37 +172,54 @@ app.main()
 """
 
 
-def test_a_capture_killed_between_upload_and_record_goes_on(
-    homes, tiny_mixtral, tmp_path, monkeypatch, capfd
+def test_a_capture_killed_between_upload_and_record_goes_on_is_repaired_and_removed(
+    store, tiny_mixtral, texts, tmp_path, monkeypatch, capfd
 ):
-    texts = write_texts(tmp_path / "texts.jsonl")
-    lake = "s3://bucket/killed"
-    words = ["capture", "--model", str(tiny_mixtral), "--dataset", str(texts), "--lake", lake]
-    words += ["--home", str(tmp_path / "home"), "--max-length", "32"]
+    root = checked_address("s3://bucket/killed")
+    place = ["--lake", str(root), "--home", str(tmp_path / "home")]
+    words = ["capture", "--model", str(tiny_mixtral), "--dataset", str(texts), *place]
     killed = subprocess.run([sys.executable, "-c", KILLED, *words], capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    bucket, root = bucket_of(checked_address(lake)), checked_address(lake)
-    left = {place: bucket.names(root / place) for place in ("locks", "events", "shards")}
-    assert [len(names) for names in left.values()] == [1, 1, 0]
-    run_id = Lake(root).run_ids()[0]
+    bucket, lake = bucket_of(root), Lake(root)
+    left = [len(bucket.names(root / table)) for table in ("locks", "events", "shards")]
+    assert left == [1, 1, 0]
+    (run_id,) = lake.run_ids()
     # its process has ended on this machine: nobody has to wait for the lease to end
-    assert Lake(root).writer(run_id) is None
-    assert gatehouse(monkeypatch, capfd, *words)[0] == 0
-    assert Lake(root).finished_shards(run_id) == {0}
+    assert lake.writer(run_id) is None
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        return gatehouse(monkeypatch, capfd, *arguments)
+
+    assert run(*words)[0] == 0
+    assert lake.finished_shards(run_id) == {0}
     assert bucket.names(root / "locks") == set()
-    # and by another process it is refused while one holds the lease
-    with Lake(root).writing(run_id):
-        code, _, err = gatehouse(monkeypatch, capfd, *words)
+    with lake.writing(run_id):
+        code, _, err = run(*words)
         assert code == 2 and f"{run_id} is being written by process" in err
-    code, out, _ = gatehouse(monkeypatch, capfd, "runs", "rm", run_id, "--yes", *words[5:9])
+
+    events = lake.shard_file("events", run_id, 0)
+    whole = bucket.read(events)
+    damaged = bytearray(whole)
+    damaged[len(whole) // 2] ^= 1
+    bucket.publish(events, lambda path: path.write_bytes(bytes(damaged)))
+    bucket.publish(events.parent / "strange.txt", lambda path: path.write_text("what is this"))
+    code, out, _ = run("verify", *place)
+    assert code == 1
+    assert "shard 0 has other bytes in `events`" in out and "strange.txt does not belong" in out
+    code, out, err = run("verify", "--repair", *place)
+    assert code == 0, (out, err)
+    aside = tmp_path / "home" / "set-aside" / "events" / f"run_id={run_id}" / "strange.txt"
+    assert aside.read_text() == "what is this"
+    assert bucket.read(events) == whole
+
+    code, out, _ = run("runs", "rm", run_id, "--yes", *place)
     assert code == 0 and f"removed {run_id}" in out
-    assert {name for name in bucket.names(root)} == {"VERSION"}
+    assert bucket.names(root) == {"VERSION"}
 
 
 def test_a_capture_that_loses_its_lease_records_nothing(
-    homes, tiny_mixtral, tmp_path, monkeypatch, capfd
+    store, tiny_mixtral, texts, tmp_path, monkeypatch, capfd
 ):
-    texts = write_texts(tmp_path / "texts.jsonl")
     root = checked_address("s3://bucket/lost")
     record, others = Lake.add_shard, ExitStack()
 
@@ -246,7 +240,7 @@ def test_a_capture_that_loses_its_lease_records_nothing(
     assert Lake(root).run_record(run_id)["finished_at"] is None
 
 
-def test_two_processes_share_a_run_and_one_alone_is_refused(homes):
+def test_two_processes_share_a_run_and_one_alone_is_refused(store):
     lake = Lake(checked_address("s3://bucket/shared"))
     with lake.sharing("a-run"), lake.sharing("a-run"):
         assert lake.writer("a-run").count("process") == 2
