@@ -23,7 +23,7 @@ BUCKET = (
     ),
     Variables(
         ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
-        "credentials; else `AWS_PROFILE` names some of `~/.aws`, else the machine's role gives some",
+        "credentials; else `AWS_PROFILE` names some of `~/.aws`, else the machine's role does",
     ),
     Variables(("AWS_REGION", "AWS_DEFAULT_REGION"), "where the bucket is"),
     Variables(("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"), "another server than Amazon's"),
