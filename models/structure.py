@@ -95,6 +95,13 @@ def weight_bytes(model: nn.Module) -> dict[str, int]:
     return taken
 
 
+def peak_on_gpus() -> int:
+    """Return the most bytes that this process has held on its GPUs at a time; 0 without one."""
+    if not torch.cuda.is_available():
+        return 0
+    return sum(map(torch.cuda.max_memory_allocated, range(torch.cuda.device_count())))
+
+
 def weights_line(loaded: LoadedModel) -> str:
     """Return one line on the weights in memory: bytes in total and by part, and devices."""
     taken = weight_bytes(loaded.model)

@@ -17,6 +17,7 @@ SECRET = re.compile(
 """A token of the hub, a token in a header, a name and password in an address."""
 
 QUOTED_CHARACTERS = 120
+SIZES = (("bytes", 1), ("kB", 10**3), ("MB", 10**6), ("GB", 10**9), ("TB", 10**12))
 SHORTEST_SECRET = 8
 """Characters: a shorter value would occur in too much other text."""
 
@@ -24,6 +25,12 @@ SHORTEST_SECRET = 8
 def counted(number: int, noun: str) -> str:
     """Return a number and its noun, in the singular for one: 1 shard, 2,000 shards."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def in_bytes(number: float) -> str:
+    """Return a number of bytes as people read it: 12.8 MB, 1.2 TB."""
+    unit = next((unit for unit in SIZES if number < 1000 * unit[1]), SIZES[-1])
+    return f"{number / unit[1]:.3g} {unit[0]}"
 
 
 def repeated(duplicates: int) -> str:

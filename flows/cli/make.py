@@ -7,7 +7,7 @@ from gatehouse.flows.cli.options import OF_A_RUN, paths_of
 from gatehouse.flows.request import LOADING, RunRequest, takes_fields
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.notes.run_names import find_run
-from gatehouse.warehouse.paths import check_output_folder
+from gatehouse.warehouse.paths import Paths, check_output_folder
 
 PREPARING = (
     "dataset",
@@ -32,14 +32,18 @@ CAPTURING = tuple(name for name in OF_A_RUN if name not in ("create_splits", *AF
 
 @takes_fields(options=OF_A_RUN)
 def run(
+    dry_run: options.DryRun = False,
     threads: options.Threads = None,
     memory_limit: options.MemoryLimit = None,
     home: options.Home = None,
     **parameters: Any,
 ) -> None:
     """Do everything: prepare, capture, build, validate, plot, report; resume where it stopped."""
-    paths_of(home)
+    paths = paths_of(home)
     options.share(threads, memory_limit)
+    if dry_run:
+        _say_what_it_takes(RunRequest(**parameters), paths)
+        return
     from gatehouse.flows import prefect_run
     from gatehouse.flows.console import answer
 
@@ -85,14 +89,26 @@ def fetch(
 
 
 @takes_fields(CAPTURING, OF_A_RUN)
-def capture(home: options.Home = None, **parameters: Any) -> None:
+def capture(dry_run: options.DryRun = False, home: options.Home = None, **parameters: Any) -> None:
     """Run the model and land its routing events; running it again resumes."""
     paths = paths_of(home)
     request = RunRequest(**parameters)
+    if dry_run:
+        _say_what_it_takes(request, paths)
+        return
     from gatehouse.flows.console import answer
     from gatehouse.flows.steps import capture
 
     answer(capture.capture(request, paths).line)
+
+
+def _say_what_it_takes(request: RunRequest, paths: Paths) -> None:
+    from gatehouse.flows.console import answer
+    from gatehouse.flows.sizing.answer import check_room, forecast
+
+    found = forecast(request, paths)
+    answer(str(found))
+    check_room(found, paths)
 
 
 def import_trace(

@@ -188,6 +188,14 @@ MemoryLimit = Annotated[
         "GATEHOUSE_MEMORY_LIMIT, else 60 % of the machine's or container's.",
     ),
 ]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Capture nothing: prepare the text, try two batches, and print the events, time, "
+        "memory and disk that the run would take. Exit code 2 if the disk cannot hold it.",
+    ),
+]
 Run = Annotated[
     str | None,
     typer.Option(help="Run id or name (`gatehouse status` lists them); default: the latest."),

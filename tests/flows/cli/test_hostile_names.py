@@ -44,6 +44,7 @@ def test_no_command_steers_the_terminal(run, place, quick_figures):
 
     assert "\\x1b" in said("prepare", *of_text)
     assert "\\x1b" in said("fetch", "--model", model, "--analyze-structure", "--test")
+    said("capture", "--dry-run", "--model", model, *of_text)
     said("capture", "--model", model, *of_text)
     said("capture", "--model", model, *of_text)
     said("capture", "--model", model, "--dataset", place / f"{HOSTILE}-none.txt", code=2)

@@ -76,6 +76,14 @@ ELSEWHERE = {
         "tests/models/test_generation.py::test_a_model_without_a_head_is_refused_in_one_line"
     ),
     "… cannot continue a prompt (…): leave --generate out": ("needs a model whose code fails"),
+    # what a run would take
+    "the disk of … has … free, and the run needs …: make room there, name another --home, or take "
+    "fewer samples": (
+        "tests/flows/sizing/test_sizing.py::test_a_run_that_the_disk_cannot_hold_is_refused"
+    ),
+    "… has no tokens: name another dataset": (
+        "tests/flows/sizing/test_sizing.py::test_a_text_without_tokens_is_one_line"
+    ),
     # replays
     **dict.fromkeys(
         (
