@@ -136,8 +136,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "home"
     monkeypatch.setenv("GATEHOUSE_HOME", str(folder))
     # commands set these by their options, as they do the home
-    for name in ("GATEHOUSE_THREADS", "GATEHOUSE_MEMORY_LIMIT"):
-        monkeypatch.setenv(name, os.environ[name])
+    for name in ("GATEHOUSE_THREADS", "GATEHOUSE_MEMORY_LIMIT", "GATEHOUSE_LAKE"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))
     return folder
 
 
@@ -235,3 +235,16 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         asyncio.run(APILogHandler.aflush())
         server.stop()
     refresh_global_settings_context()
+
+
+@pytest.fixture(scope="module")
+def object_server() -> Iterator[Any]:
+    """An S3 server, a `tests.object_store.Server`."""
+    pytest.importorskip("moto")
+    pytest.importorskip("s3fs")
+    from tests.object_store import Server
+
+    server = Server()
+    server.start()
+    yield server
+    server.stop()

@@ -8,8 +8,8 @@ STEERING = re.compile(
 )
 """Control characters, line ends, direction marks, and bytes that are not text."""
 
-SECRET_NAME = re.compile(r"(TOKEN|KEY|SECRET|PASSWORD|AUTH_STRING)$", re.IGNORECASE)
-"""Names of environment variables whose values are not shown: HF_TOKEN, PREFECT_API_KEY, …"""
+SECRET_NAME = re.compile(r"(TOKEN|KEY|KEY_ID|SECRET|PASSWORD|AUTH_STRING)$", re.IGNORECASE)
+"""Names of environment variables whose values are not shown: HF_TOKEN, AWS_ACCESS_KEY_ID, …"""
 
 SECRET = re.compile(
     r"\bhf_[A-Za-z0-9]{30,}|(?<=\bbearer )[^\s\"',;]+|(?<=://)[^\s/@]+:[^\s/@]+(?=@)", re.IGNORECASE

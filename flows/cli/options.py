@@ -1,7 +1,10 @@
 """The options of the commands, with their help."""
 
+import inspect
 import os
 import re
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,6 +19,7 @@ from gatehouse.flows.steps.machine import (
 from gatehouse.models.aliases import ALIASES
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.release import gatehouse_version
+from gatehouse.warehouse.storage.addresses import checked_address
 
 OF_A_RUN: dict[str, Any] = {
     "model": typer.Option(
@@ -179,6 +183,15 @@ Home = Annotated[
         "--checkpoint-dir",
         help="Folder of the warehouse; landed shards there are the checkpoint. Default: "
         "GATEHOUSE_HOME, else warehouse/data in a checkout, else the platform's data folder.",
+    ),
+]
+Lake = Annotated[
+    str | None,
+    typer.Option(
+        "--lake",
+        metavar="ADDRESS",
+        help="A lake in a bucket, such as s3://bucket/prefix; all else stays in the home. Default: "
+        "GATEHOUSE_LAKE, else the home's own.",
     ),
 ]
 Threads = Annotated[
@@ -419,6 +432,27 @@ def paths_of(home: Path | None) -> Paths:
     paths = Paths.resolve(home)
     os.environ["GATEHOUSE_HOME"] = str(paths.root)
     return paths
+
+
+def names_a_lake(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command that has a home the option `--lake`; child processes see the same lake."""
+    signature = inspect.signature(command)
+    if "home" not in signature.parameters:
+        return command
+
+    @wraps(command)
+    def named(*words: Any, lake: str | None = None, **options: Any) -> None:
+        if lake is not None:
+            os.environ["GATEHOUSE_LAKE"] = str(checked_address(lake))
+        command(*words, **options)
+
+    option = inspect.Parameter(
+        "lake", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Lake
+    )
+    parameters = [*signature.parameters.values(), option]
+    named.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    named.__annotations__ = {**command.__annotations__, "lake": Lake}
+    return named
 
 
 def share(threads: str | None, memory_limit: str | None) -> None:

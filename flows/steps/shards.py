@@ -4,6 +4,7 @@ import time
 from collections.abc import Collection
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import Self
 
 import pyarrow as pa
@@ -91,7 +92,8 @@ class ShardCapture:
         windows, samples = self._tokens.of(read_shard(run.prepared.path, shard))
         token_budget = run.request.batch_size * run.request.max_length
         # not in the run's own folder, which would be a run's before the run is described
-        beside = run.lake.folder("events", run.run_id).parent
+        place = run.lake.folder("events", run.run_id).parent
+        beside = place if isinstance(place, Path) else None
         with captured(self._tap, batches(windows, token_budget=token_budget), beside) as events:
             self._say_if_memory_ran_out(self._tap)
             self._describe(self._tap)

@@ -45,7 +45,9 @@ def overview(paths: Paths, form: str = "text") -> str:
     """
     with remembered_rows(paths.remembered) as known:
         lake = Lake(paths.lake, known)
-        every = [_seen(lake, run_id, health) for run_id, health in check_all_quickly(lake).items()]
+        seen = check_all_quickly(lake)
+        with lake.storage.listed_once(lake.root):
+            every = [_seen(lake, run_id, health) for run_id, health in seen.items()]
     beginning = datetime.min.replace(tzinfo=UTC)
     every.sort(key=lambda run: run["started_at"] or beginning)
     if form == "json":

@@ -18,6 +18,26 @@ each of them, and `OMP_NUM_THREADS` is its share of the cores unless it is set. 
 set aside, and are back afterwards, in a notebook as well:
 
 """
+BUCKET = (
+    Variables(
+        ("GATEHOUSE_LAKE",),
+        "the address of the lake, as `--lake` does; a folder in it is for `dbt` by hand alone",
+    ),
+    Variables(
+        ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+        "credentials; else `AWS_PROFILE` names some of `~/.aws`, else the machine's role does",
+    ),
+    Variables(("AWS_REGION", "AWS_DEFAULT_REGION"), "where the bucket is"),
+    Variables(("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"), "another server than Amazon's"),
+    Variables(
+        ("TMPDIR",), "where a shard is written before its upload, and read when it is verified"
+    ),
+)
+BUCKET_TEXT = """
+A lake in a bucket ([docs/scaling.md](scaling.md)) is reached with what its client finds in the
+environment, which Gatehouse neither shows nor keeps:
+
+"""
 END = """
 `PREFECT_API_URL` is the switch. Without it, `gatehouse run` has a server, settings and a database
 of its own in the home, and no file or variable of the user's changes that. With it, as in
@@ -39,7 +59,8 @@ def table(rows: tuple[Variables, ...], why: str) -> str:
 def page() -> str:
     """Return the page."""
     let_in, aside = table(LET_IN, "why"), table(SET_ASIDE, "for how long, and why")
-    return START + LET_IN_TEXT + let_in + SET_ASIDE_TEXT + aside + END
+    bucket = BUCKET_TEXT + table(BUCKET, "what they say")
+    return START + LET_IN_TEXT + let_in + SET_ASIDE_TEXT + aside + bucket + END
 
 
 if __name__ == "__main__":

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from gatehouse.warehouse.errors import GatehouseError
-from gatehouse.warehouse.files import Content
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import PACKAGE
 from gatehouse.warehouse.shard_records import captured_since
+from gatehouse.warehouse.tables import Content
 from gatehouse.warehouse.writers.temporary import TEMPORARY
 from tests.dbt_project.random_lake import random_shard
 from tests.warehouse.land_shards import RUN, land

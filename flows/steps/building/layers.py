@@ -27,6 +27,8 @@ from gatehouse.flows.steps.machine import (
 )
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import cannot_write
+from gatehouse.warehouse.storage.addresses import place_of
+from gatehouse.warehouse.storage.places import storage_of
 
 LAYERED = "config.materialized:layered"
 LAWS_OF_EVENTS = "events_are_complete_and_in_range"
@@ -41,7 +43,7 @@ class Order:
     """What a worker needs to know.
 
     Attributes:
-        lake: folder of the lake, as every worker names it.
+        lake: folder or address of the lake, as every worker names it.
         base: the database that has what does not go layer by layer; it is only read.
         partials: folder that gets a folder of Parquet files for each share.
         layers: first and last layer of the share.
@@ -91,7 +93,7 @@ def _build(order: Order) -> None:
         database = folder / "gatehouse.duckdb"
         _begin(database, order)
         settings = {BASE: order.base, LAYERS: order.name, PARTIALS: str(made)}
-        dbt = Dbt(Path(order.lake), database, folder / "dbt", _share(order), settings)
+        dbt = Dbt(place_of(order.lake), database, folder / "dbt", _share(order), settings)
         # without the tests of these tables, which are for all layers
         dbt.run("build", "--indirect-selection", "empty", "--select", LAYERED, LAWS_OF_EVENTS)
         _put_in_place(made, partials / order.name)
@@ -107,8 +109,10 @@ def _check(order: Order) -> None:
     Raises:
         GatehouseError: it does not.
     """
-    for place in (order.lake, order.base):
-        if not Path(place).exists():
+    lake = place_of(order.lake)
+    seen = {order.lake: storage_of(lake).names(lake), order.base: Path(order.base).exists()}
+    for place, is_there in seen.items():
+        if not is_there:
             raise GatehouseError(
                 f"the worker on {socket.gethostname()} does not see {place}: put the home (--home, "
                 "GATEHOUSE_HOME) on a file system that every machine has"

@@ -15,6 +15,7 @@ from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.records import RunSpec
 from gatehouse.warehouse.release import gatehouse_version
+from gatehouse.warehouse.storage.addresses import checked_address
 
 SHARED = "put the home (--home, GATEHOUSE_HOME) on a file system that every machine has"
 
@@ -24,6 +25,7 @@ def packed(run: PlannedRun) -> str:
     request = replace(run.request, workers=None, scheduler=None)
     work = {
         "home": run.paths.root,
+        "bucket": run.paths.bucket,
         "started_at": run.started_at.isoformat(),
         "versions": versions(run.plan.quantization),
         "request": asdict(request),
@@ -55,7 +57,9 @@ def opened(work: str) -> PlannedRun:
         raise _other_packages(here, found, asked["versions"])
     prepared = Prepared(**asked["prepared"] | {"path": path})
     started_at = datetime.fromisoformat(asked["started_at"])
-    run = PlannedRun(request, plan, prepared, Paths(Path(asked["home"])), started_at)
+    bucket = asked["bucket"] and checked_address(asked["bucket"])
+    paths = Paths(Path(asked["home"]), bucket)
+    run = PlannedRun(request, plan, prepared, paths, started_at)
     meant = RunSpec(**asked["spec"])
     if run.spec != meant:
         raise GatehouseError(

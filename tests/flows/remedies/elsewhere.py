@@ -95,6 +95,66 @@ ELSEWHERE = {
         ("Dask's settings cannot be read (…): correct them in …",),
         "tests/flows/steps/test_workers.py::test_settings_of_dask_that_cannot_be_read_are_named",
     ),
+    # a lake in a bucket
+    **dict.fromkeys(
+        (
+            "… is a folder of this machine: name its home with --home",
+            "an address of a lake holds no credentials and no options: put them into the "
+            "environment, as docs/environment.md says",
+            "… cannot be the address of a lake: write it as s3://bucket/prefix, of letters, digits "
+            "and . _ = + -",
+        ),
+        "tests/warehouse/storage/test_bucket.py::test_addresses_that_no_lake_can_have_are_refused",
+    ),
+    "…:// needs a package that is not installed (…): …": (
+        "tests/warehouse/storage/test_bucket.py::test_the_extra_is_named_where_s3fs_is_missing"
+    ),
+    "…:// is no protocol that fsspec knows: write s3://bucket/prefix": (
+        "tests/warehouse/storage/test_bucket.py::test_a_missing_package_or_protocol_is_named"
+    ),
+    "a lake in …:// can be read, but not written: Gatehouse knows no write on a condition there, "
+    "which keeps two processes apart; capture into s3:// or a home": (
+        "tests/warehouse/storage/test_bucket.py"
+        "::test_other_protocols_can_be_read_and_are_refused_by_name_for_writing"
+    ),
+    "there is no bucket …: make it, or name another with --lake": (
+        "tests/warehouse/storage/test_bucket.py::test_a_missing_bucket_is_no_empty_lake"
+    ),
+    "… denies access to … (…): give these credentials the right to list, read, write and delete "
+    "there, or set others in the environment": (
+        "tests/warehouse/storage/test_bucket.py::test_a_denial_is_one_line_without_credentials"
+    ),
+    "there are no credentials for … (…): set them in the environment, for s3 AWS_ACCESS_KEY_ID and "
+    "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE": (
+        "tests/warehouse/storage/test_bucket.py::test_no_credentials_is_one_line"
+    ),
+    "nothing answers for …: see that AWS_ENDPOINT_URL and the network are right, and run the same "
+    "command again": (
+        "tests/warehouse/storage/test_bucket.py::test_no_server_is_one_line_after_few_tries"
+    ),
+    "the exchange of … with its bucket broke off (…): run the same command again, which goes on "
+    "from what has landed": (
+        "tests/warehouse/storage/test_bucket.py"
+        "::test_a_connection_that_drops_in_the_middle_of_a_file_gives_no_half"
+    ),
+    "… cannot be used (…: …): put that right in the environment, and run the same command again": (
+        "what else a bucket's client may say, word for word"
+    ),
+    "… was taken over by … while this process could not renew it: nothing more is written; wait "
+    "for that process to end, and run the same command again": (
+        "tests/warehouse/storage/test_leases.py"
+        "::test_who_lost_a_lease_publishes_and_removes_nothing"
+    ),
+    "the bucket of … writes whatever the condition (If-None-Match): two processes could write one "
+    "run; keep the lake in a bucket that heeds conditions": (
+        "tests/warehouse/storage/test_leases.py::test_a_bucket_that_heeds_no_conditions_is_refused"
+    ),
+    "… lies in a bucket, which SQL only reads: name a file of this machine": (
+        "tests/flows/sql/test_bucket_access.py::test_nothing_is_written_into_a_bucket"
+    ),
+    "… is not in the lake …: name a file there": (
+        "tests/flows/sql/test_bucket_access.py::test_what_is_not_the_lake_is_refused"
+    ),
     # traces, generated text, chats
     "the tokenizer of … has no chat template, and the samples are chats: name the "
     "model's version that is made for chats, or add --chat-as-text to take what is "
