@@ -6,28 +6,20 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from gatehouse.flows.console import say
-from gatehouse.flows.request import RunRequest
 from gatehouse.flows.steps.planned import PlannedRun
+from gatehouse.flows.steps.workers.connection import Workers, client_of, explained
 from gatehouse.flows.steps.workers.devices import shares
-from gatehouse.flows.steps.workers.settings import dask
 from gatehouse.flows.steps.workers.work import SHARED, packed
 from gatehouse.flows.steps.workers.worker import TOPIC, Outcome, capture_here, leave_here
 from gatehouse.warehouse.errors import GatehouseError
 
-SECONDS_TO_ANSWER = 5
 SECONDS_TO_LEAVE = 3
 SECONDS_BETWEEN_LOOKS = 2.0
 SECONDS_UNTIL_SEEN = 60
 """How long a shared file system may take to show what another machine has written."""
-
-GONE = (
-    "the Dask scheduler has gone: start it again; what has landed stays, and the same command "
-    "resumes from there"
-)
 
 
 @contextmanager
@@ -44,54 +36,27 @@ def captured_by_workers(
         GatehouseError: as `capture` does, from any worker; there is no Dask, nobody answers at the
             address, or workers that are not fit for the run.
     """
-    with dask(own=run.request.scheduler is None), _connected(run.request) as (client, check):
+    request = run.request
+    asked = Workers(request.workers, request.scheduler)
+    own = shares(asked.number, request.device_map) if asked.number else []
+    with client_of(asked, own) as (client, check):
         shards = _Shards(client, run, pending, check)
         try:
             yield shards.wait
         finally:
             shards.give_up()
+            if asked.scheduler:
+                _free_memory(client)
 
 
-def _connected(request: RunRequest) -> Any:
-    from gatehouse.flows.steps.workers.local import local_cluster
-
-    if request.scheduler is None:
-        assert request.workers
-        return local_cluster(shares(request.workers, request.device_map))
-    return _remote(request.scheduler)
-
-
-@contextmanager
-def _remote(address: str) -> Iterator[tuple[Any, Callable[[], None]]]:
-    from distributed import Client, wait
-
-    file = Path(address)
-    named = {"scheduler_file": str(file)} if file.is_file() else {"address": address}
-    try:
-        client = Client(**named, timeout=SECONDS_TO_ANSWER, set_as_default=False)
-    except (OSError, ValueError, TypeError, ImportError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise GatehouseError(
-            f"--scheduler {address}: no Dask scheduler answers there ({first}); start one with "
-            "`dask scheduler`, or use --workers N on this machine"
-        ) from error
-    said = False
-
-    def check() -> None:
-        nonlocal said
-        if client.status != "running":
-            raise GatehouseError(GONE)
-        if not said and not client.scheduler_info()["workers"]:
-            said = True
-            say(f"no worker at {address} yet: waiting for one")
-
-    with client:
-        yield client, check
-        # a model would stay in the memory of every worker
-        with suppress(Exception):
-            workers = client.scheduler_info(n_workers=-1)["workers"]
-            left = [client.submit(leave_here, workers=[each], pure=False) for each in workers]
-            wait(left, timeout=SECONDS_TO_LEAVE)
+def _free_memory(client: Any) -> None:
+    """Have workers, which live on, let go of the model."""
+    until = time.monotonic() + SECONDS_TO_LEAVE
+    with suppress(Exception):
+        workers = client.scheduler_info(n_workers=-1)["workers"]
+        left = [client.submit(leave_here, workers=[each], pure=False) for each in workers]
+        for each in left:
+            each.result(timeout=max(until - time.monotonic(), 0))
 
 
 class _Shards:
@@ -163,7 +128,11 @@ class _Shards:
             if outcome["refusal"] is not None:
                 failure = GatehouseError(outcome["refusal"])
         except BaseException as error:
-            failure = explained(shard, error)
+            failure = explained(
+                error,
+                f"captured shard {shard}",
+                "use fewer --workers or a smaller --batch-size",
+            )
         with self._changed:
             if failure:
                 self._failure = self._failure or failure
@@ -191,23 +160,3 @@ class _Shards:
         if line not in self._said:
             self._said.add(line)
             say(line)
-
-
-def explained(shard: int, error: BaseException) -> BaseException:
-    """Return the line for what Dask raises in place of a shard's tokens."""
-    from distributed import CancelledError, KilledWorker
-
-    if isinstance(error, CancelledError):
-        return GatehouseError(GONE)
-    if isinstance(error, KilledWorker):
-        return GatehouseError(
-            f"every worker that captured shard {shard} was killed, {error.allowed_failures + 1} of "
-            "them: if memory ran out, use fewer --workers or a smaller --batch-size"
-        )
-    words = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-    if isinstance(error, ImportError | AttributeError) or "deserialization" in words:
-        return GatehouseError(
-            f"the cluster cannot run this Gatehouse ({words}): install the same packages for its "
-            "scheduler and workers"
-        )
-    return error

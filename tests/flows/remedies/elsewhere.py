@@ -27,14 +27,6 @@ ELSEWHERE = {
     ),
     **dict.fromkeys(
         (
-            "the Dask scheduler has gone: start it again; what has landed stays, and the same "
-            "command resumes from there",
-        ),
-        "tests/flows/steps/test_workers.py::test_without_workers_it_waits_and_without_a_sched"
-        "uler_it_ends",
-    ),
-    **dict.fromkeys(
-        (
             "a worker has landed shard …, and … does not have it: …",
             "put the home (--home, GATEHOUSE_HOME) on a file system that every machine has",
             "the worker on … does not see …: …",
@@ -43,16 +35,6 @@ ELSEWHERE = {
             " --dtype and --quantize",
         ),
         "tests/flows/steps/test_workers.py::test_workers_that_do_not_fit_are_refused",
-    ),
-    **dict.fromkeys(
-        (
-            "every worker that captured shard … was killed, … of them: if memory ran out, use "
-            "fewer --workers or a smaller --batch-size",
-            "the cluster cannot run this Gatehouse (…): install the same packages for its "
-            "scheduler and workers",
-        ),
-        "tests/flows/steps/test_workers.py::test_what_dask_says_of_workers_is_a_line_with_a_w"
-        "ay_out",
     ),
     **dict.fromkeys(
         (
@@ -195,8 +177,9 @@ ELSEWHERE = {
     ),
     **dict.fromkeys(
         (
-            "… workers were killed at the same work: if memory ran out, use fewer --workers or "
-            "give each more",
+            "every worker that … was killed, … of them: if memory ran out, …",
+            "use fewer --workers or a smaller --batch-size",
+            "use fewer --workers or give each more",
             "the cluster cannot run this Gatehouse (…): install the same packages for its "
             "scheduler and workers",
         ),
@@ -204,8 +187,8 @@ ELSEWHERE = {
     ),
     **dict.fromkeys(
         (
-            "the Dask scheduler has gone: start it again, and run the same command",
-            "the Dask scheduler at … has gone: start it again, and run the same command",
+            "the Dask scheduler has gone: start it again, and run the same command; what has "
+            "landed stays",
         ),
         "tests/flows/steps/workers/test_connection.py::test_a_scheduler_that_goes_is_one_line",
     ),

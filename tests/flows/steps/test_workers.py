@@ -18,7 +18,7 @@ import pytest
 
 from gatehouse.flows.request import RunRequest
 from gatehouse.flows.steps import capture
-from gatehouse.flows.steps.workers import cluster, settings, work
+from gatehouse.flows.steps.workers import cluster, connection, settings, work
 from gatehouse.flows.steps.workers.local import local_cluster
 from gatehouse.flows.steps.workers.part import Part
 from gatehouse.warehouse.errors import GatehouseError
@@ -258,7 +258,7 @@ def test_workers_that_do_not_fit_are_refused(
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense", "foo://127.0.0.1:9"])
 def test_nobody_at_the_address_is_one_line(address, request_, tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster, "SECONDS_TO_ANSWER", 0.2)
+    monkeypatch.setattr(connection, "SECONDS_TO_ANSWER", 0.2)
     with pytest.raises(GatehouseError, match=f"--scheduler {address}: no Dask scheduler answers"):
         capture.capture(replace(request_, scheduler=address), Paths(tmp_path))
 
@@ -286,30 +286,6 @@ def test_without_workers_it_waits_and_without_a_scheduler_it_ends(request_, tmp_
         capture.capture(
             replace(request_, scheduler=cluster.scheduler_address), Paths(tmp_path / "home")
         )
-
-
-def test_what_dask_says_of_workers_is_a_line_with_a_way_out():
-    from distributed import KilledWorker
-    from distributed.scheduler import WorkerState
-
-    last = WorkerState(
-        address="tcp://127.0.0.1:1",
-        status="running",
-        pid=1,
-        name=1,
-        memory_limit=0,
-        local_directory="",
-        nanny=None,
-        server_id="1",
-        scheduler=None,
-    )
-    killed = cluster.explained(3, KilledWorker("shard", last, 3))
-    assert "every worker that captured shard 3 was killed, 4 of them" in str(killed)
-    lacks = cluster.explained(3, ModuleNotFoundError("No module named 'gatehouse'"))
-    assert "the cluster cannot run this Gatehouse (ModuleNotFoundError: No" in str(lacks)
-    assert "install the same packages" in str(lacks)
-    full = OSError(28, "No space left on device")
-    assert cluster.explained(3, full) is full
 
 
 def test_settings_of_dask_that_cannot_be_read_are_named(tmp_path):
