@@ -15,6 +15,7 @@ from gatehouse.flows.steps.capture import capture
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.storage.addresses import ObjectPath
 from tests.conftest import write_texts
 
 
@@ -89,6 +90,14 @@ def test_of_many_shards_some_are_read(place, monkeypatch, tmp_path):
     whole = capture(request, paths)
     assert told.tokens == pytest.approx(whole.tokens, rel=0.5)
     assert told.tokens != whole.tokens
+
+
+def test_a_lake_in_a_bucket_takes_no_room_here(told):
+    away = replace(told, bucket=ObjectPath("s3://bucket/lake"))
+    assert told.disk_bytes - away.disk_bytes == told.lake_bytes
+    assert "bytes an event, in s3://bucket/lake" in str(away)
+    assert "free: twice the database" in str(away)
+    assert "free: the lake, and twice" in str(told)
 
 
 def test_generated_tokens_are_counted_as_the_most_that_may_come(place, told, tmp_path):
