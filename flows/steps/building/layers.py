@@ -110,7 +110,7 @@ def _check(order: Order) -> None:
         GatehouseError: it does not.
     """
     lake = place_of(order.lake)
-    seen = {order.lake: storage_of(lake).names(lake), order.base: Path(order.base).exists()}
+    seen = {order.lake: storage_of(lake).is_there(lake), order.base: Path(order.base).exists()}
     for place, is_there in seen.items():
         if not is_there:
             raise GatehouseError(
