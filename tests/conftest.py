@@ -130,6 +130,16 @@ def save_tiny_mixtral(folder: Path, **changes: int) -> Path:
     return folder
 
 
+SHARE = {name: os.environ[name] for name in ("GATEHOUSE_THREADS", "GATEHOUSE_MEMORY_LIMIT")}
+
+
+@pytest.fixture(autouse=True)
+def share_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each test the share that this file names, whatever a command before it was told."""
+    for name, value in SHARE.items():
+        monkeypatch.setenv(name, value)
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty warehouse home that GATEHOUSE_HOME names."""
