@@ -117,7 +117,8 @@ class Forecast:
             "lake": f"{in_bytes(self.lake_bytes)}, {trial.event_bytes:.1f} bytes an event"
             f"{f', in {self.bucket}' if self.bucket else ''}",
             "build": f"{clock(self.build_seconds)} with {counted(self.share.threads, 'thread')}, "
-            f"{in_bytes(self.build.peak_bytes)} of memory of the {in_bytes(self.share.memory)} "
+            f"{in_bytes(min(self.build.peak_bytes, self.share.memory))} of memory of the "
+            f"{in_bytes(self.share.memory)} "
             "that it may use; what needs more goes to the disk",
             "disk": f"{in_bytes(self.disk_bytes)} of {in_bytes(self.free_bytes)} free: "
             f"{'' if self.bucket else 'the lake, and '}twice the database of "

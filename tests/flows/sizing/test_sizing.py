@@ -142,7 +142,7 @@ def test_builds_that_were_measured_are_told_as_they_were(measured):
 def test_larger_builds_take_more():
     costs = ("cpu_seconds", "peak_bytes", "database_bytes")
     for of, other in (("top_k", 4), ("events", 10_000_000)):
-        numbers = (2, 4, 8, 16) if of == "top_k" else (2_000_000, 10**8, 10**10)
+        numbers = (2, 4, 8, 16) if of == "top_k" else (2_000_000, 20_000_000, 10**8)
         told = [
             build_of(number, other) if of == "events" else build_of(other * 10**7, number)
             for number in numbers
@@ -150,3 +150,6 @@ def test_larger_builds_take_more():
         for few, many in pairwise(told):
             assert all(getattr(few, cost) < getattr(many, cost) for cost in costs), of
     assert build_of(10, 1) == build_of(BUILDS[0].events, 2)
+    # tables fill up
+    full, more = build_of(10**9, 8), build_of(10**10, 8)
+    assert full.database_bytes == more.database_bytes and full.cpu_seconds < more.cpu_seconds
