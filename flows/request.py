@@ -26,6 +26,37 @@ LOADING = (
 
 
 @dataclass(frozen=True)
+class Workers:
+    """What a command's options say.
+
+    Attributes:
+        number: how many processes of this machine.
+        scheduler: the address of a Dask scheduler, or its scheduler file, in place of a number.
+    """
+
+    number: int | None = None
+    scheduler: str | None = None
+
+    @classmethod
+    def asked(cls, number: int | None, scheduler: str | None) -> "Workers | None":
+        """Return the workers that two options ask for; none if neither is given.
+
+        Raises:
+            GatehouseError: both are given, or a number is less than one.
+        """
+        if number is None and scheduler is None:
+            return None
+        if number is not None and scheduler is not None:
+            raise GatehouseError(
+                "--workers starts workers on this machine, and --scheduler has its own: leave one "
+                "of them out"
+            )
+        if number is not None and number < 1:
+            raise GatehouseError(f"--workers {number}: give a number of processes, 1 or more")
+        return cls(number, scheduler)
+
+
+@dataclass(frozen=True)
 class RunRequest:
     """The parameters of a run, as the command line and the deployment name them.
 
@@ -80,14 +111,9 @@ class RunRequest:
         self._check_generation()
         if self.workers is not None:
             require(self.workers >= 1, "workers", "1 or more")
-            if self.scheduler is not None:
-                raise GatehouseError(
-                    "--workers starts workers on this machine, and --scheduler has its own: leave "
-                    "one of them out"
-                )
         check_name(self.name)
         # each refuses what it cannot be
-        _ = self.thresholds, self.moe_index
+        _ = self.thresholds, self.moe_index, self.asked_workers
 
     def _check_generation(self) -> None:
         if self.generate == 0:
@@ -113,9 +139,9 @@ class RunRequest:
             )
 
     @property
-    def has_workers(self) -> bool:
-        """Whether other processes capture the shards."""
-        return self.workers is not None or self.scheduler is not None
+    def asked_workers(self) -> Workers | None:
+        """The processes that capture the shards, None where this one does."""
+        return Workers.asked(self.workers, self.scheduler)
 
     @property
     def loading(self) -> dict[str, Any]:

@@ -239,14 +239,18 @@ class Lake:
         """Return the recorded shards whose files are there and have the recorded size."""
         return self.intact(run_id, self.shards(run_id))
 
-    def has_landed(self, run_id: str, shard: int) -> bool:
-        """Return whether the shard is one of `finished_shards`.
+    def landed(self, run_id: str, shard: int) -> dict[str, Any] | None:
+        """Return the shard's row of SHARDS if it is one of `finished_shards`.
 
         Raises:
             BrokenLaw: its record is damaged.
         """
         row = shard_records.recorded_of(self.folder("shards", run_id), self._rows, shard)
-        return row is not None and bool(self.intact(run_id, {shard: row}))
+        return row if row and self.intact(run_id, {shard: row}) else None
+
+    def has_landed(self, run_id: str, shard: int) -> bool:
+        """Return whether the shard is one of `finished_shards`; raises as `landed`."""
+        return self.landed(run_id, shard) is not None
 
     def intact(self, run_id: str, recorded: dict[int, dict[str, Any]]) -> set[int]:
         """Return the shards of `recorded`, as `shards` returns it, whose files have that size."""

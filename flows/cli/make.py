@@ -4,7 +4,7 @@ from typing import Any
 
 from gatehouse.flows.cli import options, replay_options
 from gatehouse.flows.cli.options import OF_A_RUN, paths_of
-from gatehouse.flows.request import LOADING, RunRequest, takes_fields
+from gatehouse.flows.request import LOADING, RunRequest, Workers, takes_fields
 from gatehouse.flows.steps.workers.part import asked_part
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.notes.run_names import find_run
@@ -106,7 +106,7 @@ def capture(
     """Run the model and land its routing events; running it again resumes."""
     paths = paths_of(home)
     request, part = RunRequest(**parameters), asked_part(rank, of)
-    if part and request.has_workers:
+    if part and request.asked_workers:
         raise GatehouseError(
             "--rank is for machines that do not talk, which --workers and --scheduler do: leave "
             "out one or the other"
@@ -223,6 +223,5 @@ def build(
     options.share(threads, memory_limit)
     from gatehouse.flows.console import answer
     from gatehouse.flows.steps import build
-    from gatehouse.flows.steps.workers.connection import Workers
 
     answer(build.build(paths, workers=Workers.asked(workers, scheduler)))

@@ -14,11 +14,11 @@ from typing import Any
 import duckdb
 
 from gatehouse.flows.console import say, short_path, working
+from gatehouse.flows.request import Workers
 from gatehouse.flows.steps.building import on_workers
 from gatehouse.flows.steps.building.command import UNTOUCHED, Dbt, fingerprint, name_home
 from gatehouse.flows.steps.dbt_runs import parse_ahead
 from gatehouse.flows.steps.machine import share_of_machine
-from gatehouse.flows.steps.workers.connection import Workers
 from gatehouse.warehouse.connect import DAMAGED
 from gatehouse.warehouse.errors import BrokenLaw, GatehouseError
 from gatehouse.warehouse.files import cannot_write, make_folder

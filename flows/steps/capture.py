@@ -97,7 +97,7 @@ class CaptureSession:
         self.pending: list[int] = []
         self._distrusted = distrusted
         self._part = part or WHOLE
-        self._shared = request.has_workers or part is not None
+        self._shared = bool(request.asked_workers or part)
         self._capture: Callable[[int], int] | None = None
         self._open = ExitStack()
 
@@ -110,7 +110,7 @@ class CaptureSession:
             if described:
                 run.keep_name()
             if self.pending:
-                many = run.request.has_workers
+                many = run.request.asked_workers
                 capturing = captured_by_workers(run, self.pending) if many else self._here()
                 self._capture = opening.enter_context(capturing)
             self._open = opening.pop_all()

@@ -37,6 +37,10 @@ class Share:
         """How many models dbt runs at a time."""
         return min(self.threads, MODELS_AT_ONCE)
 
+    def divided(self, processes: int) -> "Share":
+        """Return what each of so many processes may use; none goes without."""
+        return Share(max(self.threads // processes, 1), max(self.memory // processes, LEAST_MEMORY))
+
     def as_environment(self) -> dict[str, str]:
         """Return the variables from which dbt's profile takes it."""
         return {THREADS: str(self.threads), MEMORY_LIMIT: f"{self.memory}B"}

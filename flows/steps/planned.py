@@ -70,9 +70,8 @@ class PlannedRun:
 
     def landed(self, shard: int) -> int | None:
         """Return the tokens of a shard that has landed, None if it has not."""
-        if not self.lake.has_landed(self.run_id, shard):
-            return None
-        return int(self.lake.shards(self.run_id)[shard]["tokens"])
+        row = self.lake.landed(self.run_id, shard)
+        return int(row["tokens"]) if row else None
 
     def keep_name(self) -> None:
         """Give the run, which has landed, the name that the request has for it."""

@@ -10,9 +10,9 @@ from typing import Any
 
 from gatehouse.flows.console import say
 from gatehouse.flows.steps.planned import PlannedRun
-from gatehouse.flows.steps.workers.connection import Workers, client_of, explained
+from gatehouse.flows.steps.workers.connection import SHARED, client_of, explained
 from gatehouse.flows.steps.workers.devices import shares
-from gatehouse.flows.steps.workers.work import SHARED, packed
+from gatehouse.flows.steps.workers.work import packed
 from gatehouse.flows.steps.workers.worker import TOPIC, Outcome, capture_here, leave_here
 from gatehouse.warehouse.errors import GatehouseError
 
@@ -36,9 +36,9 @@ def captured_by_workers(
         GatehouseError: as `capture` does, from any worker; there is no Dask, nobody answers at the
             address, or workers that are not fit for the run.
     """
-    request = run.request
-    asked = Workers(request.workers, request.scheduler)
-    own = shares(asked.number, request.device_map) if asked.number else []
+    asked = run.request.asked_workers
+    assert asked
+    own = shares(asked.number, run.request.device_map) if asked.number else []
     with client_of(asked, own) as (client, check):
         shards = _Shards(client, run, pending, check)
         try:

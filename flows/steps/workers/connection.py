@@ -1,14 +1,15 @@
 """The workers that a command asks for: processes of its own, or those of a Dask scheduler."""
 
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from gatehouse.flows.console import say
+from gatehouse.flows.request import Workers
 from gatehouse.flows.steps.workers.settings import dask
 from gatehouse.warehouse.errors import GatehouseError
 
@@ -21,35 +22,12 @@ GONE = (
 )
 
 
-@dataclass(frozen=True)
-class Workers:
-    """What a command's options say.
+SHARED = "put the home (--home, GATEHOUSE_HOME) on a file system that every machine has"
 
-    Attributes:
-        number: how many processes of this machine.
-        scheduler: the address of a Dask scheduler, or its scheduler file, in place of a number.
-    """
 
-    number: int | None = None
-    scheduler: str | None = None
-
-    @classmethod
-    def asked(cls, number: int | None, scheduler: str | None) -> "Workers | None":
-        """Return the workers that two options ask for; none if neither is given.
-
-        Raises:
-            GatehouseError: both are given, or a number is less than one.
-        """
-        if number is None and scheduler is None:
-            return None
-        if number is not None and scheduler is not None:
-            raise GatehouseError(
-                "--workers starts workers on this machine, and --scheduler has its own: leave one "
-                "of them out"
-            )
-        if number is not None and number < 1:
-            raise GatehouseError(f"--workers {number}: give a number of processes, 1 or more")
-        return cls(number, scheduler)
+def unseen(place: object) -> GatehouseError:
+    """Return the refusal of a worker, by itself, that does not see what its command does."""
+    return GatehouseError(f"the worker on {socket.gethostname()} does not see {place}: {SHARED}")
 
 
 class Connection:

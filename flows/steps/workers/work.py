@@ -9,6 +9,7 @@ from typing import Any
 
 from gatehouse.flows.request import RunRequest
 from gatehouse.flows.steps.planned import PlannedRun
+from gatehouse.flows.steps.workers.connection import unseen
 from gatehouse.ingest.prepare import Prepared
 from gatehouse.models.zoo import versions
 from gatehouse.warehouse.errors import GatehouseError
@@ -16,8 +17,6 @@ from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.records import RunSpec
 from gatehouse.warehouse.release import gatehouse_version
 from gatehouse.warehouse.storage.addresses import checked_address
-
-SHARED = "put the home (--home, GATEHOUSE_HOME) on a file system that every machine has"
 
 
 def packed(run: PlannedRun) -> str:
@@ -50,7 +49,7 @@ def opened(work: str) -> PlannedRun:
     if not asked["versions"].startswith(f"gatehouse {gatehouse_version()},"):
         raise _other_packages(here, f"gatehouse {gatehouse_version()}", asked["versions"])
     if not path.is_file():
-        raise GatehouseError(f"the worker on {here} does not see {path}: {SHARED}")
+        raise unseen(path)
     request = RunRequest(**asked["request"])
     plan = plan_model(request)
     if (found := versions(plan.quantization)) != asked["versions"]:

@@ -114,8 +114,8 @@ ELSEWHERE = {
     "command again": (
         "tests/warehouse/storage/test_bucket.py::test_no_server_is_one_line_after_few_tries"
     ),
-    "the exchange of … with its bucket broke off (…): run the same command again, which goes on "
-    "from what has landed": (
+    "the exchange of … with its bucket broke off (…): run the same command again; what has "
+    "landed stays": (
         "tests/warehouse/storage/test_bucket.py"
         "::test_a_connection_that_drops_in_the_middle_of_a_file_gives_no_half"
     ),
@@ -155,8 +155,6 @@ ELSEWHERE = {
     # builds on many workers
     **dict.fromkeys(
         (
-            "the worker on … does not see …: put the home (--home, GATEHOUSE_HOME) on a file "
-            "system that every machine has",
             "the worker on … has another version of gatehouse or DuckDB than this command: install "
             "the same packages on both",
         ),

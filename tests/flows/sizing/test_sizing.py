@@ -11,6 +11,7 @@ import pytest
 from gatehouse.flows.request import RunRequest
 from gatehouse.flows.sizing import answer, trial
 from gatehouse.flows.sizing.measured import BUILDS, build_of
+from gatehouse.flows.steps import tokens
 from gatehouse.flows.steps.capture import capture
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
@@ -119,7 +120,7 @@ def test_a_run_that_the_disk_cannot_hold_is_refused(place, run, monkeypatch, tmp
 
 
 def test_a_text_without_tokens_is_one_line(place, monkeypatch, tmp_path):
-    monkeypatch.setattr(trial, "encode", lambda tokenizer, texts: [array("i") for _ in texts])
+    monkeypatch.setattr(tokens, "encode", lambda tokenizer, texts: [array("i") for _ in texts])
     with pytest.raises(GatehouseError, match=r"texts\.jsonl has no tokens: name another dataset"):
         answer.forecast(place[0], Paths(tmp_path))
 

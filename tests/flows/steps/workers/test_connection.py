@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
+from gatehouse.flows.request import Workers
 from gatehouse.flows.steps.workers import connection
-from gatehouse.flows.steps.workers.connection import Workers, connected
+from gatehouse.flows.steps.workers.connection import connected
 from gatehouse.warehouse.errors import GatehouseError
 
 pytest.importorskip("distributed", reason="without the extra `cluster`")
