@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from gatehouse.flows.steps.quick_dbt import make_quick
+from gatehouse.flows.steps.quick_dbt import import_quickly, make_quick
 from gatehouse.warehouse import cache, environment
 from gatehouse.warehouse.paths import DBT_PROJECT
 
@@ -66,6 +66,7 @@ def run_dbt(command: Sequence[str], target: Path, project: Path = DBT_PROJECT) -
     }
     options = [str(part) for pair in places.items() for part in pair]
     finish_parsing()
+    import_quickly()
     name = _version(project)
     content = _parsed.get(name) or cache.read(KIND, name)
     if content is None:

@@ -1,5 +1,6 @@
 """One parse of the dbt project serves every home and process, and none outlives its project."""
 
+import json
 import os
 import select
 import subprocess
@@ -20,6 +21,12 @@ from gatehouse.warehouse import cache
 from gatehouse.warehouse.paths import DBT_PROJECT, PACKAGE, Paths
 from tests.conftest import without_prefect
 
+# dbt as it is installed
+BY_ITSELF = """
+import sys
+from dbt.cli.main import dbtRunner
+sys.exit(not dbtRunner().invoke(sys.argv[1:]).success)
+"""
 SETTINGS = "{name: small, profile: gatehouse, flags: {send_anonymous_usage_stats: false}}"
 # whatever parses, fails
 ELSEWHERE = """
@@ -209,6 +216,141 @@ def test_a_quiet_command_makes_no_message_and_a_listener_hears_all(run, small, m
     assert {"MainReportVersion", "CommandCompleted"} <= {each.info.name for each in heard}
     (version,) = [each for each in heard if each.info.name == "MainReportVersion"]
     assert version.data.version in version.info.msg and made
+
+
+def test_dbt_writes_what_it_writes_by_itself(run, small, tmp_path):
+    """Whatever it does not do must not show: SQL, tables, what each node is, how each one ended."""
+    write_a_bit_of_everything(small)
+    target, database = tmp_path / "target", Path(os.environ["GATEHOUSE_DATABASE"])
+    found = []
+    for build in (
+        lambda: run("build"),
+        lambda: by_itself("build", "--target-path", target, project=small),
+    ):
+        build()
+        found.append((written(target), tables(database)))
+        target.rename(tmp_path / f"target-{len(found)}")
+        database.unlink()
+    (quick, quick_tables), (slow, slow_tables) = found
+    assert quick.keys() == slow.keys() and quick_tables == slow_tables
+    for name, content in quick.items():
+        assert content == slow[name], name
+    ended = {each["unique_id"].split(".")[2]: each for each in quick["run_results.json"]["results"]}
+    assert {name: each["status"] for name, each in ended.items()} == {
+        **dict.fromkeys(["one", "two", "three"], "success"),
+        **dict.fromkeys(["two_is_two", "one_is_one"], "pass"),
+        **dict.fromkeys(["three_is_small", "three_is_less"], "fail"),
+        "broken": "error",
+    }
+    assert "three is what it is" in str(quick_tables)
+    assert "an enforced contract that failed" in ended["broken"]["message"]
+
+
+def write_a_bit_of_everything(project: Path) -> None:
+    """Models of each kind, a contract that is broken, a macro in place of dbt's own, tests."""
+    for folder in ("macros", "tests"):
+        (project / folder).mkdir()
+    (project / "dbt_project.yml").write_text(
+        SETTINGS[:-1] + ", vars: {limit: 1}, models: {+persist_docs: {relation: true}}}"
+    )
+    models = {
+        "two": "{{ config(materialized='table') }} select one + 1 as two from {{ ref('one') }}",
+        "three": "{{ config(materialized='incremental', pre_hook='select 1') }} select two + 1 as "
+        "three, {{ modules.re.sub('a', 'b', \"'a'\") }} as b from {{ ref('two') }}",
+        "broken": "{{ config(materialized='table') }} select 'one' as one",
+    }
+    for name, sql in models.items():
+        (project / "models" / f"{name}.sql").write_text(sql)
+    (project / "models" / "models.yml").write_text("""
+version: 2
+models:
+  - name: two
+    data_tests: [{below: {name: two_is_two, arguments: {column: two, most: 3, to: ref('one')}}}]
+  - name: three
+    description: three is what it is
+    data_tests:
+      - below: {name: three_is_small, arguments: {column: three, most: "{{ var('limit') }}"}}
+      - below: {name: three_is_less, arguments: {column: "3", most: 3, columns: [one, "2", "a b"]}}
+  - name: broken
+    config: {contract: {enforced: true}}
+    columns: [{name: one, data_type: integer}]
+""")
+    (project / "macros" / "macros.sql").write_text("""
+{% test below(model, column, most, columns=[], to=none) %}
+select {{ column }}, '{{ columns | join }}{{ to }}' as given
+from {{ model }}
+where {{ column }} >= {{ most }}
+{% endtest %}
+{% macro current_timestamp() %}'mine'{% endmacro %}
+""")
+    (project / "tests" / "one_is_one.sql").write_text(
+        "select {{ current_timestamp() }}, {{ dbt.current_timestamp() }} "
+        "from {{ ref('one') }} where one <> 1"
+    )
+
+
+def by_itself(*command: str | Path, project: Path) -> None:
+    places = ["--project-dir", project, "--profiles-dir", DBT_PROJECT]
+    words = [*command, *places, "--log-path", project.parent / "target" / "logs"]
+    words += ["--quiet", "--log-level", "none"]
+    subprocess.run([sys.executable, "-c", BY_ITSELF, *map(str, words)], check=False)
+
+
+def written(target: Path) -> dict[str, Any]:
+    """Return each file that dbt wrote, without what differs from one call to the next."""
+    files = {
+        path.relative_to(target).as_posix(): path.read_bytes()
+        for path in target.rglob("*")
+        # how long the parse took
+        if path.suffix in (".sql", ".json") and path.is_file() and path.name != "perf_info.json"
+    }
+    return {
+        name: timeless(json.loads(content)) if name.endswith(".json") else content
+        for name, content in files.items()
+    }
+
+
+def timeless(content: Any) -> Any:
+    """Return content without times, names of the call and the order of nodes that ran at once."""
+    passing = {"metadata", "created_at", "_invocation_id", "timing", "thread_id", "execution_time"}
+    passing |= {"elapsed_time", "args", "adapter_response"}
+    if isinstance(content, dict):
+        return {name: timeless(each) for name, each in content.items() if name not in passing}
+    if isinstance(content, list):
+        rest = [timeless(each) for each in content]
+        is_of_results = all(isinstance(each, dict) and "unique_id" in each for each in rest)
+        return sorted(rest, key=lambda each: each["unique_id"]) if is_of_results else rest
+    return content
+
+
+def tables(database: Path) -> list[Any]:
+    with closing(duckdb.connect(str(database), read_only=True)) as connection:
+        names = connection.execute(
+            "select table_name, comment from duckdb_tables() union all "
+            "select view_name, comment from duckdb_views() where not internal order by all"
+        ).fetchall()
+        return [(name, connection.table(name[0]).fetchall()) for name in names]
+
+
+def test_a_text_is_compiled_once_and_rendered_in_each_context(run, small, monkeypatch):
+    from dbt_common.clients.jinja import MacroFuzzEnvironment
+
+    assert run("ls").success
+    parsed = []
+    parse = MacroFuzzEnvironment._parse
+    monkeypatch.setattr(
+        MacroFuzzEnvironment,
+        "_parse",
+        lambda self, source, *rest: parsed.append(source) or parse(self, source, *rest),
+    )
+    same = "select '{{ this.name }}' as mine"
+    for name in ("four", "five"):
+        (small / "models" / f"{name}.sql").write_text(same)
+    for _ in range(2):
+        compiled = {each.node.name: each.node.compiled_code for each in run("compile").result}
+        assert compiled["four"] == "select 'four' as mine"
+        assert compiled["five"] == "select 'five' as mine"
+    assert parsed.count(same) == 1
 
 
 def test_a_warning_can_still_be_an_error(run):
