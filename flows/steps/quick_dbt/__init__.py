@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
-from gatehouse.flows.steps import quick_jinja
+from gatehouse.flows.steps.quick_dbt import templates
 
 _is_quick = False
 
@@ -35,7 +35,7 @@ def make_quick() -> None:
     for change in (
         _make_messages_late,
         _fire_to_listeners,
-        *quick_jinja.CHANGES,
+        *templates.CHANGES,
         _keep_type_testers,
         _keep_the_empty_table,
         _match_by_name_first,

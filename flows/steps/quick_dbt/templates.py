@@ -1,6 +1,6 @@
 """dbt's templates without work that nobody needs: what a node may call, how text is rendered.
 
-Each function changes dbt in this process; `quick_dbt.py` calls them.
+Each function changes dbt in this process; `make_quick` calls them.
 """
 
 from functools import lru_cache
