@@ -218,6 +218,11 @@ ALTERATIONS: dict[str, tuple[str, str]] = {
         "update fct_expert_saliency set gate_mass_rank = 1 where run_id = 'salient' and layer = 1",
         "saliency_adds_up",
     ),
+    "carded": (
+        "update fct_expert_card set selections = selections + 1 "
+        "where run_id = 'carded' and layer = 1 and expert = 2",
+        "cards_add_up",
+    ),
     "halved": (
         "update fct_keep_set_stability set selections = selections + 1 "
         "where run_id = 'halved' and part = 'second 1/2'",

@@ -131,8 +131,14 @@ def rows(connection: duckdb.DuckDBPyConnection, table: str) -> pd.DataFrame:
         name
         for name in frame
         if frame[name].dtype != "float64" or name in ("entropy_threshold", "threshold", "min_share")
+        # a list of structs may hold floats, and is no key
+        if not frame[name].map(lambda value: isinstance(value, tuple) and has_dicts(value)).any()
     ]
     return frame.sort_values(exact, ignore_index=True)
+
+
+def has_dicts(values: tuple[object, ...]) -> bool:
+    return any(isinstance(value, dict) for value in values)
 
 
 def files(view: str) -> set[tuple[str, int]]:

@@ -121,6 +121,7 @@ WITHOUT = {
         "fct_fast_path_coverage": {"rows"},
         "fct_fast_path_thresholds": {"rows"},
         "fct_adaptive_k by entropy": {"rows"},
+        "fct_expert_card": {"contexts"},
     },
     "order": {
         "fct_token_routing": {"routing_consistency", "top_expert"},
@@ -147,8 +148,10 @@ WITHOUT = {
         "fct_expert_transition": {"rows"},
         "fct_context_information": {"rows"},
         "fct_adaptive_k by entropy": {"rows"},
+        "fct_expert_card": {"contexts"},
     },
     "tokens": {
+        "fct_expert_card": {"top_tokens", "contexts", "half_tokens", "half_correlation"},
         "fct_prefetch_recall by token": {"rows"},
         "fct_prefetch_recall by bigram": {"rows"},
         "fct_layer_routing": {"token_types", "routing_consistency"},

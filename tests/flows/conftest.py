@@ -1,13 +1,16 @@
 """The command line in this process, and a small warehouse that it made."""
 
 import json
+import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from gatehouse.flows import console
 from gatehouse.flows.cli import app
+from gatehouse.warehouse.paths import Paths
 
 
 def gatehouse(monkeypatch, capfd, *arguments: object) -> tuple[int, str, str]:
@@ -36,7 +39,6 @@ def captured(tmp_path_factory, tiny_mixtral) -> Path:
 
     from gatehouse.flows.request import RunRequest
     from gatehouse.flows.steps import build, capture
-    from gatehouse.warehouse.paths import Paths
 
     folder = tmp_path_factory.mktemp("captured")
     generator = random.Random(3)
@@ -50,3 +52,20 @@ def captured(tmp_path_factory, tiny_mixtral) -> Path:
     capture.capture(request, paths)
     build.build(paths)
     return paths.root
+
+
+@pytest.fixture(scope="session")
+def pristine(captured, tmp_path_factory) -> Path:
+    """What the captured home holds, kept aside."""
+    return shutil.copytree(captured, tmp_path_factory.mktemp("pristine") / "home")
+
+
+@pytest.fixture
+def unmoved(captured, pristine) -> Iterator[Paths]:
+    """The captured home itself, to be written into, and put back afterwards.
+
+    A copy has to be built once more before a command uses it: its lake is in another folder.
+    """
+    yield Paths(captured)
+    shutil.rmtree(captured)
+    shutil.copytree(pristine, captured)

@@ -1,20 +1,17 @@
 """The same replay through Prefect."""
 
-import shutil
 from contextlib import closing
 from dataclasses import fields
-from pathlib import Path
 
 from gatehouse.flows.replay.request import ReplayRequest
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.lake import Lake
-from gatehouse.warehouse.paths import Paths
 
 
-def test_a_replay_as_a_flow_lands_and_is_built(prefect_server, captured, tmp_path, monkeypatch):
+def test_a_replay_as_a_flow_lands_and_is_built(prefect_server, unmoved, monkeypatch):
     from gatehouse.flows.replay.flow import replay_flow
 
-    paths = Paths(Path(shutil.copytree(captured, tmp_path / "home")))
+    paths = unmoved
     monkeypatch.setenv("GATEHOUSE_HOME", str(paths.root))
     (run_id,) = Lake(paths.lake).run_ids()
     said = replay_flow(run_id, num_samples=2, drop_below=[0.4])

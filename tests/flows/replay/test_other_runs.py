@@ -21,12 +21,13 @@ from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.records import document_hash
 from tests.conftest import save_tiny_mixtral
 
+SPLITS = {"train": "no text in the splits", "test": "no text in the train split"}
 FEW = ReplayRequest(num_samples=2, drop_below=(0.4,))
 
 
 @pytest.fixture
-def paths(captured, tmp_path) -> Paths:
-    return Paths(Path(shutil.copytree(captured, tmp_path / "home")))
+def paths(unmoved) -> Paths:
+    return unmoved
 
 
 @pytest.fixture
@@ -36,12 +37,41 @@ def run_id(paths) -> str:
 
 
 def again(paths: Paths, run_id: str, **changes) -> str:
-    """Capture the run's text again, with other options, and build."""
+    """Capture the run's text again, with other options."""
     record = Lake(paths.lake).run_record(run_id)
     options = {"model": record["model"], "dataset": record["dataset"], "max_length": 128}
-    captured = capture.capture(RunRequest(**options | changes), paths).run_id
+    return capture.capture(RunRequest(**options | changes), paths).run_id
+
+
+@pytest.fixture(scope="module")
+def companions(captured, tmp_path_factory) -> tuple[Paths, str, dict[str, str]]:
+    """A home, its run, and what differs -> the id of another run there; all built at once."""
+    folder = tmp_path_factory.mktemp("companions")
+    paths = Paths(Path(shutil.copytree(captured, folder / "home")))
+    (run_id,) = Lake(paths.lake).run_ids()
+    corpus = Path(Lake(paths.lake).run_record(run_id)["dataset"])
+    lines = corpus.read_text().splitlines(keepends=True)
+    texts = {
+        "text": [
+            json.dumps({"text": f"another text number {number} of this corpus"}) + "\n"
+            for number in range(60)
+        ],
+        **{split: [line for line in lines if split_of_line(line) == split] for split in SPLITS},
+    }
+    others = {}
+    for name, chosen in texts.items():
+        (folder / f"{name}.jsonl").write_text("".join(chosen))
+        others[name] = again(paths, run_id, dataset=str(folder / f"{name}.jsonl"))
+    model = save_tiny_mixtral(folder / "eight", num_local_experts=8)
+    others["model"] = again(paths, run_id, model=str(model))
+    others["precision"] = again(paths, run_id, dtype="bfloat16")
     build.build(paths)
-    return captured
+    return paths, run_id, others
+
+
+def split_of_line(line: str) -> str:
+    text = hashlib.sha256(json.loads(line)["text"].encode()).hexdigest()
+    return split_of(document_hash(None, text))
 
 
 def replayed(paths: Paths, run_id: str, **options) -> list[dict]:
@@ -62,6 +92,7 @@ def refused(paths: Paths, run_id: str, said: str, request: ReplayRequest = FEW) 
 
 def test_the_routing_of_another_precision_is_replayed(paths, run_id):
     other = again(paths, run_id, dtype="bfloat16", name="half")
+    build.build(paths)
     for ids_only in (False, True):
         rows = replayed(paths, run_id, routing_of=("half",), ids_only=ids_only)
         found = [row for row in rows if row["ids_only"] is (ids_only or None)]
@@ -79,18 +110,13 @@ def test_its_own_landed_routing_costs_what_rounding_to_16_bits_costs(paths, run_
         assert abs(row["nll"] - row["untouched_nll"]) < 1e-3 * row["tokens"]
 
 
-def test_a_run_of_another_text_has_no_routing_for_this_one(paths, run_id, tmp_path):
-    corpus = tmp_path / "other.jsonl"
-    rows = [{"text": f"another text number {number} of this corpus"} for number in range(60)]
-    corpus.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    other = again(paths, run_id, dataset=str(corpus))
-    refused(paths, run_id, "not a run of the same text", ReplayRequest(routing_of=(other,)))
-
-
-def test_a_run_of_another_model_has_other_experts(paths, run_id, tmp_path):
-    model = save_tiny_mixtral(tmp_path / "eight", num_local_experts=8)
-    other = again(paths, run_id, model=str(model))
-    refused(paths, run_id, "is of another model", ReplayRequest(routing_of=(other,)))
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [("text", "not a run of the same text"), ("model", "is of another model")],
+)
+def test_a_run_of_another_text_or_model_has_no_routing_for_this_one(companions, other, said):
+    paths, run_id, others = companions
+    refused(paths, run_id, said, ReplayRequest(routing_of=(others[other],)))
 
 
 def test_routing_without_weights_needs_those_of_the_router(paths, run_id, monkeypatch):
@@ -125,29 +151,19 @@ def test_a_run_that_cannot_be_replayed_is_refused(paths, run_id, columns, said):
     refused(paths, run_id, said)
 
 
-def test_routing_that_is_not_whole_is_refused(paths, run_id):
-    other = again(paths, run_id, dtype="bfloat16")
-    change(paths, other, finished_at=None)
-    refused(paths, run_id, "has not finished, so its", ReplayRequest(routing_of=(other,)))
+def test_routing_that_is_not_whole_is_refused(companions):
+    paths, run_id, others = companions
+    record = Lake(paths.lake).run_record(others["precision"])
+    change(paths, others["precision"], finished_at=None)
+    routing = ReplayRequest(routing_of=(others["precision"],))
+    refused(paths, run_id, "has not finished, so its", routing)
+    change(paths, others["precision"], **record)
 
 
-@pytest.mark.parametrize(
-    ("split", "said"), [("train", "no text in the splits"), ("test", "no text in the train split")]
-)
-def test_a_run_of_one_split_has_nothing_to_learn_from_or_to_measure(
-    paths, run_id, tmp_path, split, said
-):
-    record = Lake(paths.lake).run_record(run_id)
-    rows = [json.loads(line) for line in Path(record["dataset"]).read_text().splitlines()]
-
-    def is_of(row: dict) -> bool:
-        text = hashlib.sha256(row["text"].encode()).hexdigest()
-        return split_of(document_hash(None, text)) == split
-
-    corpus = tmp_path / "one.jsonl"
-    corpus.write_text("".join(json.dumps(row) + "\n" for row in rows if is_of(row)))
-    other = again(paths, run_id, dataset=str(corpus))
-    refused(paths, other, said, ReplayRequest(table=("tokens",)))
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_run_of_one_split_has_nothing_to_learn_from_or_to_measure(companions, split):
+    paths, _, others = companions
+    refused(paths, others[split], SPLITS[split], ReplayRequest(table=("tokens",)))
 
 
 def test_a_model_that_its_own_routing_changes_is_not_measured(paths, run_id, monkeypatch):

@@ -236,8 +236,8 @@ def test_more_text_or_another_policy_measures_only_what_is_missing(captured, tmp
     assert rows.groupby("policy_id").size().nunique() == 1
 
 
-def test_killed_while_a_part_lands_there_is_all_of_it_or_nothing(captured, tmp_path):
-    paths = copied(captured, tmp_path)
+def test_killed_while_a_part_lands_there_is_all_of_it_or_nothing(unmoved):
+    paths = unmoved
     for moment, count in (("", 0), (":after", 1)):
         point = f"gatehouse.warehouse.replays.write_table{moment}"
         command = [sys.executable, KILL_AT, point, "1", "replay", "--drop-below", "0.4"]
@@ -284,16 +284,16 @@ def test_a_model_that_is_another_by_now_is_refused(captured, tmp_path):
         (["--device-map", "moon"], "moon"),
     ],
 )
-def test_bad_input_ends_in_one_line(run, captured, tmp_path, options, said):
-    paths = copied(captured, tmp_path)
+def test_bad_input_ends_in_one_line(run, captured, options, said):
+    paths = Paths(captured)
     code, out, err = run("replay", *options, "--home", paths.root)
     assert (code, out) == (2, "")
     assert said in err.splitlines()[-1] and "Traceback" not in err
     assert not replays.parts(Lake(paths.lake), run_of(paths))
 
 
-def test_what_it_cost_is_in_the_marts_and_printed(captured, tmp_path):
-    paths = copied(captured, tmp_path)
+def test_what_it_cost_is_in_the_marts_and_printed(unmoved):
+    paths = unmoved
     text = replay(None, ReplayRequest(table=("tokens",), min_share=(0.0,), min_frequency=1), paths)
     with closing(connect(paths)) as connection:
         marts = connection.sql("select * from fct_replay order by policy").df()
