@@ -15,7 +15,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from gatehouse.flows.replay import session as sessions
+from gatehouse.flows.replay import planned
 from gatehouse.flows.replay.answer import replay, replay_parts
 from gatehouse.flows.replay.policies import Policies
 from gatehouse.flows.replay.request import ReplayRequest
@@ -198,7 +198,7 @@ def test_the_rule_of_a_table_is_that_of_its_thresholds(replayed, connection):
 
 
 def test_a_replay_that_breaks_off_goes_on_where_it_was(captured, tmp_path, monkeypatch):
-    monkeypatch.setattr(sessions, "SAMPLES_AT_ONCE", 4)
+    monkeypatch.setattr(planned, "SAMPLES_AT_ONCE", 4)
     whole, broken = (copied(captured, tmp_path / name) for name in ("whole", "broken"))
     measured(whole, SEVERAL)
     asked = []
@@ -255,7 +255,7 @@ def test_what_was_replayed_of_other_events_is_measured_again(captured, tmp_path)
     lake, run_id = Lake(paths.lake), run_of(paths)
     (shard,) = lake.shards(run_id)
     lake.add_shard(run_id, lake.shards(run_id)[shard] | {"events_sha256": "0" * 64})
-    assert replays.landed_samples(lake, run_id) == {}
+    assert replays.LandedSamples(lake, run_id).by_policy() == {}
     with ReplaySession(run_id, request, paths) as session:
         assert [len(part.sample_ids) for part in session.pending] == [2]
 
