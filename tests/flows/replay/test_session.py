@@ -1,6 +1,7 @@
 """A replay of a real run: what lands, once, whatever happens meanwhile."""
 
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from gatehouse.flows.replay.answer import replay, replay_parts
 from gatehouse.flows.replay.policies import Policies
 from gatehouse.flows.replay.request import ReplayRequest
 from gatehouse.flows.replay.session import ReplaySession
+from gatehouse.flows.steps.workers.part import Part
 from gatehouse.reports.marts.held_out import expert_loads, held_out_samples, tokens_of
 from gatehouse.reports.marts.lookup_table import bigram_entries, token_choices, token_entries
 from gatehouse.warehouse import replays
@@ -292,9 +294,14 @@ def test_bad_input_ends_in_one_line(run, captured, tmp_path, options, said):
     assert not replays.parts(Lake(paths.lake), run_of(paths))
 
 
-def test_what_it_cost_is_in_the_marts_and_printed(captured, tmp_path):
+def test_what_it_cost_is_in_the_marts_and_printed(captured, tmp_path, monkeypatch):
+    """By the rank that replays the last of it; the one before says what is left."""
+    monkeypatch.setattr(planned, "SAMPLES_AT_ONCE", 4)
     paths = copied(captured, tmp_path)
-    text = replay(None, ReplayRequest(table=("tokens",), min_share=(0.0,), min_frequency=1), paths)
+    request = ReplayRequest(table=("tokens",), min_share=(0.0,), min_frequency=1)
+    said = replay(None, request, paths, Part(0, 2))
+    assert re.search(r"rank 0 of 2 has replayed its samples; \d+ samples are left to the", said)
+    text = replay(None, request, paths, Part(1, 2))
     with closing(connect(paths)) as connection:
         marts = connection.sql("select * from fct_replay order by policy").df()
     assert set(marts["kind"]) == {
