@@ -4,6 +4,7 @@ The scheduler imports this module too, which therefore imports nothing heavy.
 """
 
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -59,6 +60,8 @@ def _packed(replay: "PlannedReplay", here: "PartReplay") -> str:
         "request": asdict(replace(replay.request, workers=None, scheduler=None)),
         "database": str(replay.paths.database),
         "versions": versions(here.plan.quantization),
+        # workers that outlive a command open nothing of it for the next one
+        "begun": time.time_ns(),
     }
     return json.dumps(work)
 

@@ -200,4 +200,6 @@ def lay_trace(folder: Path) -> None:
             for _ in range(400):
                 tokens = int(generator.integers(1, 9))
                 experts = np.argsort(generator.random((tokens, 3, 4)), axis=2)[..., :2]
-                file.write(json.dumps({"experts": experts.tolist()}) + "\n")
+                weights = np.sort(generator.random(experts.shape))[..., ::-1]
+                row = {"experts": experts.tolist(), "weights": weights.tolist()}
+                file.write(json.dumps(row) + "\n")

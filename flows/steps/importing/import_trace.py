@@ -81,9 +81,10 @@ def import_trace(
     with ExitStack() as opening:
         with working("checking the trace"):
             files, trace, pieces, aligned = _opened(request, described)
-        workers = None
-        if request.asked_workers and _can_be_cut(trace, pieces):
-            workers = opening.enter_context(import_workers(request.asked_workers, trace, paths))
+        asked, workers = request.asked_workers, None
+        if asked and _can_be_cut(trace, pieces):
+            connecting = import_workers(asked, trace, len(pieces), paths)
+            workers = opening.enter_context(connecting)
         surveys = _surveys(trace, pieces, workers)
         seen = joined(surveys)
         told = [aligned.sentence] if seen.told.knows["token ids"] else []
@@ -94,7 +95,7 @@ def import_trace(
         run = ImportedRun(request, described, source, len(seen.lengths), longest, Lake(paths.lake))
         cuts = cuts_of(seen.lengths, len(trace.layers))
         shares = shares_of(pieces, [len(each.lengths) for each in surveys], cuts)
-        together = bool(request.asked_workers or part)
+        together = bool(asked or part)
         opening.enter_context(run.lake.held(run.run_id, together=together))
         _describe(run, seen, len(cuts), together=together)
         own = [shares[number] for number in part.of_shards(len(shares))] if part else shares

@@ -4,6 +4,7 @@ The scheduler imports this module too, which therefore imports nothing heavy.
 """
 
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,9 @@ class ImportWorkers:
         self._cluster = cluster
         self._paths = paths
         versions = f"gatehouse {gatehouse_version()}"
-        work = {**places(paths), "versions": versions, "trace": trace.as_json()}
+        # workers that outlive a command open nothing of it for the next one
+        begun = time.time_ns()
+        work = {**places(paths), "versions": versions, "trace": trace.as_json(), "begun": begun}
         self._packed = json.dumps(work)
 
     def surveys(self, pieces: "Sequence[Piece]") -> "Iterator[Survey]":
@@ -79,15 +82,23 @@ class ImportWorkers:
 
 
 @contextmanager
-def import_workers(asked: "Workers", trace: "Trace", paths: "Paths") -> Iterator[ImportWorkers]:
+def import_workers(
+    asked: "Workers", trace: "Trace", pieces: int, paths: "Paths"
+) -> Iterator[ImportWorkers]:
     """Connect to workers for the block, in which they read a trace; none of them uses a GPU.
+
+    Args:
+        asked: which workers.
+        trace: how it is read.
+        pieces: how many it has.
+        paths: the warehouse.
 
     Raises:
         GatehouseError: there is no Dask, or nobody answers at the address.
     """
-    from gatehouse.flows.steps.workers.cluster import cluster
+    from gatehouse.flows.steps.workers.cluster import at_most, cluster
 
-    with cluster(asked, "cpu") as workers:
+    with cluster(at_most(asked, pieces), "cpu") as workers:
         yield ImportWorkers(workers, trace, paths)
 
 

@@ -109,8 +109,17 @@ def done_by_workers(
     asked: Workers, device_map: str | None, work: Work[Order], orders: Collection[Order]
 ) -> Iterator[Callable[[Order], Any]]:
     """Let workers that are connected for the block do all of one work, as `Cluster.doing`."""
-    with cluster(asked, device_map) as workers, workers.doing(work, orders) as wait:
+    fewer = at_most(asked, len(orders))
+    with cluster(fewer, device_map) as workers, workers.doing(work, orders) as wait:
         yield wait
+
+
+def at_most(asked: Workers, orders: int) -> Workers:
+    """Return the workers that are asked for, without those of this machine that would idle."""
+    if asked.number is None or asked.number <= orders:
+        return asked
+    say(f"{orders} of {asked.number} workers: there is no work for more")
+    return Workers(orders)
 
 
 def _free_memory(client: Any) -> None:

@@ -13,6 +13,7 @@ from gatehouse.flows.steps.importing import imported_run, on_workers
 from gatehouse.flows.steps.importing.any_format import import_files
 from gatehouse.flows.steps.importing.import_trace import import_trace
 from gatehouse.flows.steps.importing.imported_run import ImportRequest
+from gatehouse.flows.steps.workers.cluster import at_most
 from gatehouse.flows.steps.workers.part import Part, PartSummary
 from gatehouse.ingest.traces import landing
 from gatehouse.ingest.traces.sequence import Piece
@@ -140,8 +141,11 @@ def test_a_run_that_one_process_began_is_finished_without_what_has_landed(
 def test_what_can_only_be_read_in_order_keeps_no_workers_waiting(trace, tmp_path, capfd):
     paths = Paths(tmp_path / "home")
     import_trace(request(trace / "00.jsonl", Workers(2)), paths)
+    assert at_most(Workers(3), 2) == Workers(2) and at_most(Workers(2), 2) == Workers(2)
+    assert at_most(Workers(scheduler="tcp://host:1"), 1) == Workers(scheduler="tcp://host:1")
     said = capfd.readouterr().err
     assert "this trace of jsonl can only be read from its start: one process imports it" in said
+    assert "2 of 3 workers: there is no work for more" in said
     assert len(landed(paths)) == 2 and not processes_of_workers()
 
 
