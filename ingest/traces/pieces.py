@@ -72,24 +72,38 @@ def share_of_json(found: dict[str, Any]) -> Share:
     return Share(pieces, found["skipped"], [Cut(**each) for each in found["cuts"]])
 
 
-def shares_of(
-    pieces: Sequence[Piece], sequences: Sequence[int], cuts: Sequence[Cut]
-) -> list[Share]:
-    """Return what may be landed apart: all shards, by the pieces in which they begin.
+class Places:
+    """Where the sequences of a trace are.
 
     Args:
         pieces: of the trace.
         sequences: how many each of them has.
-        cuts: the shards of all.
     """
-    starts = [0, *accumulate(sequences)]
 
-    def begins_in(cut: Cut) -> int:
-        return bisect_right(starts, cut.first) - 1
+    def __init__(self, pieces: Sequence[Piece], sequences: Sequence[int]) -> None:
+        self._pieces = pieces
+        self._starts = [0, *accumulate(sequences)]
 
-    found = []
-    for number, group in groupby(cuts, key=begins_in):
-        here = list(group)
-        end = bisect_left(starts, here[-1].first + here[-1].sequences)
-        found.append(Share(list(pieces[number:end]), here[0].first - starts[number], here))
-    return found
+    def shares_of(self, cuts: Sequence[Cut]) -> list[Share]:
+        """Return what may be landed apart of some shards: by the pieces in which they begin."""
+        return [self.share_of(list(cuts)) for _, cuts in groupby(cuts, key=self._begins_in)]
+
+    def joined(self, shares: Sequence[Share]) -> list[Share]:
+        """Return shares of which those that follow each other are one, so that none reads twice."""
+        runs: list[list[Cut]] = []
+        for share in shares:
+            if runs and runs[-1][-1].number + 1 == share.cuts[0].number:
+                runs[-1].extend(share.cuts)
+            else:
+                runs.append(list(share.cuts))
+        return [self.share_of(cuts) for cuts in runs]
+
+    def share_of(self, cuts: list[Cut]) -> Share:
+        """Return one share of shards that follow each other."""
+        number, first, last = self._begins_in(cuts[0]), cuts[0], cuts[-1]
+        end = bisect_left(self._starts, last.first + last.sequences)
+        skipped = first.first - self._starts[number]
+        return Share(list(self._pieces[number:end]), skipped, cuts)
+
+    def _begins_in(self, cut: Cut) -> int:
+        return bisect_right(self._starts, cut.first) - 1

@@ -19,7 +19,7 @@ from gatehouse.ingest.traces.formats import FORMATS
 from gatehouse.ingest.traces.landing import cuts_of
 from gatehouse.ingest.traces.laws.alignment import AS_THEY_ARE, Alignment, alignment
 from gatehouse.ingest.traces.laws.fitted import Fitted
-from gatehouse.ingest.traces.pieces import Share, pieces_of, shares_of
+from gatehouse.ingest.traces.pieces import Places, Share, pieces_of
 from gatehouse.ingest.traces.sequence import Piece
 from gatehouse.ingest.traces.survey import Survey, joined
 from gatehouse.models.checkpoint.described import Description
@@ -94,12 +94,16 @@ def import_trace(
         source = described_files(files)
         run = ImportedRun(request, described, source, len(seen.lengths), longest, Lake(paths.lake))
         cuts = cuts_of(seen.lengths, len(trace.layers))
-        shares = shares_of(pieces, [len(each.lengths) for each in surveys], cuts)
+        places = Places(pieces, [len(each.lengths) for each in surveys])
+        shares = places.shares_of(cuts)
         together = bool(asked or part)
         opening.enter_context(run.lake.held(run.run_id, together=together))
         _describe(run, seen, len(cuts), together=together)
         own = [shares[number] for number in part.of_shards(len(shares))] if part else shares
-        _land(run, trace, own, workers, together=together)
+        pending = _pending(run, own)
+        if workers is None:
+            pending = places.joined(pending)
+        _land(run, trace, pending, workers, together=together)
         left = len(cuts) - len(run.lake.finished_shards(run.run_id))
         if part and left:
             return PartSummary(run.run_id, part, len(cuts), left)
@@ -198,6 +202,15 @@ def _describe(run: ImportedRun, seen: Survey, shards: int, *, together: bool) ->
     )
 
 
+def _pending(run: ImportedRun, shares: list[Share]) -> list[Share]:
+    """Return the shares of which something has not landed."""
+    landed = run.lake.finished_shards(run.run_id)
+    pending = [each for each in shares if not landed.issuperset(cut.number for cut in each.cuts)]
+    if not pending:
+        say(f"{run.run_id} is finished: nothing to import")
+    return pending
+
+
 def _land(
     run: ImportedRun,
     trace: Trace,
@@ -207,16 +220,10 @@ def _land(
     together: bool,
 ) -> None:
     """Land what has not landed of some shares."""
-    shards = {cut.number for share in shares for cut in share.cuts}
-    landed = run.lake.finished_shards(run.run_id)
-    if landed >= shards:
-        say(f"{run.run_id} is finished: nothing to import")
-        return
-    pending = [each for each in shares if not landed.issuperset(cut.number for cut in each.cuts)]
-    with bar("importing shards", sum(len(share.cuts) for share in pending)) as moved:
+    with bar("importing shards", sum(len(share.cuts) for share in shares)) as moved:
         done = 0
-        for shard in _landing(run, trace, pending, workers, together=together):
-            done += len(shard)
+        for shards in _landing(run, trace, shares, workers, together=together):
+            done += len(shards)
             moved(done)
 
 

@@ -13,10 +13,10 @@ from gatehouse.ingest.traces.formats import FORMATS
 from gatehouse.ingest.traces.landing import cuts_of
 from gatehouse.ingest.traces.pieces import (
     MOST_PIECES,
+    Places,
     pieces_of,
     read_piece,
     share_of_json,
-    shares_of,
 )
 from gatehouse.ingest.traces.sequence import Layout, Piece
 from tests.ingest.traces.engine_files import WRITERS, Routed, plain_lists
@@ -82,7 +82,7 @@ def test_folders_of_esft_are_pieces_whichever_of_their_files_are_named(tmp_path)
 def test_what_is_sent_to_a_worker_comes_back(tmp_path):
     path = plain_lists(routed(3), tmp_path)
     (piece,) = pieces_of(FORMATS["jsonl"], [path], LAYOUT)
-    (share,) = shares_of([piece], [1], cuts_of([3], 3))
+    (share,) = Places([piece], [1]).shares_of(cuts_of([3], 3))
     assert share_of_json(share.as_json()) == share
     ranged = Piece((path,), (4, 8))
     assert Piece.of_json(ranged.as_json()) == ranged
@@ -112,9 +112,16 @@ def test_every_shard_is_in_one_share_which_reads_just_its_sequences(pieces, samp
         Piece((Path(str(place)),)): list(islice(numbers, len(piece)))
         for place, piece in enumerate(pieces)
     }
-    shares = shares_of(list(held), [len(piece) for piece in pieces], cuts)
+    places = Places(list(held), [len(piece) for piece in pieces])
+    shares = places.shares_of(cuts)
     assert [cut for share in shares for cut in share.cuts] == cuts
-    for share in shares:
+    whole = places.joined(shares)
+    assert [share.cuts for share in whole] == ([cuts] if cuts else [])
+    # without the second of them, the first stands alone
+    assert [share.cuts for share in places.joined(shares[:1] + shares[2:])][:1] == [
+        each.cuts for each in shares[:1]
+    ]
+    for share in [*shares, *whole]:
         sequences = iter([number for piece in share.pieces for number in held[piece]])
         skipped = list(islice(sequences, share.skipped))
         assert len(skipped) < len(held[share.pieces[0]])
