@@ -14,9 +14,9 @@ from gatehouse.flows.steps.importing.imported_run import (
 )
 from gatehouse.flows.steps.importing.on_workers import ImportWorkers, import_workers
 from gatehouse.flows.steps.importing.trace import Trace, ranges_of
-from gatehouse.flows.steps.workers.part import Part, PartSummary
+from gatehouse.flows.steps.workers.part import WHOLE, Part, PartSummary
 from gatehouse.ingest.traces.formats import FORMATS
-from gatehouse.ingest.traces.landing import cuts_of
+from gatehouse.ingest.traces.landing import Cut, cuts_of
 from gatehouse.ingest.traces.laws.alignment import AS_THEY_ARE, Alignment, alignment
 from gatehouse.ingest.traces.laws.fitted import Fitted
 from gatehouse.ingest.traces.pieces import Places, Share, pieces_of
@@ -90,17 +90,13 @@ def import_trace(
         told = [aligned.sentence] if seen.told.knows["token ids"] else []
         for line in (*told, *notes_of(seen)):
             say(line)
-        longest = max(max(seen.lengths), 1)
-        source = described_files(files)
-        run = ImportedRun(request, described, source, len(seen.lengths), longest, Lake(paths.lake))
-        cuts = cuts_of(seen.lengths, len(trace.layers))
-        places = Places(pieces, [len(each.lengths) for each in surveys])
-        shares = places.shares_of(cuts)
+        run = _run_of(request, described, files, seen, paths)
         together = bool(asked or part)
         opening.enter_context(run.lake.held(run.run_id, together=together))
+        cuts = cuts_of(seen.lengths, len(trace.layers))
         _describe(run, seen, len(cuts), together=together)
-        own = [shares[number] for number in part.of_shards(len(shares))] if part else shares
-        pending = _pending(run, own)
+        places = Places(pieces, [len(each.lengths) for each in surveys])
+        pending = _pending(run, places, cuts, part or WHOLE)
         if workers is None:
             pending = places.joined(pending)
         _land(run, trace, pending, workers, together=together)
@@ -110,6 +106,15 @@ def import_trace(
         run.lake.finish_run(run.run_id)
     sequences, knows = len(seen.lengths), seen.told.knows
     return ImportSummary(run.run_id, sequences, seen.tokens, len(trace.layers), knows)
+
+
+def _run_of(
+    request: ImportRequest, described: Description, files: list[Path], seen: Survey, paths: Paths
+) -> ImportedRun:
+    longest = max(max(seen.lengths), 1)
+    return ImportedRun(
+        request, described, described_files(files), len(seen.lengths), longest, Lake(paths.lake)
+    )
 
 
 def notes_of(seen: Survey) -> list[str]:
@@ -202,13 +207,14 @@ def _describe(run: ImportedRun, seen: Survey, shards: int, *, together: bool) ->
     )
 
 
-def _pending(run: ImportedRun, shares: list[Share]) -> list[Share]:
-    """Return the shares of which something has not landed."""
+def _pending(run: ImportedRun, places: Places, cuts: list[Cut], part: Part) -> list[Share]:
+    """Return the shares of a rank of which something has not landed."""
     landed = run.lake.finished_shards(run.run_id)
-    pending = [each for each in shares if not landed.issuperset(cut.number for cut in each.cuts)]
-    if not pending:
+    if len(landed) == len(cuts):
         say(f"{run.run_id} is finished: nothing to import")
-    return pending
+    shares = places.shares_of(cuts)
+    own = [shares[number] for number in part.of_shards(len(shares))]
+    return [each for each in own if not landed.issuperset(cut.number for cut in each.cuts)]
 
 
 def _land(
