@@ -7,15 +7,19 @@ from prefect.cache_policies import NO_CACHE
 
 from gatehouse.flows.console import say
 from gatehouse.flows.pipeline import build_task
-from gatehouse.flows.steps.import_counts import CountsSummary
-from gatehouse.flows.steps.import_trace import ImportSummary
-from gatehouse.flows.steps.imported_run import ImportRequest
-from gatehouse.flows.steps.importing import import_files
+from gatehouse.flows.request import Workers
+from gatehouse.flows.steps.importing.any_format import import_files
+from gatehouse.flows.steps.importing.import_counts import CountsSummary
+from gatehouse.flows.steps.importing.import_trace import ImportSummary
+from gatehouse.flows.steps.importing.imported_run import ImportRequest
+from gatehouse.flows.steps.workers.part import PartSummary
 from gatehouse.warehouse.paths import Paths
 
 
 @task(name="import trace", cache_policy=NO_CACHE)
-def import_task(request: ImportRequest, paths: Paths) -> ImportSummary | CountsSummary:
+def import_task(
+    request: ImportRequest, paths: Paths
+) -> ImportSummary | CountsSummary | PartSummary:
     """Land what of a trace has not landed."""
     return import_files(request, paths)
 
@@ -28,6 +32,8 @@ def import_flow(
     revision: str | None = None,
     trust_remote_code: bool = False,
     name: str | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
 ) -> str:
     """Land the routing that another engine recorded, and build the marts; return the run's id.
 
@@ -38,10 +44,13 @@ def import_flow(
         revision: branch, tag or commit of a hub model.
         trust_remote_code: whether code from the model's repository may run.
         name: a person's name for the run.
+        workers: import with this many processes of this machine.
+        scheduler: import with the workers of the Dask scheduler at this address.
     """
     paths = Paths.resolve()
     trace = tuple(Path(each) for each in files)
-    request = ImportRequest(format, trace, model, revision, trust_remote_code, name)
+    asked = Workers.asked(workers, scheduler)
+    request = ImportRequest(format, trace, model, revision, trust_remote_code, name, asked)
     summary = import_task(request, paths)
     say(summary.line)
     say(build_task(paths))

@@ -44,7 +44,7 @@ ROOMS = {
         "sizing": {"console", "request", "steps"},
         "upkeep": {"console", "request", "steps"},
         "pipeline": {"console", "request", "steps"},
-        "imports": {"console", "pipeline", "steps"},
+        "imports": {"console", "pipeline", "request", "steps"},
         "replay": {"console", "pipeline", "request", "steps"},
         "prefect_run": {
             "console",

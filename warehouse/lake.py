@@ -5,7 +5,7 @@
     lake/shards/run_id=RUN/shard-00000.parquet      its record: shard_records.py
     lake/{runs,layers,vocabulary}/run_id=RUN/{table}.parquet
     lake/counts/run_id=RUN/counts.parquet           of a run that has only these, and no shards
-    lake/replays/run_id=RUN/part-00000.parquet      what other routing would cost: replays.py
+    lake/replays/run_id=RUN/part-0123456789ab.parquet   what other routing would cost: replays.py
     lake/names/RUN.txt                              a person's name for the run, if it has one
     lake/readings/RUN.json                          how the run's text was read
     lake/locks/RUN.lock, RUN.*.sharer               the process, or those, that capture the run
@@ -350,12 +350,36 @@ class Lake:
             yield
 
     def sharing(self, run_id: str) -> AbstractContextManager[None]:
-        """Hold the run's lock together with other processes that capture shards of it.
+        """Hold the run's lock together with other processes that land parts of it.
 
         Raises:
             GatehouseError: a process holds it alone; the message names that process.
         """
         return self.storage.shared(self._lock(run_id), partial(_being_written, run_id))
+
+    @contextmanager
+    def held(self, run_id: str, *, together: bool) -> Iterator[None]:
+        """Hold the run's lock, without what those left that were killed while they wrote.
+
+        Args:
+            run_id: whose lock.
+            together: with other processes, as `sharing`; else alone, as `writing`.
+
+        Raises:
+            GatehouseError: as these.
+        """
+        if not together:
+            with self.writing(run_id):
+                self.remove_leftovers(run_id)
+                yield
+            return
+        with self.sharing(run_id):
+            self.remove_dead_leftovers(run_id)
+            try:
+                yield
+            finally:
+                # of workers that were ended in the middle of their work
+                self.remove_dead_leftovers(run_id)
 
     def in_turn(self, run_id: str, shard: int | None = None) -> AbstractContextManager[None]:
         """Be the only process in such a block, after others: of a run, or of one of its shards."""

@@ -1,14 +1,17 @@
 """What replays of a run found: the loss of each document under policies that overrule routers.
 
-    lake/replays/run_id=RUN/part-00000.parquet      some documents under some policies
+    lake/replays/run_id=RUN/part-0123456789ab.parquet      some documents under some policies
 
-A part lands whole or not at all, and no document is in two parts under one policy.
+A part lands whole or not at all, and no document is in two parts under one policy. It is called by
+what it is of, so that it has its name whichever process lands it; earlier ones have a number.
 """
 
 import hashlib
 import json
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields
+from functools import cache, partial
 from typing import Any
 
 import pyarrow as pa
@@ -20,6 +23,9 @@ from gatehouse.warehouse.tables import read_table, write_table
 
 TABLE = "replays"
 """The lake's folder of them."""
+
+Key = tuple[str, int]
+"""A policy's id and the number of a sample."""
 
 TOKENS, BIGRAMS = "tokens", "bigrams"
 DROP_BELOW, DROP_ENTROPY, MASK, ROUTING_OF = "drop below", "drop entropy", "mask", "routing of"
@@ -126,7 +132,7 @@ Kullback-Leibler divergence from it in nats, and how often both find the same to
 these rows how many had their routing replaced, of those how many by the router's own set, for how
 many rows the router chose the untouched model's set, and how many experts ran."""
 
-PART = re.compile(r"part-(\d{5})\.parquet")
+PART = re.compile(r"part-([0-9a-f]{12}|\d{5})\.parquet")
 
 
 def policy_columns(policy: ReplayPolicy, words: str) -> dict[str, Any]:
@@ -161,40 +167,86 @@ def read_part(path: Place) -> pa.Table:
     return read_table(path, REPLAYS)
 
 
-def landed_samples(lake: Lake, run_id: str) -> dict[str, set[int]]:
-    """Return policy_id -> the samples that have landed, of what the lake's runs hold now.
+class LandedSamples:
+    """The samples of a run that replays have landed; each part is read once.
 
-    Parts that were replayed of something else are not counted.
+    Parts that were replayed of something else than the lake's runs hold now are not counted.
 
-    Raises:
-        BrokenLaw: a part is damaged.
+    Args:
+        lake: that of the run.
+        run_id: whose replays they are.
+        holds: run -> what it holds now, as `content_hash` gives it.
     """
-    found: dict[str, set[int]] = {}
-    current = {run_id: content_hash(lake, run_id)}
-    names = ["policy_id", "sample_id", "run_sha256", "routing_of", "routing_of_sha256"]
-    for path in parts(lake, run_id):
-        for row in read_part(path).select(names).to_pylist():
+
+    def __init__(self, lake: Lake, run_id: str, holds: Callable[[str], str] | None = None) -> None:
+        self._lake = lake
+        self._run_id = run_id
+        self._holds = holds or cache(partial(content_hash, lake))
+        self._read: dict[str, set[Key]] = {}
+
+    def by_policy(self) -> dict[str, set[int]]:
+        """Return policy_id -> the samples that have landed until now.
+
+        Raises:
+            BrokenLaw: a part is damaged.
+        """
+        found: dict[str, set[int]] = {}
+        for policy_id, sample_id in self._keys():
+            found.setdefault(policy_id, set()).add(sample_id)
+        return found
+
+    def have(self, keys: Iterable[Key]) -> bool:
+        """Return whether all of some samples under policies have landed; raises as `by_policy`."""
+        return self._keys().issuperset(keys)
+
+    def land(self, rows: pa.Table) -> Place | None:
+        """Land rows (schema REPLAYS) as a part, without those that have landed; None if all have.
+
+        The caller holds the run's lock, alone or with others.
+
+        Raises:
+            BrokenLaw: a policy has a sample twice; nothing is written.
+            GatehouseError: the disk is full or not writable.
+        """
+        check_part(rows)
+        with self._lake.in_turn(self._run_id):
+            twice = self._keys() & self._present(rows)
+            left = rows.filter(pa.array([key not in twice for key in _keys_of(rows)], pa.bool_()))
+            if not left.num_rows:
+                return None
+            path = self._lake.folder(TABLE, self._run_id) / f"part-{_name_of(left)}.parquet"
+            write_table(path, left.cast(REPLAYS))
+            self._read[path.name] = self._present(left)
+            return path
+
+    def _keys(self) -> set[Key]:
+        there = {path.name: path for path in parts(self._lake, self._run_id)}
+        for name, path in there.items():
+            if name not in self._read:
+                self._read[name] = self._present(read_part(path))
+        return set().union(*(self._read[name] for name in there))
+
+    def _present(self, rows: pa.Table) -> set[Key]:
+        """Return the keys of rows that were replayed of what the lake's runs hold now."""
+        names = ["run_sha256", "routing_of", "routing_of_sha256"]
+        found = set()
+        for key, row in zip(_keys_of(rows), rows.select(names).to_pylist(), strict=True):
             other = row["routing_of"]
-            if other and other not in current:
-                current[other] = content_hash(lake, other)
-            of_now = row["run_sha256"] == current[run_id]
-            if of_now and (other is None or row["routing_of_sha256"] == current[other]):
-                found.setdefault(row["policy_id"], set()).add(row["sample_id"])
-    return found
+            of_now = row["run_sha256"] == self._holds(self._run_id)
+            if of_now and (other is None or row["routing_of_sha256"] == self._holds(other)):
+                found.add(key)
+        return found
 
 
-def land_part(lake: Lake, run_id: str, rows: pa.Table) -> Place:
-    """Land rows (schema REPLAYS) as the run's next part; the caller holds the run's lock.
+def _keys_of(rows: pa.Table) -> list[Key]:
+    return list(zip(rows["policy_id"].to_pylist(), rows["sample_id"].to_pylist(), strict=True))
 
-    Raises:
-        BrokenLaw: a policy has a sample twice; nothing is written.
-        GatehouseError: the disk is full or not writable.
-    """
-    check_part(rows)
-    numbers = [int(path.stem.removeprefix("part-")) for path in parts(lake, run_id)]
-    path = lake.folder(TABLE, run_id) / f"part-{max(numbers, default=-1) + 1:05d}.parquet"
-    write_table(path, rows.cast(REPLAYS))
-    return path
+
+def _name_of(rows: pa.Table) -> str:
+    """Return 12 hexadecimal digits of the SHA-256 of what rows are of."""
+    names = ["policy_id", "sample_id", "run_sha256", "routing_of_sha256"]
+    stated = json.dumps(rows.select(names).to_pydict(), sort_keys=True)
+    return hashlib.sha256(stated.encode()).hexdigest()[:12]
 
 
 def check_part(rows: pa.Table) -> None:
@@ -203,7 +255,7 @@ def check_part(rows: pa.Table) -> None:
     Raises:
         BrokenLaw: a policy has a sample twice, or more tokens are counted than there are.
     """
-    keys = list(zip(rows["policy_id"].to_pylist(), rows["sample_id"].to_pylist(), strict=True))
+    keys = _keys_of(rows)
     if len(set(keys)) < len(keys):
         raise BrokenLaw("has a sample twice under one policy")
     for row in rows.select(["rows", "tokens", "covered", "agreed", "undisturbed"]).to_pylist():

@@ -5,7 +5,7 @@ from typing import Any
 from gatehouse.flows.cli import options, replay_options
 from gatehouse.flows.cli.options import OF_A_RUN, paths_of
 from gatehouse.flows.request import LOADING, RunRequest, Workers, takes_fields
-from gatehouse.flows.steps.workers.part import asked_part
+from gatehouse.flows.steps.workers.part import Part, asked_part
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.notes.run_names import find_run
 from gatehouse.warehouse.paths import Paths, check_output_folder
@@ -105,12 +105,8 @@ def capture(
 ) -> None:
     """Run the model and land its routing events; running it again resumes."""
     paths = paths_of(home)
-    request, part = RunRequest(**parameters), asked_part(rank, of)
-    if part and request.asked_workers:
-        raise GatehouseError(
-            "--rank is for machines that do not talk, which --workers and --scheduler do: leave "
-            "out one or the other"
-        )
+    request = RunRequest(**parameters)
+    part = _part(rank, of, request.asked_workers)
     if dry_run:
         _say_what_it_takes(request, paths)
         return
@@ -121,6 +117,21 @@ def capture(
         answer(capture.capture_part(request, paths, part).line)
     else:
         answer(capture.capture(request, paths).line)
+
+
+def _part(rank: str | None, of: int | None, workers: Workers | None) -> Part | None:
+    """Return the part of a rank; None where there are no ranks.
+
+    Raises:
+        GatehouseError: there are workers as well, or as `asked_part`.
+    """
+    part = asked_part(rank, of)
+    if part and workers:
+        raise GatehouseError(
+            "--rank is for machines that do not talk, which --workers and --scheduler do: leave "
+            "out one or the other"
+        )
+    return part
 
 
 def _say_what_it_takes(request: RunRequest, paths: Paths) -> None:
@@ -140,13 +151,17 @@ def import_trace(
     trust_remote_code: options.TrustRemoteCode = False,
     name: options.RunName = None,
     example: options.TraceExample = None,
+    workers: options.WorkerProcesses = None,
+    scheduler: options.Scheduler = None,
+    rank: options.Rank = None,
+    of: options.Of = None,
     home: options.Home = None,
 ) -> None:
     """Land the routing that another engine recorded; running it again resumes."""
     paths = paths_of(home)
     from gatehouse.flows.console import answer
-    from gatehouse.flows.steps.imported_run import ImportRequest, example_of
-    from gatehouse.flows.steps.importing import import_files
+    from gatehouse.flows.steps.importing.any_format import import_files
+    from gatehouse.flows.steps.importing.imported_run import ImportRequest, example_of
 
     if example:
         answer(example_of(example))
@@ -158,8 +173,10 @@ def import_trace(
         )
     if model is None:
         raise GatehouseError("name the --model that was run: a hub id, a folder, or a config.json")
-    request = ImportRequest(format, tuple(path), model, revision, trust_remote_code, name)
-    answer(import_files(request, paths).line)
+    asked = Workers.asked(workers, scheduler)
+    part = _part(rank, of, asked)
+    request = ImportRequest(format, tuple(path), model, revision, trust_remote_code, name, asked)
+    answer(import_files(request, paths, part).line)
 
 
 def replay(
@@ -180,6 +197,10 @@ def replay(
     batch_size: replay_options.ReplayBatchSize = None,
     device_map: replay_options.DeviceMap = None,
     trust_remote_code: options.TrustRemoteCode = False,
+    workers: options.WorkerProcesses = None,
+    scheduler: options.Scheduler = None,
+    rank: options.Rank = None,
+    of: options.Of = None,
     home: options.Home = None,
 ) -> None:
     """Measure in the model what lookup tables, fewer experts or another routing cost."""
@@ -204,11 +225,14 @@ def replay(
         batch_size=batch_size,
         device_map=device_map,
         trust_remote_code=trust_remote_code,
+        workers=workers,
+        scheduler=scheduler,
     )
+    part = _part(rank, of, request.asked_workers)
     from gatehouse.flows.console import answer
     from gatehouse.flows.replay import answer as replaying
 
-    answer(replaying.replay(run, request, paths))
+    answer(replaying.replay(run, request, paths, part))
 
 
 def build(

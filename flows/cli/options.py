@@ -164,7 +164,7 @@ Rank = Annotated[
     str | None,
     typer.Option(
         metavar="R",
-        help="Capture only the shards of rank R, 0 to N - 1 of --of N, for machines that share the "
+        help="Do only the share of rank R, 0 to N - 1 of --of N, for machines that share the "
         "home and do not talk. auto: as torchrun says (RANK, WORLD_SIZE), or a SLURM job array "
         "(SLURM_ARRAY_TASK_ID, SLURM_ARRAY_TASK_COUNT), which are heeded only then.",
     ),
@@ -215,7 +215,8 @@ WorkerProcesses = Annotated[
     typer.Option(
         "--workers",
         metavar="N",
-        help="Share the work among N processes of this machine (needs the extra cluster).",
+        help="Share the work among N processes of this machine, each with its share of the cores, "
+        "and a GPU of its own if it runs a model. Needs `pip install 'gatehouse[cluster]'`.",
     ),
 ]
 Scheduler = Annotated[
@@ -223,7 +224,7 @@ Scheduler = Annotated[
     typer.Option(
         metavar="ADDRESS",
         help="Share the work among the workers of this Dask scheduler, such as tcp://host:8786. "
-        "They see the home under the same path.",
+        "They see the home, and the files of an import, under the same path.",
     ),
 ]
 DryRun = Annotated[

@@ -8,8 +8,9 @@ from prefect.cache_policies import NO_CACHE
 from gatehouse.flows.console import say
 from gatehouse.flows.pipeline import build_task
 from gatehouse.flows.replay.answer import replay_parts, replayed_text
+from gatehouse.flows.replay.planned import Part
 from gatehouse.flows.replay.request import ReplayRequest
-from gatehouse.flows.replay.session import Part, ReplaySession
+from gatehouse.flows.replay.session import ReplaySession
 from gatehouse.flows.request import takes_fields
 from gatehouse.warehouse.notes.run_names import find_run
 from gatehouse.warehouse.paths import Paths
@@ -44,6 +45,8 @@ def replay_flow(run: str, **parameters: Any) -> str:
         batch_size: memory of a batch; default: as the run was captured.
         device_map: as in the flow `gatehouse`.
         trust_remote_code: whether code from the model's repository may run.
+        workers: replay with this many processes of this machine.
+        scheduler: replay with the workers of the Dask scheduler at this address.
     """
     paths = Paths.resolve()
     request = ReplayRequest(**parameters)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from gatehouse.flows.request import Workers
 from gatehouse.reports.exports.table_rule import FREQUENCY, MIN_SHARE, rule_of
 from gatehouse.warehouse import replays
 from gatehouse.warehouse.errors import GatehouseError, require
@@ -59,6 +60,8 @@ class ReplayRequest:
     batch_size: int | None = None
     device_map: str | None = None
     trust_remote_code: bool = False
+    workers: int | None = None
+    scheduler: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("num_samples", "batch_size", "min_frequency"):
@@ -79,7 +82,7 @@ class ReplayRequest:
         require(fits, "most_frequent", "1 or more, and below 2^63")
         self._check_tables()
         # each refuses what it cannot be
-        _ = self.moe_indices, list(map(_masked, self.mask))
+        _ = self.moe_indices, list(map(_masked, self.mask)), self.asked_workers
 
     def _check_tables(self) -> None:
         if self.frequency_threshold is not None and not self.entropy_threshold:
@@ -109,6 +112,11 @@ class ReplayRequest:
                     f"--{option} says how a table is used: add --table tokens, or --table bigrams "
                     "(--ids-only also goes with --routing-of)"
                 )
+
+    @property
+    def asked_workers(self) -> Workers | None:
+        """The processes that measure the parts, None where this one does."""
+        return Workers.asked(self.workers, self.scheduler)
 
     @property
     def moe_indices(self) -> tuple[int, ...] | None:

@@ -30,13 +30,15 @@ from gatehouse.warehouse.storage.addresses import Place
 from gatehouse.warehouse.storage.places import register_bucket
 from gatehouse.warehouse.tables import check_table
 from gatehouse.warehouse.upkeep.health import REMOVE, Health, check_all_quickly
-from gatehouse.warehouse.writers.locks import exclusive, holder
+from gatehouse.warehouse.writers.locks import exclusive, exclusive_after_waiting, holder
 
 SMALLEST_ROOM = 1 << 20
 """Bytes: DuckDB writes blocks of 256 KiB, so on a disk with less left it has run out of room."""
 
 
-def build(paths: Paths, *, afresh: bool = False, workers: Workers | None = None) -> str:
+def build(
+    paths: Paths, *, afresh: bool = False, workers: Workers | None = None, waits: bool = False
+) -> str:
     """Build and test every model over the finished runs; return one line on what was built.
 
     Shards and runs that the previous database holds are not read again, unless a different version
@@ -46,6 +48,7 @@ def build(paths: Paths, *, afresh: bool = False, workers: Workers | None = None)
         paths: of the warehouse.
         afresh: whether all is built again.
         workers: processes that share what is computed layer by layer; otherwise it is this one.
+        waits: whether it builds after another process that does; otherwise it is refused.
 
     Raises:
         GatehouseError: no run has finished, a model or test failed (named), the disk is full, or
@@ -55,6 +58,10 @@ def build(paths: Paths, *, afresh: bool = False, workers: Workers | None = None)
         with lock(paths):
             _remove_leftovers(paths)
     seen = _finished(Lake(paths.lake))
+    if waits:
+        with _lock_after_others(paths):
+            # they may have landed more meanwhile
+            return _built(paths, _finished(Lake(paths.lake)), afresh, workers)
     with lock(paths):
         return _built(paths, seen, afresh, workers)
 
@@ -213,12 +220,23 @@ def lock(paths: Paths) -> AbstractContextManager[None]:
         GatehouseError: another process holds it; the message names that process.
     """
     return exclusive(
-        paths.root / "building.lock",
+        _lock_file(paths),
         lambda other: (
             f"another build is writing {paths.root / 'building'} ({other}): wait for it to end and "
             "run the same command"
         ),
     )
+
+
+def _lock_after_others(paths: Paths) -> AbstractContextManager[None]:
+    def waiting(other: str) -> None:
+        say(f"waiting for another build ({other})")
+
+    return exclusive_after_waiting(_lock_file(paths), waiting)
+
+
+def _lock_file(paths: Paths) -> Path:
+    return paths.root / "building.lock"
 
 
 def _holds(paths: Paths, seen: dict[str, Health]) -> bool:

@@ -11,9 +11,9 @@ from gatehouse.flows.steps.identity import plan_model, what_changed
 from gatehouse.flows.steps.planned import PlannedRun
 from gatehouse.flows.steps.prepare import prepare_samples
 from gatehouse.flows.steps.shards import ShardCapture
-from gatehouse.flows.steps.workers.cluster import captured_by_workers
+from gatehouse.flows.steps.workers.capturing import captured_by_workers
 from gatehouse.flows.steps.workers.devices import take_own_gpu
-from gatehouse.flows.steps.workers.part import WHOLE, Part
+from gatehouse.flows.steps.workers.part import WHOLE, Part, PartSummary
 from gatehouse.ingest.prepare import Prepared
 from gatehouse.models.zoo import ModelPlan
 from gatehouse.warehouse.paths import Paths
@@ -41,25 +41,6 @@ class CaptureSummary:
             f"{counted(self.moe_layers, 'MoE layer')} = "
             f"{counted(self.tokens * self.moe_layers, 'event')}; "
             f"{counted(self.dropped_tokens, 'token')} beyond --max-length dropped"
-        )
-
-
-@dataclass(frozen=True)
-class PartSummary:
-    """What a rank leaves when the shards of other ranks are still to land."""
-
-    run_id: str
-    part: Part
-    shards: int
-    left: int
-
-    @property
-    def line(self) -> str:
-        """One sentence for people."""
-        return (
-            f"{self.run_id}: {self.part} has landed; {self.left:,} of "
-            f"{counted(self.shards, 'shard')} are left to the others, and the last one closes "
-            "the run"
         )
 
 
@@ -104,7 +85,7 @@ class CaptureSession:
     def __enter__(self) -> Self:
         run, lake = self._run, self._run.lake
         with ExitStack() as opening:
-            opening.enter_context(self._lock())
+            opening.enter_context(lake.held(self.run_id, together=self._shared))
             described = lake.is_described(self.run_id)
             self.pending = self._find_pending(described)
             if described:
@@ -119,23 +100,6 @@ class CaptureSession:
     def __exit__(self, *exception: object) -> None:
         self._open.close()
         self._capture = None
-
-    @contextmanager
-    def _lock(self) -> Iterator[None]:
-        """Hold the run's lock, with others if this process does not capture it alone."""
-        lake = self._run.lake
-        if not self._shared:
-            with lake.writing(self.run_id):
-                lake.remove_leftovers(self.run_id)
-                yield
-            return
-        with lake.sharing(self.run_id):
-            lake.remove_dead_leftovers(self.run_id)
-            try:
-                yield
-            finally:
-                # of workers that were ended in the middle of a shard
-                lake.remove_dead_leftovers(self.run_id)
 
     @contextmanager
     def _here(self) -> Iterator[Callable[[int], int]]:

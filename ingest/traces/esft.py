@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from gatehouse.ingest.traces.laws.required import ANOTHER_MODEL, require
-from gatehouse.ingest.traces.sequence import Format, Layout, RoutedSequence
+from gatehouse.ingest.traces.sequence import Format, Layout, Piece, RoutedSequence
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.plain_text import first_few
 
@@ -70,6 +70,10 @@ def _check_files(folder: Path, layout: Layout) -> None:
     )
 
 
+def _pieces(paths: list[Path], layout: Layout) -> list[Piece]:
+    return [Piece((folder,)) for folder in dict.fromkeys(map(_folder, paths))]
+
+
 def _lines(path: Path) -> Iterator[bytes]:
     with open(path, "rb") as file:
         for line in file:
@@ -112,4 +116,5 @@ FORMAT = Format(
     (".txt",),
     read,
     files=_files,
+    pieces=_pieces,
 )

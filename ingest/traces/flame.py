@@ -11,13 +11,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gatehouse.ingest.traces.arrays import token_ids
-from gatehouse.ingest.traces.sequence import Format, Layout, RoutedSequence
+from gatehouse.ingest.traces.sequence import Format, Layout, Piece, RoutedSequence
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.plain_text import counted, first_few, quoted
 
 WINDOW = 2_048
 """Tokens that the model saw at once."""
 BATCH_ROWS = 32 * WINDOW
+PIECE_ROWS = 512 * WINDOW
+"""Of a piece that is read by itself: whole micro-batches."""
 ITERATION = re.compile(r"iter_\d+")
 NO_ROWS = np.empty((0, 0), np.int16), np.empty((0, 0), np.float32)
 LAYER = re.compile(r"layer_(\d+)")
@@ -34,16 +36,43 @@ def read(paths: list[Path], layout: Layout) -> Iterator[RoutedSequence]:
         GatehouseError: files are missing, or disagree with each other or with the model.
     """
     for path in paths:
-        iteration = _iteration(path)
-        layers = _layer_files(iteration, layout)
-        tokens = _token_files(iteration.parent.parent)
-        _check_rows(iteration, tokens, layers)
-        yield from _windows(iteration.name, tokens, layers)
+        iteration, tokens, layers = _found(path, layout)
+        yield from _windows(iteration.name, tokens, layers, (0, _rows_in(tokens)))
 
 
-def _windows(name: str, tokens: list[Path], layers: list[Path]) -> Iterator[RoutedSequence]:
-    streams = [_experts(path) for path in layers]
-    for begin, ids in enumerate(_batches(_token_ids(tokens), BATCH_ROWS)):
+def read_rows(path: Path, layout: Layout, rows: tuple[int, int]) -> Iterator[RoutedSequence]:
+    """Yield the windows of some rows, from one that begins a window on; raises as `read`."""
+    iteration, tokens, layers = _found(path, layout)
+    yield from _windows(iteration.name, tokens, layers, rows)
+
+
+def pieces(paths: list[Path], layout: Layout) -> list[Piece]:
+    """Return ranges of rows; all of them at once where a file has only one row group."""
+    found = []
+    for path in paths:
+        _, tokens, layers = _found(path, layout)
+        rows = _rows_in(tokens)
+        can_be_cut = all(map(_has_row_groups, layers))
+        step = PIECE_ROWS if can_be_cut else rows
+        starts = range(0, rows, step) if rows else (0,)
+        found += [Piece((path,), (start, min(start + step, rows))) for start in starts]
+    return found
+
+
+def _found(path: Path, layout: Layout) -> tuple[Path, list[Path], list[Path]]:
+    """Return the folder of an iteration, the files of tokens, and those of layers."""
+    iteration = _iteration(path)
+    layers = _layer_files(iteration, layout)
+    tokens = _token_files(iteration.parent.parent)
+    _check_rows(iteration, tokens, layers)
+    return iteration, tokens, layers
+
+
+def _windows(
+    name: str, tokens: list[Path], layers: list[Path], rows: tuple[int, int]
+) -> Iterator[RoutedSequence]:
+    streams = [_experts(path, rows) for path in layers]
+    for begin, ids in enumerate(_batches(_token_ids(tokens, rows), BATCH_ROWS)):
         routed = [next(stream, NO_ROWS) for stream in streams]
         for path, (found, _) in zip(layers, routed, strict=True):
             if found.shape != (len(ids), routed[0][0].shape[1]):
@@ -57,7 +86,7 @@ def _windows(name: str, tokens: list[Path], layers: list[Path]) -> Iterator[Rout
         for start in range(0, len(ids), WINDOW):
             here = slice(start, start + WINDOW)
             yield RoutedSequence(
-                name=f"{name} window {begin * (BATCH_ROWS // WINDOW) + start // WINDOW}",
+                name=f"{name} window {(rows[0] + begin * BATCH_ROWS + start) // WINDOW}",
                 token_ids=ids[here],
                 experts=experts[here],
                 weights=weights[here],
@@ -65,24 +94,28 @@ def _windows(name: str, tokens: list[Path], layers: list[Path]) -> Iterator[Rout
             )
 
 
-def _token_ids(paths: list[Path]) -> Iterator[np.ndarray]:
+def _token_ids(paths: list[Path], rows: tuple[int, int]) -> Iterator[np.ndarray]:
+    before = 0
     for path in paths:
-        for batch in _columns(path, ["token_id"]):
+        own = _rows_of(path)
+        here = max(rows[0] - before, 0), min(rows[1] - before, own)
+        before += own
+        for batch in _columns(path, ["token_id"], here):
             ids = token_ids(_numbers(batch.column(0), path, "token_id"), f"{path} `token_id`")
             assert ids is not None
             yield ids
 
 
-def _experts(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _experts(path: Path, rows: tuple[int, int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the experts and weights of a layer, [rows, k] each, BATCH_ROWS at a time."""
-    for rows in _batches(_routed(path), BATCH_ROWS):
-        yield rows[:, 0].astype(np.int16), rows[:, 1]
+    for found in _batches(_routed(path, rows), BATCH_ROWS):
+        yield found[:, 0].astype(np.int16), found[:, 1]
 
 
-def _routed(path: Path) -> Iterator[np.ndarray]:
+def _routed(path: Path, rows: tuple[int, int]) -> Iterator[np.ndarray]:
     """Yield experts and weights, [rows, 2, k] float32: one array is cut at the same rows."""
     shape = None
-    for batch in _columns(path, ["indices", "scores"]):
+    for batch in _columns(path, ["indices", "scores"], rows):
         both = [_lists(batch, name, path) for name in batch.schema.names]
         shape = shape or both[0].shape[1:]
         if any(each.shape[1:] != shape for each in both):
@@ -110,14 +143,40 @@ def _numbers(column: pa.Array, path: Path, name: str) -> np.ndarray:
     return column.to_numpy(zero_copy_only=False)
 
 
-def _columns(path: Path, names: list[str]) -> Iterator[pa.RecordBatch]:
+def _columns(path: Path, names: list[str], rows: tuple[int, int]) -> Iterator[pa.RecordBatch]:
+    """Yield some rows of columns; row groups without any are not read."""
     with _opened(path) as file:
         missing = [name for name in names if name not in file.schema_arrow.names]
         if missing:
             raise GatehouseError(
                 f"{path} has no column `{missing[0]}`: name a folder of FLAME-MoE-Traces"
             )
-        yield from file.iter_batches(BATCH_ROWS, columns=names, use_threads=False)
+        groups, before = _groups(file, rows)
+        for batch in file.iter_batches(
+            BATCH_ROWS, row_groups=groups, columns=names, use_threads=False
+        ):
+            here = batch[max(rows[0] - before, 0) : max(rows[1] - before, 0)]
+            before += len(batch)
+            if len(here):
+                yield here
+
+
+def _groups(file: pq.ParquetFile, rows: tuple[int, int]) -> tuple[list[int], int]:
+    """Return the row groups that hold some rows, and how many rows are before the first."""
+    groups: list[int] = []
+    before = start = 0
+    for group in range(file.num_row_groups):
+        end = start + file.metadata.row_group(group).num_rows
+        if start < rows[1] and end > rows[0]:
+            before = before if groups else start
+            groups.append(group)
+        start = end
+    return groups, before
+
+
+def _has_row_groups(path: Path) -> bool:
+    with _opened(path) as file:
+        return file.num_row_groups > 1
 
 
 @contextmanager
@@ -193,13 +252,17 @@ def _files(path: Path) -> list[Path]:
 
 
 def _check_rows(iteration: Path, tokens: list[Path], layers: list[Path]) -> None:
-    expected = sum(map(_rows_of, tokens))
+    expected = _rows_in(tokens)
     for path in layers:
         if (rows := _rows_of(path)) != expected:
             raise GatehouseError(
                 f"{path} has {rows:,} rows for {counted(expected, 'token')} in "
                 f"{tokens[0].parent}: download all files of {iteration.name} and samples"
             )
+
+
+def _rows_in(tokens: list[Path]) -> int:
+    return sum(map(_rows_of, tokens))
 
 
 def _rows_of(path: Path) -> int:
@@ -216,4 +279,6 @@ FORMAT = Format(
 flame-moe-290m/actives/iter_5473/layer_02.parquet      scores, indices
 flame-moe-290m/actives/iter_5473/layer_03.parquet""",
     files=_files,
+    pieces=pieces,
+    read_rows=read_rows,
 )

@@ -9,9 +9,7 @@ import pyarrow as pa
 
 from gatehouse.ingest.numbering import split_of
 from gatehouse.ingest.traces.laws.fitted import Fitted
-from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.events import Events, parts_of
-from gatehouse.warehouse.plain_text import counted
 from gatehouse.warehouse.records import EVENTS, SAMPLES, document_hash
 
 SHARD_SAMPLES = 512
@@ -30,18 +28,33 @@ class Numbered:
     routed: Fitted
 
 
-def shards(sequences: Iterable[Fitted]) -> Iterator[list[Numbered]]:
-    """Yield the sequences of one shard after another; an iterable cuts into the same each time."""
-    shard: list[Numbered] = []
-    events = 0
-    for sample_id, routed in enumerate(sequences):
-        shard.append(Numbered(sample_id, routed))
-        events += routed.experts.shape[0] * routed.experts.shape[1]
-        if len(shard) >= SHARD_SAMPLES or events >= SHARD_EVENTS:
-            yield shard
-            shard, events = [], 0
-    if shard:
-        yield shard
+@dataclass(frozen=True)
+class Cut:
+    """One shard: its number, the number of its first sequence, and how many sequences it has."""
+
+    number: int
+    first: int
+    sequences: int
+
+
+def cuts_of(lengths: Iterable[int], layers: int) -> list[Cut]:
+    """Return the shards of a trace.
+
+    Args:
+        lengths: tokens of each of its sequences.
+        layers: MoE layers of the model.
+    """
+    found: list[Cut] = []
+    first, sequences, events = 0, 0, 0
+    for length in lengths:
+        sequences += 1
+        events += length * layers
+        if sequences >= SHARD_SAMPLES or events >= SHARD_EVENTS:
+            found.append(Cut(len(found), first, sequences))
+            first, sequences, events = first + sequences, 0, 0
+    if sequences:
+        found.append(Cut(len(found), first, sequences))
+    return found
 
 
 def samples_of(shard: list[Numbered]) -> pa.Table:
@@ -138,90 +151,3 @@ def half(weights: np.ndarray, has_drops: bool) -> np.ndarray:
     narrow = weights.astype(np.float16)
     narrow[(narrow == 0) & ((weights != 0) | (not has_drops))] = SMALLEST_WEIGHT
     return narrow
-
-
-@dataclass
-class Survey:
-    """What is in a trace, found by going through all of it before anything lands.
-
-    Attributes:
-        sequences: how many there are.
-        tokens: of them all.
-        longest: tokens of the longest.
-        shards: how many they make.
-        top_k: experts of each event.
-        knows: what every sequence has of weights, distribution, order and token_ids.
-        weights_sum_to_one: whether the weights of each event do, for each MoE layer; None where
-            there are none.
-        expert_bytes: of an expert of each MoE layer, by the first sequence; None where it has none.
-        notes: what was left out of sequences, without its numbers -> the sequences' names.
-    """
-
-    sequences: int
-    tokens: int
-    longest: int
-    shards: int
-    top_k: int
-    knows: dict[str, bool]
-    weights_sum_to_one: list[bool] | None
-    expert_bytes: tuple[int, ...] | None
-    notes: dict[str, list[str]]
-
-
-TOLERANCE = 2e-3
-"""Weights of float16 sum to one within this."""
-
-
-def survey(sequences: Iterable[Fitted]) -> Survey:
-    """Go through a trace.
-
-    Raises:
-        GatehouseError: there is no sequence, or two do not tell the same things.
-    """
-    first: Fitted | None = None
-    found = Survey(0, 0, 0, 0, 0, {}, None, None, {})
-    for shard in shards(sequences):
-        found.shards += 1
-        for routed in (each.routed for each in shard):
-            first = first or routed
-            _check_alike(first, routed)
-            found.sequences += 1
-            found.tokens += len(routed.experts)
-            found.longest = max(found.longest, len(routed.experts))
-            for note in routed.notes:
-                found.notes.setdefault(note, []).append(routed.name)
-            if routed.weights is not None:
-                sums = (abs(routed.weights.sum(axis=2) - 1) < TOLERANCE).all(axis=0)
-                so_far = found.weights_sum_to_one or [True] * len(sums)
-                found.weights_sum_to_one = [
-                    bool(a and b) for a, b in zip(so_far, sums, strict=True)
-                ]
-    if first is None:
-        raise GatehouseError("there is no sequence in it: name files that hold some")
-    found.top_k, found.knows = first.experts.shape[2], _knows(first)
-    found.expert_bytes = first.expert_bytes
-    return found
-
-
-def _knows(routed: Fitted) -> dict[str, bool]:
-    return {
-        "weights": routed.weights is not None,
-        "distribution": routed.entropy is not None,
-        "order": routed.is_ordered,
-        "token ids": routed.token_ids is not None,
-    }
-
-
-def _check_alike(first: Fitted, routed: Fitted) -> None:
-    knows = _knows(routed)
-    for what, has in _knows(first).items():
-        if knows[what] != has:
-            lacking, having = (routed, first) if has else (first, routed)
-            raise GatehouseError(
-                f"{lacking.name} has no {what}, and {having.name} has: import them as two runs"
-            )
-    if first.experts.shape[2] != routed.experts.shape[2]:
-        raise GatehouseError(
-            f"{first.name} has {counted(first.experts.shape[2], 'expert')} a token, and "
-            f"{routed.name} {routed.experts.shape[2]}: import them as two runs"
-        )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -58,6 +58,30 @@ class Layout:
     top_k: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Piece:
+    """What can be read by itself of a trace.
+
+    Attributes:
+        paths: as `Format.read` takes them.
+        rows: which rows of the only path, where it is not all of them: the first, and the one
+            after the last.
+    """
+
+    paths: tuple[Path, ...]
+    rows: tuple[int, int] | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `of_json` makes the piece of again."""
+        return {"paths": [str(path.absolute()) for path in self.paths], "rows": self.rows}
+
+    @classmethod
+    def of_json(cls, found: dict[str, Any]) -> "Piece":
+        """Return the piece that `as_json` has given."""
+        rows = found["rows"]
+        return cls(tuple(map(Path, found["paths"])), rows and (rows[0], rows[1]))
+
+
 Content = TypeVar("Content")
 """What the files of a format hold."""
 
@@ -76,6 +100,9 @@ class Format(Generic[Content]):
         files: of a format whose `read` takes the paths as they are given: the files that it then
             reads for one of them; raises GatehouseError as `read` does. Of other formats None:
             `read` takes files, one by one.
+        pieces: of a format with `files`: some paths as pieces that may be read apart, in their
+            order; None where they are one. A format without `files` may be read file by file.
+        read_rows: of a format whose pieces have rows: `read` of these.
         has_drops: whether a weight of 0 means that the expert did not run, as in the lake; else it
             is one that was rounded to 0.
     """
@@ -86,6 +113,8 @@ class Format(Generic[Content]):
     read: Callable[[list[Path], Layout], Content]
     example: str = ""
     files: Callable[[Path], list[Path]] | None = None
+    pieces: Callable[[list[Path], Layout], list[Piece]] | None = None
+    read_rows: Callable[[Path, Layout, tuple[int, int]], Content] | None = None
     has_drops: bool = False
 
 

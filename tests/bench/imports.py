@@ -17,9 +17,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from gatehouse.flows.steps import imported_run as importing
-from gatehouse.flows.steps.import_trace import import_trace
-from gatehouse.flows.steps.imported_run import ImportRequest
+from gatehouse.flows.steps.importing import imported_run as importing
+from gatehouse.flows.steps.importing.import_trace import import_trace
+from gatehouse.flows.steps.importing.imported_run import ImportRequest
 from gatehouse.models.checkpoint.described import describe
 from gatehouse.warehouse.paths import Paths
 from tests.ingest.traces.engine_files import WRITERS, Routed

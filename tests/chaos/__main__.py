@@ -47,7 +47,7 @@ COLUMNS = (
     "left over",
     "differing",
 )
-KINDS = alone.KINDS | pairs.PAIRS
+KINDS = alone.KINDS | pairs.PAIRS | workers.KINDS
 """What is killed besides runs, by the group of its attempts."""
 
 
@@ -72,7 +72,7 @@ def main() -> None:
         if options.short:
             outcomes = [said(ground.attempt(each, reference)) for each in short()]
         else:
-            ends = [workers.END, *(kind.end for kind in KINDS.values())]
+            ends = [kind.end for kind in KINDS.values()]
             undisturbed = Undisturbed.on(ground, ends)
             attempts = [
                 *alone.alone(undisturbed, options.seed),
@@ -151,7 +151,7 @@ def try_it(attempt: Attempt) -> Outcome:
         return alone.killed_alone(ground, attempt, undisturbed)
     if isinstance(attempt, pairs.Together):
         return pairs.killed_together(ground, attempt, undisturbed)
-    if attempt.group == workers.GROUP:
+    if attempt.group in workers.KINDS:
         return workers.killed_on_workers(ground, attempt, undisturbed)
     if attempt.group == command.GROUP:
         return command.by_command(ground, attempt, reference)

@@ -8,7 +8,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from gatehouse.flows.request import RunRequest
+from gatehouse.warehouse import replays
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
 from tests.chaos.contents import Contents, Difference, compare, contents
@@ -62,6 +65,11 @@ class Ground:
     @property
     def log(self) -> Path:
         return self.folder / "log"
+
+    @property
+    def trace(self) -> Path:
+        """A folder with the routing that another engine is said to have recorded."""
+        return Path(self.request.dataset).with_name("trace")
 
     @property
     def earlier_run(self) -> str:
@@ -142,14 +150,15 @@ def changed(files: dict[Path, int]) -> int:
 
 
 def landed_files(home: Path) -> dict[Path, int]:
-    """Return the files of events that are recorded, and when they were written."""
+    """Return the files of events that are recorded, and of replays, and when they were written."""
     lake = Lake(Paths(home).lake)
-    return {
-        path: path.stat().st_mtime_ns
+    found = [path for run_id in lake.run_ids() for path in replays.parts(lake, run_id)]
+    found += [
+        lake.shard_file("events", run_id, shard)
         for run_id in lake.run_ids()
         for shard in lake.finished_shards(run_id)
-        for path in [lake.shard_file("events", run_id, shard)]
-    }
+    ]
+    return {path: path.stat().st_mtime_ns for path in found}
 
 
 def lay_ground(folder: Path, *, empty: bool) -> Ground:
@@ -172,6 +181,7 @@ def lay_ground(folder: Path, *, empty: bool) -> Ground:
                 file.write(json.dumps(row) + "\n")
         request = RunRequest(model=str(model), dataset=str(path), batch_size=8, max_length=64)
         requests.append(request)
+    lay_trace(folder / "trace")
     earlier, request = replace(requests[0], name=EARLIER), requests[1]
     ground = Ground(folder / "ground", request, earlier)
     if empty:
@@ -179,3 +189,17 @@ def lay_ground(folder: Path, *, empty: bool) -> Ground:
     else:
         ground.lay()
     return ground
+
+
+def lay_trace(folder: Path) -> None:
+    """Write files of the plain format, of random sequences of the tiny model: four shards."""
+    folder.mkdir()
+    generator = np.random.default_rng(SAMPLES)
+    for number in range(5):
+        with open(folder / f"{number}.jsonl", "w") as file:
+            for _ in range(400):
+                tokens = int(generator.integers(1, 9))
+                experts = np.argsort(generator.random((tokens, 3, 4)), axis=2)[..., :2]
+                weights = np.sort(generator.random(experts.shape))[..., ::-1]
+                row = {"experts": experts.tolist(), "weights": weights.tolist()}
+                file.write(json.dumps(row) + "\n")

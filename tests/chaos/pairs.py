@@ -44,6 +44,12 @@ PAIRS = {
         ("capture", "capture"), "start", CAPTURED, (BEING_WRITTEN, BEING_WRITTEN)
     ),
     "rank 0 + rank 1": Pair(("rank-0", "rank-1"), "start", CAPTURED),
+    "replay, rank 0 + rank 1": Pair(
+        ("replay-rank-0", "replay-rank-1"), "whole", ("whole", ("replay",))
+    ),
+    "import, rank 0 + rank 1": Pair(
+        ("import-rank-0", "import-rank-1"), "start", ("start", ("import",))
+    ),
     "capture + build": Pair(("capture", "build"), "start", BUILT),
     "build + build": Pair(("build", "build"), "captured", BUILT, (BUILDING, BUILDING)),
     "build + runs rm": Pair(

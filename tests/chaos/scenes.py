@@ -20,6 +20,9 @@ End = tuple[str, tuple[str, ...]]
 """What a home holds at last: that of a scene, after some commands."""
 
 ID = "the id of the earlier run"
+TRACE, MODEL = "the folder of a trace", "the model that it is of"
+IMPORT = ("import", "jsonl", TRACE, "--model", MODEL)
+REPLAY = ("replay", "--drop-below", "0.4")
 OF_THE_TEXT = ("prepare", "capture", "capture-part", "capture-on-workers", "rank-0", "rank-1")
 WORDS = {
     "prepare": ("prepare", "--create-splits"),
@@ -29,7 +32,14 @@ WORDS = {
     "rank-1": ("capture", "--rank", "1", "--of", "2"),
     "capture-part": ("capture", "--num-samples", "700"),
     "build": ("build",),
-    "replay": ("replay", "--drop-below", "0.4"),
+    "replay": REPLAY,
+    "replay-on-workers": (*REPLAY, "--workers", "2"),
+    "replay-rank-0": (*REPLAY, "--rank", "0", "--of", "2"),
+    "replay-rank-1": (*REPLAY, "--rank", "1", "--of", "2"),
+    "import": IMPORT,
+    "import-on-workers": (*IMPORT, "--workers", "2"),
+    "import-rank-0": (*IMPORT, "--rank", "0", "--of", "2"),
+    "import-rank-1": (*IMPORT, "--rank", "1", "--of", "2"),
     "docs": ("docs",),
     "report": ("report", "--run", EARLIER),
     "runs-rm": ("runs", "rm", EARLIER, "--yes"),
@@ -67,7 +77,10 @@ def command(
         log: the name of the file that gets what it says, which is emptied.
     """
     request = ground.request
-    words = [ground.earlier_run if word == ID else word for word in WORDS[name]]
+    meant = {TRACE: str(ground.trace), MODEL: request.model}
+    if ID in WORDS[name]:
+        meant[ID] = ground.earlier_run
+    words = [meant.get(word, word) for word in WORDS[name]]
     if name in OF_THE_TEXT:
         words += ["--dataset", request.dataset]
     if words[0] == "capture":

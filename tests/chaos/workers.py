@@ -1,54 +1,73 @@
-"""A capture on two workers, killed with SIGKILL: one of the workers, or the command itself."""
+"""Work on two workers, killed with SIGKILL: one of the workers, or the command itself."""
 
 import random
 import time
+from dataclasses import dataclass
 from functools import partial
 
 import psutil
 
-from gatehouse.warehouse.lake import Lake
-from gatehouse.warehouse.paths import Paths
 from tests.chaos.contents import compare, contents
 from tests.chaos.ground import Ground, Outcome, changed, landed_files
 from tests.chaos.plan import Attempt
 from tests.chaos.processes import Moment, Started, forked, wait
 from tests.chaos.scenes import End, Undisturbed, command, complaint
 
-GROUP = "capture on 2 workers"
-END: End = ("captured", ())
-"""What it leaves is what one process leaves."""
+
+@dataclass(frozen=True)
+class Kind:
+    """A command with workers.
+
+    Attributes:
+        command: a key of `scenes.WORDS`.
+        scene: the home it starts from.
+        end: what one process leaves.
+        orders: how many its workers carry out, at least.
+    """
+
+    command: str
+    scene: str
+    end: End
+    orders: int
+
+
+KINDS = {
+    "capture on 2 workers": Kind("capture-on-workers", "start", ("captured", ()), 3),
+    "replay on 2 workers": Kind("replay-on-workers", "whole", ("whole", ("replay",)), 4),
+    "import on 2 workers": Kind("import-on-workers", "start", ("start", ("import",)), 4),
+}
+"""By the group of their attempts."""
 
 A_WORKER, THE_COMMAND = "one worker", "the command"
-COMMAND = "capture-on-workers"
-SHARDS = 3
 SECONDS_TO_BEGIN = 120
 
 
 def workers(seed: int) -> list[Attempt]:
-    """Return kills of a worker, or of the command, after so many of its shards have landed."""
+    """Return kills of a worker, or of the command, after so many of its orders have landed."""
     generator = random.Random(seed)
     return [
-        Attempt(GROUP, (Moment(killed, landed, generator.uniform(0, 0.5)),))
+        Attempt(group, (Moment(killed, landed, generator.uniform(0, 0.5)),))
+        for group, kind in KINDS.items()
         for killed in (A_WORKER, THE_COMMAND)
-        for landed in range(SHARDS)
+        for landed in range(kind.orders)
     ]
 
 
 def killed_on_workers(ground: Ground, attempt: Attempt, undisturbed: Undisturbed) -> Outcome:
     """Kill what the attempt says, run the command again if it was the command, and compare."""
-    began = time.monotonic()
+    began, kind = time.monotonic(), KINDS[attempt.group]
     (point,) = attempt.points
     assert isinstance(point, Moment)
-    ground.restore("start")
-    started = command(ground, COMMAND)
-    deaths = [COMMAND] if _killed(ground, started, point) else []
+    ground.restore(kind.scene)
+    started = command(ground, kind.command)
+    deaths = [kind.command] if _killed(ground, started, point) else []
     landed = forked(partial(landed_files, ground.home))
     (ended,) = wait(started)
     wrong = [complaint(ended, ground.log)]
     if ended.killed:
-        (ended,) = wait(command(ground, COMMAND))
+        (ended,) = wait(command(ground, kind.command))
         wrong.append(complaint(ended, ground.log))
-    difference = compare(undisturbed.left[END], forked(partial(contents, ground.home)))
+    difference = compare(undisturbed.left[kind.end], forked(partial(contents, ground.home)))
     seconds = time.monotonic() - began
     return Outcome(
         attempt, deaths, difference, changed(landed), seconds, "; ".join(filter(None, wrong))
@@ -56,7 +75,7 @@ def killed_on_workers(ground: Ground, attempt: Attempt, undisturbed: Undisturbed
 
 
 def _killed(ground: Ground, started: Started, point: Moment) -> bool:
-    """Kill a worker or the command once enough shards have landed; return whether it still ran."""
+    """Kill a worker or the command once enough has landed; return whether it still ran."""
     before = _landed(ground)
     until = time.monotonic() + SECONDS_TO_BEGIN
     while time.monotonic() < until:
@@ -73,8 +92,7 @@ def _killed(ground: Ground, started: Started, point: Moment) -> bool:
 
 
 def _landed(ground: Ground) -> int:
-    lake = Lake(Paths(ground.home).lake)
-    return sum(len(lake.finished_shards(run_id)) for run_id in lake.run_ids())
+    return len(landed_files(ground.home))
 
 
 def _workers_of(started: Started) -> list[psutil.Process]:

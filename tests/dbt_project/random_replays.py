@@ -20,9 +20,9 @@ from gatehouse.warehouse.replays import (
     REPLAYS,
     ROUTING_OF,
     TOKENS,
+    LandedSamples,
     ReplayPolicy,
     content_hash,
-    land_part,
     policy_columns,
 )
 from tests.dbt_project.random_lake import generator_of
@@ -77,7 +77,7 @@ def land_replays(
         for policy, covers in policies.items()
         for sample in chosen
     ]
-    land_part(lake, run_id, pa.Table.from_pylist(rows, schema=REPLAYS))
+    LandedSamples(lake, run_id).land(pa.Table.from_pylist(rows, schema=REPLAYS))
 
 
 def held_out(lake: Lake, run_id: str) -> list[dict[str, Any]]:
@@ -159,4 +159,4 @@ def land_stale(lake: Lake) -> None:
         sample = {"sample_id": 9, "tokens": 50}
         row = policy_columns(policy, "stale") | hashes(lake, run_id, policy)
         row |= outcome(policy, 0.5, sample, 2, "stale") | {column: "of another version"}
-        land_part(lake, run_id, pa.Table.from_pylist([row], schema=REPLAYS))
+        LandedSamples(lake, run_id).land(pa.Table.from_pylist([row], schema=REPLAYS))

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.replays import parts
 from tests.dbt_project.conftest import MARTS
 from tests.dbt_project.random_lake import land, random_shard, record
 from tests.dbt_project.random_replays import POLICIES, TABLE, land_replays, routing_of
@@ -73,7 +74,8 @@ def runs_change(lake: Lake) -> None:
     """
     lake.land_shard("wide", 1, *random_shard(replace(RUNS["wide"], changed=0.3), 1))
     land_replays(lake, "wide", {TABLE: 0.5})
-    (lake.folder("replays", "long") / "part-00000.parquet").unlink()
+    (part,) = parts(lake, "long")
+    part.unlink()
     lake.land_shard("flat", 0, *random_shard(RUNS["flat"], 0))
     land(lake, RUNS["traced"])
     for folder in lake.root.glob("*/run_id=skipping"):

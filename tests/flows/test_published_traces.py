@@ -8,8 +8,8 @@ import pytest
 
 from gatehouse.flows.sql.examples import library
 from gatehouse.flows.steps.build import build
-from gatehouse.flows.steps.import_trace import import_trace
-from gatehouse.flows.steps.imported_run import ImportRequest
+from gatehouse.flows.steps.importing.import_trace import import_trace
+from gatehouse.flows.steps.importing.imported_run import ImportRequest
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.paths import Paths
 

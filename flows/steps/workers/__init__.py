@@ -1,1 +1,1 @@
-"""Capture on many workers, by Dask: on this machine, or on a cluster that is there."""
+"""Work on many processes, by Dask: on this machine, or on a cluster that is there."""

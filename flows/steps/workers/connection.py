@@ -22,7 +22,10 @@ GONE = (
 )
 
 
-SHARED = "put the home (--home, GATEHOUSE_HOME) on a file system that every machine has"
+SHARED = (
+    "put the home (--home, GATEHOUSE_HOME), and a trace to import, on a file system that every "
+    "machine has"
+)
 
 
 def unseen(place: object) -> GatehouseError:

@@ -1,4 +1,4 @@
-"""The part of a run that one of several processes captures, which do not talk to each other."""
+"""The part of a run that one of several processes lands, which do not talk to each other."""
 
 import os
 import re
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.plain_text import counted
 
 FROM_THE_ENVIRONMENT = "auto"
 WAYS = "torchrun (RANK, WORLD_SIZE) or a SLURM job array (SLURM_ARRAY_TASK_ID, _COUNT)"
@@ -24,6 +25,25 @@ class Part:
     def of_shards(self, shards: int) -> list[int]:
         """Return those of shards 0 … `shards - 1` that are in this part."""
         return list(range(self.rank, shards, self.of))
+
+
+@dataclass(frozen=True)
+class PartSummary:
+    """What a rank leaves when the shards of other ranks are still to land."""
+
+    run_id: str
+    part: Part
+    shards: int
+    left: int
+
+    @property
+    def line(self) -> str:
+        """One sentence for people."""
+        return (
+            f"{self.run_id}: {self.part} has landed; {self.left:,} of "
+            f"{counted(self.shards, 'shard')} are left to the others, and the last one closes "
+            "the run"
+        )
 
 
 WHOLE = Part(0, 1)

@@ -10,21 +10,23 @@ from typing import Any
 from gatehouse.flows.request import RunRequest
 from gatehouse.flows.steps.planned import PlannedRun
 from gatehouse.flows.steps.workers.connection import unseen
+from gatehouse.flows.steps.workers.packing import (
+    check_gatehouse,
+    check_packages,
+    paths_of,
+    places,
+)
 from gatehouse.ingest.prepare import Prepared
 from gatehouse.models.zoo import versions
 from gatehouse.warehouse.errors import GatehouseError
-from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.records import RunSpec
-from gatehouse.warehouse.release import gatehouse_version
-from gatehouse.warehouse.storage.addresses import checked_address
 
 
 def packed(run: PlannedRun) -> str:
     """Return a run as JSON: never the model, and of its text only the name."""
     request = replace(run.request, workers=None, scheduler=None)
     work = {
-        "home": run.paths.root,
-        "bucket": run.paths.bucket,
+        **places(run.paths),
         "started_at": run.started_at.isoformat(),
         "versions": versions(run.plan.quantization),
         "request": asdict(request),
@@ -44,35 +46,24 @@ def opened(work: str) -> PlannedRun:
     from gatehouse.flows.steps.identity import plan_model
 
     asked: dict[str, Any] = json.loads(work)
-    here, path = socket.gethostname(), Path(asked["prepared"]["path"])
-    # of another one, nothing else need be what this one reads
-    if not asked["versions"].startswith(f"gatehouse {gatehouse_version()},"):
-        raise _other_packages(here, f"gatehouse {gatehouse_version()}", asked["versions"])
+    path = Path(asked["prepared"]["path"])
+    check_gatehouse(asked["versions"])
     if not path.is_file():
         raise unseen(path)
     request = RunRequest(**asked["request"])
     plan = plan_model(request)
-    if (found := versions(plan.quantization)) != asked["versions"]:
-        raise _other_packages(here, found, asked["versions"])
+    check_packages(asked["versions"], versions(plan.quantization))
     prepared = Prepared(**asked["prepared"] | {"path": path})
     started_at = datetime.fromisoformat(asked["started_at"])
-    bucket = asked["bucket"] and checked_address(asked["bucket"])
-    paths = Paths(Path(asked["home"]), bucket)
-    run = PlannedRun(request, plan, prepared, paths, started_at)
+    run = PlannedRun(request, plan, prepared, paths_of(asked), started_at)
     meant = RunSpec(**asked["spec"])
     if run.spec != meant:
         raise GatehouseError(
-            f"the worker on {here} would capture another run: {_differences(meant, run.spec)}; "
-            "name what follows from the machine, as --dtype and --quantize"
+            f"the worker on {socket.gethostname()} would capture another run: "
+            f"{_differences(meant, run.spec)}; name what follows from the machine, as "
+            "--dtype and --quantize"
         )
     return run
-
-
-def _other_packages(here: str, found: str, asked: str) -> GatehouseError:
-    return GatehouseError(
-        f"the worker on {here} has {found}, and this command {asked}: install the same packages on "
-        "both"
-    )
 
 
 def _differences(meant: RunSpec, found: RunSpec) -> str:

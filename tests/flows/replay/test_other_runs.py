@@ -167,7 +167,7 @@ def test_a_run_of_one_split_has_nothing_to_learn_from_or_to_measure(companions, 
 
 
 def test_a_model_that_its_own_routing_changes_is_not_measured(paths, run_id, monkeypatch):
-    from gatehouse.flows.replay import session
+    from gatehouse.flows.replay import parts
 
     def skewed(*arguments):
         for measured in found(*arguments):
@@ -175,8 +175,8 @@ def test_a_model_that_its_own_routing_changes_is_not_measured(paths, run_id, mon
                 sums.nll[:] += 1e-9
             yield measured
 
-    found = session.measure
-    monkeypatch.setattr(session, "measure", skewed)
+    found = parts.measure
+    monkeypatch.setattr(parts, "measure", skewed)
     with (
         pytest.raises(GatehouseError, match="replaying its own routing changes"),
         ReplaySession(run_id, FEW, paths) as entered,
@@ -192,13 +192,13 @@ def test_a_part_that_no_replay_gives_does_not_land(paths, run_id):
     (path,) = replays.parts(lake, run_id)
     rows = replays.read_part(path)
     with pytest.raises(BrokenLaw, match="a sample twice"):
-        replays.land_part(lake, run_id, pa.concat_tables([rows, rows]))
+        replays.LandedSamples(lake, run_id).land(pa.concat_tables([rows, rows]))
     more = [[row["rows"] + 1] * 3 for row in rows.to_pylist()]
     wrong = rows.set_column(
         rows.column_names.index("covered"), "covered", pa.array(more, pa.list_(pa.int64()))
     )
     with pytest.raises(BrokenLaw, match="more tokens than there are"):
-        replays.land_part(lake, run_id, wrong)
+        replays.LandedSamples(lake, run_id).land(wrong)
     assert replays.parts(lake, run_id) == [path]
 
 

@@ -1,6 +1,7 @@
 """A replay of a real run: what lands, once, whatever happens meanwhile."""
 
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -15,11 +16,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from gatehouse.flows.replay import session as sessions
+from gatehouse.flows.replay import planned
 from gatehouse.flows.replay.answer import replay, replay_parts
 from gatehouse.flows.replay.policies import Policies
 from gatehouse.flows.replay.request import ReplayRequest
 from gatehouse.flows.replay.session import ReplaySession
+from gatehouse.flows.steps.workers.part import Part
 from gatehouse.reports.marts.held_out import expert_loads, held_out_samples, tokens_of
 from gatehouse.reports.marts.lookup_table import bigram_entries, token_choices, token_entries
 from gatehouse.warehouse import replays
@@ -198,7 +200,7 @@ def test_the_rule_of_a_table_is_that_of_its_thresholds(replayed, connection):
 
 
 def test_a_replay_that_breaks_off_goes_on_where_it_was(captured, tmp_path, monkeypatch):
-    monkeypatch.setattr(sessions, "SAMPLES_AT_ONCE", 4)
+    monkeypatch.setattr(planned, "SAMPLES_AT_ONCE", 4)
     whole, broken = (copied(captured, tmp_path / name) for name in ("whole", "broken"))
     measured(whole, SEVERAL)
     asked = []
@@ -255,7 +257,7 @@ def test_what_was_replayed_of_other_events_is_measured_again(captured, tmp_path)
     lake, run_id = Lake(paths.lake), run_of(paths)
     (shard,) = lake.shards(run_id)
     lake.add_shard(run_id, lake.shards(run_id)[shard] | {"events_sha256": "0" * 64})
-    assert replays.landed_samples(lake, run_id) == {}
+    assert replays.LandedSamples(lake, run_id).by_policy() == {}
     with ReplaySession(run_id, request, paths) as session:
         assert [len(part.sample_ids) for part in session.pending] == [2]
 
@@ -292,9 +294,14 @@ def test_bad_input_ends_in_one_line(run, captured, options, said):
     assert not replays.parts(Lake(paths.lake), run_of(paths))
 
 
-def test_what_it_cost_is_in_the_marts_and_printed(unmoved):
+def test_what_it_cost_is_in_the_marts_and_printed(unmoved, monkeypatch):
+    """By the rank that replays the last of it; the one before says what is left."""
+    monkeypatch.setattr(planned, "SAMPLES_AT_ONCE", 4)
     paths = unmoved
-    text = replay(None, ReplayRequest(table=("tokens",), min_share=(0.0,), min_frequency=1), paths)
+    request = ReplayRequest(table=("tokens",), min_share=(0.0,), min_frequency=1)
+    said = replay(None, request, paths, Part(0, 2))
+    assert re.search(r"rank 0 of 2 has replayed its samples; \d+ samples are left to the", said)
+    text = replay(None, request, paths, Part(1, 2))
     with closing(connect(paths)) as connection:
         marts = connection.sql("select * from fct_replay order by policy").df()
     assert set(marts["kind"]) == {

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from gatehouse.flows.steps import imported_run as importing
-from gatehouse.flows.steps.imported_run import ImportRequest, example_of, layout_of
-from gatehouse.flows.steps.importing import import_files
+from gatehouse.flows.steps.importing import imported_run as importing
+from gatehouse.flows.steps.importing.any_format import import_files
+from gatehouse.flows.steps.importing.imported_run import ImportRequest, example_of, layout_of
 from gatehouse.flows.upkeep import remove, status
 from gatehouse.models.checkpoint.described import describe
 from gatehouse.warehouse.errors import GatehouseError

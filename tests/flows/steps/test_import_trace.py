@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from gatehouse.flows.steps import imported_run as importing
-from gatehouse.flows.steps.import_trace import import_trace
-from gatehouse.flows.steps.imported_run import ImportRequest
+from gatehouse.flows.steps.importing import imported_run as importing
+from gatehouse.flows.steps.importing.import_trace import import_trace
+from gatehouse.flows.steps.importing.imported_run import ImportRequest
 from gatehouse.flows.upkeep.verify import verify_runs
 from gatehouse.ingest.traces import landing
 from gatehouse.ingest.traces.formats import FORMATS

@@ -239,8 +239,10 @@ def test_workers_that_do_not_fit_are_refused(
 ):
     import json
 
+    whole = work.packed
+
     def packed(run) -> str:
-        made = json.loads(work.packed(run))
+        made = json.loads(whole(run))
         if name == "home":
             # another folder of the same name, on another machine
             made["home"] = str(tmp_path / "elsewhere")
@@ -249,7 +251,7 @@ def test_workers_that_do_not_fit_are_refused(
                 part[name] = value
         return json.dumps(made)
 
-    monkeypatch.setattr(cluster, "packed", packed)
+    monkeypatch.setattr(work, "packed", packed)
     monkeypatch.setattr(cluster, "SECONDS_UNTIL_SEEN", 0)
     expected = said or "a worker has landed shard 0, and .* does not have it: put the home"
     with pytest.raises(GatehouseError, match=expected):

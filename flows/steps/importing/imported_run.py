@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from gatehouse.flows.console import working
+from gatehouse.flows.request import Workers
 from gatehouse.ingest.traces.formats import EVERY_FORMAT
 from gatehouse.ingest.traces.likeness import suffix_of
 from gatehouse.ingest.traces.sequence import Format, Layout
@@ -37,6 +38,7 @@ class ImportRequest:
         revision: branch, tag or commit of a hub model.
         trust_remote_code: whether code from the model's repository may run.
         name: a person's name for the run.
+        asked_workers: the processes that read and land it, None where this one does.
 
     Raises:
         GatehouseError: an unknown format, or a file that is not there.
@@ -48,6 +50,7 @@ class ImportRequest:
     revision: str | None = None
     trust_remote_code: bool = False
     name: str | None = None
+    asked_workers: Workers | None = None
 
     def __post_init__(self) -> None:
         if self.format not in EVERY_FORMAT:
@@ -165,7 +168,12 @@ class ImportedRun:
         return self.spec.run_id
 
     def describe(
-        self, told: Iterable[dict[str, Any]], *, shards: int = 0, has_token_ids: bool = False
+        self,
+        told: Iterable[dict[str, Any]],
+        *,
+        shards: int = 0,
+        has_token_ids: bool = False,
+        together: bool = False,
     ) -> None:
         """Land the run's record, layers and vocabulary unless they are there, and name the run.
 
@@ -173,9 +181,11 @@ class ImportedRun:
             told: for each MoE layer, what the trace tells of it: columns of LAYERS.
             shards: how many it has.
             has_token_ids: whether the trace has token ids.
+            together: whether other processes land it too.
         """
         if not self.lake.is_described(self.run_id):
-            self.lake.forget_damaged_shards(self.run_id)
+            if not together:
+                self.lake.forget_damaged_shards(self.run_id)
             rows = [row | more for row, more in zip(self.described.layers, told, strict=True)]
             record = self._record() | {"shards": shards, "has_token_ids": has_token_ids}
             self.lake.land_run(

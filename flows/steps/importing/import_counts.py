@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from gatehouse.flows.console import say, working
-from gatehouse.flows.steps.imported_run import (
+from gatehouse.flows.steps.importing.imported_run import (
     ImportedRun,
     ImportRequest,
     described_files,

@@ -1,0 +1,1 @@
+"""The import of traces of other engines into the lake."""
