@@ -61,4 +61,6 @@ def tables_of(database: Path) -> dict[str, pd.DataFrame]:
 
 def plain(value: object) -> object:
     """Return a value that compares as a whole."""
+    if isinstance(value, dict):
+        return {name: plain(each) for name, each in value.items()}
     return tuple(map(plain, value)) if isinstance(value, np.ndarray) else value

@@ -7,7 +7,6 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 import duckdb
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -17,6 +16,7 @@ from tests.dbt_project.conftest import MARTS
 from tests.dbt_project.random_lake import land, random_shard, record
 from tests.dbt_project.random_replays import POLICIES, TABLE, land_replays, routing_of
 from tests.dbt_project.random_runs import RUNS_TO_LAND
+from tests.same_tables import plain
 
 RUNS = {run.run_id: run for run in RUNS_TO_LAND}
 UNFINISHED = ("long", "unordered", "ids-only")
@@ -128,7 +128,7 @@ def state(database) -> State:
 def rows(connection: duckdb.DuckDBPyConnection, table: str) -> pd.DataFrame:
     """Return a table's rows in an order that does not depend on what was computed in floats."""
     frame = connection.table(table).to_arrow_table().to_pandas()
-    frame = frame.map(lambda value: tuple(value) if isinstance(value, np.ndarray) else value)
+    frame = frame.map(plain)
     exact = [
         name
         for name in frame

@@ -49,7 +49,7 @@ def test_what_reads_events_is_layered_so_that_workers_can_share_it(artifacts):
         and any(each.endswith(("_event", "_events")) for each in node["depends_on"]["nodes"])
     }
     layered = {name for name, kind in reading.items() if kind == "layered"}
-    assert len(layered) == 28
+    assert len(layered) == 29
     assert reading.keys() - layered == {
         # of one layer, which all layers need
         "int_bigram_position",
