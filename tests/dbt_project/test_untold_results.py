@@ -12,6 +12,7 @@ from gatehouse.reports.page.report import render
 from gatehouse.reports.results.results import open_results
 from gatehouse.reports.results.selection import Selection
 from gatehouse.reports.results.sweep import sweep
+from gatehouse.reports.results.texts import texts_of
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.paths import Paths
 from tests.dbt_project.conftest import FINISHED
@@ -43,7 +44,14 @@ def test_the_marts_tell_what_a_source_did_not_tell(connection):
 def test_a_run_that_tells_less_has_a_page(built, run_id):
     results = open_results(Selection(run_id=run_id), Paths(built.home), bar)
     assert results.sections == []
-    page = Page(render(results.of_run, Links()))
+    of_run = results.of_run
+    texts = texts_of(of_run.run, of_run.marts.layers, of_run.untold, Paths(built.home))
+    page = Page(render(of_run, Links(), texts))
+    assert (
+        ("text" in page.data)
+        == ("passages" in page.data.get("text", {}))
+        == (TOKEN_IDS not in of_run.untold)
+    )
     assert "What the trace does not tell" in page.words
     assert all(word not in page.words for word in ("NaN", "nan", "None", "undefined"))
     assert len(page.data["load"]["ratio"]["data"]) > 0

@@ -513,7 +513,7 @@ ELSEWHERE = {
     "--compare takes two different runs, not … twice": (
         "tests/flows/cli/test_ask.py::test_two_runs_stand_side_by_side"
     ),
-    "--compare names its runs: leave --run and --layer out": (
+    "--compare names its runs: leave --run, --layer and --samples out": (
         "tests/flows/cli/test_ask.py::test_two_runs_stand_side_by_side"
     ),
     "Try a different layer: MoE layer … meets … of 3 criteria (--layer …).": (
