@@ -1,6 +1,6 @@
 """Results of runs whose source tells less, from the marts that dbt builds of them."""
 
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 
 import pandas as pd
 import pytest
@@ -12,7 +12,8 @@ from gatehouse.reports.page.report import render
 from gatehouse.reports.results.results import open_results
 from gatehouse.reports.results.selection import Selection
 from gatehouse.reports.results.sweep import sweep
-from gatehouse.reports.results.texts import texts_of
+from gatehouse.reports.results.texts import landed_text, texts_of
+from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.paths import Paths
 from tests.dbt_project.conftest import FINISHED
@@ -70,3 +71,13 @@ def test_a_sweep_of_one_run_that_cannot_have_a_verdict_is_refused(built, tmp_pat
     with pytest.raises(GatehouseError, match=r"ids-only has no entropy, no token ids and no order"):
         sweep("ids-only", None, Paths(built.home), bar, target)
     assert not target.exists()
+
+
+def test_a_text_that_is_not_told_is_not_shown(built):
+    without = next(run_id for run_id, things in UNTOLD.items() if TOKEN_IDS in things)
+    with closing(connect(Paths(built.home))) as session:
+        for run_id in (without, "counted"):
+            with pytest.raises(GatehouseError, match="name another run, whose text landed"):
+                landed_text(session, run_id, 0, None)
+        told = next(run_id for run_id, things in UNTOLD.items() if TOKEN_IDS not in things)
+        assert len(landed_text(session, told, 0, None).texts.tokens)

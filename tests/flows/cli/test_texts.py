@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -16,9 +17,9 @@ from gatehouse.flows import console
 from gatehouse.flows.request import RunRequest
 from gatehouse.flows.steps import capture
 from gatehouse.flows.steps.trace import trace
-from gatehouse.reports.page.passages import HUNDREDTHS
+from gatehouse.reports.marts import layers, run_summary
 from gatehouse.reports.results.coloured_text import table
-from gatehouse.reports.results.texts import landed_text
+from gatehouse.reports.results.texts import landed_text, texts_of
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
@@ -136,6 +137,31 @@ def test_a_text_that_cannot_be_read_is_one_line(run, text, said):
     assert (code, out, err.count("\n")) == (2, "", 1) and said in err
 
 
+def test_a_long_text_is_cut_as_a_capture_cuts_it(run, captured, corpus, tiny_mixtral):
+    words = ["trace", corpus[11], "--model", tiny_mixtral, "--max-length", 10]
+    code, out, err = run(*words)
+    assert code == 0 and "43 tokens beyond --max-length 10 left out" in err
+    _, landed, _ = run("show", "--home", captured, "--sample", 11)
+    assert experts_of(out) == experts_of(landed)[:10]
+
+
+def test_events_that_cannot_be_read_are_one_line(run, captured, tmp_path):
+    home = tmp_path / "home"
+    shutil.copytree(captured, home, ignore=shutil.ignore_patterns("results", "prefect"))
+    (shard,) = home.glob("lake/events/*/*.parquet")
+    shard.write_bytes(shard.read_bytes()[:-100])
+    code, out, err = run("show", "--home", home, "--sample", 3)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "the events of" in err and "`gatehouse verify --repair` mends the lake" in err
+    # a report has its other sections
+    paths = Paths(home)
+    with closing(connect(paths)) as connection:
+        (run_id,) = Lake(paths.lake).run_ids()
+        of_run, of_layers = run_summary(connection, run_id), layers(connection, run_id)
+    assert texts_of(of_run, of_layers, (), paths) is None
+    assert texts_of(of_run, of_layers, (), Paths(captured)).rule.startswith("Drawn by the hashes")
+
+
 def test_what_is_not_there_is_one_line_with_the_way_out(run, captured, landed):
     code, out, err = run("show", "--home", captured, "--sample", 4711)
     assert (code, out, err.count("\n")) == (2, "", 1) and "has no sample 4711" in err
@@ -176,7 +202,6 @@ def test_the_terminals_hues_are_the_pages():
     style = (Path(__file__).parents[3] / "reports/page/assets/page.css").read_text()
     assert tuple(re.findall(r"--hue-\d: (#\w{6})", style)) == console.HUES
     assert re.search(r"--on-hue: (#\w{6})", style)[1] == console.ON_HUE
-    assert HUNDREDTHS == 100
 
 
 def test_a_narrow_terminal_has_first_experts_and_then_fewer_layers(landed):
