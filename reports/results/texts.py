@@ -115,6 +115,10 @@ def landed_text(
         together = pairs_of_experts(connection, run_id)
     except duckdb.Error as error:
         raise unreadable(run_id, error) from error
+    if texts.tokens.empty:
+        raise GatehouseError(
+            f"sample {sample_id} of {run_id} has no tokens: name another with --sample"
+        )
     name = texts.passages["name"].iloc[0]
     return TracedText(
         source=f"Run {run_title(run | {'name': None})}: {run['model']} on {run['dataset']}",

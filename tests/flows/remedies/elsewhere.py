@@ -513,6 +513,9 @@ ELSEWHERE = {
     '… has no sample …: name one of those that `gatehouse sql "from dim_sample"` lists': (
         "tests/flows/cli/test_texts.py::test_what_is_not_there_is_one_line_with_the_way_out"
     ),
+    "sample … of … has no tokens: name another with --sample": (
+        "tests/dbt_project/test_untold_results.py::test_a_text_that_is_not_told_is_not_shown"
+    ),
     "the events of … cannot be read (…): `gatehouse verify --repair` mends the lake": (
         "tests/flows/cli/test_texts.py::test_events_that_cannot_be_read_are_one_line"
     ),
