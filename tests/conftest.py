@@ -79,9 +79,10 @@ SHARED = (
     "grown",
     "installed",
     "prefect_server",
+    "scheduler",
     "steps",
 )
-"""Fixtures that take as long as many tests: a warehouse that dbt has built, a server."""
+"""Fixtures that take as long as many tests: a warehouse that dbt has built, a server, a cluster."""
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -127,6 +128,16 @@ def save_tiny_mixtral(folder: Path, **changes: int) -> Path:
     MixtralForCausalLM(config).save_pretrained(folder)
     AutoTokenizer.from_pretrained(DEMO).save_pretrained(folder)
     return folder
+
+
+SHARE = {name: os.environ[name] for name in ("GATEHOUSE_THREADS", "GATEHOUSE_MEMORY_LIMIT")}
+
+
+@pytest.fixture(autouse=True)
+def share_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each test the share that this file names, whatever a command before it was told."""
+    for name, value in SHARE.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture

@@ -113,6 +113,7 @@ PRINTS = {
     "flows/sql/shell.py": "errors, which are escaped, and fixed words",
     "models/demo/train.py": "a program of its own",
     "flows/steps/drawing.py": "JSON, to the process that asked",
+    "flows/steps/workers/serving.py": "one word, to the process that asked",
 }
 """Files that print by themselves. What came from outside goes through `console.answer` or `say`."""
 

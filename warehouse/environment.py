@@ -72,11 +72,16 @@ PROXIES = Variables(
     ("*_PROXY", "*_proxy"),
     "for Prefect's client: it asks 127.0.0.1 directly; downloads from the hub heed them",
 )
+DASK = Variables(
+    ("DASK_*",),
+    "during `--workers`: the cluster on this machine has settings of Gatehouse's own, and reads no "
+    "`~/.config/dask`; with `--scheduler` they are the user's",
+)
 WARNINGS = Variables(
     ("PYTHONWARNINGS",),
     "in a command's process: a warning of a library's is no reason to end it",
 )
-SET_ASIDE = (PREFECT, CERTIFICATES, PROXIES, DBT, MATPLOTLIB, WARNINGS)
+SET_ASIDE = (PREFECT, CERTIFICATES, PROXIES, DBT, DASK, MATPLOTLIB, WARNINGS)
 """What does not reach a library that runs in the user's own process; it is put back afterwards."""
 
 LIBRARIES = {

@@ -166,7 +166,8 @@ class Lake:
                 # a clock that was set back must not let a run end before it began
                 record["finished_at"] = max(datetime.now(UTC), record["started_at"])
                 rows = self.shards(run_id).values()
-                record["capture_seconds"] = sum((row["seconds"] for row in rows), start=0.0)
+                _, seconds = shard_records.captured_since(rows, record["started_at"])
+                record["capture_seconds"] = seconds
                 self.update_run(run_id, record)
             return record
 
@@ -211,6 +212,8 @@ class Lake:
     def remove_dead_leftovers(self, run_id: str) -> None:
         """Remove what a writer of the run left that is known to have ended; others may write."""
         self._remove_temporary(run_id, is_dead)
+        # to look who shares the lock removes the files of those that were killed
+        self.writer(run_id)
 
     def _remove_temporary(self, run_id: str, condition: Callable[[Path], bool]) -> None:
         for table in TABLES:
@@ -236,14 +239,18 @@ class Lake:
         """Return the recorded shards whose files are there and have the recorded size."""
         return self.intact(run_id, self.shards(run_id))
 
-    def has_landed(self, run_id: str, shard: int) -> bool:
-        """Return whether the shard is one of `finished_shards`.
+    def landed(self, run_id: str, shard: int) -> dict[str, Any] | None:
+        """Return the shard's row of SHARDS if it is one of `finished_shards`.
 
         Raises:
             BrokenLaw: its record is damaged.
         """
         row = shard_records.recorded_of(self.folder("shards", run_id), self._rows, shard)
-        return row is not None and bool(self.intact(run_id, {shard: row}))
+        return row if row and self.intact(run_id, {shard: row}) else None
+
+    def has_landed(self, run_id: str, shard: int) -> bool:
+        """Return whether the shard is one of `finished_shards`; raises as `landed`."""
+        return self.landed(run_id, shard) is not None
 
     def intact(self, run_id: str, recorded: dict[int, dict[str, Any]]) -> set[int]:
         """Return the shards of `recorded`, as `shards` returns it, whose files have that size."""

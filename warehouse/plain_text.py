@@ -43,6 +43,12 @@ def first_few(names: list[str], most: int) -> str:
     return ", ".join([*names[:most], *(["…"] if len(names) > most else [])])
 
 
+def in_words(names: list[str]) -> str:
+    """Return names as a person lists them: a, b and c; nothing for none."""
+    *others, last = names or [""]
+    return " and ".join(filter(None, [", ".join(others), last]))
+
+
 def printable(text: str) -> str:
     """Return text with line ends, control characters and direction marks escaped as in Python.
 

@@ -8,6 +8,8 @@ dbt project says the same.
 """
 
 import re
+from collections.abc import Collection
+from datetime import datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -66,6 +68,30 @@ def columns_of(written: dict[str, Content]) -> dict[str, Any]:
     for table, content in written.items():
         found |= {f"{table}_bytes": content.size, f"{table}_sha256": content.sha256}
     return found
+
+
+def captured_since(
+    rows: Collection[dict[str, Any]], started_at: datetime
+) -> tuple[list[dict[str, Any]], float]:
+    """Return the shards that a run captured itself, and in how many seconds, by all its processes.
+
+    Two that were captured at once count the seconds once. A shard was captured in its `seconds`
+    before it `landed_at`; one that began before the run did was taken over from another. Where all
+    were, they are returned, with the seconds that each took by itself.
+
+    Args:
+        rows: of SHARDS.
+        started_at: when the run began.
+    """
+    spans = {row["shard"]: row["landed_at"] - timedelta(seconds=row["seconds"]) for row in rows}
+    own = [row for row in rows if spans[row["shard"]] >= started_at]
+    if not own:
+        return list(rows), sum((row["seconds"] for row in rows), start=0.0)
+    elapsed, reached = timedelta(), started_at
+    for row in sorted(own, key=lambda row: spans[row["shard"]]):
+        elapsed += max(row["landed_at"] - max(spans[row["shard"]], reached), timedelta())
+        reached = max(reached, row["landed_at"])
+    return own, elapsed.total_seconds()
 
 
 def forget_damaged(folder: Place, rows: Rows) -> None:

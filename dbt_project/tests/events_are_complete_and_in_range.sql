@@ -1,5 +1,6 @@
 with events as (
     select * from {{ ref('stg_new_run_events') }}
+    where {{ of_share() }}
 ),
 
 samples as (
@@ -9,7 +10,7 @@ samples as (
 
 layers as (
     select * from {{ ref('stg_layers') }}
-    where {{ of_new_runs() }}
+    where {{ of_new_runs() }} and {{ of_share() }}
 ),
 
 runs as (

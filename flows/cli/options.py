@@ -127,6 +127,17 @@ OF_A_RUN: dict[str, Any] = {
     "name": typer.Option(
         help="A name for the run: shown beside its id, and good wherever a run is asked for."
     ),
+    "workers": typer.Option(
+        metavar="N",
+        help="Capture with N processes on this machine, each with the model loaded once, a GPU of "
+        "its own and its share of the cores. Needs `pip install 'gatehouse[cluster]'`.",
+    ),
+    "scheduler": typer.Option(
+        metavar="ADDRESS",
+        help="Capture with the workers of a Dask scheduler that is there: tcp://HOST:PORT, or its "
+        "scheduler file. They see the home under the same path, have the same packages, and take "
+        "one shard at a time (`dask worker --nthreads 1`).",
+    ),
     "spreadsheet_safe": typer.Option(
         "--spreadsheet-safe",
         help="In CSV, put a ' before text that a spreadsheet would run as a formula. "
@@ -149,6 +160,17 @@ Version = Annotated[
 FrequencyThreshold = Annotated[int, OF_A_RUN["frequency_threshold"]]
 EntropyThreshold = Annotated[float, OF_A_RUN["entropy_threshold"]]
 SpreadsheetSafe = Annotated[bool, OF_A_RUN["spreadsheet_safe"]]
+Rank = Annotated[
+    str | None,
+    typer.Option(
+        metavar="R",
+        help="Capture only the shards of rank R, 0 to N - 1 of --of N, for machines that share the "
+        "home and do not talk. auto: as torchrun says (RANK, WORLD_SIZE), or a SLURM job array "
+        "(SLURM_ARRAY_TASK_ID, SLURM_ARRAY_TASK_COUNT), which are heeded only then.",
+    ),
+]
+NoRank = Annotated[str | None, typer.Option("--rank", hidden=True)]
+Of = Annotated[int | None, typer.Option(metavar="N", help="Number of ranks, with --rank.")]
 TrustRemoteCode = Annotated[bool, OF_A_RUN["trust_remote_code"]]
 Layer = Annotated[
     str | None,
@@ -186,6 +208,22 @@ MemoryLimit = Annotated[
         metavar="SIZE",
         help="Memory of the build, such as 8GB; what needs more goes to the disk. Default: "
         "GATEHOUSE_MEMORY_LIMIT, else 60 % of the machine's or container's.",
+    ),
+]
+WorkerProcesses = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        help="Share the work among N processes of this machine (needs the extra cluster).",
+    ),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Share the work among the workers of this Dask scheduler, such as tcp://host:8786. "
+        "They see the home under the same path.",
     ),
 ]
 DryRun = Annotated[

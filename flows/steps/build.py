@@ -5,7 +5,6 @@ the new ones are whole; a build that fails or is killed changes nothing.
 """
 
 import errno
-import hashlib
 import os
 import shutil
 from contextlib import AbstractContextManager, closing, suppress
@@ -15,16 +14,17 @@ from typing import Any
 import duckdb
 
 from gatehouse.flows.console import say, short_path, working
-from gatehouse.flows.steps.dbt_runs import parse_ahead, project_files, run_dbt
+from gatehouse.flows.request import Workers
+from gatehouse.flows.steps.building import on_workers
+from gatehouse.flows.steps.building.command import UNTOUCHED, Dbt, fingerprint, name_home
+from gatehouse.flows.steps.dbt_runs import parse_ahead
 from gatehouse.flows.steps.machine import share_of_machine
-from gatehouse.warehouse import environment
 from gatehouse.warehouse.connect import DAMAGED
 from gatehouse.warehouse.errors import BrokenLaw, GatehouseError
 from gatehouse.warehouse.files import cannot_write, make_folder
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import DBT_PROJECT, Paths
 from gatehouse.warehouse.plain_text import counted
-from gatehouse.warehouse.records import LAKE_VERSION
 from gatehouse.warehouse.replays import parts
 from gatehouse.warehouse.storage.addresses import Place
 from gatehouse.warehouse.storage.places import register_bucket
@@ -35,27 +35,33 @@ from gatehouse.warehouse.writers.locks import exclusive, holder
 SMALLEST_ROOM = 1 << 20
 """Bytes: DuckDB writes blocks of 256 KiB, so on a disk with less left it has run out of room."""
 
-UNTOUCHED = "what was built before is untouched"
 
-
-def build(paths: Paths, *, afresh: bool = False) -> str:
+def build(paths: Paths, *, afresh: bool = False, workers: Workers | None = None) -> str:
     """Build and test every model over the finished runs; return one line on what was built.
 
     Shards and runs that the previous database holds are not read again, unless a different version
     of the models or of DuckDB built it, or `afresh` is set.
 
+    Args:
+        paths: of the warehouse.
+        afresh: whether all is built again.
+        workers: processes that share what is computed layer by layer; otherwise it is this one.
+
     Raises:
-        GatehouseError: no run has finished, a model or test failed (named), or the disk is full.
+        GatehouseError: no run has finished, a model or test failed (named), the disk is full, or
+            as `on_workers.build`.
     """
     if (paths.root / "building").exists() and not finished_runs(paths):
         with lock(paths):
             _remove_leftovers(paths)
     seen = _finished(Lake(paths.lake))
     with lock(paths):
-        return _built(paths, seen, afresh)
+        return _built(paths, seen, afresh, workers)
 
 
-def _built(paths: Paths, seen: dict[str, Health], afresh: bool) -> str:
+def _built(
+    paths: Paths, seen: dict[str, Health], afresh: bool, workers: Workers | None = None
+) -> str:
     """Build as `build` does, of a checked lake and under its lock."""
     finished = [run_id for run_id, health in seen.items() if health.is_finished]
     runs = counted(len(finished), "finished run")
@@ -68,7 +74,7 @@ def _built(paths: Paths, seen: dict[str, Health], afresh: bool) -> str:
     try:
         if not afresh:
             _start_from(paths.database, building)
-        result = _dbt(paths, building, "build", "--exclude-resource-type", "unit_test")
+        nodes = _dbt(paths, building, workers)
         _is_whole(building)
         os.replace(building, paths.database)
     except GatehouseError as error:
@@ -76,13 +82,13 @@ def _built(paths: Paths, seen: dict[str, Health], afresh: bool) -> str:
         if afresh or not DAMAGED.search(str(error)):
             raise
         say(f"{short_path(paths.database)} is damaged: building afresh")
-        return _built(paths, seen, afresh=True)
+        return _built(paths, seen, afresh=True, workers=workers)
     finally:
         _remove_leftovers(paths)
-    nodes = [node.node.resource_type for node in result.results]
+    kinds = [node.resource_type for node in nodes]
     return (
-        f"built {nodes.count('model')} models over {runs}, "
-        f"{nodes.count('test')} tests passed: {short_path(paths.database)}"
+        f"built {kinds.count('model')} models over {runs}, "
+        f"{kinds.count('test')} tests passed: {short_path(paths.database)}"
     )
 
 
@@ -94,14 +100,16 @@ def docs(paths: Paths) -> Path:
     """
     if not paths.database.exists():
         raise GatehouseError(f"there is no {paths.database} yet: run `gatehouse build` first")
-    with environment.chosen(environment.DBT, {"GATEHOUSE_ACCESS": "READ_ONLY"}):
-        _dbt(paths, paths.database, "docs", "generate", "--static")
+    reading = {"GATEHOUSE_ACCESS": "READ_ONLY"}
+    dbt = Dbt(paths.lake, paths.database, paths.dbt_target, share_of_machine(), reading)
+    with working("writing the lineage page"):
+        dbt.run("docs", "generate", "--static")
     return paths.lineage_page
 
 
 def begin_to_parse(paths: Paths) -> None:
     """Let dbt parse the project in the background, unless that is done; a build waits for it."""
-    _name_home(paths, paths.database)
+    name_home(paths.database)
     parse_ahead(paths.dbt_target)
 
 
@@ -215,7 +223,7 @@ def lock(paths: Paths) -> AbstractContextManager[None]:
 
 def _holds(paths: Paths, seen: dict[str, Health]) -> bool:
     """Return whether the database is what a build of today's lake would make."""
-    if _builder(paths.database) != _fingerprint():
+    if _builder(paths.database) != fingerprint():
         return False
     try:
         return _counted(paths, seen)
@@ -259,7 +267,7 @@ def _lists(
 
 def _start_from(previous: Path, building: Path) -> None:
     """Copy the previous database, if its fingerprint is today's."""
-    if _builder(previous) != _fingerprint():
+    if _builder(previous) != fingerprint():
         return
     try:
         shutil.copyfile(previous, building)
@@ -283,40 +291,13 @@ def _builder(database: Path) -> str | None:
         return None
 
 
-def _fingerprint() -> str:
-    """Return a hash of everything that the numbers depend on, except the lake."""
-    digest = hashlib.sha256(f"{duckdb.__version__} {LAKE_VERSION}".encode())
-    for path in project_files():
-        if path.suffix in (".sql", ".yml"):
-            digest.update(path.relative_to(DBT_PROJECT).as_posix().encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-def _dbt(paths: Paths, database: Path, *command: str) -> Any:
-    """Run one dbt command quietly in this process and return its result."""
-    _name_home(paths, database)
-    share = share_of_machine()
-    settings = {"GATEHOUSE_LAKE": str(paths.lake), **share.as_environment()}
-    at_once = ("--threads", str(share.models_at_once))
-    doing = "building and testing marts" if command[0] == "build" else "writing the lineage page"
-    with working(doing), environment.chosen(environment.DBT, settings):
-        outcome = run_dbt((*command, *at_once), paths.dbt_target)
-    # dbt writes its graph as a pickle and never reads it
-    (paths.dbt_target / "graph.gpickle").unlink(missing_ok=True)
-    if not outcome.success:
-        reason = _reason(outcome)
-        way_out = "put that right and run the same command again"
-        if DAMAGED.search(reason):
-            way_out = "`gatehouse verify --repair` builds it afresh"
-        raise GatehouseError(f"dbt {command[0]} failed: {reason}; {UNTOUCHED}: {way_out}")
-    return outcome.result
-
-
-def _name_home(paths: Paths, database: Path) -> None:
-    os.environ["GATEHOUSE_DATABASE"] = str(database)
-    os.environ["GATEHOUSE_BUILD"] = _fingerprint()
-    os.environ["DO_NOT_TRACK"] = "1"
+def _dbt(paths: Paths, database: Path, workers: Workers | None) -> list[Any]:
+    """Build and test every model in a database; return the models and tests."""
+    dbt = Dbt(paths.lake, database, paths.dbt_target, share_of_machine())
+    if workers:
+        return on_workers.build(dbt, workers)
+    with working("building and testing marts"):
+        return dbt.run("build", "--exclude-resource-type", "unit_test")
 
 
 def _is_whole(database: Path) -> None:
@@ -330,13 +311,3 @@ def _is_whole(database: Path) -> None:
         is_full = shutil.disk_usage(log.parent).free < max(log.stat().st_size, SMALLEST_ROOM)
         number = errno.ENOSPC if is_full else errno.EIO
         raise cannot_write(database, OSError(number, f"{log.name} is left"))
-
-
-def _reason(outcome: Any) -> str:
-    """Name the first node that failed, and how, on one line."""
-    for node in getattr(outcome.result, "results", []):
-        if node.status in ("error", "fail", "runtime error"):
-            return f"{node.node.name}: {' '.join(str(node.message).split())[:200]}"
-    # some exceptions, as that of Ctrl-C, have no words
-    words = str(outcome.exception) or type(outcome.exception).__name__
-    return " ".join(words.split())[:300]

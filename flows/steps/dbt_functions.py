@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from dbt.adapters.duckdb.plugins import BasePlugin
 
+from gatehouse.flows.steps.dbt_runs import BASE, attach_base
 from gatehouse.reports.inference import belady, lfu, lru
 from gatehouse.reports.inference.accesses import Integers, side_by_side
 from gatehouse.reports.inference.prefetch import by_keys, by_layer_before, same_again
@@ -24,7 +25,7 @@ Rows: TypeAlias = "pa.ChunkedArray | pa.Array"
 
 
 class Plugin(BasePlugin):
-    """What dbt-duckdb asks for the project's functions."""
+    """What dbt-duckdb asks for the project's functions, and for what they read."""
 
     def configure_connection(self, conn: Any) -> None:
         """Register the functions under the names that SQL calls them by."""
@@ -36,6 +37,8 @@ class Plugin(BasePlugin):
         ]
         for function, parameters in functions:
             conn.create_function(function.__name__, function, parameters, FOUND, type="arrow")
+        if base := os.environ.get(BASE):
+            attach_base(conn, base)
         lake = os.environ.get("GATEHOUSE_LAKE", "")
         if is_address(lake):
             register_bucket(conn, checked_address(lake), confined=True, snapshot=True)

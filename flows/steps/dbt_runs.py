@@ -18,6 +18,10 @@ from gatehouse.flows.steps.quick_dbt import make_quick
 from gatehouse.warehouse import cache, environment
 from gatehouse.warehouse.paths import DBT_PROJECT
 
+BASE, LAYERS, PARTIALS = "GATEHOUSE_BASE", "GATEHOUSE_LAYERS", "GATEHOUSE_PARTIALS"
+"""The variables of a build on many workers: a database that others' views read, the layers of a
+share, and the folder of what is made of them, as `dbt_project/macros/layered.sql` says."""
+
 PARSED_FILES = (".md", ".sql", ".yml")
 WRITTEN_BY_DBT = ("target", "logs", "dbt_packages")
 """Folders that dbt makes in its project when a person runs it there."""
@@ -39,6 +43,11 @@ run_dbt(["parse", "--no-write-json"], *map(Path, sys.argv[1:]))
 
 _parsed: dict[str, bytes] = {}
 _ahead: list[subprocess.Popen[bytes]] = []
+
+
+def attach_base(connection: Any, base: str) -> None:
+    """Let a DuckDB connection read the database that BASE names, as `base`."""
+    connection.execute("attach '{}' as base (read_only)".format(base.replace("'", "''")))
 
 
 def run_dbt(command: Sequence[str], target: Path, project: Path = DBT_PROJECT) -> Any:

@@ -76,7 +76,7 @@ def linked(home: Path, runs: dict[str, Path]) -> Path:
             if not theirs.folder(table, RUN_ID).is_dir():
                 continue  # only a run of counts has counts
             folder.parent.mkdir(parents=True, exist_ok=True)
-            if table in RUN_TABLES:
+            if theirs.file(table, RUN_ID).exists():
                 found = read_table(theirs.file(table, RUN_ID), RUN_TABLES[table])
                 write_table(lake.file(table, run_id), found)
             else:

@@ -39,6 +39,28 @@ def test_whatever_computes_has_a_unit_test(artifacts):
     assert computing - {"int_compared_event", "int_traced_event"} == tested
 
 
+def test_what_reads_events_is_layered_so_that_workers_can_share_it(artifacts):
+    """Whatever is not would be left to one process, however many workers there are."""
+    nodes = artifacts["manifest"]["nodes"].values()
+    reading = {
+        node["name"]: node["config"]["materialized"]
+        for node in nodes
+        if node["resource_type"] == "model"
+        and any(each.endswith(("_event", "_events")) for each in node["depends_on"]["nodes"])
+    }
+    layered = {name for name, kind in reading.items() if kind == "layered"}
+    assert len(layered) == 28
+    assert reading.keys() - layered == {
+        # of one layer, which all layers need
+        "int_bigram_position",
+        "int_traced_sample",
+        # of some thousands of tokens of all layers
+        "int_shared_cache_use",
+        # of what two runs route differently
+        "fct_run_mismatch",
+    }
+
+
 def test_the_documentation_is_one_page_that_names_every_mart(built, marts):
     page = (built.target / "static_index.html").read_text()
     assert "Gatehouse is an analytics warehouse" in page

@@ -12,8 +12,10 @@ one that parses the dbt project. They begin with these variables of the environm
 """
 SET_ASIDE_TEXT = """
 Everything else of a command happens in its own process, which has the whole environment: that of
-PyTorch, CUDA, and the hub's client (`HF_*`, proxies and certificates for downloads), too. These
-variables are set aside there, and are back afterwards, in a notebook as well:
+PyTorch, CUDA, and the hub's client (`HF_*`, proxies and certificates for downloads), too. So do the
+workers of `--workers`, which load the model in its place; `CUDA_VISIBLE_DEVICES` names a GPU for
+each of them, and `OMP_NUM_THREADS` is its share of the cores unless it is set. These variables are
+set aside, and are back afterwards, in a notebook as well:
 
 """
 BUCKET = (

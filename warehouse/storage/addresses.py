@@ -123,3 +123,12 @@ def checked_address(text: str) -> ObjectPath:
             "letters, digits and . _ = + -"
         )
     return ObjectPath(f"{found[1]}://{found[2]}")
+
+
+def place_of(text: str) -> Place:
+    """Return the folder or the address that a text names.
+
+    Raises:
+        GatehouseError: it is an address that no lake can have.
+    """
+    return checked_address(text) if is_address(text) else Path(text)

@@ -10,6 +10,7 @@ from typing import Any
 
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import cannot_write
+from gatehouse.warehouse.plain_text import in_words
 from gatehouse.warehouse.storage import leases
 from gatehouse.warehouse.storage.addresses import ObjectPath
 from gatehouse.warehouse.storage.conditions import KNOWN, ConditionalObjects, conditional
@@ -264,7 +265,7 @@ class Bucket(Storage[ObjectPath]):
             return None
         listed = self._listing is not None and self._listing.has(place)
         one = None if listed and not self.is_there(place) else leases.holder(self._objects, place)
-        return one or leases.named_together(self._sharers(place)) or None
+        return one or in_words(self._sharers(place)) or None
 
     def _sharers(self, place: ObjectPath) -> list[str]:
         every = (leases.holder(self._objects, each) for each in self._files_of_sharers(place))

@@ -84,8 +84,8 @@ def fault(place: ObjectPath, error: BaseException) -> GatehouseError:
     if kinds & set(BROKEN_OFF) or isinstance(error, OSError):
         return GatehouseError(
             f"the exchange of {place} with its bucket broke off "
-            f"({quoted(code or str(error) or type(error).__name__)}): run the same command again, "
-            "which goes on from what has landed"
+            f"({quoted(code or str(error) or type(error).__name__)}): run the same command again; "
+            "what has landed stays"
         )
     return GatehouseError(
         f"{where} cannot be used ({type(error).__name__}: {quoted(error)}): put that right in the "

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.plain_text import in_words
 from gatehouse.warehouse.storage.addresses import ObjectPath
 from gatehouse.warehouse.storage.conditions import ConditionalObjects, Found
 
@@ -129,7 +130,7 @@ def alone(
     with _kept(_taken(objects, place, refusal, tried=True)) as lease:
         # of two that begin at once, one alone and one to share, at least one sees the other
         if others := sharers(place):
-            raise GatehouseError(refusal(named_together(others)))
+            raise GatehouseError(refusal(in_words(others)))
         yield lease
 
 
@@ -172,12 +173,6 @@ def holder(objects: ConditionalObjects, place: ObjectPath) -> str | None:
     """Return who holds the lock, or None if nobody does."""
     found = objects.read(place)
     return _named(found) if found and _holds(found) else None
-
-
-def named_together(names: list[str]) -> str:
-    """Return several holders in words; nothing for none."""
-    *others, last = names or [""]
-    return " and ".join(filter(None, [", ".join(others), last]))
 
 
 class _Held(Exception):

@@ -1,5 +1,6 @@
 """Which storage a place is in."""
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,18 @@ from gatehouse.warehouse.storage.storage import Storage
 
 FOLDER = Folder()
 
+REACHED_BY = (
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_PROFILE",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+)
+"""Variables that a client reads when it is made: in a notebook they may be set right afterwards."""
+
 
 def storage_of(place: Place) -> Storage[Any]:
     """Return the storage that a place is in."""
@@ -19,11 +32,12 @@ def storage_of(place: Place) -> Storage[Any]:
 
 def bucket_of(place: ObjectPath) -> Bucket:
     """Return the bucket of a place; one object serves all places in it."""
-    return _bucket(f"{place.protocol}://{place.bucket}")
+    reached = tuple(os.environ.get(name, "") for name in REACHED_BY)
+    return _bucket(f"{place.protocol}://{place.bucket}", reached)
 
 
 @cache
-def _bucket(address: str) -> Bucket:
+def _bucket(address: str, reached: tuple[str, ...]) -> Bucket:
     return Bucket(ObjectPath(address))
 
 

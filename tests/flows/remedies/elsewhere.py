@@ -1,6 +1,82 @@
 """Remedies that are not in the table: the test that carries each out, or why none can here."""
 
 ELSEWHERE = {
+    # capture on many workers
+    **dict.fromkeys(
+        (
+            "only a capture can be split by ranks, as the marts are of whole runs: `gatehouse "
+            "capture --rank R --of N`, and `gatehouse build` once all ranks have ended",
+            "--rank is for machines that do not talk, which --workers and --scheduler do: leave "
+            "out one or the other",
+        ),
+        "tests/flows/steps/test_workers.py::test_ranks_are_of_a_capture_alone",
+    ),
+    **dict.fromkeys(
+        (
+            "--workers starts workers on this machine, and --scheduler has its own: leave one of "
+            "them out",
+        ),
+        "tests/flows/steps/test_workers.py::test_workers_and_a_scheduler_exclude_each_other",
+    ),
+    **dict.fromkeys(
+        (
+            "--scheduler …: no Dask scheduler answers there (…); start one with `dask scheduler`,"
+            " or use --workers N on this machine",
+        ),
+        "tests/flows/steps/test_workers.py::test_nobody_at_the_address_is_one_line",
+    ),
+    **dict.fromkeys(
+        (
+            "a worker has landed shard …, and … does not have it: …",
+            "put the home (--home, GATEHOUSE_HOME) on a file system that every machine has",
+            "the worker on … does not see …: …",
+            "the worker on … has …, and this command …: install the same packages on both",
+            "the worker on … would capture another run: …; name what follows from the machine, as"
+            " --dtype and --quantize",
+        ),
+        "tests/flows/steps/test_workers.py::test_workers_that_do_not_fit_are_refused",
+    ),
+    **dict.fromkeys(
+        (
+            "--device-map … …: leave --device-map or --workers out",
+            "--device-map … with --workers: each worker has a GPU of its own; leave --device-map "
+            "out, and name GPUs in CUDA_VISIBLE_DEVICES",
+            "--workers …: there are … GPUs here, one for each worker; ask for at most …, or for "
+            "--device-map cpu",
+        ),
+        "tests/flows/steps/test_devices.py::test_what_workers_cannot_have_is_refused",
+    ),
+    **dict.fromkeys(
+        (
+            "--device-map … …: start one process a node (--nproc-per-node 1)",
+            "… processes for … GPUs on this machine: start one for each (--nproc-per-node …)",
+        ),
+        "tests/flows/steps/test_devices.py::test_a_process_of_torchrun_sees_its_own_gpu",
+    ),
+    **dict.fromkeys(
+        ("worker … cannot start (…): put that right",),
+        "tests/flows/steps/test_workers.py::test_a_worker_that_cannot_start_says_why",
+    ),
+    **dict.fromkeys(
+        (
+            "--rank auto reads the number of ranks, too: leave --of out",
+            "--rank R --of N go together: R is 0 to N - 1",
+            "--rank …: give a number from 0 on, or auto",
+            "rank … of …: ranks are numbered 0 to N - 1 of N",
+            "--rank auto: … is …; start this with …, or name --rank R --of N",
+            "--rank auto: number the tasks of the array evenly, as in --array=0-7, or name --rank"
+            " R --of N",
+        ),
+        "tests/flows/steps/test_part.py::test_what_is_no_part_is_refused",
+    ),
+    **dict.fromkeys(
+        ("--workers and --scheduler need Dask: `pip install '…'`",),
+        "tests/flows/steps/test_workers.py::test_without_dask_the_extra_is_named",
+    ),
+    **dict.fromkeys(
+        ("Dask's settings cannot be read (…): correct them in …",),
+        "tests/flows/steps/test_workers.py::test_settings_of_dask_that_cannot_be_read_are_named",
+    ),
     # a lake in a bucket
     **dict.fromkeys(
         (
@@ -38,8 +114,8 @@ ELSEWHERE = {
     "command again": (
         "tests/warehouse/storage/test_bucket.py::test_no_server_is_one_line_after_few_tries"
     ),
-    "the exchange of … with its bucket broke off (…): run the same command again, which goes on "
-    "from what has landed": (
+    "the exchange of … with its bucket broke off (…): run the same command again; what has "
+    "landed stays": (
         "tests/warehouse/storage/test_bucket.py"
         "::test_a_connection_that_drops_in_the_middle_of_a_file_gives_no_half"
     ),
@@ -76,6 +152,45 @@ ELSEWHERE = {
         "tests/models/test_generation.py::test_a_model_without_a_head_is_refused_in_one_line"
     ),
     "… cannot continue a prompt (…): leave --generate out": ("needs a model whose code fails"),
+    # builds on many workers
+    **dict.fromkeys(
+        (
+            "the worker on … has another version of gatehouse or DuckDB than this command: install "
+            "the same packages on both",
+        ),
+        "tests/flows/steps/building/test_on_workers.py"
+        "::test_a_worker_that_does_not_see_the_home_or_is_of_another_version_says_so",
+    ),
+    **dict.fromkeys(
+        (
+            "--workers starts workers on this machine, and --scheduler has its own: leave one of "
+            "them out",
+            "--workers …: give a number of processes, 1 or more",
+            "--scheduler …: no Dask scheduler answers there (…); start one with `dask scheduler`, "
+            "or use --workers N on this machine",
+            "--workers and --scheduler need Dask: `pip install '…'`",
+            "Dask's settings cannot be read (…): correct them in …",
+        ),
+        "tests/flows/steps/workers/test_connection.py::test_bad_input_is_one_line",
+    ),
+    **dict.fromkeys(
+        (
+            "every worker that … was killed, … of them: if memory ran out, …",
+            "use fewer --workers or a smaller --batch-size",
+            "use fewer --workers or give each more",
+            "the cluster cannot run this Gatehouse (…): install the same packages for its "
+            "scheduler and workers",
+        ),
+        "tests/flows/steps/workers/test_connection.py::test_what_dask_raises_is_one_line",
+    ),
+    **dict.fromkeys(
+        (
+            "the Dask scheduler has gone: start it again, and run the same command; what has "
+            "landed stays",
+        ),
+        "tests/flows/steps/workers/test_connection.py::test_a_scheduler_that_goes_is_one_line",
+    ),
+    "worker … cannot start (…): put that right": "needs a broken installation",
     # what a run would take
     "the disk of … has … free, and the run needs …: make room there, name another --home, or take "
     "fewer samples": (

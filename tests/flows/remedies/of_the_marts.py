@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import duckdb
 
-from gatehouse.flows.steps import build
+from gatehouse.flows.steps.building import command
 from gatehouse.warehouse.notes.run_names import name_run
 from tests.flows.remedies.damages import without
 from tests.flows.remedies.of_the_lake import BUILD, REPAIR, VERIFY
@@ -63,14 +63,14 @@ def failing_dbt(
     """Return what makes one of dbt's commands fail with a reason while that holds."""
 
     def fail(place: Place) -> None:
-        run_dbt = build.run_dbt
+        run_dbt = command.run_dbt
 
-        def fails(command: tuple[str, ...], target: object) -> object:
-            if command[0] == what and holds(place):
+        def fails(words: tuple[str, ...], target: object) -> object:
+            if words[0] == what and holds(place):
                 return SimpleNamespace(success=False, exception=OSError(reason), result=None)
-            return run_dbt(command, target)
+            return run_dbt(words, target)
 
-        place.patch.setattr(build, "run_dbt", fails)
+        place.patch.setattr(command, "run_dbt", fails)
 
     return fail
 

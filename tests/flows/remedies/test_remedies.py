@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import re
 import shutil
 import sys
@@ -10,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gatehouse.flows.steps import build
+from gatehouse.flows.steps.building import command
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.writers import locks
 from tests.flows.conftest import gatehouse
@@ -40,16 +41,16 @@ def place(row, tmp_path, captured, tiny_mixtral, monkeypatch, capfd) -> Place:
     (run,) = Lake(home / "lake").run_ids()
     database = captured / "gatehouse.duckdb"
 
-    def run_dbt(command, target) -> SimpleNamespace:
-        if command[0] == "build":
-            shutil.copy(database, build.os.environ["GATEHOUSE_DATABASE"])
+    def run_dbt(words, target) -> SimpleNamespace:
+        if words[0] == "build":
+            shutil.copy(database, os.environ["GATEHOUSE_DATABASE"])
         return SimpleNamespace(success=True, exception=None, result=SimpleNamespace(results=[]))
 
     def typed(*words: object) -> tuple[int, str]:
         code, out, err = gatehouse(monkeypatch, capfd, *words)
         return code, out + err
 
-    monkeypatch.setattr(build, "run_dbt", run_dbt)
+    monkeypatch.setattr(command, "run_dbt", run_dbt)
     monkeypatch.setattr(locks, "SECONDS_OF_A_LOOK", 0)
     monkeypatch.setattr(sys, "stdin", Agreed())
     monkeypatch.setenv("GATEHOUSE_HOME", str(home))
@@ -66,9 +67,9 @@ def test_a_remedy_works_after_its_fault(row: Remedy, place: Place):
     assert row.is_in(said), said
     assert code != 0 or row.meets.startswith("gatehouse status"), said
     row.by_hand(place)
-    for command in row.commands:
-        code, said = place.carry_out(command)
-        assert code == 0, (command, said)
+    for words in row.commands:
+        code, said = place.carry_out(words)
+        assert code == 0, (words, said)
     code, said = place.carry_out(row.last)
     assert code == 0 and not row.is_in(said), said
 

@@ -13,7 +13,9 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from gatehouse.flows.steps import build
+from gatehouse.flows.request import RunRequest
+from gatehouse.flows.steps import build, capture
+from gatehouse.flows.steps.building import command
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
@@ -76,12 +78,12 @@ def test_a_database_that_lacks_a_mart_is_built_afresh(run, captured, copy, monke
         connection.execute("drop table fct_layer_routing")
     begun = []
 
-    def run_dbt(command, target) -> SimpleNamespace:
+    def run_dbt(words, target) -> SimpleNamespace:
         begun.append(Path(os.environ["GATEHOUSE_DATABASE"]).exists())
         shutil.copy(captured / "gatehouse.duckdb", os.environ["GATEHOUSE_DATABASE"])
         return SimpleNamespace(success=True, exception=None, result=SimpleNamespace(results=[]))
 
-    monkeypatch.setattr(build, "run_dbt", run_dbt)
+    monkeypatch.setattr(command, "run_dbt", run_dbt)
     assert run("build", "--home", copy)[0] == 0
     assert begun == [False] and rows(copy, LAYERS) == [(3,)]
 
@@ -162,7 +164,7 @@ def test_a_database_that_duckdb_could_not_finish_is_not_put_in_place(run, copy, 
     """On a full disk DuckDB closes a file silently and leaves its log."""
     before = (copy / "gatehouse.duckdb").read_bytes()
 
-    def dbt(paths, database, *command):
+    def dbt(paths, database, workers):
         Path(f"{database}.wal").write_bytes(b"rows")
 
     monkeypatch.setattr("gatehouse.flows.steps.build._dbt", dbt)
@@ -229,7 +231,7 @@ def test_replays_that_land_or_go_are_reason_enough_to_build(run, copy):
 
 def test_a_lake_that_has_lost_its_events_is_not_as_before(tmp_path):
     with closing(duckdb.connect(str(tmp_path / "gatehouse.duckdb"))) as connection:
-        fingerprint = build._fingerprint()
+        fingerprint = command.fingerprint()
         connection.execute("create table stg_build as select $1 as fingerprint", [fingerprint])
         connection.execute("create table stg_shards (path text, bytes bigint, modified_at text)")
         connection.execute("insert into stg_shards values ('shard-00000.parquet', 1, 'then')")
@@ -250,3 +252,24 @@ def test_a_home_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "building.lock").mkdir()
     with pytest.raises(GatehouseError, match=r"cannot write .*building\.lock"):
         build.lock(Paths(tmp_path)).__enter__()
+
+
+def test_one_thread_follows_every_token(home, tiny_mixtral, tmp_path, monkeypatch):
+    """Rows are matched by their places; DuckDB reads on in steps of 2,048 rows.
+
+    With one thread, a last step of 1,984 rows or more came late on one of the sides.
+    """
+    words = ("the router sends every token to two experts of a layer " * 20 + "\n") * 20
+    (tmp_path / "texts.txt").write_text(words)
+    request = RunRequest(
+        model=str(tiny_mixtral), dataset=str(tmp_path / "texts.txt"), lines=True, max_length=100
+    )
+    paths = Paths(home)
+    assert capture.capture(request, paths).tokens == 2_000
+    monkeypatch.setenv("GATEHOUSE_THREADS", "1")
+    build.build(paths)
+    with closing(connect(paths)) as connection:
+        followed = connection.execute(
+            "select layer, sum(tokens) from fct_expert_transition group by layer order by layer"
+        ).fetchall()
+    assert followed == [(0, 2_000), (1, 2_000)]

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from gatehouse.flows.steps import build, machine
+from gatehouse.flows.steps import machine
+from gatehouse.flows.steps.building import command
 from gatehouse.flows.steps.machine import Share, checked_memory, checked_threads, share_of_machine
 from gatehouse.warehouse.errors import GatehouseError
-from gatehouse.warehouse.paths import Paths
 
 GIB = 2**30
 JOB = "system.slice/slurmstepd.scope/job_7"
@@ -126,13 +126,14 @@ def test_dbt_and_duckdb_get_what_a_build_may_use(monkeypatch, tmp_path):
     """The variables are those that the profile reads, and are gone after the build."""
     seen = {}
 
-    def run_dbt(command, target):
-        seen.update(command=command, threads=os.environ[machine.THREADS])
+    def run_dbt(words, target):
+        seen.update(command=words, threads=os.environ[machine.THREADS])
         seen["memory"] = os.environ[machine.MEMORY_LIMIT]
         return SimpleNamespace(success=True, result=None)
 
-    monkeypatch.setattr(build, "run_dbt", run_dbt)
-    build._dbt(Paths(tmp_path), tmp_path / "gatehouse.duckdb", "build")
+    monkeypatch.setattr(command, "run_dbt", run_dbt)
+    share = share_of_machine()
+    command.Dbt(tmp_path / "lake", tmp_path / "gatehouse.duckdb", tmp_path, share).run("build")
     assert seen["command"] == ("build", "--threads", "4")
     assert seen["threads"] == "16" and seen["memory"].endswith("B")
     assert machine.THREADS not in os.environ

@@ -1,8 +1,8 @@
-{{ config(materialized='incremental') }}
+{{ config(slices='all_new_layers') }}
 
 with events as (
     select * from {{ ref('int_simulated_event') }}
-    where {{ of_new_runs('run_key') }}
+    where {{ of_new_runs('run_key') }} and {{ in_these_layers() }}
 ),
 
 layers as (

@@ -1,7 +1,8 @@
-{{ config(materialized='table') }}
+{{ config(slices='all_new_layers', pre_hook="{{ forget_all() }}") }}
 
 with events as (
     select * from {{ ref('stg_new_generated_events') }}
+    where {{ in_these_layers() }}
 ),
 
 samples as (

@@ -1,6 +1,6 @@
 -- Experts in the order of their ids: what is counted from here on does not depend on their rank,
 -- which not every source tells.
-{{ config(pre_hook="{{ forget_all() }}") }}
+{{ config(slices='simulated_layers', pre_hook="{{ forget_all() }}") }}
 
 with events as (
     select * from {{ ref('stg_new_run_events') }}

@@ -1,5 +1,6 @@
 with events as (
     select * from {{ ref('stg_new_events') }}
+    where {{ in_these_layers() }}
 ),
 
 samples as (

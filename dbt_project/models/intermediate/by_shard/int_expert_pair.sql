@@ -3,6 +3,7 @@
 -- has: a condition in the join would copy each event's list for every pair.
 with events as (
     select * from {{ ref('stg_new_events') }}
+    where {{ in_these_layers() }}
 ),
 
 ranks as (

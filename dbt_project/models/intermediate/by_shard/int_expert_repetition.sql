@@ -21,6 +21,7 @@ events as (
             when len(experts) > 2 and (select largest.num_experts from largest) > 128 then experts
         end as many_experts
     from {{ ref('stg_new_events') }}
+    where {{ in_these_layers() }}
 ),
 
 samples as (
