@@ -82,5 +82,5 @@ def test_a_text_that_is_not_told_is_not_shown(built):
         told = next(run_id for run_id, things in UNTOLD.items() if TOKEN_IDS not in things)
         assert len(landed_text(session, told, 1, None).texts.tokens)
         # a sample of the corpus may be empty
-        with pytest.raises(GatehouseError, match="sample 0 of .* has no tokens"):
+        with pytest.raises(GatehouseError, match=r"sample 0 of .* has no tokens"):
             landed_text(session, told, 0, None)
