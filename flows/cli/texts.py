@@ -32,7 +32,7 @@ def trace(
     _check(output, paths)
     request = RunRequest(**parameters, layer=str(layer))
     words = _read(text)
-    from gatehouse.flows.steps import trace as tracing
+    from gatehouse.flows import trace as tracing
 
     _show(tracing.trace(request, words), layer, output)
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from gatehouse.flows import console
 from gatehouse.flows.request import RunRequest
 from gatehouse.flows.steps import capture
-from gatehouse.flows.steps.trace import trace
+from gatehouse.flows.trace import trace
 from gatehouse.reports.marts import layers, run_summary
 from gatehouse.reports.results.coloured_text import table
 from gatehouse.reports.results.texts import landed_text, texts_of
