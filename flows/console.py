@@ -5,10 +5,11 @@ import contextvars
 import io
 import json
 import re
+import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -36,6 +37,10 @@ BEYOND_ASCII = re.compile(r"[^\x00-\x7e]+")
 STEERING_IN_JSON = re.compile(rf"(?![\x00-\x1f]){STEERING.pattern}")
 """JSON escapes the first control characters itself, and has line ends of its own."""
 
+HUES = ("#3397ce", "#ffc470", "#cd758e", "#9ba848", "#6cdeff", "#95adff", "#ff95a0", "#c3e8c8")
+ON_HUE = "#14171d"
+"""The hues of experts, and of words on them, that the report's page has as well."""
+
 console = Console(stderr=True, highlight=False)
 
 
@@ -60,6 +65,25 @@ def answer(text: str) -> None:
     Names and tokens come from others: what would steer a terminal is escaped in each line.
     """
     print(printable_lines(text), end="" if text.endswith("\n") else "\n")
+
+
+def answer_coloured(pieces: Iterable[tuple[str, int | None]]) -> None:
+    """Print text whose pieces have one of HUES behind them, where a person's terminal has colours.
+
+    Without a terminal, and where NO_COLOR is set, it is plain. What would steer a terminal is
+    escaped as in `answer`.
+    """
+    text = Text()
+    for piece, hue in pieces:
+        style = "" if hue is None else f"{ON_HUE} on {HUES[hue]}"
+        text.append(printable_lines(piece), style=style)
+    # tabs and line ends are as they came
+    Console(highlight=False, soft_wrap=True).print(text, end="")
+
+
+def terminal_width() -> int | None:
+    """Return the columns of the terminal that shows an answer; None if that is no terminal."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def answer_data(part: str) -> None:

@@ -8,7 +8,7 @@ other ends, and the ids are those of the whole text.
 
 import hashlib
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -149,8 +149,10 @@ def _seam(left: Piece, right: Piece, *, of_word: bool) -> tuple[int, int] | None
     return tokens[1] if stretch == same and len(stretch) >= LEAST_SHARED_TOKENS else None
 
 
-def vocabulary(tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:
-    """Return every token as {token_id, token_str, is_special}, schema VOCABULARY.
+def vocabulary(
+    tokenizer: PreTrainedTokenizerBase, only: Collection[int] | None = None
+) -> list[dict[str, Any]]:
+    """Return every token, or `only` some, as {token_id, token_str, is_special}, schema VOCABULARY.
 
     A token of incomplete UTF-8 bytes has no text of its own: it keeps the tokenizer's spelling.
     Special are those with a role, such as the end of a text, and added ones that are marked so.
@@ -166,6 +168,7 @@ def vocabulary(tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:
                 "is_special": index in special,
             }
             for index, token in spellings
+            if only is None or index in only
         ]
 
 

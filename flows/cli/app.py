@@ -14,7 +14,7 @@ from collections.abc import Callable
 import typer
 
 from gatehouse.flows import process
-from gatehouse.flows.cli import ask, make, options, upkeep
+from gatehouse.flows.cli import ask, make, options, texts, upkeep
 from gatehouse.warehouse.environment import missing_certificates, unreadable
 from gatehouse.warehouse.errors import ENDINGS, GatehouseError
 from gatehouse.warehouse.plain_text import printable
@@ -42,6 +42,8 @@ COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ),
     ("plot", ask.plot, "gatehouse plot --input routing_stats.parquet --output-dir figures"),
     ("report", ask.report, "gatehouse report --layer 2 --output report.html"),
+    ("show", texts.show, "gatehouse show demo-pydoc-e2e45ea4ca --sample 12 --output text.html"),
+    ("trace", texts.trace, 'gatehouse trace "def route(token): return expert" --generate 20'),
     ("sql", ask.sql, 'gatehouse sql "select * from fct_layer_routing" --output layers.csv'),
     ("cache", ask.cache, "gatehouse cache demo-pydoc-e2e45ea4ca --slots 4"),
     (

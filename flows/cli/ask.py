@@ -81,6 +81,7 @@ def report(
     layer: options.Layer = None,
     frequency_threshold: options.FrequencyThreshold = 50,
     entropy_threshold: options.EntropyThreshold = 0.5,
+    samples: options.Samples = None,
     output: options.PageFile = None,
     home: options.Home = None,
 ) -> None:
@@ -94,16 +95,19 @@ def report(
     if compare is None:
         from gatehouse.reports.results import files
         from gatehouse.reports.results.results import open_results
+        from gatehouse.reports.results.texts import check_samples, parse_samples
 
+        sample_ids = parse_samples(samples)
+        check_samples(run, sample_ids, paths)
         results = open_results(selection, paths, bar, instead=output)
         with working("drawing figures"):
             drawn = files.write_figures(results)
         if line := files.left_out(results):
             say(line)
-        answer(str(files.write_page(results, drawn, paths, output)))
+        answer(str(files.write_page(results, drawn, paths, output, sample_ids)))
         return
-    if run or layer:
-        raise GatehouseError("--compare names its runs: leave --run and --layer out")
+    if run or layer or samples:
+        raise GatehouseError("--compare names its runs: leave --run, --layer and --samples out")
     from gatehouse.reports.results import comparison
 
     first, second = (find_run(paths.lake, each) for each in compare)

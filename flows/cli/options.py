@@ -345,6 +345,31 @@ FigureFolder = Annotated[
 PageFile = Annotated[
     Path | None, typer.Option("--output", help="File of the page. Default: the run's results.")
 ]
+Samples = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N,N…",
+        help="Samples whose text the page shows, by their numbers. Default: some of each domain.",
+    ),
+]
+TracedText = Annotated[
+    str, typer.Argument(metavar="TEXT", help="What the model reads; - for standard input.")
+]
+ShownSample = Annotated[
+    int, typer.Option("--sample", min=0, help="The sample's number in the run.")
+]
+ShownLayer = Annotated[
+    int,
+    typer.Option(
+        "--layer", min=0, help="Index of the MoE layer by whose experts the text is coloured."
+    ),
+]
+TextPage = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", help="File of a page with the text in every layer, HTML. Default: none."
+    ),
+]
 TraceFormat = Annotated[
     str | None,
     typer.Argument(metavar="[FORMAT]", help="What wrote the trace: --example all lists them."),

@@ -257,3 +257,17 @@ def block_routing(connection: duckdb.DuckDBPyConnection, run_id: str, layer: int
         where run_id = $1 and moe_index = $2
     """
     return frame_of(connection, query, [run_id, layer])
+
+
+def token_routing(
+    connection: duckdb.DuckDBPyConnection, run_id: str, token_ids: list[int]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the rows of `Marts.frequency_rank` and of `Marts.tokens` of some tokens."""
+    wanted = "semi join (select unnest($2) as token_id) as wanted using (token_id)"
+    ranks = frame_of(connection, f"from ({FREQUENCY_RANK}) {wanted}", [run_id, token_ids])
+    return ranks, frame_of(connection, f"from ({TOKENS}) {wanted}", [run_id, token_ids])
+
+
+def pairs_of_experts(connection: duckdb.DuckDBPyConnection, run_id: str) -> pd.DataFrame:
+    """Return `Marts.coactivation` of a run."""
+    return frame_of(connection, COACTIVATION, [run_id])

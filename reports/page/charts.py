@@ -6,8 +6,10 @@ from dataclasses import replace
 from gatehouse.reports.marts.untold import A_VERDICT, EVENTS, ORDER, TOKEN_IDS
 from gatehouse.reports.page.chart import Chart, Group
 from gatehouse.reports.page.inference_charts import INFERENCE
+from gatehouse.reports.page.passages import TEXT
 
 GROUPS = (
+    TEXT,
     Group(
         "routing",
         "Frequency, entropy, consistency",

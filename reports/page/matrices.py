@@ -1,5 +1,6 @@
 """The page's tables by layer: tokens against layers, experts against experts and domains."""
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -25,35 +26,45 @@ TEN_THOUSANDTHS = 10 * THOUSANDTHS
 SHARE_COLUMNS = ("mean_confidence", "routing_consistency", "held_out_consistency")
 
 
-def tokens(marts: Marts, frames: list[pd.DataFrame], steps: list[float]) -> dict[str, Any]:
+def tokens(
+    ranks: pd.DataFrame,
+    frames: list[pd.DataFrame],
+    steps: list[float] | None,
+    needed: Collection[int] = (),
+) -> dict[str, Any]:
     """Return the most frequent tokens and (layers, tokens) matrices of their routing.
 
     `frequency` has a row per distinct set of frequencies and `frequency_of` the row of each
     layer: only an encoder and its decoder read different tokens. A matrix without any value,
-    since the run's source did not tell it, has no key.
+    since the run's source did not tell it, has no key. `others` of the tokens, the last ones, are
+    not the most frequent but needed.
 
     Args:
-        marts: of the run.
+        ranks: `marts.frequency_rank`.
         frames: the rows of `marts.tokens` of each layer.
-        steps: of the entropy slider; `column` is the cell, so that eligibility stays exact.
+        steps: of the entropy slider; `column` is the cell, so that eligibility stays exact; None
+            where there is no slider.
+        needed: ids of tokens to have in any case.
     """
-    kept = min(MOST_TOKENS, TOKEN_BYTES // (VALUE_BYTES * max(len(frames), 1)))
-    top = marts.frequency_rank.sort_values("frequency_rank").head(kept)
+    most = min(MOST_TOKENS, TOKEN_BYTES // (VALUE_BYTES * max(len(frames), 1)))
+    top, others = _kept(ranks.sort_values("frequency_rank"), most, needed)
     rows = [frame.set_index("token_id").reindex(top["token_id"]) for frame in frames]
     entropy = _matrix(rows, "mean_entropy")
-    cells = np.where(np.isnan(entropy), np.nan, entropy_cell(entropy, steps))
     measured = {
         "mean_entropy": (entropy, THOUSANDTHS),
-        "column": (cells, 1),
         "top_expert": (_matrix(rows, "top_expert"), 1),
         **{name: (_matrix(rows, name), THOUSANDTHS) for name in SHARE_COLUMNS},
     }
+    if steps is not None:
+        cells = np.where(np.isnan(entropy), np.nan, entropy_cell(entropy, steps))
+        measured["column"] = (cells, 1)
     frequencies, frequency_of = _distinct_rows(_matrix(rows, "frequency"))
     return {
         "literal": [token_literal(text) for text in top["token_str"]],
         "id": plain(top["token_id"]),
         "special": packed(top["is_special"]),
-        "distinct": len(marts.frequency_rank),
+        "distinct": len(ranks),
+        "others": others,
         "frequency": [packed(row) for row in frequencies],
         "frequency_of": frequency_of,
         **{
@@ -62,6 +73,14 @@ def tokens(marts: Marts, frames: list[pd.DataFrame], steps: list[float]) -> dict
             if not np.isnan(matrix).all()
         },
     }
+
+
+def _kept(ranked: pd.DataFrame, most: int, needed: Collection[int]) -> tuple[pd.DataFrame, int]:
+    """Return at most so many tokens, and how many of them are not the most frequent but needed."""
+    is_needed = ranked["token_id"].isin(list(needed)).to_numpy()
+    places = np.sort(np.argsort(~is_needed, kind="stable")[:most])
+    most_frequent = int((places == np.arange(len(places))).sum())
+    return ranked.iloc[places], len(places) - most_frequent
 
 
 def _matrix(rows: list[pd.DataFrame], name: str) -> NDArray[np.float64]:

@@ -8,10 +8,12 @@ import pandas as pd
 
 from gatehouse.reports import statistics
 from gatehouse.reports.marts import Marts, published
+from gatehouse.reports.marts.texts import Texts
 from gatehouse.reports.marts.untold import EVENTS, ORDER, TOKEN_IDS
 from gatehouse.reports.page import grids, matrices, ranks
 from gatehouse.reports.page.inference import for_inference
 from gatehouse.reports.page.packing import columns, plain
+from gatehouse.reports.page.passages import passages
 from gatehouse.reports.page.replay import for_replay
 from gatehouse.reports.verdict.criteria import LIMITS
 from gatehouse.reports.verdict.findings import (
@@ -56,10 +58,11 @@ class Links:
     layer: int = 0
 
 
-def payload(assessed: AssessedRun, links: Links) -> dict[str, Any]:
+def payload(assessed: AssessedRun, links: Links, texts: Texts | None = None) -> dict[str, Any]:
     """Return all that the script of a run's page reads, in the form of `reports.page.packing`.
 
-    What the run's source did not tell, and what follows from it, has no key.
+    `texts` are the passages that it shows. What the run's source did not tell, and what follows
+    from it, has no key.
     """
     marts = assessed.marts
     indices = [int(index) for index in marts.layers["moe_index"]]
@@ -84,7 +87,7 @@ def payload(assessed: AssessedRun, links: Links) -> dict[str, Any]:
     frames = _frames(assessed.tokens, indices)
     steps = _entropy_steps(marts, assessed.findings)
     if TOKEN_IDS not in assessed.untold:
-        content |= _of_tokens(assessed, frames, steps)
+        content |= _of_tokens(assessed, frames, steps, texts)
     if assessed.layers:
         content |= _of_verdicts(assessed, indices, frames, steps)
         content["layers"] |= columns(_by_index(assessed.findings.layers, indices), FINDING_COLUMNS)
@@ -93,10 +96,13 @@ def payload(assessed: AssessedRun, links: Links) -> dict[str, Any]:
 
 
 def _of_tokens(
-    assessed: AssessedRun, frames: list[pd.DataFrame], steps: list[float]
+    assessed: AssessedRun, frames: list[pd.DataFrame], steps: list[float], texts: Texts | None
 ) -> dict[str, Any]:
     """Return what the script reads of the tokens of any run that has token ids."""
     marts = assessed.marts
+    ranked = ORDER not in assessed.untold
+    text = texts and {"text": passages(texts, marts.layers, marts.coactivation, ranked=ranked)}
+    needed = texts.tokens["token_id"].unique() if texts else ()
     starts = grids.one_two_five(_largest(assessed.tokens))
     return {
         "consistency": {
@@ -104,7 +110,8 @@ def _of_tokens(
             "layers": [grids.consistency_bins(frame, starts) for frame in frames],
         },
         "zipf": ranks.ranks(marts.frequency_rank, assessed.findings.zipf),
-        "tokens": matrices.tokens(marts, frames, steps),
+        "tokens": matrices.tokens(marts.frequency_rank, frames, steps, needed),
+        **(text or {}),
     }
 
 

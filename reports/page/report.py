@@ -5,10 +5,12 @@ from typing import Any
 import pandas as pd
 
 from gatehouse.reports.marts.facts import how_computed, run_title
+from gatehouse.reports.marts.texts import Texts
 from gatehouse.reports.page import charts, replay, text
 from gatehouse.reports.page.html import Script, rendered, script
 from gatehouse.reports.page.inference_charts import ADVISED
 from gatehouse.reports.page.packing import script_json
+from gatehouse.reports.page.passages import colourings, with_texts
 from gatehouse.reports.page.payload import Links, payload
 from gatehouse.reports.verdict.findings import AssessedRun
 
@@ -18,6 +20,7 @@ CORE = tuple(f"core/{name}.js" for name in ("data", "format", "state", "look", "
 SCRIPTS = (
     *CORE,
     "controls/layer_bar.js",
+    "charts/passages.js",
     "charts/routing.js",
     "controls/sliders.js",
     "charts/fast_path.js",
@@ -38,18 +41,21 @@ SCRIPTS = (
 """In the order in which they are joined: a file uses what stands before it."""
 
 
-def render(assessed: AssessedRun, links: Links) -> str:
+def render(assessed: AssessedRun, links: Links, texts: Texts | None = None) -> str:
     """Return the page as HTML text.
 
     Args:
         assessed: the run, all of its MoE layers.
         links: the page's links, and the layer that it shows first.
+        texts: passages of the run's texts, of a run with events and token ids; None: the page
+            has no section on them.
     """
     run, layers = assessed.run, assessed.marts.layers
     indices = [int(index) for index in layers["moe_index"]]
     first = indices.index(links.layer) if links.layer in indices else 0
     found = assessed.layers[first].validation.verdict if assessed.layers else "routing"
-    content = payload(assessed, links)
+    content = payload(assessed, links, texts)
+    groups = with_texts(charts.shown(assessed.untold), content)
     advised = (*ADVISED, replay.COST.stem)
     return rendered(
         "report.html.j2",
@@ -64,7 +70,9 @@ def render(assessed: AssessedRun, links: Links) -> str:
         layer=first,
         model=model_view(assessed),
         facts=text.facts(assessed),
-        groups=replay.with_replays(charts.shown(assessed.untold), assessed),
+        groups=replay.with_replays(groups, assessed),
+        passages=content.get("text"),
+        colourings=colourings(content["text"]) if "text" in content else [],
         advice={stem: content[stem]["advice"] for stem in advised if stem in content},
         policies=replay.policy_rows(assessed),
         could_be_replayed=replay.could_be_replayed(assessed),

@@ -10,7 +10,7 @@ Where several layers are asked for, the figures of each are in results/RUN/layer
 """
 
 import os
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from gatehouse.reports.results.replay_text import measured_rows
 from gatehouse.reports.results.results import Results
 from gatehouse.reports.results.routing_stats import write_statistics
 from gatehouse.reports.results.summary import summary_text
+from gatehouse.reports.results.texts import texts_of
 from gatehouse.reports.verdict.assessment import Assessment
 from gatehouse.reports.verdict.findings import AssessedRun
 from gatehouse.warehouse.connect import connect
@@ -144,9 +145,24 @@ def left_out(results: Results) -> str | None:
 
 
 def write_page(
-    results: Results, figures: dict[str, Path], paths: Paths, output: Path | None = None
+    results: Results,
+    figures: dict[str, Path],
+    paths: Paths,
+    output: Path | None = None,
+    sample_ids: Sequence[int] = (),
 ) -> Path:
-    """Write the HTML page of a run, which shows every layer; return its file."""
+    """Write the HTML page of a run, which shows every layer; return its file.
+
+    Args:
+        results: what was assessed.
+        figures: the PNG of each figure, to link to.
+        paths: the warehouse.
+        output: the page's file or folder; default: in the results.
+        sample_ids: samples whose text it shows; default: some of each domain.
+
+    Raises:
+        GatehouseError: the run has no such sample, or its text cannot be read.
+    """
     from gatehouse.reports.page.payload import Links
     from gatehouse.reports.page.report import render
 
@@ -158,8 +174,10 @@ def write_page(
         figures={stem: _link(path, target) for stem, path in figures.items()},
         layer=results.first_layer,
     )
+    of_run = results.of_run
     with _gone_with_its_run(results):
-        return _write_text(target, render(results.of_run, links))
+        texts = texts_of(of_run.run, of_run.marts.layers, of_run.untold, paths, sample_ids)
+        return _write_text(target, render(of_run, links, texts))
 
 
 def write_comparison(

@@ -38,6 +38,8 @@ WRITING = {
     ],
     ("plot", "--output-dir"): [["plot"], ["plot", "--input", "TABLE", "--layer", "0"]],
     ("report", "--output"): [["report"], ["report", "--compare", "RUN", "OTHER"]],
+    ("show", "--output"): [["show"]],
+    ("trace", "--output"): [["trace", "some text"]],
     ("placement", "--output"): [["placement"]],
     ("export", "--output"): [
         ["export", "--to", "counts"],

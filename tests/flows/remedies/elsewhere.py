@@ -629,11 +629,36 @@ ELSEWHERE = {
         "tests/flows/cli/test_ask.py::"
         "test_a_run_without_entropy_is_not_validated_but_its_report_shows_what_it_has"
     ),
+    # a text with its routing
+    '… has no sample …: name one of those that `gatehouse sql "from dim_sample"` lists': (
+        "tests/flows/cli/test_texts.py::test_what_is_not_there_is_one_line_with_the_way_out"
+    ),
+    "sample … of … has no tokens: name another with --sample": (
+        "tests/dbt_project/test_untold_results.py::test_a_text_that_is_not_told_is_not_shown"
+    ),
+    "the events of … cannot be read (…): `gatehouse verify --repair` mends the lake": (
+        "tests/flows/cli/test_texts.py::test_events_that_cannot_be_read_are_one_line"
+    ),
+    **dict.fromkeys(
+        (
+            'there is no text: gatehouse trace "some text", or - for a pipe',
+            "the text is not in UTF-8: put it into UTF-8",
+            "the text has no tokens: give one that is longer",
+        ),
+        "tests/flows/cli/test_texts.py::test_a_text_that_cannot_be_read_is_one_line",
+    ),
+    "… beyond --max-length … left out": (
+        "tests/flows/cli/test_texts.py::test_a_long_text_is_cut_as_a_capture_cuts_it"
+    ),
+    "Of each layer the first expert alone; a wider terminal or --output has all.": (
+        "tests/flows/cli/test_texts.py"
+        "::test_a_narrow_terminal_has_first_experts_and_then_fewer_layers"
+    ),
     # two runs, and what a report advises
     "--compare takes two different runs, not … twice": (
         "tests/flows/cli/test_ask.py::test_two_runs_stand_side_by_side"
     ),
-    "--compare names its runs: leave --run and --layer out": (
+    "--compare names its runs: leave --run, --layer and --samples out": (
         "tests/flows/cli/test_ask.py::test_two_runs_stand_side_by_side"
     ),
     "Try a different layer: MoE layer … meets … of 3 criteria (--layer …).": (

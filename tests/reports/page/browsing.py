@@ -13,6 +13,7 @@ from gatehouse.reports.page.payload import Links
 from gatehouse.reports.page.report import render
 from gatehouse.reports.verdict.findings import AssessedRun
 from tests.reports.made_up_page import made_up_page
+from tests.reports.made_up_texts import made_up_texts
 
 CHROMIUM = os.environ.get("GATEHOUSE_CHROMIUM") or shutil.which("chromium")
 FLAGS = [
@@ -49,7 +50,7 @@ def run_page() -> AssessedRun:
 @pytest.fixture(scope="module")
 def address(run_page, tmp_path_factory) -> str:
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(render(run_page, Links(layer=1)), encoding="utf-8")
+    path.write_text(render(run_page, Links(layer=1), made_up_texts(run_page)), encoding="utf-8")
     return path.as_uri()
 
 

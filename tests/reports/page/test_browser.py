@@ -17,6 +17,7 @@ from gatehouse.reports.page.payload import Links
 from gatehouse.reports.page.report import render
 from gatehouse.warehouse.contents.spreadsheets import guarded
 from tests.reports.made_up_page import made_up_page
+from tests.reports.made_up_texts import made_up_texts
 from tests.reports.made_up_untold import untold_page
 from tests.reports.page.browsing import (
     DESK,
@@ -35,7 +36,7 @@ pytestmark = pytest.mark.xdist_group("browser")
 def test_every_chart_is_drawn_without_a_fault(tab):
     for figure in tab.locator(".figure").all():
         figure.scroll_into_view_if_needed()
-        figure.locator("svg, canvas, .panels table, .empty").first.wait_for()
+        figure.locator("svg, canvas, .panels table, .passage, .empty").first.wait_for()
         for drawing in figure.locator(".drawing").all():
             assert len(drawing.get_attribute("aria-label")) > 20
     assert tab.locator(".figure .drawing svg, .figure .drawing canvas").count() > 20
@@ -178,7 +179,9 @@ def test_the_page_of_a_trace_is_drawn_without_a_fault_and_without_what_it_does_n
     browser, tmp_path, untold
 ):
     path = tmp_path / "untold.html"
-    path.write_text(render(untold_page(*untold), Links()), encoding="utf-8")
+    assessed = untold_page(*untold)
+    page_of_trace = render(assessed, Links(), made_up_texts(assessed))
+    path.write_text(page_of_trace, encoding="utf-8")
     faults: list[str] = []
     page = browser.new_page(viewport=DESK, reduced_motion="reduce")
     page.on("console", lambda message: faults.append(message.text))
@@ -186,7 +189,7 @@ def test_the_page_of_a_trace_is_drawn_without_a_fault_and_without_what_it_does_n
     page.goto(path.as_uri())
     for figure in page.locator(".figure").all():
         figure.scroll_into_view_if_needed()
-        figure.locator("svg, canvas, .panels table").first.wait_for()
+        figure.locator("svg, canvas, .panels table, .passage").first.wait_for()
     page.locator("#next-layer").click()
     if TOKEN_IDS not in untold:
         page.locator("#token-table tbody button").first.click()

@@ -11,6 +11,7 @@ import pytest
 
 from gatehouse.reports.page.charts import GROUPS
 from gatehouse.reports.page.html import ASSETS
+from gatehouse.reports.page.passages import budget
 from gatehouse.reports.page.payload import Links
 from gatehouse.reports.page.replay import with_replays
 from gatehouse.reports.page.report import SCRIPTS, render
@@ -19,6 +20,7 @@ from gatehouse.reports.verdict.findings import AssessedRun
 from tests.reports.made_up import made_up_marts
 from tests.reports.made_up_findings import made_up_findings, with_findings
 from tests.reports.made_up_page import made_up_page
+from tests.reports.made_up_texts import made_up_texts
 from tests.reports.page.parsed_page import Page
 
 LARGEST_PAGE = 6_000_000
@@ -32,7 +34,7 @@ def run_page() -> AssessedRun:
 
 @pytest.fixture(scope="module")
 def html(run_page) -> str:
-    return render(run_page, Links(layer=1))
+    return render(run_page, Links(layer=1), made_up_texts(run_page))
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +85,7 @@ def test_the_verdict_and_its_three_numbers_come_first(page, run_page):
     assert positions == sorted(positions)
     parts = [each["id"] for each in page.all("h2")]
     groups = [group.stem for group in with_replays(GROUPS, run_page)]
-    assert groups[:3] == ["routing", "fast-path", "replay"]
+    assert groups[:4] == ["the-text", "routing", "fast-path", "replay"]
     assert parts[3:] == ["model", "run", *groups, "tokens", "limits", "cite"]
     assert f"{finding['coverage_low']:.1%} to {finding['coverage_high']:.1%}" in words
     assert "The evidence in layer 1 is strong." in words
@@ -93,7 +95,8 @@ def test_one_layer_is_shown_at_first(page):
     sections = [each for each in page.all("section") if each.get("class") == "of-one-layer"]
     assert ["hidden" in each for each in sections] == [True, False, True]
     assert page.data["layer"] == 1
-    assert [each.get("value") for each in page.all("option")] == ["0", "1", "2"]
+    # the texts and colours to choose from come after the layers
+    assert [each.get("value") for each in page.all("option")][:3] == ["0", "1", "2"]
     assert sum(each.get("aria-current") == "true" for each in page.all("tr")) == 1
 
 
@@ -194,7 +197,8 @@ def test_the_page_stays_small(shape):
     one, marts = made_up_page(1, 300, shape[2]), made_up_marts(*shape)
     every_layer = AssessedRun(one.run, marts, one.layers * shape[0], one.average)
     run_page = with_findings(every_layer, made_up_findings(marts))
-    html = render(run_page, Links())
+    length = budget(marts.layers) // 4
+    html = render(run_page, Links(), made_up_texts(run_page, length=length))
     assert len(html.encode()) < LARGEST_PAGE
     assert len(Page(html).data["tokens"]["literal"]) == 3000
 

@@ -18,6 +18,7 @@ from gatehouse.reports.results import files
 from gatehouse.reports.results.results import Results
 from gatehouse.warehouse.errors import GatehouseError
 from tests.reports.made_up_page import made_up_page
+from tests.reports.made_up_texts import made_up_texts
 from tests.reports.made_up_untold import untold_page
 from tests.reports.page.parsed_page import Page
 
@@ -38,7 +39,8 @@ def results_of(untold, folder) -> Results:
 
 @pytest.mark.parametrize("untold", UNTOLD, ids=", ".join)
 def test_the_page_says_at_its_top_what_is_absent_and_shows_the_rest(untold):
-    html = render(untold_page(*untold), Links())
+    assessed = untold_page(*untold)
+    html = render(assessed, Links(), made_up_texts(assessed))
     page = Page(html)
     said = page.words.split("What the trace does not tell")[1].split("What was run")[0]
     assert said.strip().startswith("The trace (warp) has no entropy")

@@ -34,6 +34,7 @@ if (data.tokens) {
   startTokenTable();
   startTokenDetail();
 }
+startPassages();
 startRoutingFigures();
 startFastPathFigures();
 startReplayFigures();

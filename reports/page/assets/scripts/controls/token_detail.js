@@ -7,19 +7,27 @@ const IN_DETAIL = [
   ["routing_consistency", "Consistency", "consistency"],
   ["held_out_consistency", "Held out"],
 ];
-const isTold = ([name]) => name in data.tokens;
+const isTold = ([name]) => name in (data.tokens ?? {});
 
-function openDetail(token, opener) {
-  const row = tokenRow(state.place, token);
-  detail.token = token;
-  document.getElementById("token-heading").textContent = `Token ${row.literal}`;
-  document.getElementById("token-facts").textContent =
-    `Id ${row.id}, ${count(row.frequency)} occurrences${row.special ? ", a special token" : ""}. ${whatIsTold()}`;
+/**
+ * Open the dialog of a token of the table, or of one token of a text, or of both.
+ *
+ * here is {literal, id, routes} of the token in a text, its routes by layer; a token that is not
+ * in the table has no row.
+ */
+function openDetail(row, opener, here = null) {
+  const token = row === undefined ? null : tokenRow(state.place, row);
+  detail.token = row;
+  document.getElementById("token-heading").textContent = `Token ${(token ?? here).literal}`;
+  document.getElementById("token-facts").textContent = token
+    ? `Id ${token.id}, ${count(token.frequency)} occurrences${token.special ? ", a special token" : ""}. ${whatIsTold()}`
+    : `Id ${here.id}. Where this one token went in each layer.`;
   // the dialog returns the focus to the element that had it
   opener.focus({ preventScroll: true });
   document.getElementById("token-detail").showModal();
   drawDetail();
-  const table = IN_DETAIL.some(isTold) ? [tableElement(detailTable(token))] : [];
+  const told = here || (token && IN_DETAIL.some(isTold));
+  const table = told ? [tableElement(detailTable(row, here))] : [];
   document.querySelector("#token-detail .scroll").replaceChildren(...table);
 }
 
@@ -30,15 +38,31 @@ function whatIsTold() {
   return `Each layer's own ${told.length ? `${told.join(", ")} and ` : ""}${last}.`;
 }
 
-function detailTable(token) {
-  const columns = IN_DETAIL.filter(isTold);
+/** Return the token's own columns, and those of its occurrence in a text, by layer. */
+function detailTable(row, here) {
+  const columns = row === undefined ? [] : IN_DETAIL.filter(isTold);
+  const ofHere = here ? hereColumns(here) : [];
   return {
-    columns: ["Layer", ...columns.map(([, words]) => words)],
+    columns: ["Layer", ...columns.map(([, words]) => words), ...ofHere.map(([words]) => words)],
     rows: data.indices.map((index, place) => {
-      const row = tokenRow(place, token);
-      return [index, ...columns.map(([name]) => row[name])];
+      const token = row === undefined ? {} : tokenRow(place, row);
+      const cells = ofHere.map(([, cell]) => cell(here.routes[place]));
+      return [index, ...columns.map(([name]) => token[name]), ...cells];
     }),
   };
+}
+
+function hereColumns({ routes }) {
+  const chosen = ({ experts, weights }) =>
+    experts.map((expert, at) => `${expert}${weights.length ? ` (${weighed(weights[at])})` : ""}`).join(", ");
+  const columns = [["Experts here", chosen]];
+  for (const [name, words] of [
+    ["entropy", "Entropy here"],
+    ["confidence", "Confidence here"],
+  ])
+    if (routes.some((route) => !isMissing(route[name])))
+      columns.push([words, (route) => (isMissing(route[name]) ? null : two(route[name]))]);
+  return columns;
 }
 
 const DETAIL_PANELS = [
@@ -76,6 +100,11 @@ const DETAIL_PANELS = [
 ];
 
 function drawDetail() {
+  // a page of a text alone has no charts
+  if (detail.token === undefined || typeof echarts === "undefined") {
+    showPanels(detail, document.querySelector("#token-detail .panels"), {});
+    return;
+  }
   const colours = look();
   const rows = data.indices.map((_, place) => tokenRow(place, detail.token));
   const column = (name) => rows.map((row) => row[name]);

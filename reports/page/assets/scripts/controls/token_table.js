@@ -51,10 +51,13 @@ function tokenRow(place, token) {
 
 function startTokenTable() {
   const { tokens } = data;
+  const listed = tokens.id.length - tokens.others;
   document.getElementById("token-count").textContent =
     tokens.id.length < tokens.distinct
-      ? `${count(tokens.id.length)} (of ${count(tokens.distinct)})`
+      ? `${count(listed)} (of ${count(tokens.distinct)})`
       : count(tokens.id.length);
+  document.getElementById("token-others").textContent =
+    tokens.others && tokens.id.length < tokens.distinct ? ` and ${count(tokens.others)} of the texts shown above` : "";
   const head = document.querySelector("#token-table thead tr");
   for (const [name, words, format] of TOKEN_COLUMNS) head.append(sortHeading(name, words, format));
   document

@@ -6,7 +6,7 @@ const figures = [];
  * Register the figure with that id.
  *
  * draw(place, colours) returns {panels: [{option, title, renderer, height, onClick}], note}, {shown, note}
- * of a table that needs no chart, or {empty: why}; table(place) returns {columns, rows}; follows lists what it shows of the state.
+ * of a table that needs no chart, {placed, note} of an element that it keeps, or {empty: why}; table(place) returns {columns, rows}; follows lists what it shows of the state.
  * A page without the figure, since the run's source does not tell enough for it, ignores it.
  */
 function figure(stem, { draw, table, follows = [] }) {
@@ -48,7 +48,11 @@ function fillTable(registered) {
 }
 
 /** Draw panels into a container; existing charts are kept if the number is the same. */
-function showPanels(holder, container, { panels = [], shown, empty }) {
+function showPanels(holder, container, { panels = [], shown, placed, empty }) {
+  if (placed) {
+    if (container.firstChild !== placed) container.replaceChildren(placed);
+    return;
+  }
   if (empty || shown || holder.charts.length !== panels.length) {
     for (const chart of holder.charts) chart.dispose();
     holder.charts = [];

@@ -3,6 +3,8 @@ const state = {
   place: data.layer ?? 0,
   frequency: data.steps?.frequency_start ?? 0,
   entropy: data.steps?.entropy_start ?? 0,
+  passage: 0,
+  colouring: null,
 };
 const listeners = [];
 

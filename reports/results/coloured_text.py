@@ -1,0 +1,122 @@
+"""A text with its routing as a terminal shows it: coloured by expert, and as a table."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pandas as pd
+
+from gatehouse.reports.page.passages import layer_hues
+from gatehouse.reports.page.text_page import TracedText
+
+Piece = tuple[str, int | None]
+"""Text, and the hue behind it, below `reports.page.expert_hues.HUES`; None where it has none."""
+
+LONGEST_TOKEN = 24
+GAP = 2
+
+
+def pieces(traced: TracedText, layer: int, width: int | None) -> Iterator[Piece]:
+    """Yield the text of the first passage, what its colours mean, and the table of its experts.
+
+    Args:
+        traced: the text.
+        layer: index of the MoE layer by whose first experts the tokens are coloured.
+        width: columns of the terminal; None: of no limit.
+    """
+    tokens, routes = traced.texts.tokens, traced.texts.routes
+    here = routes[routes["moe_index"] == layer]
+    row_of = traced.layers[traced.layers["moe_index"] == layer].iloc[0].to_dict()
+    hue_of = [int(hue) for hue in layer_hues(here, row_of, traced.together)]
+    first = _first(tokens, here)
+    passage = traced.texts.passages.iloc[0]
+    yield f"{traced.name}\n{traced.source}, MoE layer {layer}{_part(passage)}\n\n", None
+    for row, expert in zip(tokens.to_dict("records"), first, strict=True):
+        if row["position"] == passage["prompt_tokens"]:
+            yield " [generated:] ", None
+        yield from _word(row["token_str"], None if expert is None else hue_of[expert])
+    yield "\n\n", None
+    yield from _legend(first, hue_of, is_ranked=traced.is_ranked)
+    yield f"\n\n{table(traced, layer, width)}\n", None
+
+
+def _part(passage: pd.Series) -> str:
+    first, past, tokens = (int(passage[name]) for name in ("first", "past", "tokens"))
+    return "" if past - first == tokens else f": tokens {first} to {past - 1} of {tokens:,}"
+
+
+def _first(tokens: pd.DataFrame, routes: pd.DataFrame) -> list[int | None]:
+    """Return the first expert of each token; None of a token that was not routed there."""
+    keys = ["sample_id", "position"]
+    experts = tokens[keys].merge(routes[[*keys, "experts"]], on=keys, how="left")["experts"]
+    return [None if isinstance(each, float) else int(each[0]) for each in experts]
+
+
+def _word(text: str | None, hue: int | None) -> Iterator[Piece]:
+    lines = (text or "").split("\n")
+    for number, line in enumerate(lines):
+        yield line, hue
+        if number < len(lines) - 1:
+            yield "\\n", hue
+            yield "\n", None
+
+
+def _legend(first: list[int | None], hue_of: list[int], *, is_ranked: bool) -> Iterator[Piece]:
+    counts = Counter(each for each in first if each is not None)
+    yield "First expert: " if is_ranked else "Expert with the smallest id: ", None
+    order = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    for number, (expert, tokens) in enumerate(order):
+        yield ", " if number else "", None
+        yield f" {expert} ", hue_of[expert]
+        yield f" {tokens:,}", None
+
+
+def table(traced: TracedText, layer: int, width: int | None) -> str:
+    """Return a line per token with its experts in every layer, the likeliest first.
+
+    Where a terminal is too narrow, each layer has its first expert alone; where that is too wide
+    too, there are as many layers as fit, from `layer` on.
+    """
+    literals = [_short(each) for each in traced.texts.tokens["token_str"]]
+    indices = [int(index) for index in traced.layers["moe_index"]]
+    whole = {index: _cells(traced, index, None) for index in indices}
+    note, shown = "", indices
+    named = max([5, *map(len, literals)])
+    if width is not None and named + _width(whole, shown) > width:
+        whole = {index: _cells(traced, index, 1) for index in indices}
+        note = "Of each layer the first expert alone; a wider terminal or --output has all.\n"
+    if width is not None and named + _width(whole, shown) > width:
+        shown = indices[indices.index(layer) :]
+        while len(shown) > 1 and named + _width(whole, shown) > width:
+            shown = shown[:-1]
+        note = f"{note}MoE layers {shown[0]} to {shown[-1]} of {indices[0]} to {indices[-1]}.\n"
+    heads = ["token", *map(str, shown)]
+    rows = [
+        [literal, *(whole[index][place] for index in shown)]
+        for place, literal in enumerate(literals)
+    ]
+    widths = [max(len(row[place]) for row in [heads, *rows]) for place in range(len(heads))]
+    lines = [
+        (" " * GAP).join(cell.ljust(size) for cell, size in zip(row, widths, strict=True)).rstrip()
+        for row in [heads, *rows]
+    ]
+    return note + "Experts by MoE layer:\n" + "\n".join(lines)
+
+
+def _width(cells: dict[int, list[str]], shown: list[int]) -> int:
+    return sum(GAP + max(len(str(index)), *(len(each) for each in cells[index])) for index in shown)
+
+
+def _cells(traced: TracedText, layer: int, most: int | None) -> list[str]:
+    """Return the experts of each token in a layer as text."""
+    routes = traced.texts.routes[traced.texts.routes["moe_index"] == layer]
+    keys = ["sample_id", "position"]
+    experts = traced.texts.tokens[keys].merge(routes[[*keys, "experts"]], on=keys, how="left")
+    return [
+        "-" if isinstance(each, float) else " ".join(str(expert) for expert in each[:most])
+        for each in experts["experts"]
+    ]
+
+
+def _short(text: str | None) -> str:
+    literal = repr(text or "")
+    return literal if len(literal) <= LONGEST_TOKEN else f"{literal[: LONGEST_TOKEN - 1]}…"
