@@ -127,7 +127,7 @@ def tables_that_differ(homes: tuple[Paths, Paths]) -> list[str]:
             tables.append(
                 {
                     name: connection.table(name)
-                    .project("* exclude (path, modified_at)" if name in LEDGERS else "*")
+                    .project(f"* exclude ({LEDGERS[name]})" if name in LEDGERS else "*")
                     .fetchall()
                     for (name,) in names.fetchall()
                     if name not in OF_TIMES
@@ -152,7 +152,8 @@ def alike(rows: list[tuple], others: list[tuple]) -> bool:
     )
 
 
-LEDGERS = ("stg_shards", "stg_replay_parts")
+LEDGERS = {"stg_shards": "path, modified_at", "stg_replay_parts": "path, modified_at, bytes"}
+"""Tables of files, and which columns tell of times and places: a replay's file holds its time."""
 OF_TIMES = ("dim_run", "stg_runs", "stg_new_runs")
 """Tables that tell when a run was captured."""
 
