@@ -11,6 +11,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from gatehouse.warehouse.storage import bucket
+
 REQUEST = re.compile(r'"(?:\x1b\[\d+m)*(GET|PUT|POST|HEAD|DELETE) (\S+) HTTP/1.1')
 
 
@@ -102,20 +104,47 @@ def use(server: Server, patch: pytest.MonkeyPatch, bucket: str = "bucket") -> No
         files.call_s3("create_bucket", Bucket=bucket)
 
 
+def free_port() -> int:
+    """Return a port of loopback where nobody listens now."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def give_up_quickly(patch: pytest.MonkeyPatch) -> None:
+    """Ask few times where a connection breaks, not many with longer and longer pauses."""
+    patch.setattr(bucket, "TRIES", 2)
+    patch.setitem(bucket.OPTIONS["s3"]["config_kwargs"]["retries"], "max_attempts", 1)
+
+
 class BreakingLine:
-    """A port that leads to a server, until so many bytes have come back over it.
+    """A port that leads to a server, until so many bytes have gone over it.
 
     Args:
         port: the server's.
-        bytes_back: of all connections together, after which each is cut.
+        back: bytes of all connections together that the server has answered, after which each is
+            cut; None for any number.
+        there: the same of bytes that were sent to it.
+        cuts: after so many of them the line holds; None for never.
     """
 
-    def __init__(self, port: int, bytes_back: int) -> None:
+    def __init__(
+        self,
+        port: int,
+        back: int | None = None,
+        there: int | None = None,
+        cuts: int | None = None,
+    ) -> None:
         self._target = port
-        self._left = bytes_back
+        self._left = {True: back, False: there}
+        self._most = cuts
+        self.cuts = 0
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.address = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
+
+    def break_after(self, there: int | None) -> None:
+        """Cut each connection after so many more bytes were sent over them; None: cut none."""
+        self._left[False] = there
 
     def close(self) -> None:
         """Listen no more."""
@@ -131,13 +160,21 @@ class BreakingLine:
 
     def _carry(self, source: socket.socket, target: socket.socket, back: bool) -> None:
         with suppress(OSError):
-            while data := source.recv(4096):
-                if back:
-                    self._left -= len(data)
-                    if self._left < 0:
-                        break
+            while (data := source.recv(65536)) and not self._is_cut(len(data), back):
                 target.sendall(data)
         for each in (source, target):
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
             each.close()
+
+    def _is_cut(self, size: int, back: bool) -> bool:
+        left = self._left[back]
+        if left is None:
+            return False
+        self._left[back] = left - size
+        if left >= size:
+            return False
+        self.cuts += 1
+        if self.cuts == self._most:
+            self._left[back] = None
+        return True

@@ -8,4 +8,7 @@
 #SBATCH --output=gatehouse-marts-%j.log
 
 : "${GATEHOUSE_HOME:?name the folder of the warehouse}"
+# the job's part of the node, where SLURM does not bind jobs to cores; SLURM_MEM_PER_NODE is in MiB
+export GATEHOUSE_THREADS="${SLURM_CPUS_PER_TASK:-1}"
+[ -n "${SLURM_MEM_PER_NODE:-}" ] && export GATEHOUSE_MEMORY_LIMIT="$((SLURM_MEM_PER_NODE * 6 / 10))MiB"
 gatehouse build && gatehouse report

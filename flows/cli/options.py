@@ -130,13 +130,14 @@ OF_A_RUN: dict[str, Any] = {
     "workers": typer.Option(
         metavar="N",
         help="Capture with N processes on this machine, each with the model loaded once, a GPU of "
-        "its own and its share of the cores. Needs `pip install 'gatehouse[cluster]'`.",
+        "its own and its share of the cores; `run` builds in one. "
+        "Needs `pip install 'gatehouse[cluster]'`.",
     ),
     "scheduler": typer.Option(
         metavar="ADDRESS",
         help="Capture with the workers of a Dask scheduler that is there: tcp://HOST:PORT, or its "
         "scheduler file. They see the home under the same path, have the same packages, and take "
-        "one shard at a time (`dask worker --nthreads 1`).",
+        "one shard at a time (`dask worker --nthreads 1`). `run` itself builds, in one process.",
     ),
     "spreadsheet_safe": typer.Option(
         "--spreadsheet-safe",

@@ -16,7 +16,7 @@ import duckdb
 from gatehouse.flows.console import say, short_path, working
 from gatehouse.flows.request import Workers
 from gatehouse.flows.steps.building import on_workers
-from gatehouse.flows.steps.building.command import UNTOUCHED, Dbt, fingerprint, name_home
+from gatehouse.flows.steps.building.command import UNTOUCHED, Dbt, fingerprint, name_home, opened
 from gatehouse.flows.steps.dbt_runs import parse_ahead
 from gatehouse.flows.steps.machine import share_of_machine
 from gatehouse.warehouse.connect import DAMAGED
@@ -27,7 +27,6 @@ from gatehouse.warehouse.paths import DBT_PROJECT, Paths
 from gatehouse.warehouse.plain_text import counted
 from gatehouse.warehouse.replays import parts
 from gatehouse.warehouse.storage.addresses import Place
-from gatehouse.warehouse.storage.places import register_bucket
 from gatehouse.warehouse.tables import check_table
 from gatehouse.warehouse.upkeep.health import REMOVE, Health, check_all_quickly
 from gatehouse.warehouse.writers.locks import exclusive, exclusive_after_waiting, holder
@@ -259,9 +258,7 @@ def _counted(paths: Paths, seen: dict[str, Health]) -> bool:
         for shard in health.intact
     ]
     replayed = [path for run_id in finished for path in parts(lake, run_id)]
-    with closing(duckdb.connect(str(paths.database), read_only=True)) as connection:
-        if paths.bucket:
-            register_bucket(connection, paths.bucket, confined=True)
+    with closing(opened(paths.database, paths.lake)) as connection:
         built = connection.execute("select run_id from stg_runs").fetchall()
         return {run_id for (run_id,) in built} == finished and all(
             _lists(connection, paths, ledger, files)

@@ -3,6 +3,7 @@
 import math
 import os
 import re
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,9 +38,15 @@ class Share:
         """How many models dbt runs at a time."""
         return min(self.threads, MODELS_AT_ONCE)
 
-    def divided(self, processes: int) -> "Share":
-        """Return what each of so many processes may use; none goes without."""
-        return Share(max(self.threads // processes, 1), max(self.memory // processes, LEAST_MEMORY))
+    def divided(self, processes: int, in_memory: int | None = None) -> "Share":
+        """Return what each of so many processes may use; none goes without.
+
+        Args:
+            processes: that share the threads.
+            in_memory: that share the memory; default: the same.
+        """
+        memory = self.memory // (in_memory or processes)
+        return Share(max(self.threads // processes, 1), max(memory, LEAST_MEMORY))
 
     def as_environment(self) -> dict[str, str]:
         """Return the variables from which dbt's profile takes it."""
@@ -63,6 +70,27 @@ def share_of_machine(root: Path = Path("/")) -> Share:
         checked_threads(threads, THREADS) if threads else cores(root),
         checked_memory(memory, MEMORY_LIMIT) if memory else int(_memory(root) * SHARE_OF_MEMORY),
     )
+
+
+def rooms(root: Path = Path("/")) -> tuple[str, str]:
+    """Return what tells the cores that this process may use from others, and the same of memory.
+
+    Two processes share what has one name. Two jobs of a batch system on one machine do not: each
+    has cores of its own, or a control group that limits it.
+
+    Args:
+        root: as `share_of_machine` has it.
+    """
+    machine = socket.gethostname()
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    of_cores = [str(folder) for folder, _ in _cpu_quotas(root)]
+    of_memory = [
+        str(folder)
+        for folder, words in _memory_limits(root)
+        if words.isdigit() and int(words) < whole
+    ]
+    affinity = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    return f"cores {machine} {affinity} {of_cores}", f"memory {machine} {of_memory}"
 
 
 def checked_threads(words: str, name: str) -> int:
@@ -105,37 +133,36 @@ def cores(root: Path = Path("/")) -> int:
     has_affinity = hasattr(os, "sched_getaffinity")
     cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
     # part of a core is worth a thread
-    quotas = [max(math.ceil(quota), 1) for quota in _cpu_quotas(root)]
+    quotas = [max(math.ceil(quota), 1) for _, quota in _cpu_quotas(root)]
     return min([cores, MOST_THREADS, *quotas])
 
 
 def _memory(root: Path) -> int:
     """Return bytes of memory, at least those that a build needs."""
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limits = [int(words) for words in _memory_limits(root) if words.isdigit()]
+    limits = [int(words) for _, words in _memory_limits(root) if words.isdigit()]
     return max(min([whole, *limits]), math.ceil(LEAST_MEMORY / SHARE_OF_MEMORY))
 
 
-def _memory_limits(root: Path) -> Iterator[str]:
+def _memory_limits(root: Path) -> Iterator[tuple[Path, str]]:
     yield from _read(root, "", "memory.max")
     yield from _read(root, "memory", "memory.limit_in_bytes")
 
 
-def _cpu_quotas(root: Path) -> Iterator[float]:
-    """Yield the numbers of cores to which control groups limit this process."""
-    pairs = [tuple(words.split()) for words in _read(root, "", "cpu.max")]
-    pairs += zip(
-        _read(root, "cpu", "cpu.cfs_quota_us"),
-        _read(root, "cpu", "cpu.cfs_period_us"),
-        strict=False,
-    )
-    for quota, period in pairs:
+def _cpu_quotas(root: Path) -> Iterator[tuple[Path, float]]:
+    """Yield the control groups that limit this process, each with its number of cores."""
+    limits = list(_read(root, "", "cpu.max"))
+    periods = dict(_read(root, "cpu", "cpu.cfs_period_us"))
+    for folder, words in _read(root, "cpu", "cpu.cfs_quota_us"):
+        limits.append((folder, f"{words} {periods.get(folder)}"))
+    for folder, words in limits:
+        quota, _, period = words.partition(" ")
         if quota.isdigit() and period.isdigit() and int(period):
-            yield int(quota) / int(period)
+            yield folder, int(quota) / int(period)
 
 
-def _read(root: Path, controller: str, name: str) -> Iterator[str]:
-    """Yield what a file says in this process's control group and in those around it.
+def _read(root: Path, controller: str, name: str) -> Iterator[tuple[Path, str]]:
+    """Yield this process's control group and those around it, each with what a file says there.
 
     Args:
         root: the folder that has `proc` and `sys`.
@@ -155,4 +182,4 @@ def _read(root: Path, controller: str, name: str) -> Iterator[str]:
         # a container sees its own group as the outermost, whatever the place is called outside
         for folder in dict.fromkeys([group, *group.parents]):
             if folder.is_relative_to(mounted) and (folder / name).is_file():
-                yield (folder / name).read_text().strip()
+                yield folder, (folder / name).read_text().strip()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,8 +11,16 @@ from pathlib import Path
 
 import duckdb
 import fsspec
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from distributed import LocalCluster
 
+from gatehouse.flows.replay.answer import replay_parts
+from gatehouse.flows.replay.request import ReplayRequest
+from gatehouse.flows.replay.session import ReplaySession
+from gatehouse.flows.request import Workers
+from gatehouse.flows.steps import build
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
@@ -20,7 +29,8 @@ from gatehouse.warehouse.storage.addresses import ObjectPath, checked_address
 from gatehouse.warehouse.storage.bucket import Bucket
 from gatehouse.warehouse.storage.places import bucket_of
 from tests.flows.conftest import gatehouse
-from tests.object_store import use
+from tests.ingest.traces.engine_files import Routed, plain_lists
+from tests.object_store import BreakingLine, Requests, give_up_quickly, use
 
 LAKE = "s3://bucket/home/lake"
 
@@ -35,17 +45,25 @@ def store(object_server):
 
 
 @pytest.fixture(scope="module")
-def homes(store, captured, tiny_mixtral, tmp_path_factory) -> tuple[Paths, Paths]:
-    """The same run, captured and built in a home and in a bucket."""
+def made(store, captured, tiny_mixtral, tmp_path_factory) -> tuple[Paths, dict[str, Requests]]:
+    """The run of `captured` once more, in a bucket, and what its capture and its build asked."""
     from gatehouse.flows.request import RunRequest
-    from gatehouse.flows.steps import build, capture
+    from gatehouse.flows.steps import capture
 
     texts = captured.parent / "texts.jsonl"
     request = RunRequest(model=str(tiny_mixtral), dataset=str(texts), max_length=128)
     paths = Paths(tmp_path_factory.mktemp("remote") / "home", bucket_of_lake())
-    capture.capture(request, paths)
-    build.build(paths)
-    return Paths(captured), paths
+    with store.requests() as of_capture:
+        capture.capture(request, paths)
+    with store.requests() as of_build:
+        build.build(paths)
+    return paths, {"capture": of_capture, "build": of_build}
+
+
+@pytest.fixture(scope="module")
+def homes(captured, made) -> tuple[Paths, Paths]:
+    """The same run, captured and built in a home and in a bucket."""
+    return Paths(captured), made[0]
 
 
 def bucket_of_lake() -> ObjectPath:
@@ -79,20 +97,29 @@ def of_shards(contents: dict[str, bytes]) -> dict[str, bytes]:
 
 def test_the_bucket_holds_what_the_folder_holds_and_the_home_no_lake(homes):
     local, remote = homes
-    folder = Path(str(local.lake))
-    files = {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
-    bucket = bucket_of(bucket_of_lake())
+    files, bucket = files_of(local), bucket_of(bucket_of_lake())
     found = {name: bucket.read(bucket_of_lake() / name) for name in objects()}
     assert found.keys() == files.keys()
     assert of_shards(found) == of_shards(files)
     assert not (remote.root / "lake").exists()
 
 
+def files_of(paths: Paths) -> dict[str, bytes]:
+    """The files of a lake in a home, by name."""
+    folder = Path(str(paths.lake))
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
 def test_the_marts_are_those_of_a_lake_in_a_folder(homes):
+    assert tables_that_differ(homes) == []
+
+
+def tables_that_differ(homes: tuple[Paths, Paths]) -> list[str]:
+    """The tables of two warehouses that are not alike, but for what tells of times and places."""
     tables = []
     for paths in homes:
         with closing(duckdb.connect(str(paths.database), read_only=True)) as connection:
@@ -100,14 +127,14 @@ def test_the_marts_are_those_of_a_lake_in_a_folder(homes):
             tables.append(
                 {
                     name: connection.table(name)
-                    .project("* exclude (path, modified_at)" if name in LEDGERS else "*")
+                    .project(f"* exclude ({LEDGERS[name]})" if name in LEDGERS else "*")
                     .fetchall()
                     for (name,) in names.fetchall()
                     if name not in OF_TIMES
                 }
             )
     assert tables[0].keys() == tables[1].keys()
-    assert [name for name in tables[0] if not alike(tables[0][name], tables[1][name])] == []
+    return [name for name in tables[0] if not alike(tables[0][name], tables[1][name])]
 
 
 def alike(rows: list[tuple], others: list[tuple]) -> bool:
@@ -125,7 +152,8 @@ def alike(rows: list[tuple], others: list[tuple]) -> bool:
     )
 
 
-LEDGERS = ("stg_shards", "stg_replay_parts")
+LEDGERS = {"stg_shards": "path, modified_at", "stg_replay_parts": "path, modified_at, bytes"}
+"""Tables of files, and which columns tell of times and places: a replay's file holds its time."""
 OF_TIMES = ("dim_run", "stg_runs", "stg_new_runs")
 """Tables that tell when a run was captured."""
 
@@ -139,6 +167,17 @@ def test_each_command_makes_few_requests(run, store, homes):
         assert code == 0, err
         made = asked.by_kind()
         assert made.total() <= most, (words, made, asked.made)
+
+
+def test_a_capture_and_the_first_build_make_few_requests(made):
+    found = made[1]
+    # a lock is renewed from time to time
+    asked = [each for each in found["capture"].made if "/locks/" not in each]
+    # events, samples, record; the run twice, its layers, vocabulary and reading; the version
+    assert sum(each.startswith("PUT ") for each in asked) == 9, asked
+    assert len(asked) <= 44, asked
+    assert found["build"].by_kind().total() <= 56, found["build"].made
+    assert found["build"].by_kind()["PUT"] == 0
 
 
 REQUESTS = {
@@ -250,6 +289,38 @@ def test_a_capture_that_loses_its_lease_records_nothing(
     assert Lake(root).run_record(run_id)["finished_at"] is None
 
 
+def test_a_capture_whose_upload_breaks_off_says_so_and_lands_when_it_is_run_again(
+    store, tiny_mixtral, texts, tmp_path, monkeypatch, capfd
+):
+    root, publish = checked_address("s3://bucket/broken-off"), Bucket.publish
+    give_up_quickly(monkeypatch)
+    line = BreakingLine(store.port)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", line.address)
+
+    def broken_off(self, place, write):
+        line.break_after(10_000 if "/events/" in str(place) else None)
+        try:
+            return publish(self, place, write)
+        finally:
+            line.break_after(None)
+
+    words = ["capture", "--model", tiny_mixtral, "--dataset", texts, "--lake", root]
+    words += ["--home", tmp_path / "home"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Bucket, "publish", broken_off)
+        code, _, err = gatehouse(monkeypatch, capfd, *words)
+    assert line.cuts > 0
+    assert code == 2 and len(err.splitlines()) <= 3, err
+    assert "broke off" in err and "run the same command again" in err
+    lake = Lake(root)
+    (run_id,) = lake.run_ids()
+    assert not lake.storage.is_there(root / "events")
+    assert lake.storage.names(root / "locks") == set()
+    assert gatehouse(monkeypatch, capfd, *words)[0] == 0
+    assert lake.finished_shards(run_id) == {0}
+    line.close()
+
+
 def test_two_processes_share_a_run_and_one_alone_is_refused(store):
     lake = Lake(checked_address("s3://bucket/shared"))
     with lake.sharing("a-run"), lake.sharing("a-run"):
@@ -279,6 +350,40 @@ def test_a_bucket_that_denies_is_one_line(run, store, command):
     assert "s3://bucket denies access" in err and len(err.splitlines()) == 1
     for name in ("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID"):
         assert os.environ[name] not in err
+
+
+def test_what_is_replayed_imported_exported_and_built_on_workers_is_as_in_a_folder(
+    homes, tiny_mixtral, tmp_path, monkeypatch, capfd
+):
+    local, remote = Paths(Path(shutil.copytree(homes[0].root, tmp_path / "local"))), homes[1]
+    (run_id,) = Lake(remote.lake).run_ids()
+    experts = np.random.default_rng(0).random((40, 3, 4)).argsort(-1)[..., :2]
+    routed = Routed(np.arange(41) % 7, experts, np.full(experts.shape, 0.5), 2)
+    trace, exported = plain_lists(routed, tmp_path), tmp_path / "events.parquet"
+    exports = []
+    for paths, address in ((local, ""), (remote, LAKE)):
+        monkeypatch.setenv("GATEHOUSE_LAKE", address)
+        with ReplaySession(
+            run_id, ReplayRequest(num_samples=4, table=("tokens",)), paths
+        ) as session:
+            replay_parts(session)
+        for words in (
+            ("import", "jsonl", trace, "--model", tiny_mixtral, "--name", "imported"),
+            ("export", run_id, "--to", "events", "--output", exported),
+        ):
+            code, out, err = gatehouse(monkeypatch, capfd, *words, "--home", paths.root)
+            assert code == 0, (words, out, err)
+        exports.append(pq.read_table(exported))
+        exported.unlink()
+    assert exports[0].num_rows > 0 and exports[0].equals(exports[1])
+    assert f"replays/run_id={run_id}/part-00000.parquet" in objects()
+    assert objects().keys() == files_of(local).keys()
+
+    build.build(local)
+    # workers read the bucket too, here one that is a thread of this process
+    with LocalCluster(1, processes=False, threads_per_worker=1, dashboard_address=None) as cluster:
+        build.build(remote, workers=Workers(scheduler=cluster.scheduler_address))
+    assert tables_that_differ((local, remote)) == []
 
 
 def test_no_credentials_are_kept(homes):

@@ -30,6 +30,11 @@ BUCKET = (
     Variables(("AWS_REGION", "AWS_DEFAULT_REGION"), "where the bucket is"),
     Variables(("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"), "another server than Amazon's"),
     Variables(
+        ("AZURE_STORAGE_*",),
+        "the account of `abfs://CONTAINER/PREFIX`: `AZURE_STORAGE_CONNECTION_STRING`, or "
+        "`…_ACCOUNT_NAME` with `…_ACCOUNT_KEY` or `…_SAS_TOKEN`",
+    ),
+    Variables(
         ("TMPDIR",), "where a shard is written before its upload, and read when it is verified"
     ),
 )

@@ -31,6 +31,7 @@ SOURCES = (
     "storage/addresses.py",
     "storage/bucket.py",
     "storage/folder.py",
+    "storage/listing.py",
     "storage/object_file.py",
     "storage/object_files.py",
     "storage/places.py",

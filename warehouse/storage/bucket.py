@@ -1,7 +1,6 @@
 """A lake in a bucket, by fsspec: reading over any of its protocols, writing where leases hold."""
 
 import tempfile
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
@@ -16,6 +15,7 @@ from gatehouse.warehouse.storage.addresses import ObjectPath
 from gatehouse.warehouse.storage.conditions import KNOWN, ConditionalObjects, conditional
 from gatehouse.warehouse.storage.faults import faults_of
 from gatehouse.warehouse.storage.leases import Lease
+from gatehouse.warehouse.storage.listing import Listing, is_file, marks_of, name_of
 from gatehouse.warehouse.storage.storage import Entry, Storage, T
 from gatehouse.warehouse.writers.temporary import writer_name
 
@@ -136,7 +136,7 @@ class Bucket(Storage[ObjectPath]):
 
     def sizes(self, folder: ObjectPath, names: Iterable[str]) -> dict[str, int | None]:
         """As of Storage."""
-        found = {_name(each): int(each["size"]) for each in self._listed(folder) if _is_file(each)}
+        found = {name_of(each): int(each["size"]) for each in self._listed(folder) if is_file(each)}
         return {name: found.get(name) for name in names}
 
     def is_there(self, place: ObjectPath) -> bool:
@@ -148,26 +148,26 @@ class Bucket(Storage[ObjectPath]):
 
     def entries(self, folder: ObjectPath) -> list[Entry]:
         """As of Storage."""
-        return [Entry(_name(each), not _is_file(each)) for each in self._listed(folder)]
+        return [Entry(name_of(each), not is_file(each)) for each in self._listed(folder)]
 
     def names(self, folder: ObjectPath) -> set[str]:
         """As of Storage."""
-        return set(map(_name, self._listed(folder)))
+        return set(map(name_of, self._listed(folder)))
 
     def marks(self, place: ObjectPath) -> dict[str, list[Any]]:
         """As of Storage."""
         folder = place.parent
         found = {
-            str(folder / _name(each)): _marks(each)
+            str(folder / name_of(each)): marks_of(each)
             for each in self._listed(folder)
-            if _is_file(each)
+            if is_file(each)
         }
         return {str(place): [1]} | found
 
     @contextmanager
     def listed_once(self, root: ObjectPath) -> Iterator[bool]:
         """As of Storage: all commands ask for most of it."""
-        self._listing = Listing(self, root)
+        self._listing = Listing(lambda key: self.files.find(key, detail=True), root)
         try:
             yield True
         finally:
@@ -300,55 +300,3 @@ class Bucket(Storage[ObjectPath]):
             # consoles make an empty object for a folder; one that has the folder's own name is none
             return [each for each in found if each["name"].rstrip("/") != folder.key]
         return []
-
-
-class Listing:
-    """What lies below a place, each of the folders there listed when it is first asked for.
-
-    Args:
-        bucket: where it is.
-        root: the place.
-    """
-
-    def __init__(self, bucket: Bucket, root: ObjectPath) -> None:
-        self._bucket = bucket
-        self._root = root
-        self._tables: dict[str, dict[str, dict[str, dict[str, Any]]]] = {}
-        self._guard = threading.Lock()
-
-    def has(self, place: ObjectPath) -> bool:
-        """Return whether a place is below one of the folders."""
-        return place.key.startswith(f"{self._root.key}/")
-
-    def of(self, folder: ObjectPath) -> list[dict[str, Any]]:
-        """Return what lies in a folder, as fsspec lists it."""
-        table = folder.key.removeprefix(f"{self._root.key}/").partition("/")[0]
-        with self._guard:
-            if table not in self._tables:
-                self._tables[table] = self._found(self._root / table)
-        return list(self._tables[table].get(folder.key, {}).values())
-
-    def _found(self, table: ObjectPath) -> dict[str, dict[str, dict[str, Any]]]:
-        """Return folder -> name -> what fsspec says of it, of all below a folder of the root."""
-        found: dict[str, dict[str, dict[str, Any]]] = {}
-        with suppress(FileNotFoundError), faults_of(table):
-            for info in self._bucket.files.find(table.key, detail=True).values():
-                key = str(info["name"]).lstrip("/")
-                while key != table.key:
-                    folder, _, name = key.rpartition("/")
-                    found.setdefault(folder, {})[name] = info
-                    key, info = folder, {"name": folder, "type": "directory"}
-        return found
-
-
-def _name(found: dict[str, Any]) -> str:
-    return str(found["name"]).rstrip("/").rpartition("/")[2]
-
-
-def _is_file(found: dict[str, Any]) -> bool:
-    return found["type"] == "file" and not str(found["name"]).endswith("/")
-
-
-def _marks(found: dict[str, Any]) -> list[Any]:
-    tag = found.get("ETag") or found.get("etag") or found.get("generation")
-    return [found["size"], tag, 1] if tag else [0]

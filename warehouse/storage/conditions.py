@@ -1,5 +1,6 @@
 """Objects that are written only if they are as the writer saw them last: what locks are made of."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
@@ -95,9 +96,73 @@ class S3Objects:
             raise fault(place, error) from None
 
 
-KNOWN = {"s3": S3Objects, "s3a": S3Objects}
-"""Protocol -> what writes on a condition there. For gs it would be `ifGenerationMatch`, for abfs
-If-Match as for S3; neither has been tried, so neither is here."""
+class AzureObjects:
+    """Objects by Azure's If-None-Match and If-Match.
+
+    Args:
+        files: an adlfs file system.
+    """
+
+    def __init__(self, files: Any) -> None:
+        self._files = files
+
+    def create(self, place: ObjectPath, content: bytes) -> str | None:
+        """As of ConditionalObjects."""
+        answer = self._call("upload_blob", place, content, overwrite=False)
+        return answer and str(answer["etag"])
+
+    def replace(self, place: ObjectPath, content: bytes, tag: str) -> str | None:
+        """As of ConditionalObjects."""
+        answer = self._call(
+            "upload_blob", place, content, overwrite=True, headers={"If-Match": tag}
+        )
+        return answer and str(answer["etag"])
+
+    def delete(self, place: ObjectPath, tag: str) -> None:
+        """As of ConditionalObjects."""
+        self._call("delete_blob", place, headers={"If-Match": tag})
+
+    def read(self, place: ObjectPath) -> Found | None:
+        """As of ConditionalObjects."""
+        dates: list[str] = []
+
+        def hook(answer: Any) -> None:
+            dates.append(answer.http_response.headers["Date"])
+
+        answer = self._call("download_blob", place, raw_response_hook=hook)
+        if answer is None:
+            return None
+        properties, content = answer
+        age = (parsedate_to_datetime(dates[0]) - properties.last_modified).total_seconds()
+        return Found(content, str(properties.etag), age)
+
+    def _call(self, method: str, place: ObjectPath, *content: bytes, **arguments: Any) -> Any:
+        """Return Azure's answer; None if the object is not there, or not as the condition says."""
+        from fsspec.asyn import sync
+
+        async def ask() -> Any:
+            name = place.key.partition("/")[2]
+            async with self._files.service_client.get_blob_client(place.bucket, name) as blob:
+                answer = await getattr(blob, method)(*content, **arguments)
+                if method == "download_blob":
+                    return answer.properties, await answer.readall()
+                return answer
+
+        try:
+            return sync(self._files.loop, ask)
+        except Exception as error:
+            if code_of(error) in (*PRECONDITION, "BlobNotFound"):
+                return None
+            raise fault(place, error) from None
+
+
+KNOWN: dict[str, Callable[[Any], ConditionalObjects]] = {
+    "s3": S3Objects,
+    "s3a": S3Objects,
+    "abfs": AzureObjects,
+}
+"""Protocol -> what writes on a condition there. For gs it would be `ifGenerationMatch`: no server
+that can be had for tests heeds it in every request, so it is not here."""
 
 
 def conditional(place: ObjectPath, files: Any) -> ConditionalObjects:
@@ -109,6 +174,7 @@ def conditional(place: ObjectPath, files: Any) -> ConditionalObjects:
     if place.protocol not in KNOWN:
         raise GatehouseError(
             f"a lake in {place.protocol}:// can be read, but not written: Gatehouse knows no write "
-            "on a condition there, which keeps two processes apart; capture into s3:// or a home"
+            "on a condition there, which keeps two processes apart; capture into s3://, abfs:// or "
+            "a home"
         )
     return KNOWN[place.protocol](files)

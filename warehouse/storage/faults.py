@@ -7,7 +7,14 @@ from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.plain_text import quoted
 from gatehouse.warehouse.storage.addresses import ObjectPath
 
-PRECONDITION = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
+PRECONDITION = (
+    "PreconditionFailed",
+    "412",
+    "ConditionalRequestConflict",
+    "409",
+    "BlobAlreadyExists",
+    "ConditionNotMet",
+)
 """Codes of a server that did not do what was asked on a condition."""
 
 UNREACHABLE = (
@@ -15,6 +22,7 @@ UNREACHABLE = (
     "ConnectTimeoutError",
     "ProxyConnectionError",
     "SSLError",
+    "ServiceRequestError",
 )
 BROKEN_OFF = (
     "ReadTimeoutError",
@@ -27,7 +35,12 @@ BROKEN_OFF = (
     "FSTimeoutError",
     "TimeoutError",
     "ClientError",
+    "ServiceResponseError",
 )
+NO_BUCKET = ("NoSuchBucket", "ContainerNotFound")
+DENIED = ("AuthenticationFailed", "AuthorizationFailure", "AuthorizationPermissionMismatch")
+"""Words of Azure, whose errors have one class."""
+
 NO_CREDENTIALS = (
     "NoCredentialsError",
     "PartialCredentialsError",
@@ -38,7 +51,7 @@ NO_CREDENTIALS = (
     "InvalidConfigError",
     "ConfigParseError",
 )
-"""Classes of aiobotocore, aiohttp and fsspec, which are not imported for their names."""
+"""Classes of aiobotocore, azure, aiohttp and fsspec, which are not imported for their names."""
 
 
 @contextmanager
@@ -54,7 +67,7 @@ def faults_of(place: ObjectPath) -> Iterator[None]:
     except GatehouseError:
         raise
     except Exception as error:
-        if isinstance(error, FileNotFoundError) and code_of(error) != "NoSuchBucket":
+        if isinstance(error, FileNotFoundError) and code_of(error) not in NO_BUCKET:
             raise
         raise fault(place, error) from None
 
@@ -64,9 +77,9 @@ def fault(place: ObjectPath, error: BaseException) -> GatehouseError:
     kinds = {kind.__name__ for kind in type(error).__mro__}
     where = f"{place.protocol}://{place.bucket}"
     code = code_of(error)
-    if code == "NoSuchBucket":
+    if code in NO_BUCKET:
         return GatehouseError(f"there is no bucket {where}: make it, or name another with --lake")
-    if isinstance(error, PermissionError):
+    if isinstance(error, PermissionError) or code in DENIED:
         return GatehouseError(
             f"{where} denies access to {place} ({code or 'denied'}): give these credentials the "
             "right to list, read, write and delete there, or set others in the environment"
@@ -74,12 +87,13 @@ def fault(place: ObjectPath, error: BaseException) -> GatehouseError:
     if kinds & set(NO_CREDENTIALS):
         return GatehouseError(
             f"there are no credentials for {where} ({type(error).__name__}): set them in the "
-            "environment, for s3 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+            "environment, for s3 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; for "
+            "abfs AZURE_STORAGE_CONNECTION_STRING"
         )
     if kinds & set(UNREACHABLE) or isinstance(error, ConnectionRefusedError):
         return GatehouseError(
-            f"nothing answers for {where}: see that AWS_ENDPOINT_URL and the network are right, "
-            "and run the same command again"
+            f"nothing answers for {where}: see that the server named in the environment "
+            "(for s3 AWS_ENDPOINT_URL) and the network are right, and run the same command again"
         )
     if kinds & set(BROKEN_OFF) or isinstance(error, OSError):
         return GatehouseError(
@@ -99,4 +113,6 @@ def code_of(error: BaseException) -> str:
         response = getattr(each, "response", None)
         if isinstance(response, dict):
             return str(response.get("Error", {}).get("Code", ""))
+        if word := getattr(each, "error_code", None):
+            return str(getattr(word, "value", word))
     return ""

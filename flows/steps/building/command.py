@@ -16,7 +16,8 @@ from gatehouse.warehouse.connect import DAMAGED
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.paths import DBT_PROJECT
 from gatehouse.warehouse.records import LAKE_VERSION
-from gatehouse.warehouse.storage.addresses import Place
+from gatehouse.warehouse.storage.addresses import ObjectPath, Place
+from gatehouse.warehouse.storage.places import register_bucket
 
 UNTOUCHED = "what was built before is untouched"
 OF_WORKERS = dict.fromkeys((BASE, LAYERS, PARTIALS), "")
@@ -73,6 +74,14 @@ def name_home(database: Path) -> None:
     os.environ["GATEHOUSE_DATABASE"] = str(database)
     os.environ["GATEHOUSE_BUILD"] = fingerprint()
     os.environ["DO_NOT_TRACK"] = "1"
+
+
+def opened(database: Path, lake: Place, *, read_only: bool = True) -> duckdb.DuckDBPyConnection:
+    """Open a database whose views read a lake, which may be in a bucket."""
+    connection = duckdb.connect(str(database), read_only=read_only)
+    if isinstance(lake, ObjectPath):
+        register_bucket(connection, lake, confined=True)
+    return connection
 
 
 def fingerprint() -> str:

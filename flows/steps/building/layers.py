@@ -14,11 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-import duckdb
-
-from gatehouse.flows.steps.building.command import Dbt, fingerprint
+from gatehouse.flows.steps.building.command import Dbt, fingerprint, opened
 from gatehouse.flows.steps.dbt_runs import BASE, LAYERS, PARTIALS, attach_base
-from gatehouse.flows.steps.machine import MEMORY_LIMIT, THREADS, Share, share_of_machine
+from gatehouse.flows.steps.machine import MEMORY_LIMIT, THREADS, Share, rooms, share_of_machine
 from gatehouse.flows.steps.workers.connection import unseen
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import cannot_write
@@ -45,7 +43,7 @@ class Order:
         given: tables and views of the base that are read, in an order in which views can be made.
         kept: tables of the base to which the share adds rows.
         fingerprint: that of the project which the driver has.
-        neighbours: host -> how many workers share it.
+        neighbours: cores or memory, as `rooms` names them -> how many workers share them.
     """
 
     lake: str
@@ -119,7 +117,7 @@ def _check(order: Order) -> None:
 def _begin(database: Path, order: Order) -> None:
     """Make a database in which everything that a share reads has its name."""
     first, last = order.layers
-    with closing(duckdb.connect(str(database))) as connection:
+    with closing(opened(database, place_of(order.lake), read_only=False)) as connection:
         attach_base(connection, order.base)
         for name in order.given:
             view = f'create view "{name}" as select * from base.main."{name}"'  # noqa: S608 - a table
@@ -130,11 +128,9 @@ def _begin(database: Path, order: Order) -> None:
 
 
 def _share(order: Order) -> Share:
-    """Return what the environment of this worker says, else its part of its machine."""
-    from distributed import get_worker
-
+    """Return what the environment of this worker says, else its part of its machine or job."""
     whole = share_of_machine()
-    part = whole.divided(order.neighbours.get(get_worker().ip, 1))
+    part = whole.divided(*(order.neighbours.get(room, 1) for room in rooms()))
     return Share(
         whole.threads if os.environ.get(THREADS) else part.threads,
         whole.memory if os.environ.get(MEMORY_LIMIT) else part.memory,

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ import duckdb
 
 from gatehouse.flows.console import bar, say, working
 from gatehouse.flows.request import Workers
-from gatehouse.flows.steps.building.command import Dbt, fingerprint
+from gatehouse.flows.steps.building.command import Dbt, fingerprint, opened
 from gatehouse.flows.steps.building.layers import LAWS_OF_EVENTS, LAYERED, Order, build_layers
 from gatehouse.flows.steps.dbt_runs import PARTIALS
+from gatehouse.flows.steps.machine import rooms
 from gatehouse.flows.steps.workers.connection import Connection, connected
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import make_folder
@@ -44,7 +46,7 @@ def build(dbt: Dbt, workers: Workers) -> list[Any]:
         nodes = dbt.run("run", "--select", f"+{LAYERED}", "--exclude", LAYERED)
     common = [node for node in nodes if node.resource_type == "model"]
     excluded = [node.name for node in common]
-    layers = _new_layers(dbt.database)
+    layers = _new_layers(dbt)
     if layers:
         dbt = _with_layers(dbt, layers, [node.alias for node in common], workers)
         excluded.append(LAWS_OF_EVENTS)
@@ -76,8 +78,7 @@ def _with_layers(dbt: Dbt, layers: Sequence[int], given: Sequence[str], workers:
     here = min(workers.number or 1, len(layers))
     own = dbt.share.divided(here).as_environment()
     with connected(workers, [own] * here) as connection:
-        hosts = connection.hosts()
-        asked = workers.number or len(hosts)
+        asked = workers.number or connection.size()
         divided = shares(layers, asked)
         if len(divided) < asked:
             say(f"{len(divided)} of {asked} workers: {counted(len(layers), 'MoE layer')} to build")
@@ -90,7 +91,7 @@ def _with_layers(dbt: Dbt, layers: Sequence[int], given: Sequence[str], workers:
                 given=tuple(given),
                 kept=_kept(dbt.database),
                 fingerprint=fingerprint(),
-                neighbours=dict(Counter(hosts)),
+                neighbours=dict(Counter(chain(*connection.of_each(rooms)))),
             )
             for each in divided
         ]
@@ -113,14 +114,14 @@ def _collect(connection: Connection, orders: Sequence[Order], layers: Sequence[i
             moved(made)
 
 
-def _new_layers(database: Path) -> list[int]:
+def _new_layers(dbt: Dbt) -> list[int]:
     """Return the layers that have events which this build reads."""
     query = """
         select distinct layer from stg_new_layers
         semi join stg_shards using (run_id)
         order by layer
     """
-    with closing(duckdb.connect(str(database), read_only=True)) as connection:
+    with closing(opened(dbt.database, dbt.lake)) as connection:
         return [layer for (layer,) in connection.execute(query).fetchall()]
 
 

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, TypeVar
 
 from gatehouse.flows.console import say
 from gatehouse.flows.request import Workers
 from gatehouse.flows.steps.workers.settings import dask
 from gatehouse.warehouse.errors import GatehouseError
+
+T = TypeVar("T")
 
 SECONDS_TO_ANSWER = 5
 SECONDS_BETWEEN_LOOKS = 2.0
@@ -45,18 +47,24 @@ class Connection:
         self._client = client
         self._check = check
 
-    def hosts(self) -> list[str]:
-        """Wait until there is a worker; return each one's host.
+    def size(self) -> int:
+        """Wait until there is a worker; return how many there are.
 
         Raises:
             GatehouseError: workers cannot start, or the scheduler has gone.
         """
         while True:
-            found = self._client.scheduler_info(n_workers=-1)["workers"].values()
-            if found:
-                return [each["host"] for each in found]
+            if found := self._client.scheduler_info(n_workers=-1)["workers"]:
+                return len(found)
             self._check()
             time.sleep(SECONDS_BETWEEN_TRIES)
+
+    def of_each(self, function: Callable[[], T]) -> list[T]:
+        """Return what a function of a module returns on each worker; of those that fail, nothing.
+
+        What ails them, `results` says.
+        """
+        return list(self._client.run(function, on_error="ignore").values())
 
     def results(self, function: Callable[[Any], Any], orders: Iterable[Any]) -> Iterator[Any]:
         """Call a function for each order on some worker; yield what it returns as it comes.
@@ -65,7 +73,7 @@ class Connection:
         done. Function and orders are of modules that the workers have too.
 
         Raises:
-            GatehouseError: workers are killed again and again, or lack the package; as `hosts`.
+            GatehouseError: workers are killed again and again, or lack the package; as `size`.
         """
         pending = [self._client.submit(function, order, pure=False) for order in orders]
         done: SimpleQueue[Any] = SimpleQueue()

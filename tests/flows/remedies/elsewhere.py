@@ -100,7 +100,7 @@ ELSEWHERE = {
         "tests/warehouse/storage/test_bucket.py::test_a_missing_package_or_protocol_is_named"
     ),
     "a lake in …:// can be read, but not written: Gatehouse knows no write on a condition there, "
-    "which keeps two processes apart; capture into s3:// or a home": (
+    "which keeps two processes apart; capture into s3://, abfs:// or a home": (
         "tests/warehouse/storage/test_bucket.py"
         "::test_other_protocols_can_be_read_and_are_refused_by_name_for_writing"
     ),
@@ -112,11 +112,11 @@ ELSEWHERE = {
         "tests/warehouse/storage/test_bucket.py::test_a_denial_is_one_line_without_credentials"
     ),
     "there are no credentials for … (…): set them in the environment, for s3 AWS_ACCESS_KEY_ID and "
-    "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE": (
+    "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; for abfs AZURE_STORAGE_CONNECTION_STRING": (
         "tests/warehouse/storage/test_bucket.py::test_no_credentials_is_one_line"
     ),
-    "nothing answers for …: see that AWS_ENDPOINT_URL and the network are right, and run the same "
-    "command again": (
+    "nothing answers for …: see that the server named in the environment (for s3 AWS_ENDPOINT_URL) "
+    "and the network are right, and run the same command again": (
         "tests/warehouse/storage/test_bucket.py::test_no_server_is_one_line_after_few_tries"
     ),
     "the exchange of … with its bucket broke off (…): run the same command again; what has "

@@ -86,6 +86,24 @@ def test_the_smallest_group_still_has_what_a_build_needs(tmp_path):
     assert share.threads == 1 and share.memory >= machine.LEAST_MEMORY
 
 
+def test_jobs_of_one_machine_share_nothing_and_workers_of_one_job_all(monkeypatch, tmp_path):
+    shared, free = tmp_path / "first", {"memory__max": "max", "cpu__max": "max 100000"}
+    group(shared, "0:", f"{JOB}/step_0", **free)
+    limited(shared, JOB, memory__max=str(20 * GIB), cpu__max="400000 100000")
+    other = group(tmp_path / "second", "0:", JOB.replace("7", "8"), memory__max=str(20 * GIB))
+    sessions = [group(tmp_path / name, "0:", f"user/{name}.scope", **free) for name in "ab"]
+    rooms = {root.name: machine.rooms(root) for root in (shared, other, *sessions)}
+    names = {name: tuple(room.replace(name, "") for room in rooms[name]) for name in rooms}
+    assert names["a"] == names["b"]
+    assert not {*names["first"], *names["a"]} & {names["second"][1]}
+    assert names["first"][1] != names["a"][1]
+    # of the second job only cores that it is bound to tell that they are not everybody's
+    assert names["second"][0] == names["a"][0]
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {4, 5})
+    assert machine.rooms(other)[0] != rooms["second"][0]
+    assert Share(16, 20 * GIB).divided(2, 1) == Share(8, 20 * GIB)
+
+
 def test_what_the_environment_says_is_in_place_of_the_machine(monkeypatch, tmp_path):
     monkeypatch.setenv(machine.THREADS, "64")
     monkeypatch.setenv(machine.MEMORY_LIMIT, "200GB")

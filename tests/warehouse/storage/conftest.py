@@ -18,3 +18,9 @@ def root(object_server: Server, monkeypatch: pytest.MonkeyPatch) -> ObjectPath:
 def bucket(root: ObjectPath) -> Bucket:
     """The bucket of `root`."""
     return Bucket(root)
+
+
+@pytest.fixture
+def lock(root: ObjectPath) -> ObjectPath:
+    """A lock in the bucket."""
+    return root / "locks" / "a-run.lock"

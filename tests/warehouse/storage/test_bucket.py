@@ -10,7 +10,7 @@ from gatehouse.warehouse.storage import bucket as module
 from gatehouse.warehouse.storage.addresses import ObjectPath, checked_address
 from gatehouse.warehouse.storage.bucket import Bucket
 from gatehouse.warehouse.storage.storage import Entry
-from tests.object_store import BreakingLine
+from tests.object_store import BreakingLine, give_up_quickly
 
 
 def put(bucket, place, content):
@@ -132,9 +132,10 @@ def test_a_denial_is_one_line_without_credentials(object_server, root):
 def test_a_connection_that_drops_in_the_middle_of_a_file_gives_no_half(
     object_server, bucket, root, monkeypatch
 ):
+    give_up_quickly(monkeypatch)
     place = root / "large"
     put(bucket, place, bytes(3_000_000))
-    line = BreakingLine(object_server.port, 1_000_000)
+    line = BreakingLine(object_server.port, back=1_000_000)
     monkeypatch.setenv("AWS_ENDPOINT_URL", line.address)
     try:
         broken = Bucket(root)
@@ -145,6 +146,33 @@ def test_a_connection_that_drops_in_the_middle_of_a_file_gives_no_half(
             raise AssertionError("half a file was given")
     finally:
         line.close()
+
+
+@pytest.mark.parametrize("size", [1_000_000, 11_000_000], ids=["whole", "in parts"])
+def test_a_connection_that_drops_in_the_middle_of_an_upload_leaves_no_half(
+    object_server, bucket, root, monkeypatch, size
+):
+    give_up_quickly(monkeypatch)
+    content, place = bytes(size), root / "large"
+    assert bucket.size(place) is None
+    # parts are of 50 MB otherwise
+    monkeypatch.setattr("s3fs.core.calculate_chunksize", lambda size, chunksize=None: 5 << 20)
+    for cuts in (None, 1):
+        line = BreakingLine(object_server.port, there=size - 500_000, cuts=cuts)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", line.address)
+        broken = Bucket(root)
+        try:
+            if cuts:
+                put(broken, place, content)
+            else:
+                with pytest.raises(GatehouseError, match=r"broke off|nothing answers") as caught:
+                    put(broken, place, content)
+                assert "\n" not in str(caught.value)
+                assert bucket.size(place) is None
+        finally:
+            line.close()
+        assert line.cuts > 0
+    assert bucket.read(place) == content
 
 
 @pytest.mark.parametrize(

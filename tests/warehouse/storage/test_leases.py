@@ -25,11 +25,6 @@ with Bucket(place).exclusive(place, str):
 """
 
 
-@pytest.fixture
-def lock(root):
-    return root / "locks" / "a-run.lock"
-
-
 def refusal(other):
     return f"held by {other}"
 
