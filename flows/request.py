@@ -67,6 +67,7 @@ class RunRequest:
     output: Path | None = None
     spreadsheet_safe: bool = False
     name: str | None = None
+    metrics: Path | None = None
 
     def __post_init__(self) -> None:
         for name in ("num_samples", "batch_size", "max_length"):

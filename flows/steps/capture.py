@@ -13,7 +13,9 @@ import pyarrow as pa
 from gatehouse.flows.console import bar, listed, say, working
 from gatehouse.flows.request import RunRequest
 from gatehouse.flows.steps.identity import plan_model, run_spec, what_changed
+from gatehouse.flows.steps.metrics import MetricsFile
 from gatehouse.flows.steps.prepare import prepare_samples
+from gatehouse.flows.steps.progress import Pace, Told
 from gatehouse.flows.steps.reuse import take_over
 from gatehouse.flows.steps.tokens import ShardTokens
 from gatehouse.ingest.prepare import Prepared, describe_shard, read_shard, shard_count
@@ -118,6 +120,10 @@ class CaptureSession:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the model and of the run's lock."""
         self._open.close()
         self._tokens = self._tap = None
 
@@ -185,6 +191,11 @@ class CaptureSession:
             )
         return sum(samples["tokens"].to_pylist())
 
+    @property
+    def moe_layers(self) -> int:
+        """How many MoE layers are captured, 0 while the model is not loaded."""
+        return len(self._tap.sites) if self._tap else 0
+
     def _say_if_memory_ran_out(self) -> None:
         fits = self._tap.memory.positions if self._tap else None
         if fits != self._fits:
@@ -251,17 +262,46 @@ class CaptureSession:
         self.lake.land_run(self.run_id, self._record(), self._tap.layers(), table)
 
 
+@dataclass(frozen=True)
+class CaptureSteps:
+    """The steps of a capture, as a flow may show them.
+
+    Attributes:
+        load: enters the session.
+        capture: captures one of its shards; returns its number of tokens.
+        finish: closes the run.
+    """
+
+    load: Callable[[CaptureSession], CaptureSession] = CaptureSession.__enter__
+    capture: Callable[[CaptureSession, int], int] = CaptureSession.capture
+    finish: Callable[[CaptureSession], CaptureSummary] = CaptureSession.finish
+
+
 def capture_run(
-    session: CaptureSession,
-    capture_shard: Callable[[CaptureSession, int], int] = CaptureSession.capture,
+    session: CaptureSession, steps: CaptureSteps = CaptureSteps(), told: tuple[Told, ...] = ()
 ) -> CaptureSummary:
-    """Capture every pending shard with `capture_shard(session, shard)` and finish the run."""
-    # the time that is left follows from the shards captured here
-    with session, bar("capturing shards", len(session.pending)) as moved:
-        for done, shard in enumerate(session.pending, start=1):
-            capture_shard(session, shard)
-            moved(done)
-        return session.finish()
+    """Capture every pending shard and finish the run; `told` hears how far it is."""
+    steps.load(session)
+    try:
+        pace = Pace(session.run_id, session.shards, len(session.pending), told)
+        # the time that is left follows from the shards captured here
+        with bar("capturing shards", len(session.pending)) as moved:
+            for done, shard in enumerate(session.pending, start=1):
+                tokens = steps.capture(session, shard)
+                moved(done)
+                pace.moved(tokens, session.moe_layers)
+            return steps.finish(session)
+    finally:
+        session.close()
+
+
+def told_by(request: RunRequest, paths: Paths) -> tuple[Told, ...]:
+    """Return what the request itself names that is told how far a capture is: a file of metrics.
+
+    Raises:
+        GatehouseError: the file cannot be written.
+    """
+    return (MetricsFile(request.metrics, paths),) if request.metrics else ()
 
 
 def capture(request: RunRequest, paths: Paths) -> CaptureSummary:
@@ -274,6 +314,7 @@ def capture(request: RunRequest, paths: Paths) -> CaptureSummary:
     Raises:
         GatehouseError: bad input, routing that cannot be trusted, or a disk that cannot be written.
     """
+    told = told_by(request, paths)
     plan = plan_model(request)
     prepared = prepare_samples(request, paths.prepared)
-    return capture_run(CaptureSession(request, plan, prepared, paths))
+    return capture_run(CaptureSession(request, plan, prepared, paths), told=told)
