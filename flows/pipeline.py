@@ -200,6 +200,8 @@ def pipeline(**parameters: Any) -> str:
         name: a name for the run, which stands for its id wherever a run is asked for.
         metrics: file that gets how far the capture is and how fast: .jsonl or .prom.
         spreadsheet_safe: put a ' before tokens in CSV that a spreadsheet would run as a formula.
+        workers: capture with so many processes on this machine.
+        scheduler: capture with the workers of a Dask scheduler: its address or file.
     """
     request = RunRequest(**parameters)
     paths = Paths.resolve()

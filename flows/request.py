@@ -26,6 +26,37 @@ LOADING = (
 
 
 @dataclass(frozen=True)
+class Workers:
+    """What a command's options say.
+
+    Attributes:
+        number: how many processes of this machine.
+        scheduler: the address of a Dask scheduler, or its scheduler file, in place of a number.
+    """
+
+    number: int | None = None
+    scheduler: str | None = None
+
+    @classmethod
+    def asked(cls, number: int | None, scheduler: str | None) -> "Workers | None":
+        """Return the workers that two options ask for; none if neither is given.
+
+        Raises:
+            GatehouseError: both are given, or a number is less than one.
+        """
+        if number is None and scheduler is None:
+            return None
+        if number is not None and scheduler is not None:
+            raise GatehouseError(
+                "--workers starts workers on this machine, and --scheduler has its own: leave one "
+                "of them out"
+            )
+        if number is not None and number < 1:
+            raise GatehouseError(f"--workers {number}: give a number of processes, 1 or more")
+        return cls(number, scheduler)
+
+
+@dataclass(frozen=True)
 class RunRequest:
     """The parameters of a run, as the command line and the deployment name them.
 
@@ -68,6 +99,8 @@ class RunRequest:
     spreadsheet_safe: bool = False
     name: str | None = None
     metrics: Path | None = None
+    workers: int | None = None
+    scheduler: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("num_samples", "batch_size", "max_length"):
@@ -77,9 +110,11 @@ class RunRequest:
         require(self.seed < 2**63, "seed", "below 2^63")
         require(0 <= self.temperature < math.inf, "temperature", "0 or more")
         self._check_generation()
+        if self.workers is not None:
+            require(self.workers >= 1, "workers", "1 or more")
         check_name(self.name)
         # each refuses what it cannot be
-        _ = self.thresholds, self.moe_index
+        _ = self.thresholds, self.moe_index, self.asked_workers
 
     def _check_generation(self) -> None:
         if self.generate == 0:
@@ -103,6 +138,11 @@ class RunRequest:
                 f"--generate {self.generate}: --max-length {self.max_length} counts the prompt and "
                 "what is added, and leaves the prompt no token; make it larger, or add fewer"
             )
+
+    @property
+    def asked_workers(self) -> Workers | None:
+        """The processes that capture the shards, None where this one does."""
+        return Workers.asked(self.workers, self.scheduler)
 
     @property
     def loading(self) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Where and how weights are loaded: devices, attention, quantisation, what a checkpoint lacks."""
 
 import importlib.util
+import os
 from typing import Any
 
 import torch
@@ -46,6 +47,13 @@ def check_device(device_map: str | None) -> str:
             f", or {', '.join(SPREAD)} for all of them"
         ) from error
     return device_map
+
+
+def visible_gpus() -> list[str]:
+    """Return the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    number = torch.cuda.device_count()
+    named = [each.strip() for each in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    return [each for each in named if each][:number] or [str(index) for index in range(number)]
 
 
 def gpu_bytes(device_map: str) -> int | None:

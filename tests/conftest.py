@@ -79,9 +79,10 @@ SHARED = (
     "grown",
     "installed",
     "prefect_server",
+    "scheduler",
     "steps",
 )
-"""Fixtures that take as long as many tests: a warehouse that dbt has built, a server."""
+"""Fixtures that take as long as many tests: a warehouse that dbt has built, a server, a cluster."""
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -129,14 +130,24 @@ def save_tiny_mixtral(folder: Path, **changes: int) -> Path:
     return folder
 
 
+SHARE = {name: os.environ[name] for name in ("GATEHOUSE_THREADS", "GATEHOUSE_MEMORY_LIMIT")}
+
+
+@pytest.fixture(autouse=True)
+def share_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each test the share that this file names, whatever a command before it was told."""
+    for name, value in SHARE.items():
+        monkeypatch.setenv(name, value)
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty warehouse home that GATEHOUSE_HOME names."""
     folder = tmp_path / "home"
     monkeypatch.setenv("GATEHOUSE_HOME", str(folder))
     # commands set these by their options, as they do the home
-    for name in ("GATEHOUSE_THREADS", "GATEHOUSE_MEMORY_LIMIT"):
-        monkeypatch.setenv(name, os.environ[name])
+    for name in ("GATEHOUSE_THREADS", "GATEHOUSE_MEMORY_LIMIT", "GATEHOUSE_LAKE"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))
     return folder
 
 
@@ -234,3 +245,16 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         asyncio.run(APILogHandler.aflush())
         server.stop()
     refresh_global_settings_context()
+
+
+@pytest.fixture(scope="module")
+def object_server() -> Iterator[Any]:
+    """An S3 server, a `tests.object_store.Server`."""
+    pytest.importorskip("moto")
+    pytest.importorskip("s3fs")
+    from tests.object_store import Server
+
+    server = Server()
+    server.start()
+    yield server
+    server.stop()

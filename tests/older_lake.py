@@ -7,11 +7,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gatehouse.warehouse.events import WRITING, Events
-from gatehouse.warehouse.files import Content, read_table, write_table
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.older import NARROWER
 from gatehouse.warehouse.records import LAYERS, RUNS, SAMPLES, SHARDS
 from gatehouse.warehouse.shard_records import columns_of
+from gatehouse.warehouse.tables import Content, read_table, write_table
 
 SCHEMAS = {"runs": RUNS, "layers": LAYERS, "samples": SAMPLES}
 SINCE_4 = {

@@ -77,7 +77,7 @@ ROOMS = {
 MOST_FILES = 20
 """More in one folder are a drawer, not a room."""
 
-WAREHOUSE_LIBRARIES = {"pyarrow", "duckdb", "platformdirs"}
+WAREHOUSE_LIBRARIES = {"pyarrow", "duckdb", "platformdirs", "fsspec"}
 SOURCES = [path for package in PACKAGES for path in sorted((CHECKOUT / package).rglob("*.py"))]
 
 

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import tomllib
 from importlib import import_module
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def parameters_of(command: str) -> set[str]:
 
 def test_the_blocks_are_found():
     commands = {next(word for word in line.split() if "=" not in word) for line in LINES}
-    assert commands == {"make", "gatehouse", "export", "prefect"}
+    assert commands == {"make", "gatehouse", "export", "prefect", "pip", "sbatch"}
 
 
 @pytest.mark.parametrize("line", [line for line in LINES if line.startswith("gatehouse ")])
@@ -51,6 +52,18 @@ def test_every_command_is_in_the_table():
 def test_every_make_target_exists(line):
     makefile = (CHECKOUT / "Makefile").read_text()
     assert re.search(rf"^{line.split()[1]}:", makefile, flags=re.M)
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if line.startswith("pip ")])
+def test_every_extra_exists(line):
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (extras,) = re.findall(r"gatehouse\[([\w,]+)\]", line)
+    assert set(extras.split(",")) <= set(project["optional-dependencies"])
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if line.startswith("sbatch ")])
+def test_every_job_exists(line):
+    assert (CHECKOUT / shlex.split(line)[1]).is_file()
 
 
 def test_as_many_queries_are_ready_as_it_says():

@@ -10,6 +10,7 @@ import duckdb
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import TABLES
 from gatehouse.warehouse.paths import Paths, Reserved
+from gatehouse.warehouse.storage.addresses import Place
 
 PATTERN = re.compile(r"[*?[]")
 
@@ -31,9 +32,9 @@ Word = tuple[str, duckdb.token_type, int]
 """A token of a statement: its text, its kind, and where it begins, in bytes."""
 
 
-def close_to_all_but(lake: Path, connection: duckdb.DuckDBPyConnection) -> None:
+def close_to_all_but(lake: Place, connection: duckdb.DuckDBPyConnection) -> None:
     """Confine the session to the lake for good: no other files, databases or extensions."""
-    named = {f"{folder}/" for folder in _readable(lake)}
+    named = {f"{folder}/" for folder in _readable(lake)} if isinstance(lake, Path) else {f"{lake}/"}
     # DuckDB compares patterns literally: this is how the views write a home with pattern characters
     folders = sorted(named | {PATTERN.sub(r"[\g<0>]", folder) for folder in named})
     connection.execute("set allowed_directories = $folders", {"folders": folders})
@@ -127,7 +128,8 @@ def keep_to_the_lake(connection: duckdb.DuckDBPyConnection, query: str) -> None:
             plain = re.sub(r"\[(.)\]", r"\1", path)
             if os.path.realpath(plain) != os.path.realpath(os.path.normpath(plain)):
                 raise GatehouseError(f"{name} leads through a link: name the file without `..`")
-    lake = _warehouse(connection).lake
+    # in a bucket there are no links
+    lake = _warehouse(connection).root / "lake"
     if any(_folders_linked(folder) for folder in (lake, *(lake / table for table in TABLES))):
         _refuse_assembled(_words(query))
 

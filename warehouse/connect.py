@@ -22,6 +22,7 @@ from gatehouse.warehouse.access import (
 )
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.storage.places import register_bucket
 
 READ_ONLY = "the warehouse is read-only: give one `select` statement"
 HINT = re.compile(r"^(Did you mean .*|Candidate bindings: .*)$", re.MULTILINE)
@@ -33,6 +34,8 @@ DAMAGED = re.compile(
     r'|Could not read enough bytes from file "[^"]*gatehouse\.duckdb"'
 )
 """What DuckDB says of a database that was cut or altered, often when it is read, not opened."""
+
+TRACEBACK = "Traceback (most recent call last)"
 
 LINE = re.compile(r"^LINE (\d+):", re.MULTILINE)
 SECONDS_BETWEEN_INTERRUPTS = 0.1
@@ -64,6 +67,9 @@ def connect(
         connection.execute(attach_statement(paths.database))
         connection.execute("use gatehouse")
         connection.execute("set variable gatehouse_home = $home", {"home": str(paths.root)})
+        if paths.bucket:
+            connection.execute("set variable gatehouse_lake = $lake", {"lake": str(paths.bucket)})
+            register_bucket(connection, paths.bucket, confined=not external_access)
         if not external_access:
             close_to_all_but(paths.lake, connection)
     except duckdb.Error as error:
@@ -275,6 +281,9 @@ def _interrupt_when_told(
 def one_line(error: BaseException) -> str:
     """Return what an error of DuckDB or Arrow says: its first line, its hint, and a way out."""
     message = str(error)
+    # what a bucket says comes to DuckDB as an exception of Python
+    if message.startswith(TRACEBACK):
+        return message.strip().splitlines()[-1].partition(": ")[2] or message.splitlines()[-1]
     first = message.splitlines()[0] if message else type(error).__name__
     if "must be at the top level" in first:
         return READ_ONLY

@@ -1,8 +1,11 @@
 """The one error that users see, and a kind of it that the program reads too."""
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gatehouse.warehouse.plain_text import printable, without_secrets
+
+if TYPE_CHECKING:  # places raise these errors
+    from gatehouse.warehouse.storage.addresses import Place
 
 ANOTHER_HOME = "name another folder with --home or GATEHOUSE_HOME"
 
@@ -29,13 +32,13 @@ class BrokenLaw(GatehouseError):
         path: the file, or None for a shard that has not landed.
     """
 
-    def __init__(self, law: str, path: Path | None = None) -> None:
+    def __init__(self, law: str, path: "Place | None" = None) -> None:
         super().__init__(f"refused to land a shard: {law}" if path is None else f"{path} {law}")
         # shown by itself too, so as safe as the whole message
         self.law = printable(without_secrets(law))
         self.path = path
 
-    def __reduce__(self) -> tuple[type["BrokenLaw"], tuple[str, Path | None]]:
+    def __reduce__(self) -> tuple[type["BrokenLaw"], tuple[str, "Place | None"]]:
         # an exception is made again from its message otherwise, which is not what this one takes
         return type(self), (self.law, self.path)
 

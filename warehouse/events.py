@@ -8,9 +8,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from gatehouse.warehouse.files import Content, open_table, write_atomically
 from gatehouse.warehouse.older import NARROWER
 from gatehouse.warehouse.records import EVENTS, EVENTS_WITH_NORMS, OUTPUT_NORMS
+from gatehouse.warehouse.storage.addresses import Place
+from gatehouse.warehouse.storage.places import storage_of
+from gatehouse.warehouse.tables import Content, open_table
 
 PART_ROWS = 1_000_000
 """The most events of a part, which becomes a row group of the lake's file."""
@@ -64,7 +66,7 @@ class Events:
         return cls(table.num_rows, lambda: parts_of(table), _schema_of(table))
 
     @classmethod
-    def in_file(cls, path: Path) -> "Events":
+    def in_file(cls, path: Place) -> "Events":
         """Return the events of one of the lake's files.
 
         Raises:
@@ -95,7 +97,7 @@ def parts_of(table: pa.Table) -> Iterator[pa.Table]:
         start = end
 
 
-def write_events(path: Path, parts: Iterable[pa.Table], schema: pa.Schema = EVENTS) -> Content:
+def write_events(path: Place, parts: Iterable[pa.Table], schema: pa.Schema = EVENTS) -> Content:
     """Write events, each part as a row group; nothing stays on disk if a part raises an error.
 
     Returns:
@@ -112,7 +114,7 @@ def write_events(path: Path, parts: Iterable[pa.Table], schema: pa.Schema = EVEN
                 writer.write_table(_rounded(part.cast(schema)), row_group_size=PART_ROWS)
         return Content.of(temporary)
 
-    return write_atomically(path, write)
+    return storage_of(path).publish(path, write)
 
 
 def _rounded(part: pa.Table) -> pa.Table:

@@ -13,9 +13,8 @@
 A shard's events land, then its samples, then its record, so what a record names is complete.
 """
 
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -28,12 +27,6 @@ from gatehouse.warehouse import shard_records
 from gatehouse.warehouse.counts import checked_counts
 from gatehouse.warehouse.errors import ANOTHER_HOME, BrokenLaw, GatehouseError
 from gatehouse.warehouse.events import Events, write_events
-from gatehouse.warehouse.files import (
-    Content,
-    read_table,
-    write_atomically,
-    write_table,
-)
 from gatehouse.warehouse.integrity import checked_events
 from gatehouse.warehouse.paths import checked_run_id, is_run_id
 from gatehouse.warehouse.records import (
@@ -47,14 +40,11 @@ from gatehouse.warehouse.records import (
 )
 from gatehouse.warehouse.remembered.rows import Rows
 from gatehouse.warehouse.shard_records import columns_of, shard_name
-from gatehouse.warehouse.writers.locks import (
-    exclusive,
-    exclusive_after_waiting,
-    has_been_locked,
-    holder,
-    shared,
-)
-from gatehouse.warehouse.writers.temporary import TEMPORARY, is_dead
+from gatehouse.warehouse.storage.addresses import Place
+from gatehouse.warehouse.storage.places import storage_of
+from gatehouse.warehouse.storage.storage import Entry
+from gatehouse.warehouse.tables import Content, read_table, write_table
+from gatehouse.warehouse.writers.temporary import is_dead
 
 TABLES = ("runs", "layers", "vocabulary", "shards", "counts", "replays", "samples", "events")
 """The lake's folders of runs, in the order in which a run is removed from them."""
@@ -65,25 +55,23 @@ SHARD_TABLES = ("samples", "events")
 TURN = ".turn"
 """How the names of the locks end that processes take one after another."""
 
-NO_FOLDER = (FileNotFoundError, NotADirectoryError)
-"""What is raised where a table, or a run in it, has none."""
-
 
 class Lake:
-    """The lake in the folder `root`; creating the object touches nothing on disk.
+    """The lake at `root`; creating the object changes nothing there.
 
     Args:
-        root: the folder.
+        root: a folder, or a place in a bucket.
         rows: what is known of the rows of its small tables.
 
     Raises:
-        GatehouseError: the folder holds a lake of another version.
+        GatehouseError: a lake of another version is there, or its bucket cannot be asked.
     """
 
-    def __init__(self, root: Path, rows: Rows | None = None) -> None:
+    def __init__(self, root: Place, rows: Rows | None = None) -> None:
         self.root = root
+        self.storage = storage_of(root)
         self._rows = rows or Rows()
-        self._stated = _stated_version(root / "VERSION")
+        self._stated = self._stated_version()
         if self._stated is not None and self._stated not in READABLE_VERSIONS:
             raise GatehouseError(
                 f"{root} is a lake of version {self._stated}, this Gatehouse reads versions "
@@ -92,25 +80,27 @@ class Lake:
 
     def run_ids(self) -> list[str]:
         """Return the names of all runs, readable or not, and of those removed only in part."""
-        return sorted({_run_id_of(each) for each in self._folders() if _is_of_a_run(each)})
+        found = {
+            _run_id_of(each)
+            for table in TABLES
+            for each in self.storage.entries(self.root / table)
+            if _is_of_a_run(each)
+        }
+        return sorted(found)
 
-    def strangers(self) -> list[Path]:
+    def strangers(self) -> list[Place]:
         """Return what lies between the folders of runs and is none, as a copy made by hand."""
-        return sorted(
-            Path(each.path)
-            for each in self._folders()
+        return [
+            self.root / table / each.name
+            for table in sorted(TABLES)
+            for each in sorted(self.storage.entries(self.root / table))
             if not (_is_of_a_run(each) or each.name.startswith("."))
-        )
-
-    def _folders(self) -> Iterator[os.DirEntry[str]]:
-        for table in TABLES:
-            with suppress(*NO_FOLDER), os.scandir(self.root / table) as entries:
-                yield from entries
+        ]
 
     def runs(self) -> dict[str, dict[str, Any]]:
         """Return run id -> row of `runs`, the latest start last; damaged rows are left out."""
         found = {}
-        for folder in filter(_is_of_a_run, (self.root / "runs").glob("*")):
+        for folder in filter(_is_of_a_run, self.storage.entries(self.root / "runs")):
             with suppress(BrokenLaw):
                 if record := self.run_record(_run_id_of(folder)):
                     found[_run_id_of(folder)] = record
@@ -122,8 +112,8 @@ class Lake:
         Raises:
             BrokenLaw: the row is damaged.
         """
-        path = self.file("runs", run_id)
-        return self._rows.of(path, RUNS)[0] if path.exists() else None
+        rows = self._rows.found(self.file("runs", run_id), RUNS)
+        return rows[0] if rows else None
 
     def has_output_norms(self, run_id: str) -> bool:
         """Return whether the run's events have the norms of the experts' outputs."""
@@ -157,7 +147,7 @@ class Lake:
         """Let no earlier Gatehouse read a lake that holds what it does not know."""
         if self._stated != LAKE_VERSION:
             version = f"{LAKE_VERSION}\n"
-            write_atomically(self.root / "VERSION", lambda path: path.write_text(version))
+            self.storage.publish(self.root / "VERSION", lambda path: path.write_text(version))
             self._stated = LAKE_VERSION
 
     def update_run(self, run_id: str, record: dict[str, Any]) -> None:
@@ -176,7 +166,8 @@ class Lake:
                 # a clock that was set back must not let a run end before it began
                 record["finished_at"] = max(datetime.now(UTC), record["started_at"])
                 rows = self.shards(run_id).values()
-                record["capture_seconds"] = sum((row["seconds"] for row in rows), start=0.0)
+                _, seconds = shard_records.captured_since(rows, record["started_at"])
+                record["capture_seconds"] = seconds
                 self.update_run(run_id, record)
             return record
 
@@ -221,12 +212,12 @@ class Lake:
     def remove_dead_leftovers(self, run_id: str) -> None:
         """Remove what a writer of the run left that is known to have ended; others may write."""
         self._remove_temporary(run_id, is_dead)
+        # to look who shares the lock removes the files of those that were killed
+        self.writer(run_id)
 
     def _remove_temporary(self, run_id: str, condition: Callable[[Path], bool]) -> None:
         for table in TABLES:
-            for path in filter(condition, self.folder(table, run_id).glob(TEMPORARY)):
-                with suppress(OSError):
-                    path.unlink()
+            self.storage.remove_leftovers(self.folder(table, run_id), condition)
 
     def shards(self, run_id: str) -> dict[int, dict[str, Any]]:
         """Return shard -> its row of `shards`, in the order of the shards.
@@ -236,7 +227,7 @@ class Lake:
         """
         return shard_records.recorded(self.folder("shards", run_id), self._rows)
 
-    def record_files(self, run_id: str) -> list[Path]:
+    def record_files(self, run_id: str) -> list[Place]:
         """Return the files that `shards` reads."""
         return shard_records.record_files(self.folder("shards", run_id))
 
@@ -248,26 +239,27 @@ class Lake:
         """Return the recorded shards whose files are there and have the recorded size."""
         return self.intact(run_id, self.shards(run_id))
 
-    def has_landed(self, run_id: str, shard: int) -> bool:
-        """Return whether the shard is one of `finished_shards`.
+    def landed(self, run_id: str, shard: int) -> dict[str, Any] | None:
+        """Return the shard's row of SHARDS if it is one of `finished_shards`.
 
         Raises:
             BrokenLaw: its record is damaged.
         """
         row = shard_records.recorded_of(self.folder("shards", run_id), self._rows, shard)
-        return row is not None and bool(self.intact(run_id, {shard: row}))
+        return row if row and self.intact(run_id, {shard: row}) else None
+
+    def has_landed(self, run_id: str, shard: int) -> bool:
+        """Return whether the shard is one of `finished_shards`; raises as `landed`."""
+        return self.landed(run_id, shard) is not None
 
     def intact(self, run_id: str, recorded: dict[int, dict[str, Any]]) -> set[int]:
         """Return the shards of `recorded`, as `shards` returns it, whose files have that size."""
-        folders = {table: self.folder(table, run_id) for table in SHARD_TABLES}
-        return {
-            shard
-            for shard, row in recorded.items()
-            if all(
-                _size(f"{folder}/{shard_name(shard)}") == row[f"{table}_bytes"]
-                for table, folder in folders.items()
-            )
-        }
+        found = set(recorded)
+        for table in SHARD_TABLES if found else ():
+            sizes = self.storage.sizes(self.folder(table, run_id), map(shard_name, found))
+            size = f"{table}_bytes"
+            found = {each for each in found if sizes[shard_name(each)] == recorded[each][size]}
+        return found
 
     def land_shard(
         self,
@@ -349,61 +341,67 @@ class Lake:
         Raises:
             GatehouseError: another process holds it; the message names that process.
         """
-        path = self._lock(run_id)
-        with exclusive(path, partial(_being_written, run_id)):
+        locks = self.root / "locks"
+        with self.storage.exclusive(self._lock(run_id), partial(_being_written, run_id)):
             # nobody else holds the run's lock: their processes were killed
-            for turn in path.parent.glob(f"{run_id}.*"):
-                if turn.suffix == TURN:
-                    turn.unlink(missing_ok=True)
+            for name in self.storage.names(locks):
+                if name.startswith(f"{run_id}.") and name.endswith(TURN):
+                    self.storage.remove(locks / name)
             yield
 
-    @contextmanager
-    def sharing(self, run_id: str) -> Iterator[None]:
+    def sharing(self, run_id: str) -> AbstractContextManager[None]:
         """Hold the run's lock together with other processes that capture shards of it.
 
         Raises:
             GatehouseError: a process holds it alone; the message names that process.
         """
-        with shared(self._lock(run_id), partial(_being_written, run_id)):
-            yield
+        return self.storage.shared(self._lock(run_id), partial(_being_written, run_id))
 
-    @contextmanager
-    def in_turn(self, run_id: str, shard: int | None = None) -> Iterator[None]:
+    def in_turn(self, run_id: str, shard: int | None = None) -> AbstractContextManager[None]:
         """Be the only process in such a block, after others: of a run, or of one of its shards."""
         of_shard = "" if shard is None else f".{shard:05d}"
         path = self.root / "locks" / f"{checked_run_id(run_id)}{of_shard}{TURN}"
-        with exclusive_after_waiting(path, lambda other: None):
-            yield
+        return self.storage.in_turn(path, self._lock(run_id))
 
     def writer(self, run_id: str) -> str | None:
         """Return the process or processes that are writing the run now, or None."""
-        return holder(self._lock(run_id))
+        return self.storage.holder(self._lock(run_id))
 
     def has_been_locked(self, run_id: str) -> bool:
         """Return whether a process is writing the run, or was killed while it did."""
-        return has_been_locked(self._lock(run_id))
+        return self.storage.has_been_locked(self._lock(run_id))
 
     def remove_abandoned_locks(self) -> None:
         """Remove the files of the locks that nobody holds: their processes were killed."""
-        for run_id in {path.name.split(".")[0] for path in (self.root / "locks").glob("*.*")}:
+        for run_id in {name.split(".")[0] for name in self.storage.names(self.root / "locks")}:
             if is_run_id(run_id) and self.writer(run_id) is None:
                 with suppress(GatehouseError), self.writing(run_id):
                     pass
 
-    def folder(self, table: str, run_id: str) -> Path:
+    def folder(self, table: str, run_id: str) -> Place:
         """Return the folder of a run in one of TABLES."""
         return self.root.joinpath(table, f"run_id={checked_run_id(run_id)}")
 
-    def file(self, table: str, run_id: str) -> Path:
+    def file(self, table: str, run_id: str) -> Place:
         """Return the file of a run in a table that has one file a run."""
         return self.folder(table, run_id) / f"{table}.parquet"
 
-    def shard_file(self, table: str, run_id: str, shard: int) -> Path:
+    def shard_file(self, table: str, run_id: str, shard: int) -> Place:
         """Return a shard's file in `samples`, `events` or `shards`."""
         return self.folder(table, run_id) / shard_name(shard)
 
-    def _lock(self, run_id: str) -> Path:
+    def _lock(self, run_id: str) -> Place:
         return self.root / "locks" / f"{checked_run_id(run_id)}.lock"
+
+    def _stated_version(self) -> int | None:
+        """Return the version of the lake; None if none is stated, or a crash left something else.
+
+        Each of the lake's tables shows by its columns whether it is of this version.
+        """
+        try:
+            return int(self.storage.read(self.root / "VERSION"))
+        except (OSError, ValueError):
+            return None
 
 
 def _being_written(run_id: str, by: str) -> str:
@@ -413,27 +411,9 @@ def _being_written(run_id: str, by: str) -> str:
     )
 
 
-def _run_id_of(folder: Path | os.DirEntry[str]) -> str:
+def _run_id_of(folder: Entry) -> str:
     return folder.name.removeprefix("run_id=")
 
 
-def _is_of_a_run(path: Path | os.DirEntry[str]) -> bool:
-    return path.name.startswith("run_id=") and is_run_id(_run_id_of(path)) and path.is_dir()
-
-
-def _stated_version(marker: Path) -> int | None:
-    """Return the version of a lake; None if none is stated, or a crash left something else there.
-
-    Each of the lake's tables shows by its columns whether it is of this version.
-    """
-    try:
-        return int(marker.read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None
-
-
-def _size(path: Path | str) -> int | None:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return None
+def _is_of_a_run(entry: Entry) -> bool:
+    return entry.is_folder and entry.name.startswith("run_id=") and is_run_id(_run_id_of(entry))

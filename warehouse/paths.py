@@ -13,6 +13,13 @@ from pathlib import Path
 from platformdirs import user_data_path
 
 from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.storage.addresses import (
+    ObjectPath,
+    Place,
+    checked_address,
+    is_address,
+)
+from gatehouse.warehouse.storage.places import storage_of
 
 PACKAGE = Path(__file__).resolve().parent.parent
 DBT_PROJECT = PACKAGE / "dbt_project"
@@ -22,16 +29,25 @@ IS_CHECKOUT = (PACKAGE / "pyproject.toml").is_file()
 
 @dataclass(frozen=True)
 class Paths:
-    """The folders and files of the warehouse at `root`."""
+    """The folders and files of the warehouse at `root`.
+
+    Attributes:
+        root: the home.
+        bucket: where the lake is, if it is not in the home.
+    """
 
     root: Path
+    bucket: ObjectPath | None = None
 
     @classmethod
     def resolve(cls, home: Path | None = None) -> "Paths":
         """Return the paths of `home`, else of GATEHOUSE_HOME, else of `default_home`.
 
+        The lake is in the home, unless GATEHOUSE_LAKE has an address.
+
         Raises:
-            GatehouseError: it lies in the lake of a warehouse.
+            GatehouseError: it lies in the lake of a warehouse, or GATEHOUSE_LAKE has an address
+                that no lake can have.
         """
         chosen = home or os.environ.get("GATEHOUSE_HOME") or default_home()
         root = Path(chosen).expanduser().resolve()
@@ -40,12 +56,13 @@ class Paths:
                 raise GatehouseError(
                     f"{root} lies in a lake: name {folder.parent}, or another home"
                 )
-        return cls(root)
+        lake = os.environ.get("GATEHOUSE_LAKE", "")
+        return cls(root, checked_address(lake) if is_address(lake) else None)
 
     @property
-    def lake(self) -> Path:
+    def lake(self) -> Place:
         """Parquet files, one folder a table."""
-        return self.root / "lake"
+        return self.bucket or self.root / "lake"
 
     @property
     def database(self) -> Path:
@@ -120,6 +137,7 @@ class Reserved:
     def __init__(self, paths: Paths, own: Path | None = None) -> None:
         self._own = Path(os.path.realpath(own)) if own else None
         self._root = Path(os.path.realpath(paths.root))
+        self._lake = paths.lake
         self._places = list(self._places_in(self._root))
         self._known = _names(*self._places)
 
@@ -150,13 +168,12 @@ class Reserved:
 
     def _places_in(self, root: Path) -> Iterator[Path]:
         home = Paths(root)
-        whole = [home.lake, home.prepared, home.prefect, home.service, home.dbt_target]
+        whole = [root / "lake", home.prepared, home.prefect, home.service, home.dbt_target]
         # beside them lie what a build and DuckDB need while they work, what need not be read again,
         # and what a repair set aside
         whole += [root / name for name in ("building", "building.lock", "remembered", "set-aside")]
         whole += [Path(f"{home.database}{end}") for end in ("", ".wal", ".tmp")]
-        for run in home.lake.glob("runs/run_id=*"):
-            whole.append(root / "results" / run.name.removeprefix("run_id="))
+        whole += [root / "results" / run_id for run_id in self._runs_in(root)]
         for place in whole:
             if not self._is_own(place):
                 for each in (place, *_links_in(place)):
@@ -164,6 +181,13 @@ class Reserved:
                     # a link to the folder that has all of this is no disk for a part of it
                     if not root.is_relative_to(followed):
                         yield from (each, followed)
+
+    def _runs_in(self, root: Path) -> Iterator[str]:
+        # the lake of another home is in that home, as far as anyone can tell
+        lake = self._lake if root == self._root else root / "lake"
+        for name in storage_of(lake).names(lake / "runs"):
+            if name.startswith("run_id="):
+                yield name.removeprefix("run_id=")
 
     def _is_own(self, place: Path) -> bool:
         return self._own is not None and Path(os.path.realpath(place)).is_relative_to(self._own)

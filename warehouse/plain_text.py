@@ -8,8 +8,8 @@ STEERING = re.compile(
 )
 """Control characters, line ends, direction marks, and bytes that are not text."""
 
-SECRET_NAME = re.compile(r"(TOKEN|KEY|SECRET|PASSWORD|AUTH_STRING)$", re.IGNORECASE)
-"""Names of environment variables whose values are not shown: HF_TOKEN, PREFECT_API_KEY, …"""
+SECRET_NAME = re.compile(r"(TOKEN|KEY|KEY_ID|SECRET|PASSWORD|AUTH_STRING)$", re.IGNORECASE)
+"""Names of environment variables whose values are not shown: HF_TOKEN, AWS_ACCESS_KEY_ID, …"""
 
 SECRET = re.compile(
     r"\bhf_[A-Za-z0-9]{30,}|(?<=\bbearer )[^\s\"',;]+|(?<=://)[^\s/@]+:[^\s/@]+(?=@)", re.IGNORECASE
@@ -41,6 +41,12 @@ def repeated(duplicates: int) -> str:
 def first_few(names: list[str], most: int) -> str:
     """Return the first names with commas between them, and `…` in the place of more."""
     return ", ".join([*names[:most], *(["…"] if len(names) > most else [])])
+
+
+def in_words(names: list[str]) -> str:
+    """Return names as a person lists them: a, b and c; nothing for none."""
+    *others, last = names or [""]
+    return " and ".join(filter(None, [", ".join(others), last]))
 
 
 def printable(text: str) -> str:

@@ -9,14 +9,14 @@ import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from gatehouse.warehouse.errors import BrokenLaw
-from gatehouse.warehouse.files import read_table, write_table
 from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.storage.addresses import Place
+from gatehouse.warehouse.tables import read_table, write_table
 
 TABLE = "replays"
 """The lake's folder of them."""
@@ -146,13 +146,13 @@ def content_hash(lake: Lake, run_id: str) -> str:
     return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
-def parts(lake: Lake, run_id: str) -> list[Path]:
+def parts(lake: Lake, run_id: str) -> list[Place]:
     """Return the files of a run's replays, in their order."""
     folder = lake.folder(TABLE, run_id)
-    return sorted(path for path in folder.glob("part-*.parquet") if PART.fullmatch(path.name))
+    return [folder / name for name in sorted(filter(PART.fullmatch, lake.storage.names(folder)))]
 
 
-def read_part(path: Path) -> pa.Table:
+def read_part(path: Place) -> pa.Table:
     """Return one part, schema REPLAYS.
 
     Raises:
@@ -183,7 +183,7 @@ def landed_samples(lake: Lake, run_id: str) -> dict[str, set[int]]:
     return found
 
 
-def land_part(lake: Lake, run_id: str, rows: pa.Table) -> Path:
+def land_part(lake: Lake, run_id: str, rows: pa.Table) -> Place:
     """Land rows (schema REPLAYS) as the run's next part; the caller holds the run's lock.
 
     Raises:

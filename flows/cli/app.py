@@ -86,12 +86,12 @@ def application() -> typer.Typer:
     )
     made.callback()(program)
     runs = typer.Typer(epilog="Example: gatehouse runs --format json")
-    runs.callback(invoke_without_command=True)(upkeep.runs)
+    runs.callback(invoke_without_command=True)(options.names_a_lake(upkeep.runs))
     made.add_typer(runs, name="runs")
     for name, function, example in COMMANDS:
         *group, word = name.split()
         command = (runs if group else made).command(word, epilog=f"Example: {example}")
-        command(function)
+        command(options.names_a_lake(function))
     return made
 
 

@@ -4,7 +4,8 @@ from typing import Any
 
 from gatehouse.flows.cli import options, replay_options
 from gatehouse.flows.cli.options import OF_A_RUN, paths_of
-from gatehouse.flows.request import LOADING, RunRequest, takes_fields
+from gatehouse.flows.request import LOADING, RunRequest, Workers, takes_fields
+from gatehouse.flows.steps.workers.part import asked_part
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.notes.run_names import find_run
 from gatehouse.warehouse.paths import Paths, check_output_folder
@@ -33,12 +34,18 @@ CAPTURING = tuple(name for name in OF_A_RUN if name not in ("create_splits", *AF
 @takes_fields(options=OF_A_RUN)
 def run(
     dry_run: options.DryRun = False,
+    rank: options.NoRank = None,
     threads: options.Threads = None,
     memory_limit: options.MemoryLimit = None,
     home: options.Home = None,
     **parameters: Any,
 ) -> None:
     """Do everything: prepare, capture, build, validate, plot, report; resume where it stopped."""
+    if rank is not None:
+        raise GatehouseError(
+            "only a capture can be split by ranks, as the marts are of whole runs: `gatehouse "
+            "capture --rank R --of N`, and `gatehouse build` once all ranks have ended"
+        )
     paths = paths_of(home)
     options.share(threads, memory_limit)
     if dry_run:
@@ -89,17 +96,31 @@ def fetch(
 
 
 @takes_fields(CAPTURING, OF_A_RUN)
-def capture(dry_run: options.DryRun = False, home: options.Home = None, **parameters: Any) -> None:
+def capture(
+    rank: options.Rank = None,
+    of: options.Of = None,
+    dry_run: options.DryRun = False,
+    home: options.Home = None,
+    **parameters: Any,
+) -> None:
     """Run the model and land its routing events; running it again resumes."""
     paths = paths_of(home)
-    request = RunRequest(**parameters)
+    request, part = RunRequest(**parameters), asked_part(rank, of)
+    if part and request.asked_workers:
+        raise GatehouseError(
+            "--rank is for machines that do not talk, which --workers and --scheduler do: leave "
+            "out one or the other"
+        )
     if dry_run:
         _say_what_it_takes(request, paths)
         return
     from gatehouse.flows.console import answer
     from gatehouse.flows.steps import capture
 
-    answer(capture.capture(request, paths).line)
+    if part:
+        answer(capture.capture_part(request, paths, part).line)
+    else:
+        answer(capture.capture(request, paths).line)
 
 
 def _say_what_it_takes(request: RunRequest, paths: Paths) -> None:
@@ -202,6 +223,5 @@ def build(
     options.share(threads, memory_limit)
     from gatehouse.flows.console import answer
     from gatehouse.flows.steps import build
-    from gatehouse.flows.steps.workers.connection import Workers
 
     answer(build.build(paths, workers=Workers.asked(workers, scheduler)))

@@ -1,7 +1,10 @@
 """The options of the commands, with their help."""
 
+import inspect
 import os
 import re
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,6 +19,7 @@ from gatehouse.flows.steps.machine import (
 from gatehouse.models.aliases import ALIASES
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.release import gatehouse_version
+from gatehouse.warehouse.storage.addresses import checked_address
 
 OF_A_RUN: dict[str, Any] = {
     "model": typer.Option(
@@ -128,6 +132,17 @@ OF_A_RUN: dict[str, Any] = {
         help="Write how far the capture is and how fast: a .jsonl gets a line for every shard, a "
         ".prom is OpenMetrics text for Prometheus.",
     ),
+    "workers": typer.Option(
+        metavar="N",
+        help="Capture with N processes on this machine, each with the model loaded once, a GPU of "
+        "its own and its share of the cores. Needs `pip install 'gatehouse[cluster]'`.",
+    ),
+    "scheduler": typer.Option(
+        metavar="ADDRESS",
+        help="Capture with the workers of a Dask scheduler that is there: tcp://HOST:PORT, or its "
+        "scheduler file. They see the home under the same path, have the same packages, and take "
+        "one shard at a time (`dask worker --nthreads 1`).",
+    ),
     "spreadsheet_safe": typer.Option(
         "--spreadsheet-safe",
         help="In CSV, put a ' before text that a spreadsheet would run as a formula. "
@@ -150,6 +165,17 @@ Version = Annotated[
 FrequencyThreshold = Annotated[int, OF_A_RUN["frequency_threshold"]]
 EntropyThreshold = Annotated[float, OF_A_RUN["entropy_threshold"]]
 SpreadsheetSafe = Annotated[bool, OF_A_RUN["spreadsheet_safe"]]
+Rank = Annotated[
+    str | None,
+    typer.Option(
+        metavar="R",
+        help="Capture only the shards of rank R, 0 to N - 1 of --of N, for machines that share the "
+        "home and do not talk. auto: as torchrun says (RANK, WORLD_SIZE), or a SLURM job array "
+        "(SLURM_ARRAY_TASK_ID, SLURM_ARRAY_TASK_COUNT), which are heeded only then.",
+    ),
+]
+NoRank = Annotated[str | None, typer.Option("--rank", hidden=True)]
+Of = Annotated[int | None, typer.Option(metavar="N", help="Number of ranks, with --rank.")]
 TrustRemoteCode = Annotated[bool, OF_A_RUN["trust_remote_code"]]
 Layer = Annotated[
     str | None,
@@ -162,6 +188,15 @@ Home = Annotated[
         "--checkpoint-dir",
         help="Folder of the warehouse; landed shards there are the checkpoint. Default: "
         "GATEHOUSE_HOME, else warehouse/data in a checkout, else the platform's data folder.",
+    ),
+]
+Lake = Annotated[
+    str | None,
+    typer.Option(
+        "--lake",
+        metavar="ADDRESS",
+        help="A lake in a bucket, such as s3://bucket/prefix; all else stays in the home. Default: "
+        "GATEHOUSE_LAKE, else the home's own.",
     ),
 ]
 Threads = Annotated[
@@ -405,6 +440,27 @@ def paths_of(home: Path | None) -> Paths:
     paths = Paths.resolve(home)
     os.environ["GATEHOUSE_HOME"] = str(paths.root)
     return paths
+
+
+def names_a_lake(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command that has a home the option `--lake`; child processes see the same lake."""
+    signature = inspect.signature(command)
+    if "home" not in signature.parameters:
+        return command
+
+    @wraps(command)
+    def named(*words: Any, lake: str | None = None, **options: Any) -> None:
+        if lake is not None:
+            os.environ["GATEHOUSE_LAKE"] = str(checked_address(lake))
+        command(*words, **options)
+
+    option = inspect.Parameter(
+        "lake", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Lake
+    )
+    parameters = [*signature.parameters.values(), option]
+    named.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    named.__annotations__ = {**command.__annotations__, "lake": Lake}
+    return named
 
 
 def share(threads: str | None, memory_limit: str | None) -> None:

@@ -40,6 +40,7 @@ def forecast(request: RunRequest, paths: Paths) -> Forecast:
         device=plan.device_name,
         share=share_of_machine(),
         free_bytes=free_bytes(paths.root),
+        bucket=paths.bucket,
     )
 
 

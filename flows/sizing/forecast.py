@@ -11,6 +11,7 @@ from gatehouse.flows.sizing.measured import Build, build_of
 from gatehouse.flows.sizing.trial import Trial
 from gatehouse.flows.steps.machine import Share
 from gatehouse.warehouse.plain_text import counted, in_bytes
+from gatehouse.warehouse.storage.addresses import ObjectPath
 
 DATABASES = 2
 """A build makes a new database beside the one that is there."""
@@ -32,6 +33,7 @@ class Forecast:
         device: of the trial.
         share: of the machine, for the build.
         free_bytes: on the disk of the warehouse.
+        bucket: where the lake is, if it is not on that disk.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Forecast:
     device: str
     share: Share
     free_bytes: int
+    bucket: ObjectPath | None = None
 
     @property
     def events(self) -> int:
@@ -84,7 +87,8 @@ class Forecast:
     @property
     def disk_bytes(self) -> float:
         """What the disk of the warehouse has to have room for."""
-        return self.lake_bytes + DATABASES * self.build.database_bytes
+        here = 0 if self.bucket else self.lake_bytes
+        return here + DATABASES * self.build.database_bytes
 
     @property
     def fits(self) -> bool:
@@ -110,12 +114,15 @@ class Forecast:
             f"{self._landed()}; {self._workers()}",
             "memory": f"weights {in_bytes(sum(trial.weights.values()))}: {weights}{gpu}; "
             f"{in_bytes(trial.process_bytes)} of the process",
-            "lake": f"{in_bytes(self.lake_bytes)}, {trial.event_bytes:.1f} bytes an event",
+            "lake": f"{in_bytes(self.lake_bytes)}, {trial.event_bytes:.1f} bytes an event"
+            f"{f', in {self.bucket}' if self.bucket else ''}",
             "build": f"{clock(self.build_seconds)} with {counted(self.share.threads, 'thread')}, "
-            f"{in_bytes(self.build.peak_bytes)} of memory of the {in_bytes(self.share.memory)} "
+            f"{in_bytes(min(self.build.peak_bytes, self.share.memory))} of memory of the "
+            f"{in_bytes(self.share.memory)} "
             "that it may use; what needs more goes to the disk",
-            "disk": f"{in_bytes(self.disk_bytes)} of {in_bytes(self.free_bytes)} free: the lake, "
-            f"and twice the database of {in_bytes(self.build.database_bytes)}",
+            "disk": f"{in_bytes(self.disk_bytes)} of {in_bytes(self.free_bytes)} free: "
+            f"{'' if self.bucket else 'the lake, and '}twice the database of "
+            f"{in_bytes(self.build.database_bytes)}",
         }
 
     def _landed(self) -> str:

@@ -5,18 +5,15 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from gatehouse.flows.request import RunRequest
-from gatehouse.flows.steps.tokens import ShardTokens
+from gatehouse.flows.steps.tokens import ShardTokens, prompt_windows
 from gatehouse.ingest.prepare import Prepared, read_shard, shard_count
-from gatehouse.ingest.windows import batches, tokenize
+from gatehouse.ingest.windows import batches
 from gatehouse.models.capture import RoutingTap, captured
 from gatehouse.models.structure import peak_on_gpus, weight_bytes
-from gatehouse.models.text.chat import encode_chat
 from gatehouse.models.text.generation import generating_class
-from gatehouse.models.tokenizer import encode
 from gatehouse.models.zoo import ModelPlan
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.events import write_events
@@ -80,13 +77,7 @@ def read_text(request: RunRequest, plan: ModelPlan, prepared: Prepared) -> Text:
     read = min(shards, SHARDS_READ)
     chosen = [place * shards // read for place in range(read)]
     texts = [sample for shard in chosen for sample in read_shard(prepared.path, shard)]
-    _, rows = tokenize(
-        texts,
-        partial(encode, plan.tokenizer),
-        max_length=request.max_length - request.generate,
-        windows=request.windows,
-        encode_chat=partial(encode_chat, plan.tokenizer, reply=bool(request.generate)),
-    )
+    _, rows = prompt_windows(request, plan.tokenizer, texts)
     tokens = [each + request.generate for each in rows["tokens"].to_pylist()]
     if not any(tokens):
         raise GatehouseError(f"{prepared.dataset} has no tokens: name another dataset")

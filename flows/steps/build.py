@@ -14,18 +14,21 @@ from typing import Any
 import duckdb
 
 from gatehouse.flows.console import say, short_path, working
+from gatehouse.flows.request import Workers
 from gatehouse.flows.steps.building import on_workers
 from gatehouse.flows.steps.building.command import UNTOUCHED, Dbt, fingerprint, name_home
 from gatehouse.flows.steps.dbt_runs import parse_ahead
 from gatehouse.flows.steps.machine import share_of_machine
-from gatehouse.flows.steps.workers.connection import Workers
 from gatehouse.warehouse.connect import DAMAGED
 from gatehouse.warehouse.errors import BrokenLaw, GatehouseError
-from gatehouse.warehouse.files import cannot_write, check_table, make_folder
+from gatehouse.warehouse.files import cannot_write, make_folder
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import DBT_PROJECT, Paths
 from gatehouse.warehouse.plain_text import counted
 from gatehouse.warehouse.replays import parts
+from gatehouse.warehouse.storage.addresses import Place
+from gatehouse.warehouse.storage.places import register_bucket
+from gatehouse.warehouse.tables import check_table
 from gatehouse.warehouse.upkeep.health import REMOVE, Health, check_all_quickly
 from gatehouse.warehouse.writers.locks import exclusive, holder
 
@@ -106,7 +109,7 @@ def docs(paths: Paths) -> Path:
 
 def begin_to_parse(paths: Paths) -> None:
     """Let dbt parse the project in the background, unless that is done; a build waits for it."""
-    name_home(paths.lake, paths.database)
+    name_home(paths.database)
     parse_ahead(paths.dbt_target)
 
 
@@ -160,9 +163,8 @@ def _checked(lake: Lake) -> dict[str, Health]:
                 f"aside; {UNTOUCHED}"
             )
     seen = check_all_quickly(lake)
-    seen = {
-        run_id: health for run_id, health in seen.items() if lake.folder("runs", run_id).exists()
-    }
+    there = lake.storage.names(lake.root / "runs")
+    seen = {run_id: health for run_id, health in seen.items() if f"run_id={run_id}" in there}
     for run_id, health in seen.items():
         # leftovers of a killed writer are never read
         problems = [problem for problem in health.problems if problem.cure != REMOVE]
@@ -240,20 +242,27 @@ def _counted(paths: Paths, seen: dict[str, Health]) -> bool:
     ]
     replayed = [path for run_id in finished for path in parts(lake, run_id)]
     with closing(duckdb.connect(str(paths.database), read_only=True)) as connection:
+        if paths.bucket:
+            register_bucket(connection, paths.bucket, confined=True)
         built = connection.execute("select run_id from stg_runs").fetchall()
         return {run_id for (run_id,) in built} == finished and all(
-            _lists(connection, ledger, files)
+            _lists(connection, paths, ledger, files)
             for ledger, files in (("stg_shards", shards), ("stg_replay_parts", replayed))
         )
 
 
-def _lists(connection: duckdb.DuckDBPyConnection, ledger: str, files: list[Path]) -> bool:
+def _lists(
+    connection: duckdb.DuckDBPyConnection, paths: Paths, ledger: str, files: list[Place]
+) -> bool:
     """Return whether a ledger lists these files, as they are now, and no others."""
     listed = "select filename, size, last_modified from read_blob($files)"
     counted = connection.table(ledger).project("path, bytes, modified_at").fetchall()
-    named = {"files": [str(path) for path in files]}
-    landed = connection.execute(listed, named).fetchall() if files else []
-    return sorted(counted) == sorted(landed)
+    names = [str(path) for path in files]
+    # one listing of a bucket is one request, and says of times what the build's own says
+    named = sorted({str(path.parent.parent / "run_id=*" / "*") for path in files})
+    asked = {"files": named if paths.bucket else names}
+    landed = connection.execute(listed, asked).fetchall() if files else []
+    return sorted(counted) == sorted(row for row in landed if row[0] in set(names))
 
 
 def _start_from(previous: Path, building: Path) -> None:

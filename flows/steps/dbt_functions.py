@@ -12,10 +12,12 @@ import numpy as np
 import pyarrow as pa
 from dbt.adapters.duckdb.plugins import BasePlugin
 
-from gatehouse.flows.steps.dbt_runs import BASE
+from gatehouse.flows.steps.dbt_runs import BASE, attach_base
 from gatehouse.reports.inference import belady, lfu, lru
 from gatehouse.reports.inference.accesses import Integers, side_by_side
 from gatehouse.reports.inference.prefetch import by_keys, by_layer_before, same_again
+from gatehouse.warehouse.storage.addresses import checked_address, is_address
+from gatehouse.warehouse.storage.places import register_bucket
 
 POLICIES = {"lru": lru, "lfu": lfu, "belady": belady}
 EXPERTS, KEYS, FOUND = "USMALLINT[][]", "BIGINT[][]", "INTEGER[][]"
@@ -36,7 +38,10 @@ class Plugin(BasePlugin):
         for function, parameters in functions:
             conn.create_function(function.__name__, function, parameters, FOUND, type="arrow")
         if base := os.environ.get(BASE):
-            conn.execute("attach '{}' as base (read_only)".format(base.replace("'", "''")))
+            attach_base(conn, base)
+        lake = os.environ.get("GATEHOUSE_LAKE", "")
+        if is_address(lake):
+            register_bucket(conn, checked_address(lake), confined=True, snapshot=True)
 
 
 def cache_distances(experts: Rows, num_experts: Rows, policy: Rows) -> pa.Array:

@@ -45,6 +45,11 @@ _parsed: dict[str, bytes] = {}
 _ahead: list[subprocess.Popen[bytes]] = []
 
 
+def attach_base(connection: Any, base: str) -> None:
+    """Let a DuckDB connection read the database that BASE names, as `base`."""
+    connection.execute("attach '{}' as base (read_only)".format(base.replace("'", "''")))
+
+
 def run_dbt(command: Sequence[str], target: Path, project: Path = DBT_PROJECT) -> Any:
     """Run one dbt command quietly, close the database, and return dbt's own result object.
 

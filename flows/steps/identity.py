@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 from gatehouse.flows.console import working
 from gatehouse.flows.request import RunRequest
+from gatehouse.flows.steps.workers.devices import shares
 from gatehouse.ingest.prepare import Prepared, holds_chats
 from gatehouse.models.experts.output_norms import check_output_norms
 from gatehouse.models.text.chat import chat_template
@@ -54,6 +55,8 @@ def plan_model(request: RunRequest) -> ModelPlan:
         generating_class(plan)
     if request.output_norms:
         check_output_norms(plan.sites)
+    if request.workers:
+        shares(request.workers, request.device_map)
     return plan
 
 

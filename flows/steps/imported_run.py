@@ -16,11 +16,11 @@ from gatehouse.ingest.traces.likeness import suffix_of
 from gatehouse.ingest.traces.sequence import Format, Layout
 from gatehouse.models.checkpoint.described import Description, describe
 from gatehouse.warehouse.errors import GatehouseError, require
-from gatehouse.warehouse.files import sha256_of
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.notes.run_names import check_name, name_run
 from gatehouse.warehouse.records import LAKE_VERSION, LAYERS, VOCABULARY, RunSpec, files_fingerprint
 from gatehouse.warehouse.release import gatehouse_version
+from gatehouse.warehouse.tables import sha256_of
 
 UNKNOWN = "unknown"
 """How the engine computed, which no trace tells."""

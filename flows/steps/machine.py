@@ -37,6 +37,10 @@ class Share:
         """How many models dbt runs at a time."""
         return min(self.threads, MODELS_AT_ONCE)
 
+    def divided(self, processes: int) -> "Share":
+        """Return what each of so many processes may use; none goes without."""
+        return Share(max(self.threads // processes, 1), max(self.memory // processes, LEAST_MEMORY))
+
     def as_environment(self) -> dict[str, str]:
         """Return the variables from which dbt's profile takes it."""
         return {THREADS: str(self.threads), MEMORY_LIMIT: f"{self.memory}B"}
@@ -56,7 +60,7 @@ def share_of_machine(root: Path = Path("/")) -> Share:
     """
     threads, memory = os.environ.get(THREADS), os.environ.get(MEMORY_LIMIT)
     return Share(
-        checked_threads(threads, THREADS) if threads else _cores(root),
+        checked_threads(threads, THREADS) if threads else cores(root),
         checked_memory(memory, MEMORY_LIMIT) if memory else int(_memory(root) * SHARE_OF_MEMORY),
     )
 
@@ -96,7 +100,8 @@ def checked_memory(words: str, name: str) -> int:
     raise GatehouseError(f"{name} {words}: give a size of 256MiB or more, such as 8GB")
 
 
-def _cores(root: Path) -> int:
+def cores(root: Path = Path("/")) -> int:
+    """Return how many cores this process may use, limits of control groups respected."""
     has_affinity = hasattr(os, "sched_getaffinity")
     cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
     # part of a core is worth a thread

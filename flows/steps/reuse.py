@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.events import Events, parts_of
-from gatehouse.warehouse.files import Content, read_table, write_atomically
 from gatehouse.warehouse.lake import SHARD_TABLES, Lake
 from gatehouse.warehouse.records import (
     EVENTS,
@@ -26,6 +25,9 @@ from gatehouse.warehouse.records import (
     RunSpec,
 )
 from gatehouse.warehouse.shard_records import columns_of
+from gatehouse.warehouse.storage.addresses import Place
+from gatehouse.warehouse.storage.places import storage_of
+from gatehouse.warehouse.tables import Content, read_table
 
 OF_THE_TEXT = {"dataset", "dataset_fingerprint", "first_sample", "num_samples"}
 """Fields of a run's identity that may differ: which samples are the same is seen one by one."""
@@ -145,18 +147,19 @@ def _link(lake: Lake, run_id: str, shard: int, giver: Source) -> None:
     for table in SHARD_TABLES:
         there = lake.shard_file(table, giver.run_id, giver.shard)
         here = lake.shard_file(table, run_id, shard)
-        written[table] = write_atomically(here, partial(_link_or_copy, there))
+        written[table] = lake.storage.publish(here, partial(_link_or_copy, there))
     lake.add_shard(run_id, giver.row | {"shard": shard} | columns_of(written))
 
 
-def _link_or_copy(there: Path, here: Path) -> Content:
-    try:
-        os.link(there, here)
-    except FileNotFoundError:
-        raise
-    except OSError:
-        # another disk, or one without links
-        shutil.copyfile(there, here)
+def _link_or_copy(there: Place, here: Path) -> Content:
+    with storage_of(there).on_disk(there) as file:
+        try:
+            os.link(file, here)
+        except FileNotFoundError:
+            raise
+        except OSError:
+            # another disk, or one without links
+            shutil.copyfile(file, here)
     # what was found whole may have been captured again since
     return Content.of(here)
 

@@ -1,6 +1,7 @@
 """What a model reads of a shard: its samples' tokens, and those that the model adds to them."""
 
 from functools import partial
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,9 +11,27 @@ from gatehouse.flows.request import RunRequest
 from gatehouse.ingest.windows import batches, continued, tokenize
 from gatehouse.models.text.chat import encode_chat
 from gatehouse.models.text.generation import Choice, Generator, ending_tokens
+from gatehouse.models.tokenizer import encode
 from gatehouse.models.zoo import LoadedModel, ModelPlan
 from gatehouse.warehouse.plain_text import counted
 from gatehouse.warehouse.records import Sample, TokenWindow
+
+
+def prompt_windows(
+    request: RunRequest, tokenizer: Any, samples: list[Sample]
+) -> tuple[list[TokenWindow], pa.Table]:
+    """Return the windows of samples' own text, and a row for each sample, schema SAMPLES.
+
+    Raises:
+        GatehouseError: a chat cannot be encoded.
+    """
+    return tokenize(
+        samples,
+        partial(encode, tokenizer),
+        max_length=request.max_length - request.generate,
+        windows=request.windows,
+        encode_chat=partial(encode_chat, tokenizer, reply=bool(request.generate)),
+    )
 
 
 class ShardTokens:
@@ -42,15 +61,7 @@ class ShardTokens:
         Raises:
             GatehouseError: a chat cannot be encoded, or the model cannot continue a prompt.
         """
-        windows, rows = tokenize(
-            samples,
-            self._loaded.encode,
-            max_length=self._prompt_length,
-            windows=self._request.windows,
-            encode_chat=partial(
-                encode_chat, self._loaded.tokenizer, reply=self._generator is not None
-            ),
-        )
+        windows, rows = prompt_windows(self._request, self._loaded.tokenizer, samples)
         if self._generator is None:
             return windows, rows
         unanswered = _cut_chats(rows)

@@ -38,7 +38,7 @@ def mend(
     with lake.writing(run_id):
         for problem in problems:
             if problem.path and problem.cure == REMOVE:
-                problem.path.unlink(missing_ok=True)
+                lake.storage.remove(problem.path)
             elif problem.path and problem.cure == SET_ASIDE:
                 set_aside(problem.path, paths)
         if RECORD in cures:
@@ -74,7 +74,7 @@ def _capture_again(
     assert record is not None
     if record["source"] != SOURCE:
         for shard in shards:
-            lake.shard_file("events", run_id, shard).unlink(missing_ok=True)
+            lake.storage.remove(lake.shard_file("events", run_id, shard))
         raise GatehouseError(
             f"{run_id} was imported: its {listed('shard', sorted(shards))} land again with the "
             f"`gatehouse import {record['source']}` that landed it"

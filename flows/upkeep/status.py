@@ -15,6 +15,7 @@ from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.plain_text import printable
 from gatehouse.warehouse.records import precision
 from gatehouse.warehouse.remembered.rows import remembered_rows
+from gatehouse.warehouse.shard_records import captured_since
 from gatehouse.warehouse.upkeep.health import REMOVE, Health, check_all_quickly
 
 FINISHED, UNFINISHED, WRITING, DAMAGED = "finished", "unfinished", "being written", "damaged"
@@ -44,7 +45,9 @@ def overview(paths: Paths, form: str = "text") -> str:
     """
     with remembered_rows(paths.remembered) as known:
         lake = Lake(paths.lake, known)
-        every = [_seen(lake, run_id, health) for run_id, health in check_all_quickly(lake).items()]
+        seen = check_all_quickly(lake)
+        with lake.storage.listed_once(lake.root):
+            every = [_seen(lake, run_id, health) for run_id, health in seen.items()]
     beginning = datetime.min.replace(tzinfo=UTC)
     every.sort(key=lambda run: run["started_at"] or beginning)
     if form == "json":
@@ -85,13 +88,14 @@ def _table(names: list[str], rows: list[list[str]], console: Console) -> str:
 def _seen(lake: Lake, run_id: str, health: Health) -> dict[str, Any]:
     """Return what is seen of a run: of a damaged record, null for what it would say.
 
-    tokens, dropped_tokens and tokens_per_second are of the landed shards; seconds_left is null if
-    nothing is pending or nothing has landed; state is finished, unfinished, being written or
-    damaged; writer is the process that writes it; problems says in sentences what is wrong.
+    tokens and dropped_tokens are of the landed shards, tokens_per_second of those that all of the
+    run's processes captured; seconds_left is null if nothing is pending or nothing has landed;
+    state is finished, unfinished, being written or damaged; writer is the process that writes it,
+    or all of them; problems says in sentences what is wrong.
     """
     record = health.record or {}
     landed = [health.recorded[shard] for shard in health.intact]
-    tokens, seconds = (sum(row[name] for row in landed) for name in ("tokens", "seconds"))
+    own, seconds = captured_since(landed, record["started_at"]) if record else (landed, 0.0)
     pending = record.get("shards", 0) - len(landed)
     problems = [problem.what for problem in health.problems if problem.cure != REMOVE]
     writer = lake.writer(run_id) if record or not problems else None
@@ -101,10 +105,10 @@ def _seen(lake: Lake, run_id: str, health: Health) -> dict[str, Any]:
         "name": name_of(lake.root, run_id),
         **{name: record.get(name) for name in named},
         "landed_shards": len(landed),
-        "tokens": tokens,
+        "tokens": sum(row["tokens"] for row in landed),
         "dropped_tokens": sum(row["dropped_tokens"] for row in landed),
-        "tokens_per_second": tokens / seconds if seconds else None,
-        "seconds_left": seconds / len(landed) * pending if landed and pending else None,
+        "tokens_per_second": sum(row["tokens"] for row in own) / seconds if seconds else None,
+        "seconds_left": seconds / len(own) * pending if own and pending else None,
         "state": _state(record, problems, writer),
         "writer": writer,
         "problems": problems,

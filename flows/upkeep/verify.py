@@ -108,10 +108,14 @@ def _problems(
     shards = count(1)
     try:
         with bar("verifying shards", None) as moved:
-            for run_id in run_ids:
-                found[run_id] = verify(
-                    lake, run_id, lambda: moved(next(shards)), verified.of(run_id)
-                )
+            with lake.storage.listed_once(lake.root) as listed:
+                for run_id in run_ids:
+                    found[run_id] = verify(
+                        lake, run_id, lambda: moved(next(shards)), verified.of(run_id)
+                    )
+            # what landed after the listing would be missing
+            for run_id in [name for name in run_ids if listed and found[name]]:
+                found[run_id] = verify(lake, run_id, lambda: None, verified.of(run_id))
         if paths.database.exists():
             with working("comparing the marts with the lake"):
                 wrong = _problems_of_marts(lake, run_ids, found, paths, verified.of(DATABASE))
@@ -183,7 +187,7 @@ def _disagreeing(
     totals, of_counts = {}, []
     for name in run_ids:
         counts = lake.file("counts", name)
-        if counts.exists():
+        if lake.storage.is_there(counts):
             if not verified.still(name, compared.get(name), [counts]):
                 of_counts.append(name)
             continue

@@ -13,6 +13,7 @@ from gatehouse.flows import prefect_settings
 from gatehouse.ingest.prepare import Prepared
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.storage.places import Place
 
 NOT_IN_KEYS = re.compile(r"[\s\0#?&%\"'<>\[\]{}|\\^`]")
 """Characters that Prefect takes in no key of an asset."""
@@ -70,7 +71,8 @@ def making(
     )
 
 
-def _asset(path: Path, name: str, description: str) -> Asset:
-    key = f"file://{NOT_IN_KEYS.sub('-', path.absolute().as_posix())}"[:LONGEST_KEY]
-    properties = AssetProperties(name=name, url=path.absolute().as_uri(), description=description)
-    return Asset(key=key, properties=properties)
+def _asset(place: Place, name: str, description: str) -> Asset:
+    url = place.absolute().as_uri() if isinstance(place, Path) else str(place)
+    key = f"file://{place.absolute().as_posix()}" if isinstance(place, Path) else str(place)
+    properties = AssetProperties(name=name, url=url, description=description)
+    return Asset(key=NOT_IN_KEYS.sub("-", key)[:LONGEST_KEY], properties=properties)

@@ -1,12 +1,13 @@
 """What a replay runs: held-out text, the routing of it that runs have, which experts matter."""
 
-from pathlib import Path
+from collections.abc import Sequence
 
 import duckdb
 import pandas as pd
 import pyarrow as pa
 
 from gatehouse.reports.marts.session import frame_of, relation_of
+from gatehouse.warehouse.storage.addresses import Place
 
 
 def held_out_samples(connection: duckdb.DuckDBPyConnection, run_id: str) -> pd.DataFrame:
@@ -126,7 +127,7 @@ def expert_loads(connection: duckdb.DuckDBPyConnection, run_id: str) -> pd.DataF
 
 
 def expert_reap(
-    connection: duckdb.DuckDBPyConnection, run_id: str, files: list[Path]
+    connection: duckdb.DuckDBPyConnection, run_id: str, files: Sequence[Place]
 ) -> pd.DataFrame:
     """Return the REAP of experts in the train split: the mean of weight times output norm.
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -156,7 +157,8 @@ def open_results(
             folder, table = target.parent, target
         # of marts without a lake nothing is removed, and other folders are the user's
         own = folder.resolve() == paths.results(run_id).resolve()
-        kept = lake.folder("runs", run_id).exists if own and run_id in there else lambda: True
+        mine, runs = own and run_id in there, lake.folder("runs", run_id)
+        kept = partial(lake.storage.is_there, runs) if mine else lambda: True
         if not kept():
             raise GatehouseError(
                 f"{run_id} is being removed: `gatehouse runs rm {run_id}` goes on with that, and "

@@ -19,9 +19,9 @@ from rich.progress import track
 
 from gatehouse.ingest.prepare import SHARD_SAMPLES
 from gatehouse.warehouse.events import Events
-from gatehouse.warehouse.files import read_table, write_table
 from gatehouse.warehouse.lake import TABLES, Lake
 from gatehouse.warehouse.records import CAPTURED, EVENTS, LAYERS, RUNS, SAMPLES, VOCABULARY
+from gatehouse.warehouse.tables import read_table, write_table
 from gatehouse.warehouse.upkeep.verification import RUN_TABLES
 
 VOCABULARY_SIZE, LENGTH, DOMAINS = 32_000, 512, 8
@@ -76,7 +76,7 @@ def linked(home: Path, runs: dict[str, Path]) -> Path:
             if not theirs.folder(table, RUN_ID).is_dir():
                 continue  # only a run of counts has counts
             folder.parent.mkdir(parents=True, exist_ok=True)
-            if table in RUN_TABLES:
+            if theirs.file(table, RUN_ID).exists():
                 found = read_table(theirs.file(table, RUN_ID), RUN_TABLES[table])
                 write_table(lake.file(table, run_id), found)
             else:

@@ -21,7 +21,7 @@ from tests.bench.lake import FEW, MANY, Shape, lake_of
 BUILD = """
 import json, resource, sys
 from gatehouse.flows.steps.build import build
-from gatehouse.flows.steps.workers.connection import Workers
+from gatehouse.flows.request import Workers
 from gatehouse.warehouse.paths import Paths
 
 number = int(sys.argv[1])

@@ -30,7 +30,7 @@ from rich.table import Table
 
 import gatehouse.reports.page.report  # noqa: F401
 from gatehouse.reports.figures import gallery
-from tests.chaos import alone, command, pairs, server
+from tests.chaos import alone, command, pairs, server, workers
 from tests.chaos.ground import Ground, Outcome, Reference, lay_ground
 from tests.chaos.plan import Attempt, moments, named, short, variations
 from tests.chaos.run import PHASES
@@ -72,7 +72,8 @@ def main() -> None:
         if options.short:
             outcomes = [said(ground.attempt(each, reference)) for each in short()]
         else:
-            undisturbed = Undisturbed.on(ground, (kind.end for kind in KINDS.values()))
+            ends = [workers.END, *(kind.end for kind in KINDS.values())]
+            undisturbed = Undisturbed.on(ground, ends)
             attempts = [
                 *alone.alone(undisturbed, options.seed),
                 *pairs.pairs(undisturbed, options.seed),
@@ -80,6 +81,7 @@ def main() -> None:
                 *named(),
                 *command.commands(),
                 *server.servers(options.seed),
+                *workers.workers(options.seed),
                 *variations(plain, options.seed),
                 Attempt("never killed"),
             ]
@@ -149,6 +151,8 @@ def try_it(attempt: Attempt) -> Outcome:
         return alone.killed_alone(ground, attempt, undisturbed)
     if isinstance(attempt, pairs.Together):
         return pairs.killed_together(ground, attempt, undisturbed)
+    if attempt.group == workers.GROUP:
+        return workers.killed_on_workers(ground, attempt, undisturbed)
     if attempt.group == command.GROUP:
         return command.by_command(ground, attempt, reference)
     if attempt.group == server.GROUP:

@@ -17,6 +17,7 @@ from tests.chaos.processes import Call, Moment, Point, Rename, Started, forked, 
 from tests.chaos.scenes import End, Undisturbed, command, complaint
 
 LAKE = "gatehouse.warehouse.lake"
+FOLDER = "gatehouse.warehouse.storage.folder.Folder"
 REMOVAL = "gatehouse.warehouse.upkeep.removal"
 MEND = "gatehouse.flows.upkeep.mend"
 REUSE = "gatehouse.flows.steps.reuse"
@@ -63,11 +64,9 @@ KINDS = {
         (
             # its mark, the first of its tables, the last
             _points(
-                "runs-rm", f"{REMOVAL}.make_folder:after", f"{REMOVAL}.remove_folder 2", "os.rmdir"
+                "runs-rm", f"{FOLDER}.make_folder:after", f"{FOLDER}.remove_folder 2", "os.rmdir"
             ),
-            _points(
-                "runs-rm", "os.rename:after 1", f"{REMOVAL}.remove_folder 5", "shutil.rmtree 1"
-            ),
+            _points("runs-rm", "os.rename:after 1", f"{FOLDER}.remove_folder 5", "shutil.rmtree 1"),
             _points(
                 "runs-rm",
                 "gatehouse.flows.upkeep.remove.remove_folder",

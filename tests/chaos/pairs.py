@@ -43,6 +43,7 @@ PAIRS = {
     "capture + capture": Pair(
         ("capture", "capture"), "start", CAPTURED, (BEING_WRITTEN, BEING_WRITTEN)
     ),
+    "rank 0 + rank 1": Pair(("rank-0", "rank-1"), "start", CAPTURED),
     "capture + build": Pair(("capture", "build"), "start", BUILT),
     "build + build": Pair(("build", "build"), "captured", BUILT, (BUILDING, BUILDING)),
     "build + runs rm": Pair(

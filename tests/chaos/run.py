@@ -19,7 +19,7 @@ from tests.chaos.processes import Ended, Point, start, wait
 BEGINNINGS = {
     "gatehouse.flows.steps.capture.prepare_samples": "prepare",
     "gatehouse.models.zoo.ModelPlan.load": "forward",
-    "gatehouse.flows.steps.capture.read_shard": "forward",
+    "gatehouse.flows.steps.shards.read_shard": "forward",
     "gatehouse.warehouse.lake.Lake.land_run": "write",
     "gatehouse.warehouse.lake.Lake.land_shard": "write",
     "gatehouse.flows.steps.build.build": "build",

@@ -20,10 +20,13 @@ End = tuple[str, tuple[str, ...]]
 """What a home holds at last: that of a scene, after some commands."""
 
 ID = "the id of the earlier run"
-OF_THE_TEXT = ("prepare", "capture", "capture-part")
+OF_THE_TEXT = ("prepare", "capture", "capture-part", "capture-on-workers", "rank-0", "rank-1")
 WORDS = {
     "prepare": ("prepare", "--create-splits"),
     "capture": ("capture",),
+    "capture-on-workers": ("capture", "--workers", "2"),
+    "rank-0": ("capture", "--rank", "0", "--of", "2"),
+    "rank-1": ("capture", "--rank", "1", "--of", "2"),
     "capture-part": ("capture", "--num-samples", "700"),
     "build": ("build",),
     "replay": ("replay", "--drop-below", "0.4"),

@@ -326,6 +326,38 @@ async def recorded() -> tuple[set[str], list]:
         return {run.name for run in tasks}, artifacts
 
 
+def test_shards_that_workers_capture_are_tasks_of_the_flow(
+    prefect_server, home, tiny_mixtral, tmp_path, monkeypatch, capfd, caplog
+):
+    """They wait for a worker, which starts no server of its own; what it says is in the log."""
+    from gatehouse.flows import pipeline
+
+    corpus = tmp_path / "texts.txt"
+    corpus.write_text("".join(f"a token of line {n}\n" for n in range(600)))
+    # the marts are another test's
+    monkeypatch.setattr(pipeline, "_reported", lambda run_id, request, paths: run_id)
+    before = len(asyncio.run(shard_tasks()))
+    found = pipeline.pipeline(
+        model=str(tiny_mixtral), dataset=str(corpus), lines=True, max_length=16, workers=1
+    )
+    lake = Lake(Paths(home).lake)
+    assert lake.finished_shards(found) == {0, 1} and lake.runs()[found]["finished_at"]
+    assert len(asyncio.run(shard_tasks())) == before + 2
+    lines = asyncio.run(logged("gatehouse"))
+    assert any(line.startswith(f"{found}: 600 samples") for line in lines)
+    # Prefect's console is the one of whoever used it first
+    assert "weights: " in caplog.text + capfd.readouterr().err
+
+
+async def shard_tasks() -> list[Any]:
+    """The task runs on the server that capture shards."""
+    from prefect.client.orchestration import get_client
+
+    async with get_client() as client:
+        tasks = await client.read_task_runs()
+        return [each for each in tasks if each.name.startswith("capture shard")]
+
+
 def test_bad_input_fails_the_flow_with_the_same_line(prefect_server, home, tiny_mixtral, texts):
     from gatehouse.flows.pipeline import pipeline
 

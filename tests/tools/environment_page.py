@@ -12,8 +12,30 @@ one that parses the dbt project. They begin with these variables of the environm
 """
 SET_ASIDE_TEXT = """
 Everything else of a command happens in its own process, which has the whole environment: that of
-PyTorch, CUDA, and the hub's client (`HF_*`, proxies and certificates for downloads), too. These
-variables are set aside there, and are back afterwards, in a notebook as well:
+PyTorch, CUDA, and the hub's client (`HF_*`, proxies and certificates for downloads), too. So do the
+workers of `--workers`, which load the model in its place; `CUDA_VISIBLE_DEVICES` names a GPU for
+each of them, and `OMP_NUM_THREADS` is its share of the cores unless it is set. These variables are
+set aside, and are back afterwards, in a notebook as well:
+
+"""
+BUCKET = (
+    Variables(
+        ("GATEHOUSE_LAKE",),
+        "the address of the lake, as `--lake` does; a folder in it is for `dbt` by hand alone",
+    ),
+    Variables(
+        ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+        "credentials; else `AWS_PROFILE` names some of `~/.aws`, else the machine's role does",
+    ),
+    Variables(("AWS_REGION", "AWS_DEFAULT_REGION"), "where the bucket is"),
+    Variables(("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"), "another server than Amazon's"),
+    Variables(
+        ("TMPDIR",), "where a shard is written before its upload, and read when it is verified"
+    ),
+)
+BUCKET_TEXT = """
+A lake in a bucket ([docs/scaling.md](scaling.md)) is reached with what its client finds in the
+environment, which Gatehouse neither shows nor keeps:
 
 """
 END = """
@@ -40,7 +62,8 @@ def table(rows: tuple[Variables, ...], why: str) -> str:
 def page() -> str:
     """Return the page."""
     let_in, aside = table(LET_IN, "why"), table(SET_ASIDE, "for how long, and why")
-    return START + LET_IN_TEXT + let_in + SET_ASIDE_TEXT + aside + END
+    bucket = BUCKET_TEXT + table(BUCKET, "what they say")
+    return START + LET_IN_TEXT + let_in + SET_ASIDE_TEXT + aside + bucket + END
 
 
 if __name__ == "__main__":

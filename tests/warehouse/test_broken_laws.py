@@ -9,10 +9,10 @@ import pytest
 
 from gatehouse.warehouse.errors import BrokenLaw
 from gatehouse.warehouse.events import Events, write_events
-from gatehouse.warehouse.files import read_table
 from gatehouse.warehouse.integrity import checked_events
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.records import EVENTS, LAKE_VERSION, SAMPLES, SHARDS
+from gatehouse.warehouse.tables import read_table
 from gatehouse.warehouse.upkeep.health import CAPTURE, RECORD, Problem
 from gatehouse.warehouse.upkeep.verification import verify
 from tests.warehouse.conftest import RUN, event_row, sample_row

@@ -13,16 +13,11 @@ import pytest
 
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.events import Events
-from gatehouse.warehouse.files import (
-    cannot_write,
-    check_table,
-    read_table,
-    write_atomically,
-    write_folder_atomically,
-)
+from gatehouse.warehouse.files import cannot_write, write_atomically, write_folder_atomically
 from gatehouse.warehouse.integrity import COLLAPSED_TOKENS
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.records import EVENTS, LAKE_VERSION, RUNS, SAMPLES, VOCABULARY
+from gatehouse.warehouse.tables import check_table, read_table
 from gatehouse.warehouse.upkeep.verification import RUN_TABLES, verify
 from tests.warehouse.conftest import event_row, sample_row, table_file
 

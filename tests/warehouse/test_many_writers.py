@@ -4,15 +4,18 @@ import os
 import subprocess
 import sys
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
 from gatehouse.warehouse.errors import GatehouseError
-from gatehouse.warehouse.files import Content
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import PACKAGE
+from gatehouse.warehouse.shard_records import captured_since
+from gatehouse.warehouse.tables import Content
 from gatehouse.warehouse.writers.temporary import TEMPORARY
 from tests.dbt_project.random_lake import random_shard
 from tests.warehouse.land_shards import RUN, land
@@ -156,3 +159,22 @@ def test_of_another_machines_writer_nothing_is_swept_but_by_one_alone(lake):
     with lake.writing(RUN.run_id):
         lake.remove_leftovers(RUN.run_id)
     assert not left.exists()
+
+
+def test_seconds_of_shards_that_were_captured_at_once_count_once():
+    started = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def row(shard: int, began: float, landed: float) -> dict[str, Any]:
+        return {
+            "shard": shard,
+            "seconds": landed - began,
+            "landed_at": started + timedelta(seconds=landed),
+        }
+
+    two_at_once = [row(0, 0, 10), row(1, 4, 12), row(2, 5, 6)]
+    later, taken_over = row(3, 20, 25), row(4, -30, 1)
+    assert captured_since(two_at_once, started) == (two_at_once, 12)
+    assert captured_since([later, *two_at_once], started) == ([later, *two_at_once], 17)
+    assert captured_since([taken_over, later], started) == ([later], 5)
+    assert captured_since([taken_over], started) == ([taken_over], 31)
+    assert captured_since([], started) == ([], 0)

@@ -6,11 +6,11 @@ import pytest
 
 from gatehouse.warehouse.errors import BrokenLaw
 from gatehouse.warehouse.events import Events
-from gatehouse.warehouse.files import read_table
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.records import RUNS, SHARDS
 from gatehouse.warehouse.remembered import rows
 from gatehouse.warehouse.remembered.rows import remembered_rows
+from gatehouse.warehouse.tables import read_table
 from tests.warehouse.conftest import RUN, table_file
 
 

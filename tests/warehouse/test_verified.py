@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from gatehouse.warehouse import tables
 from gatehouse.warehouse.events import Events
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
-from gatehouse.warehouse.remembered import memory, verified
+from gatehouse.warehouse.remembered import memory
 from gatehouse.warehouse.remembered.verified import Unread, Verified
+from gatehouse.warehouse.storage import folder
 from gatehouse.warehouse.upkeep import verification
 from tests.dbt_project.random_lake import RandomRun, land_lawful
 from tests.tools.layers import modules
@@ -22,7 +24,17 @@ DESCRIPTION = ["layers", "vocabulary"]
 YEARS = 10**18
 """Nanoseconds."""
 ASKED = ("agreement", "verification")
-DECIDE_NOTHING = {"errors", "paths", "plain_text", "writers", "writers/locks", "writers/temporary"}
+DECIDE_NOTHING = {
+    "errors",
+    "paths",
+    "plain_text",
+    "storage/conditions",
+    "storage/faults",
+    "storage/leases",
+    "writers",
+    "writers/locks",
+    "writers/temporary",
+}
 SHARDS = ["events-0", "events-1", "samples-0", "samples-1"]
 
 
@@ -37,7 +49,7 @@ def landed(tmp_path_factory) -> Path:
 @pytest.fixture
 def paths(landed, tmp_path, monkeypatch) -> Paths:
     """A home with two runs; its files count as settled, however new they are."""
-    monkeypatch.setattr(verified, "SETTLED", -YEARS)
+    monkeypatch.setattr(folder, "SETTLED", -YEARS)
     return Paths(shutil.copytree(landed, tmp_path / "home"))
 
 
@@ -55,6 +67,10 @@ def read(monkeypatch) -> list[str]:
 
     for name in ("sha256_of", "read_table"):
         monkeypatch.setattr(verification, name, noting(getattr(verification, name)))
+    table_of = noting(lambda path, content, schema: tables.table_of(content, path, schema))
+    monkeypatch.setattr(
+        verification, "table_of", lambda content, path, schema: table_of(path, content, schema)
+    )
     monkeypatch.setattr(Events, "in_file", noting(Events.in_file))
     return paths
 
@@ -131,9 +147,9 @@ def test_a_byte_that_somebody_flips_and_hides_is_found(paths):
 
 def test_a_byte_that_the_disk_loses_is_found_when_all_is_read(paths, monkeypatch):
     check(paths)
-    marks = {str(path): verified._mark_of(str(path)) for path in paths.lake.rglob("*.parquet")}
+    marks = {path: folder._mark_of(path) for path in paths.lake.rglob("*.parquet")}
     flip(file(paths, "events-1"))
-    monkeypatch.setattr(verified, "_mark_of", marks.__getitem__)
+    monkeypatch.setattr(folder, "_mark_of", marks.__getitem__)
     assert check(paths)[0] == []
     damage = ["shard 1 has other bytes in `events` than were recorded"]
     assert check(paths, distrusted=True)[0] == damage
@@ -141,7 +157,7 @@ def test_a_byte_that_the_disk_loses_is_found_when_all_is_read(paths, monkeypatch
 
 
 def test_a_file_that_changed_a_moment_ago_is_read_again(paths, monkeypatch, read):
-    monkeypatch.setattr(verified, "SETTLED", YEARS)
+    monkeypatch.setattr(folder, "SETTLED", YEARS)
     check(paths)
     read.clear()
     assert check(paths) == ([], Unread(9, 0, None))
@@ -208,8 +224,8 @@ def test_a_run_that_is_gone_is_forgotten(paths):
     first, second = Lake(paths.lake).run_ids()
     for run_id in (first, second):
         check(paths, run_id)
-    for folder in paths.lake.rglob(f"run_id={first}"):
-        shutil.rmtree(folder)
+    for of_run in paths.lake.rglob(f"run_id={first}"):
+        shutil.rmtree(of_run)
     check(paths, second)
     assert memory.recall(paths.remembered / "verified").keys() == {second}
 

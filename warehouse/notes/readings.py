@@ -7,10 +7,10 @@ that were asked for, and what a folder held.
 import json
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 
-from gatehouse.warehouse.files import write_atomically
 from gatehouse.warehouse.paths import checked_run_id
+from gatehouse.warehouse.storage.addresses import Place
+from gatehouse.warehouse.storage.places import storage_of
 
 
 @dataclass(frozen=True)
@@ -29,29 +29,31 @@ class Reading:
     chat_as_text: bool | None = None
 
 
-def keep_reading(lake: Path, run_id: str, reading: Reading) -> None:
+def keep_reading(lake: Place, run_id: str, reading: Reading) -> None:
     """Keep how a run's text was read.
 
     Raises:
         GatehouseError: the lake cannot be written.
     """
     text = json.dumps(asdict(reading), indent=2) + "\n"
-    write_atomically(_file(lake, run_id), lambda path: path.write_text(text, encoding="utf-8"))
+    file = _file(lake, run_id)
+    storage_of(file).publish(file, lambda path: path.write_text(text, encoding="utf-8"))
 
 
-def reading_of(lake: Path, run_id: str) -> Reading:
+def reading_of(lake: Place, run_id: str) -> Reading:
     """Return how a run's text was read; of a run of an earlier Gatehouse nothing is known."""
     with suppress(OSError, ValueError, TypeError, AttributeError):
-        found = json.loads(_file(lake, run_id).read_text(encoding="utf-8"))
+        file = _file(lake, run_id)
+        found = json.loads(storage_of(file).read(file))
         return Reading(**{field.name: found.get(field.name) for field in fields(Reading)})
     return Reading()
 
 
-def forget_reading(lake: Path, run_id: str) -> None:
+def forget_reading(lake: Place, run_id: str) -> None:
     """Remove what is kept of a run."""
     with suppress(OSError):
-        _file(lake, run_id).unlink()
+        storage_of(lake).remove(_file(lake, run_id))
 
 
-def _file(lake: Path, run_id: str) -> Path:
+def _file(lake: Place, run_id: str) -> Place:
     return lake / "readings" / f"{checked_run_id(run_id)}.json"

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from gatehouse.warehouse.remembered.memory import recall, remember
-
-SETTLED = 100_000_000
-"""Nanoseconds: a file that changed so shortly ago may change again at the same time by its clock,
-which goes in steps of up to a hundredth of a second."""
+from gatehouse.warehouse.storage.addresses import Place
+from gatehouse.warehouse.storage.places import storage_of
 
 
 @dataclass(frozen=True)
@@ -47,11 +43,11 @@ class Subject:
         self.right: dict[str, Any] = {}
         self._known = known
         self._pending: dict[str, dict[str, Any]] = {}
-        self._marks: dict[str, list[int]] = {}
+        self._marks: dict[str, list[Any]] = {}
         self._unread: dict[str, str] = {}
         self._read: set[str] = set()
 
-    def still(self, name: str, against: object = None, files: Iterable[Path] = ()) -> Any:
+    def still(self, name: str, against: object = None, files: Iterable[Place] = ()) -> Any:
         """Return what was found of `name`, if it was right and nothing of it has changed since.
 
         Asked before the files are read: what `found_right` then adds is true of them as they are
@@ -65,8 +61,9 @@ class Subject:
         Returns:
             What was given to `found_right`; None if it must be read again.
         """
-        paths = [str(path) for path in files]
-        now = {"against": _digest(against), "marks": [self._mark(path) for path in paths]}
+        places = list(files)
+        paths = [str(place) for place in places]
+        now = {"against": _digest(against), "marks": [self._mark(place) for place in places]}
         known = self._known.get(name)
         if known and all(known[key] == now[key] for key in now):
             self.right[name] = known
@@ -76,7 +73,7 @@ class Subject:
         self._pending[name] = now
         return None
 
-    def reads(self, *files: Path) -> None:
+    def reads(self, *files: Place) -> None:
         """Count files as read, whatever is known of them."""
         self._read.update(map(str, files))
 
@@ -97,23 +94,12 @@ class Subject:
         since = datetime.fromisoformat(min(left)) if left else None
         return Unread(files, len(left), since)
 
-    def _mark(self, path: str) -> list[int]:
+    def _mark(self, place: Place) -> list[Any]:
         """Return what shows that a file was written, and last whether it will show it again."""
-        if path not in self._marks:
-            self._marks[path] = _mark_of(path)
-        return self._marks[path]
-
-
-def _mark_of(path: str) -> list[int]:
-    now = time.time_ns()
-    try:
-        found = os.stat(path)
-    except OSError:
-        return [1]
-    # the time of the file's last change cannot be set, unlike that of its content
-    changed = max(found.st_mtime_ns, found.st_ctime_ns)
-    settled = int(changed < now - SETTLED)
-    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, settled]
+        if str(place) not in self._marks:
+            # those of other files that come with it hold as well: they were taken no later
+            self._marks = storage_of(place).marks(place) | self._marks
+        return self._marks[str(place)]
 
 
 class Verified:

@@ -1,18 +1,17 @@
 """What the names and sizes of the lake's files show, and what mends it where something is wrong."""
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from gatehouse.warehouse import replays
 from gatehouse.warehouse.errors import BrokenLaw
-from gatehouse.warehouse.lake import NO_FOLDER, SHARD_TABLES, TABLES, Lake, shard_name
+from gatehouse.warehouse.lake import SHARD_TABLES, TABLES, Lake, shard_name
 from gatehouse.warehouse.plain_text import printable
 from gatehouse.warehouse.records import COUNTED
+from gatehouse.warehouse.storage.addresses import Place
 from gatehouse.warehouse.writers.temporary import TEMPORARY
 
 CAPTURE, SET_ASIDE, REMOVE, RECORD, BUILD = "capture", "set aside", "remove", "record", "build"
@@ -30,7 +29,7 @@ class Problem:
     what: str
     cure: str | None
     shard: int | None = None
-    path: Path | None = None
+    path: Place | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def check_quickly(lake: Lake, run_id: str) -> Health:
     def unknown(what: str, cure: str | None = None) -> Health:
         return Health(None, {}, set(), [Problem(run_id, what, cure)])
 
-    if not lake.folder("runs", run_id).exists():
+    if not lake.storage.is_there(lake.folder("runs", run_id)):
         if lake.writer(run_id) is not None:
             # it lands its record next, or is being removed
             return Health(None, {}, set(), [])
@@ -96,7 +95,7 @@ def _missing(
         return
     for shard in sorted(set(range(record["shards"])) - recorded.keys()):
         yield Problem(run_id, f"shard {shard} has no row in `shards`", RECORD, shard)
-    if record["source"] == COUNTED and not lake.file("counts", run_id).exists():
+    if record["source"] == COUNTED and not lake.storage.is_there(lake.file("counts", run_id)):
         yield Problem(run_id, f"its counts are missing: {IMPORT_COUNTS}", None)
 
 
@@ -115,9 +114,12 @@ def strangers(lake: Lake) -> list[Problem]:
 
 def check_all_quickly(lake: Lake) -> dict[str, Health]:
     """Return run id -> what `check_quickly` finds, for every run; several are read at a time."""
-    run_ids = lake.run_ids()
-    with ThreadPoolExecutor() as threads:
-        return dict(zip(run_ids, threads.map(partial(check_quickly, lake), run_ids), strict=True))
+    with lake.storage.listed_once(lake.root) as listed, ThreadPoolExecutor() as threads:
+        run_ids = lake.run_ids()
+        found = dict(zip(run_ids, threads.map(partial(check_quickly, lake), run_ids), strict=True))
+    # what landed after the listing would be missing
+    again = [run_id for run_id, health in found.items() if listed and health.problems]
+    return found | {run_id: check_quickly(lake, run_id) for run_id in again}
 
 
 def _strangers(
@@ -133,7 +135,7 @@ def _strangers(
             own = own | of_shards
         if table == "counts" and record["source"] != COUNTED:
             own = set()
-        names = _names_in(folder)
+        names = lake.storage.names(folder)
         if table == replays.TABLE:
             own = set(filter(replays.PART.fullmatch, names))
         for name in sorted(names - own):
@@ -142,13 +144,6 @@ def _strangers(
                 yield Problem(run_id, f"{place} was never finished", REMOVE, path=path)
             else:
                 sizes = {row.get(f"{table}_bytes") for row in recorded.values()}
-                copy = path.is_file() and path.stat().st_size in sizes
+                copy = lake.storage.size(path) in sizes
                 kind = "may be a copy of a shard" if copy else "does not belong to this run"
                 yield Problem(run_id, f"{place} {kind}", SET_ASIDE, path=path)
-
-
-def _names_in(folder: Path) -> set[str]:
-    try:
-        return set(os.listdir(folder))
-    except NO_FOLDER:
-        return set()

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gatehouse.warehouse.files import make_folder, remove_folder
 from gatehouse.warehouse.lake import TABLES, Lake
 from gatehouse.warehouse.notes.readings import forget_reading
 from gatehouse.warehouse.notes.run_names import forget_name
@@ -15,23 +14,19 @@ def removing(lake: Lake, run_id: str) -> Iterator[None]:
 
     While the block removes what was made of the run, an empty folder stays, then the file of the
     run's lock, and its name until `forget_removed`: with each of them the same removal goes on
-    wherever it was killed, and needs no room on the disk.
+    wherever it was killed, and needs no room on the disk. In a bucket, which has no empty folders,
+    the lock does for both.
 
     Raises:
         GatehouseError: the lake cannot be written.
     """
     *first, last = (lake.folder(table, run_id) for table in TABLES)
-    make_folder(last)
+    lake.storage.make_folder(last)
     for folder in first:
-        remove_folder(folder)
-    if not last.is_symlink():
-        for path in last.iterdir():
-            remove_folder(path)
+        lake.storage.remove_folder(folder)
+    lake.storage.empty_folder(last)
     yield
-    if last.is_symlink():
-        last.unlink()
-    else:
-        last.rmdir()
+    lake.storage.remove_empty_folder(last)
     forget_reading(lake.root, run_id)
 
 

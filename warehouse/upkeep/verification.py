@@ -9,7 +9,6 @@ import pyarrow as pa
 
 from gatehouse.warehouse.errors import BrokenLaw
 from gatehouse.warehouse.events import Events
-from gatehouse.warehouse.files import read_table, sha256_of
 from gatehouse.warehouse.integrity import checked_events
 from gatehouse.warehouse.lake import SHARD_TABLES, Lake
 from gatehouse.warehouse.records import (
@@ -25,6 +24,7 @@ from gatehouse.warehouse.records import (
 )
 from gatehouse.warehouse.remembered.verified import Subject
 from gatehouse.warehouse.replays import check_part, parts, read_part
+from gatehouse.warehouse.tables import read_table, sha256_of, table_of
 from gatehouse.warehouse.upkeep.health import (
     CAPTURE,
     IMPORT_COUNTS,
@@ -35,6 +35,7 @@ from gatehouse.warehouse.upkeep.health import (
 )
 
 RUN_TABLES = {"runs": RUNS, "layers": LAYERS, "vocabulary": VOCABULARY, "shards": SHARDS}
+OTHER_BYTES = "has other bytes in `{}` than were recorded"
 DESCRIPTION, DATASET, OF_EXPERTS = "description", "dataset", "counts"
 """What `verify` finds right of a run, beside its shards."""
 
@@ -181,13 +182,15 @@ def _wrong_in_shard(
     known = verified.still(str(shard), row, [*files.values(), lake.file("layers", run_id)])
     if known and not hashed:
         return None
-    for table in ("samples",) if known else SHARD_TABLES:
-        verified.reads(files[table])
-        if sha256_of(files[table]) != row[f"{table}_sha256"]:
-            return f"has other bytes in `{table}` than were recorded"
+    verified.reads(*(files[table] for table in (("samples",) if known else SHARD_TABLES)))
     try:
-        samples = read_table(files["samples"], SAMPLES)
-        events = row["events"] if known else _lawful(lake, run_id, shard, samples)
+        content = lake.storage.read(files["samples"])
+        if hashlib.sha256(content).hexdigest() != row["samples_sha256"]:
+            return OTHER_BYTES.format("samples")
+        samples = table_of(content, files["samples"], SAMPLES)
+        events = row["events"] if known else _events_in(lake, run_id, row, samples)
+        if events is None:
+            return OTHER_BYTES.format("events")
     except BrokenLaw as error:
         return f"breaks a law: {error if error.path else error.law}"
     sample_ids = samples["sample_id"].to_pylist()
@@ -205,6 +208,23 @@ def _wrong_in_shard(
     return None
 
 
+def _events_in(lake: Lake, run_id: str, row: dict[str, Any], samples: pa.Table) -> int | None:
+    """Return the number of a shard's events, None if they have other bytes than were recorded.
+
+    Raises:
+        BrokenLaw: as `_lawful`.
+    """
+    file = lake.shard_file("events", run_id, row["shard"])
+    with lake.storage.on_disk(file) as here:
+        if sha256_of(here) != row["events_sha256"]:
+            return None
+        try:
+            return _lawful(lake, run_id, Events.in_file(here), samples)
+        except BrokenLaw as error:
+            # of a file in a bucket, what was read is a copy
+            raise BrokenLaw(error.law, error.path and file) from error
+
+
 def unrecorded_shards(lake: Lake, run_id: str) -> Iterator[tuple[int, pa.Table, int]]:
     """Yield (shard, its samples, number of its events) of unrecorded shards that keep the laws.
 
@@ -216,16 +236,16 @@ def unrecorded_shards(lake: Lake, run_id: str) -> Iterator[tuple[int, pa.Table, 
     for shard in sorted(set(range(record["shards"])) - recorded.keys()):
         with suppress(BrokenLaw):
             samples = read_table(lake.shard_file("samples", run_id, shard), SAMPLES)
-            yield shard, samples, _lawful(lake, run_id, shard, samples)
+            events = lake.shard_file("events", run_id, shard)
+            yield shard, samples, _lawful(lake, run_id, Events.in_file(events), samples)
 
 
-def _lawful(lake: Lake, run_id: str, shard: int, samples: pa.Table) -> int:
+def _lawful(lake: Lake, run_id: str, events: Events, samples: pa.Table) -> int:
     """Return the number of a shard's events.
 
     Raises:
         BrokenLaw: they cannot be read, or break a law of landing.
     """
-    events = Events.in_file(lake.shard_file("events", run_id, shard))
     has_norms = lake.has_output_norms(run_id)
     lawful = checked_events(events, samples, lake.layers(run_id), has_norms=has_norms)
     return sum(part.num_rows for part in lawful)

@@ -21,6 +21,7 @@ from typing import BinaryIO
 
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import cannot_write, make_folder
+from gatehouse.warehouse.plain_text import in_words
 from gatehouse.warehouse.writers.temporary import writer_name
 
 SECONDS_OF_A_LOOK = 1.0
@@ -54,7 +55,7 @@ def exclusive(path: Path, refusal: Callable[[str], str]) -> Iterator[None]:
     with _held(path, take):
         while others := _sharers(path):
             if time.monotonic() >= until:
-                raise GatehouseError(refusal(_together(others)))
+                raise GatehouseError(refusal(in_words(others)))
             time.sleep(SECONDS_BETWEEN_TRIES)
         yield
 
@@ -106,7 +107,7 @@ def exclusive_after_waiting(path: Path, waiting: Callable[[str], None]) -> Itera
 
 def holder(path: Path) -> str | None:
     """Return who holds the lock, all of those who share it, or None if nobody does."""
-    return _holder_of(path) or _together(_sharers(path)) or None
+    return _holder_of(path) or in_words(_sharers(path)) or None
 
 
 def has_been_locked(path: Path) -> bool:
@@ -131,11 +132,6 @@ def _sharers(path: Path) -> list[str]:
             # another user's, which may well be held
             found.append("another process")
     return found
-
-
-def _together(names: list[str]) -> str:
-    *others, last = names or [""]
-    return " and ".join(filter(None, [", ".join(others), last]))
 
 
 def _holder_of(path: Path) -> str | None:

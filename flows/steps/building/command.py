@@ -16,6 +16,7 @@ from gatehouse.warehouse.connect import DAMAGED
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.paths import DBT_PROJECT
 from gatehouse.warehouse.records import LAKE_VERSION
+from gatehouse.warehouse.storage.addresses import Place
 
 UNTOUCHED = "what was built before is untouched"
 OF_WORKERS = dict.fromkeys((BASE, LAYERS, PARTIALS), "")
@@ -29,14 +30,14 @@ class Dbt:
     """dbt on one database.
 
     Attributes:
-        lake: folder of the lake that it reads.
+        lake: that it reads.
         database: that it writes; its name is gatehouse.duckdb.
         target: folder for what dbt writes beside it.
         share: of the machine.
         settings: more variables that the project reads.
     """
 
-    lake: Path
+    lake: Place
     database: Path
     target: Path
     share: Share
@@ -48,9 +49,10 @@ class Dbt:
         Raises:
             GatehouseError: a model or test failed, which the message names, or dbt itself.
         """
-        name_home(self.lake, self.database)
+        name_home(self.database)
         at_once = ("--threads", str(self.share.models_at_once))
-        seen = {**OF_WORKERS, **self.share.as_environment(), **self.settings}
+        lake = {"GATEHOUSE_LAKE": str(self.lake)}
+        seen = {**OF_WORKERS, **lake, **self.share.as_environment(), **self.settings}
         with environment.chosen(environment.DBT, seen):
             outcome = run_dbt((*command, *at_once), self.target)
         # dbt writes its graph as a pickle and never reads it
@@ -66,10 +68,9 @@ class Dbt:
         return [result.node for result in results if hasattr(result, "node")]
 
 
-def name_home(lake: Path, database: Path) -> None:
-    """Let dbt in this process read this lake and write this database."""
+def name_home(database: Path) -> None:
+    """Let dbt in this process write this database."""
     os.environ["GATEHOUSE_DATABASE"] = str(database)
-    os.environ["GATEHOUSE_LAKE"] = str(lake)
     os.environ["GATEHOUSE_BUILD"] = fingerprint()
     os.environ["DO_NOT_TRACK"] = "1"
 

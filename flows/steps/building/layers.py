@@ -17,16 +17,13 @@ from uuid import uuid4
 import duckdb
 
 from gatehouse.flows.steps.building.command import Dbt, fingerprint
-from gatehouse.flows.steps.dbt_runs import BASE, LAYERS, PARTIALS
-from gatehouse.flows.steps.machine import (
-    LEAST_MEMORY,
-    MEMORY_LIMIT,
-    THREADS,
-    Share,
-    share_of_machine,
-)
+from gatehouse.flows.steps.dbt_runs import BASE, LAYERS, PARTIALS, attach_base
+from gatehouse.flows.steps.machine import MEMORY_LIMIT, THREADS, Share, share_of_machine
+from gatehouse.flows.steps.workers.connection import unseen
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import cannot_write
+from gatehouse.warehouse.storage.addresses import place_of
+from gatehouse.warehouse.storage.places import storage_of
 
 LAYERED = "config.materialized:layered"
 LAWS_OF_EVENTS = "events_are_complete_and_in_range"
@@ -41,7 +38,7 @@ class Order:
     """What a worker needs to know.
 
     Attributes:
-        lake: folder of the lake, as every worker names it.
+        lake: folder or address of the lake, as every worker names it.
         base: the database that has what does not go layer by layer; it is only read.
         partials: folder that gets a folder of Parquet files for each share.
         layers: first and last layer of the share.
@@ -91,7 +88,7 @@ def _build(order: Order) -> None:
         database = folder / "gatehouse.duckdb"
         _begin(database, order)
         settings = {BASE: order.base, LAYERS: order.name, PARTIALS: str(made)}
-        dbt = Dbt(Path(order.lake), database, folder / "dbt", _share(order), settings)
+        dbt = Dbt(place_of(order.lake), database, folder / "dbt", _share(order), settings)
         # without the tests of these tables, which are for all layers
         dbt.run("build", "--indirect-selection", "empty", "--select", LAYERED, LAWS_OF_EVENTS)
         _put_in_place(made, partials / order.name)
@@ -107,12 +104,11 @@ def _check(order: Order) -> None:
     Raises:
         GatehouseError: it does not.
     """
-    for place in (order.lake, order.base):
-        if not Path(place).exists():
-            raise GatehouseError(
-                f"the worker on {socket.gethostname()} does not see {place}: put the home (--home, "
-                "GATEHOUSE_HOME) on a file system that every machine has"
-            )
+    lake = place_of(order.lake)
+    seen = {order.lake: storage_of(lake).is_there(lake), order.base: Path(order.base).exists()}
+    for place, is_there in seen.items():
+        if not is_there:
+            raise unseen(place)
     if fingerprint() != order.fingerprint:
         raise GatehouseError(
             f"the worker on {socket.gethostname()} has another version of gatehouse or DuckDB than "
@@ -124,7 +120,7 @@ def _begin(database: Path, order: Order) -> None:
     """Make a database in which everything that a share reads has its name."""
     first, last = order.layers
     with closing(duckdb.connect(str(database))) as connection:
-        connection.execute("attach '{}' as base (read_only)".format(order.base.replace("'", "''")))
+        attach_base(connection, order.base)
         for name in order.given:
             view = f'create view "{name}" as select * from base.main."{name}"'  # noqa: S608 - a table
             connection.execute(view)
@@ -137,10 +133,11 @@ def _share(order: Order) -> Share:
     """Return what the environment of this worker says, else its part of its machine."""
     from distributed import get_worker
 
-    whole, here = share_of_machine(), order.neighbours.get(get_worker().ip, 1)
+    whole = share_of_machine()
+    part = whole.divided(order.neighbours.get(get_worker().ip, 1))
     return Share(
-        whole.threads if os.environ.get(THREADS) else max(whole.threads // here, 1),
-        whole.memory if os.environ.get(MEMORY_LIMIT) else max(whole.memory // here, LEAST_MEMORY),
+        whole.threads if os.environ.get(THREADS) else part.threads,
+        whole.memory if os.environ.get(MEMORY_LIMIT) else part.memory,
     )
 
 

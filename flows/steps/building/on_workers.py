@@ -15,11 +15,11 @@ from typing import Any
 import duckdb
 
 from gatehouse.flows.console import bar, say, working
+from gatehouse.flows.request import Workers
 from gatehouse.flows.steps.building.command import Dbt, fingerprint
 from gatehouse.flows.steps.building.layers import LAWS_OF_EVENTS, LAYERED, Order, build_layers
 from gatehouse.flows.steps.dbt_runs import PARTIALS
-from gatehouse.flows.steps.machine import LEAST_MEMORY, Share
-from gatehouse.flows.steps.workers.connection import Connection, Workers, connected
+from gatehouse.flows.steps.workers.connection import Connection, connected
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import make_folder
 from gatehouse.warehouse.plain_text import counted
@@ -74,8 +74,8 @@ def _with_layers(dbt: Dbt, layers: Sequence[int], given: Sequence[str], workers:
     partials = dbt.database.parent / "partials"
     make_folder(partials)
     here = min(workers.number or 1, len(layers))
-    share = Share(max(dbt.share.threads // here, 1), max(dbt.share.memory // here, LEAST_MEMORY))
-    with connected(workers, [share.as_environment()] * here) as connection:
+    own = dbt.share.divided(here).as_environment()
+    with connected(workers, [own] * here) as connection:
         hosts = connection.hosts()
         asked = workers.number or len(hosts)
         divided = shares(layers, asked)

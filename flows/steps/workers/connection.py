@@ -1,14 +1,15 @@
 """The workers that a command asks for: processes of its own, or those of a Dask scheduler."""
 
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from gatehouse.flows.console import say
+from gatehouse.flows.request import Workers
 from gatehouse.flows.steps.workers.settings import dask
 from gatehouse.warehouse.errors import GatehouseError
 
@@ -16,36 +17,17 @@ SECONDS_TO_ANSWER = 5
 SECONDS_BETWEEN_LOOKS = 2.0
 SECONDS_BETWEEN_TRIES = 0.1
 
+GONE = (
+    "the Dask scheduler has gone: start it again, and run the same command; what has landed stays"
+)
 
-@dataclass(frozen=True)
-class Workers:
-    """What a command's options say.
 
-    Attributes:
-        number: how many processes of this machine.
-        scheduler: the address of a Dask scheduler, or its scheduler file, in place of a number.
-    """
+SHARED = "put the home (--home, GATEHOUSE_HOME) on a file system that every machine has"
 
-    number: int | None = None
-    scheduler: str | None = None
 
-    @classmethod
-    def asked(cls, number: int | None, scheduler: str | None) -> "Workers | None":
-        """Return the workers that two options ask for; none if neither is given.
-
-        Raises:
-            GatehouseError: both are given, or a number is less than one.
-        """
-        if number is None and scheduler is None:
-            return None
-        if number is not None and scheduler is not None:
-            raise GatehouseError(
-                "--workers starts workers on this machine, and --scheduler has its own: leave one "
-                "of them out"
-            )
-        if number is not None and number < 1:
-            raise GatehouseError(f"--workers {number}: give a number of processes, 1 or more")
-        return cls(number, scheduler)
+def unseen(place: object) -> GatehouseError:
+    """Return the refusal of a worker, by itself, that does not see what its command does."""
+    return GatehouseError(f"the worker on {socket.gethostname()} does not see {place}: {SHARED}")
 
 
 class Connection:
@@ -112,12 +94,29 @@ def connected(workers: Workers, shares: Sequence[dict[str, str]]) -> Iterator[Co
     Raises:
         GatehouseError: there is no Dask, or nobody answers at the address.
     """
+    with client_of(workers, shares) as (client, check):
+        yield Connection(client, check)
+
+
+@contextmanager
+def client_of(
+    workers: Workers, shares: Sequence[dict[str, str]]
+) -> Iterator[tuple[Any, Callable[[], None]]]:
+    """Give Dask's client of workers, and what raises, when it is called, what went wrong.
+
+    Args:
+        workers: as for `connected`.
+        shares: as for `connected`.
+
+    Raises:
+        GatehouseError: as `connected`.
+    """
     from gatehouse.flows.steps.workers.local import local_cluster
 
     with dask(own=workers.scheduler is None):
         opened = _remote(workers.scheduler) if workers.scheduler else local_cluster([*shares])
-        with opened as (client, check):
-            yield Connection(client, check)
+        with opened as found:
+            yield found
 
 
 @contextmanager
@@ -139,10 +138,7 @@ def _remote(address: str) -> Iterator[tuple[Any, Callable[[], None]]]:
     def check() -> None:
         nonlocal said
         if client.status != "running":
-            raise GatehouseError(
-                f"the Dask scheduler at {address} has gone: start it again, and run the same "
-                "command"
-            )
+            raise GatehouseError(GONE)
         if not said and not client.scheduler_info()["workers"]:
             said = True
             say(f"no worker at {address} yet: waiting for one")
@@ -151,30 +147,41 @@ def _remote(address: str) -> Iterator[tuple[Any, Callable[[], None]]]:
         yield client, check
 
 
+def explained(error: BaseException, work: str, less: str) -> BaseException:
+    """Return the line for what Dask raises in place of a result; any other error as it is.
+
+    Args:
+        error: that was raised.
+        work: what a worker did, in the past tense.
+        less: what to do if memory ran out.
+    """
+    from distributed import CancelledError, KilledWorker
+
+    if isinstance(error, CancelledError):
+        return GatehouseError(GONE)
+    if isinstance(error, KilledWorker):
+        return GatehouseError(
+            f"every worker that {work} was killed, {error.allowed_failures + 1} of them: if memory "
+            f"ran out, {less}"
+        )
+    words = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    if isinstance(error, ImportError | AttributeError) or "deserialization" in words:
+        return GatehouseError(
+            f"the cluster cannot run this Gatehouse ({words}): install the same packages for its "
+            "scheduler and workers"
+        )
+    return error
+
+
 def _result(future: Any) -> Any:
     """Return what a call has returned.
 
     Raises:
         GatehouseError: Dask could not have it called, or the connection is lost.
     """
-    from distributed import CancelledError, KilledWorker
-
     try:
         return future.result()
-    except KilledWorker as error:
-        raise GatehouseError(
-            f"{error.allowed_failures + 1} workers were killed at the same work: if memory ran "
-            "out, use fewer --workers or give each more"
-        ) from error
-    except CancelledError as error:
-        raise GatehouseError(
-            "the Dask scheduler has gone: start it again, and run the same command"
-        ) from error
     except Exception as error:
-        words = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-        if isinstance(error, ImportError | AttributeError) or "deserialization" in words:
-            raise GatehouseError(
-                f"the cluster cannot run this Gatehouse ({words}): install the same packages for "
-                "its scheduler and workers"
-            ) from error
-        raise
+        raise explained(
+            error, "had the same work", "use fewer --workers or give each more"
+        ) from error

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from gatehouse.warehouse.files import read_table, write_table
 from gatehouse.warehouse.records import SAMPLES
+from gatehouse.warehouse.tables import read_table, write_table
 from gatehouse.warehouse.upkeep.verification import RUN_TABLES
 from tests.flows.remedies.remedy import CAPTURE, Place
 from tests.flows.upkeep.test_verify import flip

@@ -1,6 +1,142 @@
 """Remedies that are not in the table: the test that carries each out, or why none can here."""
 
 ELSEWHERE = {
+    # capture on many workers
+    **dict.fromkeys(
+        (
+            "only a capture can be split by ranks, as the marts are of whole runs: `gatehouse "
+            "capture --rank R --of N`, and `gatehouse build` once all ranks have ended",
+            "--rank is for machines that do not talk, which --workers and --scheduler do: leave "
+            "out one or the other",
+        ),
+        "tests/flows/steps/test_workers.py::test_ranks_are_of_a_capture_alone",
+    ),
+    **dict.fromkeys(
+        (
+            "--workers starts workers on this machine, and --scheduler has its own: leave one of "
+            "them out",
+        ),
+        "tests/flows/steps/test_workers.py::test_workers_and_a_scheduler_exclude_each_other",
+    ),
+    **dict.fromkeys(
+        (
+            "--scheduler …: no Dask scheduler answers there (…); start one with `dask scheduler`,"
+            " or use --workers N on this machine",
+        ),
+        "tests/flows/steps/test_workers.py::test_nobody_at_the_address_is_one_line",
+    ),
+    **dict.fromkeys(
+        (
+            "a worker has landed shard …, and … does not have it: …",
+            "put the home (--home, GATEHOUSE_HOME) on a file system that every machine has",
+            "the worker on … does not see …: …",
+            "the worker on … has …, and this command …: install the same packages on both",
+            "the worker on … would capture another run: …; name what follows from the machine, as"
+            " --dtype and --quantize",
+        ),
+        "tests/flows/steps/test_workers.py::test_workers_that_do_not_fit_are_refused",
+    ),
+    **dict.fromkeys(
+        (
+            "--device-map … …: leave --device-map or --workers out",
+            "--device-map … with --workers: each worker has a GPU of its own; leave --device-map "
+            "out, and name GPUs in CUDA_VISIBLE_DEVICES",
+            "--workers …: there are … GPUs here, one for each worker; ask for at most …, or for "
+            "--device-map cpu",
+        ),
+        "tests/flows/steps/test_devices.py::test_what_workers_cannot_have_is_refused",
+    ),
+    **dict.fromkeys(
+        (
+            "--device-map … …: start one process a node (--nproc-per-node 1)",
+            "… processes for … GPUs on this machine: start one for each (--nproc-per-node …)",
+        ),
+        "tests/flows/steps/test_devices.py::test_a_process_of_torchrun_sees_its_own_gpu",
+    ),
+    **dict.fromkeys(
+        ("worker … cannot start (…): put that right",),
+        "tests/flows/steps/test_workers.py::test_a_worker_that_cannot_start_says_why",
+    ),
+    **dict.fromkeys(
+        (
+            "--rank auto reads the number of ranks, too: leave --of out",
+            "--rank R --of N go together: R is 0 to N - 1",
+            "--rank …: give a number from 0 on, or auto",
+            "rank … of …: ranks are numbered 0 to N - 1 of N",
+            "--rank auto: … is …; start this with …, or name --rank R --of N",
+            "--rank auto: number the tasks of the array evenly, as in --array=0-7, or name --rank"
+            " R --of N",
+        ),
+        "tests/flows/steps/test_part.py::test_what_is_no_part_is_refused",
+    ),
+    **dict.fromkeys(
+        ("--workers and --scheduler need Dask: `pip install '…'`",),
+        "tests/flows/steps/test_workers.py::test_without_dask_the_extra_is_named",
+    ),
+    **dict.fromkeys(
+        ("Dask's settings cannot be read (…): correct them in …",),
+        "tests/flows/steps/test_workers.py::test_settings_of_dask_that_cannot_be_read_are_named",
+    ),
+    # a lake in a bucket
+    **dict.fromkeys(
+        (
+            "… is a folder of this machine: name its home with --home",
+            "an address of a lake holds no credentials and no options: put them into the "
+            "environment, as docs/environment.md says",
+            "… cannot be the address of a lake: write it as s3://bucket/prefix, of letters, digits "
+            "and . _ = + -",
+        ),
+        "tests/warehouse/storage/test_bucket.py::test_addresses_that_no_lake_can_have_are_refused",
+    ),
+    "…:// needs a package that is not installed (…): …": (
+        "tests/warehouse/storage/test_bucket.py::test_the_extra_is_named_where_s3fs_is_missing"
+    ),
+    "…:// is no protocol that fsspec knows: write s3://bucket/prefix": (
+        "tests/warehouse/storage/test_bucket.py::test_a_missing_package_or_protocol_is_named"
+    ),
+    "a lake in …:// can be read, but not written: Gatehouse knows no write on a condition there, "
+    "which keeps two processes apart; capture into s3:// or a home": (
+        "tests/warehouse/storage/test_bucket.py"
+        "::test_other_protocols_can_be_read_and_are_refused_by_name_for_writing"
+    ),
+    "there is no bucket …: make it, or name another with --lake": (
+        "tests/warehouse/storage/test_bucket.py::test_a_missing_bucket_is_no_empty_lake"
+    ),
+    "… denies access to … (…): give these credentials the right to list, read, write and delete "
+    "there, or set others in the environment": (
+        "tests/warehouse/storage/test_bucket.py::test_a_denial_is_one_line_without_credentials"
+    ),
+    "there are no credentials for … (…): set them in the environment, for s3 AWS_ACCESS_KEY_ID and "
+    "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE": (
+        "tests/warehouse/storage/test_bucket.py::test_no_credentials_is_one_line"
+    ),
+    "nothing answers for …: see that AWS_ENDPOINT_URL and the network are right, and run the same "
+    "command again": (
+        "tests/warehouse/storage/test_bucket.py::test_no_server_is_one_line_after_few_tries"
+    ),
+    "the exchange of … with its bucket broke off (…): run the same command again; what has "
+    "landed stays": (
+        "tests/warehouse/storage/test_bucket.py"
+        "::test_a_connection_that_drops_in_the_middle_of_a_file_gives_no_half"
+    ),
+    "… cannot be used (…: …): put that right in the environment, and run the same command again": (
+        "what else a bucket's client may say, word for word"
+    ),
+    "… was taken over by … while this process could not renew it: nothing more is written; wait "
+    "for that process to end, and run the same command again": (
+        "tests/warehouse/storage/test_leases.py"
+        "::test_who_lost_a_lease_publishes_and_removes_nothing"
+    ),
+    "the bucket of … writes whatever the condition (If-None-Match): two processes could write one "
+    "run; keep the lake in a bucket that heeds conditions": (
+        "tests/warehouse/storage/test_leases.py::test_a_bucket_that_heeds_no_conditions_is_refused"
+    ),
+    "… lies in a bucket, which SQL only reads: name a file of this machine": (
+        "tests/flows/sql/test_bucket_access.py::test_nothing_is_written_into_a_bucket"
+    ),
+    "… is not in the lake …: name a file there": (
+        "tests/flows/sql/test_bucket_access.py::test_what_is_not_the_lake_is_refused"
+    ),
     # traces, generated text, chats
     "the tokenizer of … has no chat template, and the samples are chats: name the "
     "model's version that is made for chats, or add --chat-as-text to take what is "
@@ -48,8 +184,6 @@ ELSEWHERE = {
     # builds on many workers
     **dict.fromkeys(
         (
-            "the worker on … does not see …: put the home (--home, GATEHOUSE_HOME) on a file "
-            "system that every machine has",
             "the worker on … has another version of gatehouse or DuckDB than this command: install "
             "the same packages on both",
         ),
@@ -70,8 +204,9 @@ ELSEWHERE = {
     ),
     **dict.fromkeys(
         (
-            "… workers were killed at the same work: if memory ran out, use fewer --workers or "
-            "give each more",
+            "every worker that … was killed, … of them: if memory ran out, …",
+            "use fewer --workers or a smaller --batch-size",
+            "use fewer --workers or give each more",
             "the cluster cannot run this Gatehouse (…): install the same packages for its "
             "scheduler and workers",
         ),
@@ -79,8 +214,8 @@ ELSEWHERE = {
     ),
     **dict.fromkeys(
         (
-            "the Dask scheduler has gone: start it again, and run the same command",
-            "the Dask scheduler at … has gone: start it again, and run the same command",
+            "the Dask scheduler has gone: start it again, and run the same command; what has "
+            "landed stays",
         ),
         "tests/flows/steps/workers/test_connection.py::test_a_scheduler_that_goes_is_one_line",
     ),

@@ -11,10 +11,12 @@ import pytest
 from gatehouse.flows.request import RunRequest
 from gatehouse.flows.sizing import answer, trial
 from gatehouse.flows.sizing.measured import BUILDS, build_of
+from gatehouse.flows.steps import tokens
 from gatehouse.flows.steps.capture import capture
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.storage.addresses import ObjectPath
 from tests.conftest import write_texts
 
 
@@ -91,6 +93,14 @@ def test_of_many_shards_some_are_read(place, monkeypatch, tmp_path):
     assert told.tokens != whole.tokens
 
 
+def test_a_lake_in_a_bucket_takes_no_room_here(told):
+    away = replace(told, bucket=ObjectPath("s3://bucket/lake"))
+    assert told.disk_bytes == pytest.approx(away.disk_bytes + told.lake_bytes)
+    assert "bytes an event, in s3://bucket/lake" in str(away)
+    assert "free: twice the database" in str(away)
+    assert "free: the lake, and twice" in str(told)
+
+
 def test_generated_tokens_are_counted_as_the_most_that_may_come(place, told, tmp_path):
     generating = answer.forecast(replace(place[0], generate=3), Paths(tmp_path))
     assert generating.tokens == told.tokens + 3 * told.samples
@@ -110,7 +120,7 @@ def test_a_run_that_the_disk_cannot_hold_is_refused(place, run, monkeypatch, tmp
 
 
 def test_a_text_without_tokens_is_one_line(place, monkeypatch, tmp_path):
-    monkeypatch.setattr(trial, "encode", lambda tokenizer, texts: [array("i") for _ in texts])
+    monkeypatch.setattr(tokens, "encode", lambda tokenizer, texts: [array("i") for _ in texts])
     with pytest.raises(GatehouseError, match=r"texts\.jsonl has no tokens: name another dataset"):
         answer.forecast(place[0], Paths(tmp_path))
 
@@ -133,7 +143,7 @@ def test_builds_that_were_measured_are_told_as_they_were(measured):
 def test_larger_builds_take_more():
     costs = ("cpu_seconds", "peak_bytes", "database_bytes")
     for of, other in (("top_k", 4), ("events", 10_000_000)):
-        numbers = (2, 4, 8, 16) if of == "top_k" else (2_000_000, 10**8, 10**10)
+        numbers = (2, 4, 8, 16) if of == "top_k" else (2_000_000, 20_000_000, 10**8)
         told = [
             build_of(number, other) if of == "events" else build_of(other * 10**7, number)
             for number in numbers
@@ -141,3 +151,6 @@ def test_larger_builds_take_more():
         for few, many in pairwise(told):
             assert all(getattr(few, cost) < getattr(many, cost) for cost in costs), of
     assert build_of(10, 1) == build_of(BUILDS[0].events, 2)
+    # tables fill up
+    full, more = build_of(10**9, 8), build_of(10**10, 8)
+    assert full.database_bytes == more.database_bytes and full.cpu_seconds < more.cpu_seconds

@@ -13,7 +13,8 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from gatehouse.flows.steps import build
+from gatehouse.flows.request import RunRequest
+from gatehouse.flows.steps import build, capture
 from gatehouse.flows.steps.building import command
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
@@ -251,3 +252,24 @@ def test_a_home_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "building.lock").mkdir()
     with pytest.raises(GatehouseError, match=r"cannot write .*building\.lock"):
         build.lock(Paths(tmp_path)).__enter__()
+
+
+def test_one_thread_follows_every_token(home, tiny_mixtral, tmp_path, monkeypatch):
+    """Rows are matched by their places; DuckDB reads on in steps of 2,048 rows.
+
+    With one thread, a last step of 1,984 rows or more came late on one of the sides.
+    """
+    words = ("the router sends every token to two experts of a layer " * 20 + "\n") * 20
+    (tmp_path / "texts.txt").write_text(words)
+    request = RunRequest(
+        model=str(tiny_mixtral), dataset=str(tmp_path / "texts.txt"), lines=True, max_length=100
+    )
+    paths = Paths(home)
+    assert capture.capture(request, paths).tokens == 2_000
+    monkeypatch.setenv("GATEHOUSE_THREADS", "1")
+    build.build(paths)
+    with closing(connect(paths)) as connection:
+        followed = connection.execute(
+            "select layer, sum(tokens) from fct_expert_transition group by layer order by layer"
+        ).fetchall()
+    assert followed == [(0, 2_000), (1, 2_000)]

@@ -24,14 +24,14 @@ SMALL_MEMORY = """
 import resource, sys
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from gatehouse.flows.steps import capture
+from gatehouse.flows.steps import capture, shards
 from gatehouse.flows.request import RunRequest
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.paths import Paths
 
 dataset, home, *limits = sys.argv[1:]
 unlimited = resource.RLIM_INFINITY
-captured = capture.captured
+captured = shards.captured
 
 
 @contextmanager
@@ -46,16 +46,16 @@ def limited(tap, batches, folder):
         yield events
 
 
-capture.captured = limited
-capture.say = lambda line: print(line) if "memory" in line else None
+shards.captured = limited
+shards.say = lambda line: print(line) if "memory" in line else None
 for megabytes in map(int, limits):
     try:
         capture.capture(RunRequest(dataset=dataset, batch_size=64), Paths(Path(home)))
     except GatehouseError as error:
         print("gatehouse:", error)
-    shards = len(list(Path(home).rglob("lake/events/**/*.parquet")))
-    print("landed:", shards)
-    if shards:
+    landed = len(list(Path(home).rglob("lake/events/**/*.parquet")))
+    print("landed:", landed)
+    if landed:
         break
 """
 """Captures with a limit on the memory of its batches, trying one limit after the other."""

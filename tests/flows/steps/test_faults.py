@@ -198,7 +198,7 @@ def test_a_clock_that_jumps_back_changes_no_event(monkeypatch, request_, whole, 
         def now(cls, zone=None):
             return next(times)
 
-    monkeypatch.setattr(capture, "datetime", Jumping)
+    monkeypatch.setattr("gatehouse.flows.steps.planned.datetime", Jumping)
     monkeypatch.setattr("gatehouse.warehouse.lake.datetime", Jumping)
     paths = Paths(tmp_path / "home")
     summary = capture.capture(request_, paths)

@@ -9,11 +9,11 @@ from gatehouse.flows.steps.importing import import_files
 from gatehouse.flows.upkeep import remove, status
 from gatehouse.models.checkpoint.described import describe
 from gatehouse.warehouse.errors import GatehouseError
-from gatehouse.warehouse.files import write_table
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.notes.run_names import find_run
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.records import COUNTED, COUNTS
+from gatehouse.warehouse.tables import write_table
 from gatehouse.warehouse.upkeep.verification import verify
 from tests.ingest.traces.test_counts import imatrix
 

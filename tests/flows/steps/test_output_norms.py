@@ -13,10 +13,10 @@ from gatehouse.flows.upkeep.verify import verify_runs
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import BrokenLaw, GatehouseError
 from gatehouse.warehouse.events import Events
-from gatehouse.warehouse.files import read_table
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.records import EVENTS, EVENTS_WITH_NORMS, OUTPUT_NORMS, SAMPLES
+from gatehouse.warehouse.tables import read_table
 from gatehouse.warehouse.upkeep.verification import verify
 from tests.flows.steps.test_any_family import save
 

@@ -19,10 +19,10 @@ from gatehouse.flows.upkeep import verify
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.events import Events, write_events
-from gatehouse.warehouse.files import read_table, write_table
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import DBT_PROJECT, Paths
-from gatehouse.warehouse.remembered import verified
+from gatehouse.warehouse.storage import folder
+from gatehouse.warehouse.tables import read_table, write_table
 from gatehouse.warehouse.upkeep import verification
 from gatehouse.warehouse.upkeep.verification import RUN_TABLES
 from tests.flows.steps.test_resume import contents
@@ -382,7 +382,7 @@ def test_a_build_names_a_description_of_another_run(copy, table):
 
 def test_what_was_found_right_is_not_asked_again_without_all(run, captured, tmp_path, monkeypatch):
     """Neither the lake's files, nor the database, nor the comparison of both."""
-    monkeypatch.setattr(verified, "SETTLED", -(10**18))
+    monkeypatch.setattr(folder, "SETTLED", -(10**18))
     compared, disagreements = [], verify.disagreements
 
     def noting(connection, totals, of_counts):
@@ -390,7 +390,9 @@ def test_what_was_found_right_is_not_asked_again_without_all(run, captured, tmp_
         return disagreements(connection, totals, of_counts)
 
     monkeypatch.setattr(verify, "disagreements", noting)
-    home = shutil.copytree(captured, tmp_path / "home")
+    # without what other tests have had verified there
+    forgetful = shutil.ignore_patterns("remembered")
+    home = shutil.copytree(captured, tmp_path / "home", ignore=forgetful)
     run_id = only_run(Paths(home))
 
     def said(*words: str) -> tuple[str, list[str]]:
@@ -426,7 +428,7 @@ def test_what_was_found_right_is_not_asked_again_without_all(run, captured, tmp_
 
 
 def test_what_was_found_right_before_ctrl_c_is_not_read_again(copy, monkeypatch):
-    monkeypatch.setattr(verified, "SETTLED", -(10**18))
+    monkeypatch.setattr(folder, "SETTLED", -(10**18))
     sha256_of = verification.sha256_of
 
     def interrupted(path):

@@ -12,10 +12,10 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+from gatehouse.flows.request import Workers
 from gatehouse.flows.steps import build
 from gatehouse.flows.steps.building import layers, on_workers
 from gatehouse.flows.steps.building.on_workers import shares
-from gatehouse.flows.steps.workers.connection import Workers
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
 from tests.dbt_project.random_lake import land, random_shard, record

@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
+from gatehouse.flows.request import Workers
 from gatehouse.flows.steps.workers import connection
-from gatehouse.flows.steps.workers.connection import Workers, connected
+from gatehouse.flows.steps.workers.connection import connected
 from gatehouse.warehouse.errors import GatehouseError
 
 pytest.importorskip("distributed", reason="without the extra `cluster`")
@@ -76,7 +77,7 @@ def test_what_dask_raises_is_one_line():
     from distributed import CancelledError, KilledWorker
 
     lines = {
-        KilledWorker("work", None, 3): "4 workers were killed at the same work",
+        KilledWorker("work", None, 3): "every worker that had the same work was killed, 4 of them",
         ModuleNotFoundError("No module named 'gatehouse'"): "cannot run this Gatehouse",
         RuntimeError("Error during deserialization of the task graph"): "install the same packages",
         CancelledError("work"): "the Dask scheduler has gone",
@@ -86,6 +87,8 @@ def test_what_dask_raises_is_one_line():
             connection._result(Future(error))
     with pytest.raises(ZeroDivisionError):
         connection._result(Future(ZeroDivisionError()))
+    killed = connection.explained(KilledWorker("work", None, 3), "captured shard 3", "use fewer")
+    assert "captured shard 3 was killed, 4 of them: if memory ran out, use fewer" in str(killed)
 
 
 def test_a_scheduler_that_goes_is_one_line(monkeypatch):

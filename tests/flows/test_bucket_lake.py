@@ -1,0 +1,289 @@
+"""A lake in a bucket: every command does with it what it does with one in the home."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import duckdb
+import fsspec
+import pytest
+
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.storage import leases
+from gatehouse.warehouse.storage.addresses import ObjectPath, checked_address
+from gatehouse.warehouse.storage.bucket import Bucket
+from gatehouse.warehouse.storage.places import bucket_of
+from tests.flows.conftest import gatehouse
+from tests.object_store import use
+
+LAKE = "s3://bucket/home/lake"
+
+
+@pytest.fixture(scope="module")
+def store(object_server):
+    """The server, with an empty bucket, named by the environment of the module's tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        use(object_server, patch)
+        patch.setenv("GATEHOUSE_LAKE", "")
+        yield object_server
+
+
+@pytest.fixture(scope="module")
+def homes(store, captured, tiny_mixtral, tmp_path_factory) -> tuple[Paths, Paths]:
+    """The same run, captured and built in a home and in a bucket."""
+    from gatehouse.flows.request import RunRequest
+    from gatehouse.flows.steps import build, capture
+
+    texts = captured.parent / "texts.jsonl"
+    request = RunRequest(model=str(tiny_mixtral), dataset=str(texts), max_length=128)
+    paths = Paths(tmp_path_factory.mktemp("remote") / "home", bucket_of_lake())
+    capture.capture(request, paths)
+    build.build(paths)
+    return Paths(captured), paths
+
+
+def bucket_of_lake() -> ObjectPath:
+    return checked_address(LAKE)
+
+
+@pytest.fixture
+def run(homes, monkeypatch, capfd):
+    """`run(*arguments)`: what a command returns and prints, of the lake in the bucket."""
+    monkeypatch.setenv("GATEHOUSE_HOME", "")
+    monkeypatch.setenv("GATEHOUSE_LAKE", "")
+    place = ("--home", homes[1].root, "--lake", LAKE)
+    return lambda *arguments: gatehouse(monkeypatch, capfd, *arguments, *place)
+
+
+def objects() -> dict[str, str]:
+    """The objects of the lake, by name, and the tag of each."""
+    files = fsspec.filesystem("s3", skip_instance_cache=True, use_listings_cache=False)
+    found = files.find("bucket/home/lake", detail=True)
+    return {key.removeprefix("bucket/home/lake/"): each["ETag"] for key, each in found.items()}
+
+
+def of_shards(contents: dict[str, bytes]) -> dict[str, bytes]:
+    """Those that are the same in every capture: records tell when it was."""
+    return {
+        name: content
+        for name, content in contents.items()
+        if name.partition("/")[0] in ("events", "samples", "layers", "vocabulary")
+    }
+
+
+def test_the_bucket_holds_what_the_folder_holds_and_the_home_no_lake(homes):
+    local, remote = homes
+    folder = Path(str(local.lake))
+    files = {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+    bucket = bucket_of(bucket_of_lake())
+    found = {name: bucket.read(bucket_of_lake() / name) for name in objects()}
+    assert found.keys() == files.keys()
+    assert of_shards(found) == of_shards(files)
+    assert not (remote.root / "lake").exists()
+
+
+def test_the_marts_are_those_of_a_lake_in_a_folder(homes):
+    tables = []
+    for paths in homes:
+        with closing(duckdb.connect(str(paths.database), read_only=True)) as connection:
+            names = connection.execute("select table_name from duckdb_tables() order by 1")
+            tables.append(
+                {
+                    name: connection.table(name)
+                    .project("* exclude (path, modified_at)" if name in LEDGERS else "*")
+                    .fetchall()
+                    for (name,) in names.fetchall()
+                    if name not in OF_TIMES
+                }
+            )
+    assert tables[0].keys() == tables[1].keys()
+    assert [name for name in tables[0] if not alike(tables[0][name], tables[1][name])] == []
+
+
+def alike(rows: list[tuple], others: list[tuple]) -> bool:
+    """Whether rows are the same in some order; sums of floats depend on the order of threads."""
+
+    def known(row: tuple) -> str:
+        return str([f"{value:.6g}" if isinstance(value, float) else value for value in row])
+
+    return len(rows) == len(others) and all(
+        one == pytest.approx(other, rel=1e-9, nan_ok=True)
+        if isinstance(one, float)
+        else one == other
+        for row, another in zip(sorted(rows, key=known), sorted(others, key=known))
+        for one, other in zip(row, another)
+    )
+
+
+LEDGERS = ("stg_shards", "stg_replay_parts")
+OF_TIMES = ("dim_run", "stg_runs", "stg_new_runs")
+"""Tables that tell when a run was captured."""
+
+
+def test_each_command_makes_few_requests(run, store, homes):
+    lake = Lake(homes[1].lake)
+    assert [len(lake.shards(run_id)) for run_id in lake.run_ids()] == [1]
+    for words, most in REQUESTS.items():
+        with store.requests() as asked:
+            code, _, err = run(*words)
+        assert code == 0, err
+        made = asked.by_kind()
+        assert made.total() <= most, (words, made, asked.made)
+
+
+REQUESTS = {
+    ("status",): 24,
+    ("verify",): 64,
+    ("verify", "--all"): 64,
+    ("build",): 40,
+    ("sql", "select count(*) from events"): 3,
+    ("sql", "select count(*) from dim_run"): 0,
+}
+"""Commands, and how many requests they make of a lake with one run of one shard."""
+
+
+def test_status_and_verify_say_what_they_say_of_a_folder(run, homes, monkeypatch, capfd):
+    run("verify")
+    for words in (("status", "--format", "json"), ("verify", "--all", "--format", "json")):
+        of_bucket = run(*words)
+        monkeypatch.setenv("GATEHOUSE_LAKE", "")
+        of_folder = gatehouse(monkeypatch, capfd, *words, "--home", homes[0].root)
+        answers = [without_times(json.loads(out)) for _, out, _ in (of_folder, of_bucket)]
+        assert answers[0] == answers[1]
+    code, out, _ = run("verify")
+    assert code == 0 and "not read again" in out
+    assert run("build")[1].startswith("nothing new")
+
+
+def without_times(answer: dict) -> dict:
+    """An answer without what is another in each capture."""
+    drop = ("started_at", "finished_at", "tokens_per_second", "seconds_left")
+    runs = [{key: run[key] for key in run if key not in drop} for run in answer["runs"]]
+    return answer | {"runs": runs, "home": ""}
+
+
+KILLED = """
+import os, signal, sys
+from gatehouse.flows.cli import app
+from gatehouse.warehouse.lake import Lake
+Lake.add_shard = lambda *words: os.kill(os.getpid(), signal.SIGKILL)
+sys.argv = ["gatehouse", *sys.argv[1:]]
+app.main()
+"""
+
+
+def test_a_capture_killed_between_upload_and_record_goes_on_is_repaired_and_removed(
+    store, tiny_mixtral, texts, tmp_path, monkeypatch, capfd
+):
+    root = checked_address("s3://bucket/killed")
+    place = ["--lake", str(root), "--home", str(tmp_path / "home")]
+    words = ["capture", "--model", str(tiny_mixtral), "--dataset", str(texts), *place]
+    killed = subprocess.run([sys.executable, "-c", KILLED, *words], capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    bucket, lake = bucket_of(root), Lake(root)
+    left = [len(bucket.names(root / table)) for table in ("locks", "events", "shards")]
+    assert left == [1, 1, 0]
+    (run_id,) = lake.run_ids()
+    # its process has ended on this machine: nobody has to wait for the lease to end
+    assert lake.writer(run_id) is None
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        return gatehouse(monkeypatch, capfd, *arguments)
+
+    assert run(*words)[0] == 0
+    assert lake.finished_shards(run_id) == {0}
+    assert bucket.names(root / "locks") == set()
+    with lake.writing(run_id):
+        code, _, err = run(*words)
+        assert code == 2 and f"{run_id} is being written by process" in err
+
+    events = lake.shard_file("events", run_id, 0)
+    whole = bucket.read(events)
+    damaged = bytearray(whole)
+    damaged[len(whole) // 2] ^= 1
+    bucket.publish(events, lambda path: path.write_bytes(bytes(damaged)))
+    bucket.publish(events.parent / "strange.txt", lambda path: path.write_text("what is this"))
+    code, out, _ = run("verify", *place)
+    assert code == 1
+    assert "shard 0 has other bytes in `events`" in out and "strange.txt does not belong" in out
+    code, out, err = run("verify", "--repair", *place)
+    assert code == 0, (out, err)
+    aside = tmp_path / "home" / "set-aside" / "events" / f"run_id={run_id}" / "strange.txt"
+    assert aside.read_text() == "what is this"
+    assert bucket.read(events) == whole
+
+    code, out, _ = run("runs", "rm", run_id, "--yes", *place)
+    assert code == 0 and f"removed {run_id}" in out
+    assert bucket.names(root) == {"VERSION"}
+
+
+def test_a_capture_that_loses_its_lease_records_nothing(
+    store, tiny_mixtral, texts, tmp_path, monkeypatch, capfd
+):
+    root = checked_address("s3://bucket/lost")
+    record, others = Lake.add_shard, ExitStack()
+
+    def lose(self, run_id, row):
+        monkeypatch.setattr(leases, "SECONDS", -1.0)
+        monkeypatch.setattr(leases, "SECONDS_TRUSTED", -1.0)
+        lock = self._lock(run_id)
+        others.enter_context(Bucket(lock).exclusive(lock, str))
+        record(self, run_id, row)
+
+    monkeypatch.setattr(Lake, "add_shard", lose)
+    words = ["--model", tiny_mixtral, "--dataset", texts, "--home", tmp_path / "home"]
+    with others:
+        code, _, err = gatehouse(monkeypatch, capfd, "capture", *words, "--lake", root)
+    assert code == 2 and "was taken over by process" in err and len(err.splitlines()) <= 3
+    (run_id,) = Lake(root).run_ids()
+    assert Lake(root).shards(run_id) == {}
+    assert Lake(root).run_record(run_id)["finished_at"] is None
+
+
+def test_two_processes_share_a_run_and_one_alone_is_refused(store):
+    lake = Lake(checked_address("s3://bucket/shared"))
+    with lake.sharing("a-run"), lake.sharing("a-run"):
+        assert lake.writer("a-run").count("process") == 2
+        assert lake.has_been_locked("a-run")
+        with (
+            pytest.raises(GatehouseError, match="is being written by process"),
+            lake.writing("a-run"),
+        ):
+            raise AssertionError("both wrote")
+        with lake.in_turn("a-run", 3):
+            assert lake.storage.names(lake.root / "locks") >= {"a-run.00003.turn"}
+    with (
+        lake.writing("a-run"),
+        pytest.raises(GatehouseError, match="is being written by process"),
+        lake.sharing("a-run"),
+    ):
+        raise AssertionError("both wrote")
+    assert not lake.has_been_locked("a-run")
+
+
+@pytest.mark.parametrize("command", [["status"], ["verify"], ["build"]], ids=str)
+def test_a_bucket_that_denies_is_one_line(run, store, command):
+    with store.denying():
+        code, out, err = run(*command)
+    assert (code, out) == (2, "")
+    assert "s3://bucket denies access" in err and len(err.splitlines()) == 1
+    for name in ("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID"):
+        assert os.environ[name] not in err
+
+
+def test_no_credentials_are_kept(homes):
+    secrets = [os.environ[name] for name in ("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID")]
+    bucket, root = bucket_of(bucket_of_lake()), bucket_of_lake()
+    kept = [bucket.read(root / name) for name in objects()]
+    kept += [path.read_bytes() for path in homes[1].root.rglob("*") if path.is_file()]
+    assert not any(secret.encode() in content for secret in secrets for content in kept)

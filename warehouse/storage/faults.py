@@ -1,0 +1,102 @@
+"""What goes wrong with a bucket, each in one line with the way out, and without credentials."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.plain_text import quoted
+from gatehouse.warehouse.storage.addresses import ObjectPath
+
+PRECONDITION = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
+"""Codes of a server that did not do what was asked on a condition."""
+
+UNREACHABLE = (
+    "EndpointConnectionError",
+    "ConnectTimeoutError",
+    "ProxyConnectionError",
+    "SSLError",
+)
+BROKEN_OFF = (
+    "ReadTimeoutError",
+    "ConnectionClosedError",
+    "ResponseStreamingError",
+    "IncompleteRead",
+    "IncompleteReadError",
+    "ClientPayloadError",
+    "HTTPClientError",
+    "FSTimeoutError",
+    "TimeoutError",
+    "ClientError",
+)
+NO_CREDENTIALS = (
+    "NoCredentialsError",
+    "PartialCredentialsError",
+    "CredentialRetrievalError",
+    "ProfileNotFound",
+    "TokenRetrievalError",
+    "UnauthorizedSSOTokenError",
+    "InvalidConfigError",
+    "ConfigParseError",
+)
+"""Classes of aiobotocore, aiohttp and fsspec, which are not imported for their names."""
+
+
+@contextmanager
+def faults_of(place: ObjectPath) -> Iterator[None]:
+    """Turn what a bucket says in the block into one line; that an object is missing stays as it is.
+
+    Raises:
+        GatehouseError: the bucket cannot be reached, denies this, or is not there.
+        FileNotFoundError: the object is not there.
+    """
+    try:
+        yield
+    except GatehouseError:
+        raise
+    except Exception as error:
+        if isinstance(error, FileNotFoundError) and code_of(error) != "NoSuchBucket":
+            raise
+        raise fault(place, error) from None
+
+
+def fault(place: ObjectPath, error: BaseException) -> GatehouseError:
+    """Return the line on an error of a bucket."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    where = f"{place.protocol}://{place.bucket}"
+    code = code_of(error)
+    if code == "NoSuchBucket":
+        return GatehouseError(f"there is no bucket {where}: make it, or name another with --lake")
+    if isinstance(error, PermissionError):
+        return GatehouseError(
+            f"{where} denies access to {place} ({code or 'denied'}): give these credentials the "
+            "right to list, read, write and delete there, or set others in the environment"
+        )
+    if kinds & set(NO_CREDENTIALS):
+        return GatehouseError(
+            f"there are no credentials for {where} ({type(error).__name__}): set them in the "
+            "environment, for s3 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+        )
+    if kinds & set(UNREACHABLE) or isinstance(error, ConnectionRefusedError):
+        return GatehouseError(
+            f"nothing answers for {where}: see that AWS_ENDPOINT_URL and the network are right, "
+            "and run the same command again"
+        )
+    if kinds & set(BROKEN_OFF) or isinstance(error, OSError):
+        return GatehouseError(
+            f"the exchange of {place} with its bucket broke off "
+            f"({quoted(code or str(error) or type(error).__name__)}): run the same command again; "
+            "what has landed stays"
+        )
+    return GatehouseError(
+        f"{where} cannot be used ({type(error).__name__}: {quoted(error)}): put that right in the "
+        "environment, and run the same command again"
+    )
+
+
+def code_of(error: BaseException) -> str:
+    """Return the server's word for an error; nothing where there is none."""
+    for each in (error, error.__cause__):
+        response = getattr(each, "response", None)
+        if isinstance(response, dict):
+            return str(response.get("Error", {}).get("Code", ""))
+    return ""
