@@ -28,7 +28,7 @@ from gatehouse.flows.steps.capture import (
 )
 from gatehouse.flows.steps.drawing import Drawer
 from gatehouse.flows.steps.identity import plan_model
-from gatehouse.flows.steps.metrics import check_metrics
+from gatehouse.flows.steps.pace.metrics import check_metrics
 from gatehouse.flows.steps.prepare import prepare_samples, read_ahead
 from gatehouse.flows.watched import assets
 from gatehouse.flows.watched.artifacts import leave_results, tellers

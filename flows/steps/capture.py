@@ -9,10 +9,10 @@ from typing import Self
 from gatehouse.flows.console import bar, listed, say
 from gatehouse.flows.request import RunRequest
 from gatehouse.flows.steps.identity import plan_model, what_changed
-from gatehouse.flows.steps.metrics import MetricsFile
+from gatehouse.flows.steps.pace.metrics import MetricsFile
+from gatehouse.flows.steps.pace.progress import Pace, Told
 from gatehouse.flows.steps.planned import PlannedRun
 from gatehouse.flows.steps.prepare import prepare_samples
-from gatehouse.flows.steps.progress import Pace, Told
 from gatehouse.flows.steps.shards import ShardCapture
 from gatehouse.flows.steps.workers.cluster import captured_by_workers
 from gatehouse.flows.steps.workers.devices import take_own_gpu

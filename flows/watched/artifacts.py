@@ -16,7 +16,7 @@ from prefect.artifacts import (
 
 from gatehouse.flows import prefect_settings
 from gatehouse.flows.console import clock
-from gatehouse.flows.steps.progress import Progress, Told
+from gatehouse.flows.steps.pace.progress import Progress, Told
 from gatehouse.reports.results.results import Results
 from gatehouse.reports.verdict.assessment import Assessment
 from gatehouse.reports.verdict.criteria import CORRELATION, COVERAGE, LOW_ENTROPY, RHO, p_text

@@ -9,10 +9,10 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from gatehouse.flows.request import RunRequest
-from gatehouse.flows.steps import metrics
 from gatehouse.flows.steps.capture import capture
-from gatehouse.flows.steps.metrics import METRICS, MetricsFile, as_line, as_open_metrics
-from gatehouse.flows.steps.progress import Progress, memory_held
+from gatehouse.flows.steps.pace import metrics
+from gatehouse.flows.steps.pace.metrics import METRICS, MetricsFile, as_line, as_open_metrics
+from gatehouse.flows.steps.pace.progress import Progress, memory_held
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gatehouse.flows.console import say
-from gatehouse.flows.steps.progress import Progress
+from gatehouse.flows.steps.pace.progress import Progress
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import cannot_write, make_folder, write_atomically
 from gatehouse.warehouse.paths import Paths, check_output
@@ -150,12 +150,12 @@ def check_metrics(path: Path | None, paths: Paths) -> None:
     """
     if path is None:
         return
+    check_output(path, paths)
     if path.suffix not in (PROMETHEUS, LINES) or path.is_dir():
         raise GatehouseError(
             f"--metrics {path}: name a file that ends in {LINES} (JSON lines) or {PROMETHEUS} "
             "(OpenMetrics text)"
         )
-    check_output(path, paths)
 
 
 def as_line(now: Progress, at: datetime) -> str:
