@@ -14,6 +14,7 @@ from gatehouse.flows.console import working
 from gatehouse.flows.prefect_server import OwnServer
 from gatehouse.flows.request import RunRequest
 from gatehouse.flows.steps.build import begin_to_parse
+from gatehouse.flows.steps.pace.metrics import check_metrics
 from gatehouse.warehouse.environment import unreadable
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.paths import Paths
@@ -46,6 +47,7 @@ def run(**parameters: Any) -> str:
     """
     request = RunRequest(**parameters)  # a wrong parameter fails before a server starts
     paths = Paths.resolve()
+    check_metrics(request.metrics, paths)
     if request.output:
         from gatehouse.reports.results.results import check_results
 

@@ -40,6 +40,15 @@ ALONE = {
 }
 
 
+_alone: list[Path] = []
+"""The home whose own server this process has at the moment, if it has one."""
+
+
+def somebody_watches() -> bool:
+    """Return whether the flow's server is one that has pages, and not that of one run."""
+    return not _alone
+
+
 def name_a_server() -> bool:
     """Return whether the environment names a server, and so whose settings hold."""
     return bool(os.environ.get("PREFECT_API_URL"))
@@ -83,8 +92,12 @@ def own(folder: Path, access: Mapping[str, str]) -> Iterator[None]:
         # a process that this one starts may outlive the server, and needs no password
         for name in access:
             del os.environ[name]
-        with _without_proxies():
-            yield
+        _alone.append(folder)
+        try:
+            with _without_proxies():
+                yield
+        finally:
+            _alone.remove(folder)
 
 
 @contextmanager

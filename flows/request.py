@@ -98,6 +98,7 @@ class RunRequest:
     output: Path | None = None
     spreadsheet_safe: bool = False
     name: str | None = None
+    metrics: Path | None = None
     workers: int | None = None
     scheduler: str | None = None
 

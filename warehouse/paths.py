@@ -85,6 +85,11 @@ class Paths:
         return self.root / "prefect"
 
     @property
+    def service(self) -> Path:
+        """What `gatehouse up` keeps: records, logs and the database of a server with pages."""
+        return self.root / "server"
+
+    @property
     def dbt_target(self) -> Path:
         """dbt's artifacts, the static documentation page among them."""
         return self.root / "dbt"
@@ -163,7 +168,7 @@ class Reserved:
 
     def _places_in(self, root: Path) -> Iterator[Path]:
         home = Paths(root)
-        whole = [root / "lake", home.prepared, home.prefect, home.dbt_target]
+        whole = [root / "lake", home.prepared, home.prefect, home.service, home.dbt_target]
         # beside them lie what a build and DuckDB need while they work, what need not be read again,
         # and what a repair set aside
         whole += [root / name for name in ("building", "building.lock", "remembered", "set-aside")]

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import typer
 
 from gatehouse.flows import process
-from gatehouse.flows.cli import ask, make, options, texts, upkeep
+from gatehouse.flows.cli import ask, make, options, schedule, texts, upkeep
 from gatehouse.warehouse.environment import missing_certificates, unreadable
 from gatehouse.warehouse.errors import ENDINGS, GatehouseError
 from gatehouse.warehouse.plain_text import printable
@@ -55,6 +55,8 @@ COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("docs", ask.docs, "gatehouse docs"),
     ("status", upkeep.status, "gatehouse status"),
     ("verify", upkeep.verify, "gatehouse verify --repair"),
+    ("up", schedule.up, "gatehouse up --port 4300"),
+    ("down", schedule.down, "gatehouse down"),
     ("runs rm", upkeep.rm, "gatehouse runs rm demo-pydoc-e2e45ea4ca --yes"),
 )
 """Every command in the order of the help: its name, its function, and the example in its help."""

@@ -127,6 +127,11 @@ OF_A_RUN: dict[str, Any] = {
     "name": typer.Option(
         help="A name for the run: shown beside its id, and good wherever a run is asked for."
     ),
+    "metrics": typer.Option(
+        metavar="FILE",
+        help="Write how far the capture is and how fast: a .jsonl gets a line for every shard, a "
+        ".prom is OpenMetrics text for Prometheus.",
+    ),
     "workers": typer.Option(
         metavar="N",
         help="Capture with N processes on this machine, each with the model loaded once, a GPU of "
@@ -227,6 +232,9 @@ Scheduler = Annotated[
         help="Share the work among the workers of this Dask scheduler, such as tcp://host:8786. "
         "They see the home, and the files of an import, under the same path.",
     ),
+]
+Port = Annotated[
+    int, typer.Option(min=1, max=65535, help="Port of the pages and the API, on 127.0.0.1 alone.")
 ]
 DryRun = Annotated[
     bool,

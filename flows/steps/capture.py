@@ -3,11 +3,14 @@
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 from gatehouse.flows.console import bar, listed, say
 from gatehouse.flows.request import RunRequest
 from gatehouse.flows.steps.identity import plan_model, what_changed
+from gatehouse.flows.steps.pace.metrics import MetricsFile
+from gatehouse.flows.steps.pace.progress import Pace, Told
 from gatehouse.flows.steps.planned import PlannedRun
 from gatehouse.flows.steps.prepare import prepare_samples
 from gatehouse.flows.steps.shards import ShardCapture
@@ -98,6 +101,10 @@ class CaptureSession:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the model and of the run's lock."""
         self._open.close()
         self._capture = None
 
@@ -148,6 +155,11 @@ class CaptureSession:
             raise RuntimeError("enter the session before capturing")
         return self._capture(shard)
 
+    @cached_property
+    def moe_layers(self) -> int:
+        """How many MoE layers the run has; asked for once a shard has landed."""
+        return self._run.lake.layers(self.run_id).num_rows
+
     def left(self) -> int:
         """Return how many shards have not landed."""
         return self.shards - len(self._run.lake.finished_shards(self.run_id))
@@ -170,17 +182,54 @@ class CaptureSession:
         )
 
 
+@dataclass(frozen=True)
+class CaptureSteps:
+    """The steps of a capture, as a flow may show them.
+
+    Attributes:
+        load: enters the session.
+        capture: captures one of its shards; returns its number of tokens.
+        finish: closes the run.
+    """
+
+    load: Callable[[CaptureSession], CaptureSession] = CaptureSession.__enter__
+    capture: Callable[[CaptureSession, int], int] = CaptureSession.capture
+    finish: Callable[[CaptureSession], CaptureSummary] = CaptureSession.finish
+
+
+EACH_STEP = CaptureSteps()
+"""The steps by themselves."""
+
+
 def capture_run(
-    session: CaptureSession,
-    capture_shard: Callable[[CaptureSession, int], int] = CaptureSession.capture,
+    session: CaptureSession, steps: CaptureSteps = EACH_STEP, told: tuple[Told, ...] = ()
 ) -> CaptureSummary:
-    """Capture every pending shard with `capture_shard(session, shard)` and finish the run."""
+    """Capture every pending shard and finish the run; `told` hears how far it is."""
+    steps.load(session)
+    try:
+        _capture_pending(session, steps, told)
+        return steps.finish(session)
+    finally:
+        session.close()
+
+
+def _capture_pending(session: CaptureSession, steps: CaptureSteps, told: tuple[Told, ...]) -> None:
+    pace = Pace(session.run_id, session.shards, len(session.pending), told)
     # the time that is left follows from the shards captured here
-    with session, bar("capturing shards", len(session.pending)) as moved:
+    with bar("capturing shards", len(session.pending)) as moved:
         for done, shard in enumerate(session.pending, start=1):
-            capture_shard(session, shard)
+            tokens = steps.capture(session, shard)
             moved(done)
-        return session.finish()
+            pace.moved(tokens, session.moe_layers)
+
+
+def told_by(request: RunRequest, paths: Paths) -> tuple[Told, ...]:
+    """Return what the request itself names that is told how far a capture is: a file of metrics.
+
+    Raises:
+        GatehouseError: the file cannot be written.
+    """
+    return (MetricsFile(request.metrics, paths),) if request.metrics else ()
 
 
 def capture(request: RunRequest, paths: Paths) -> CaptureSummary:
@@ -193,9 +242,10 @@ def capture(request: RunRequest, paths: Paths) -> CaptureSummary:
     Raises:
         GatehouseError: bad input, routing that cannot be trusted, or a disk that cannot be written.
     """
+    told = told_by(request, paths)
     plan = plan_model(request)
     prepared = prepare_samples(request, paths.prepared)
-    return capture_run(CaptureSession(request, plan, prepared, paths))
+    return capture_run(CaptureSession(request, plan, prepared, paths), told=told)
 
 
 def capture_part(request: RunRequest, paths: Paths, part: Part) -> CaptureSummary | PartSummary:
@@ -209,14 +259,13 @@ def capture_part(request: RunRequest, paths: Paths, part: Part) -> CaptureSummar
     Raises:
         GatehouseError: as `capture`.
     """
+    told = told_by(request, paths)
     take_own_gpu(request.device_map)
     plan = plan_model(request)
     prepared = prepare_samples(request, paths.prepared)
     session = CaptureSession(request, plan, prepared, paths, part=part)
-    with session, bar("capturing shards", len(session.pending)) as moved:
-        for done, shard in enumerate(session.pending, start=1):
-            session.capture(shard)
-            moved(done)
+    with session:
+        _capture_pending(session, EACH_STEP, told)
         # whoever lands the last shard sees that all have
         left = session.left()
         return PartSummary(session.run_id, part, session.shards, left) if left else session.finish()

@@ -1,6 +1,8 @@
 """The flow: from text to report, against a real Prefect server, one night after the other."""
 
 import asyncio
+import base64
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,7 +39,7 @@ class Night:
 
     def comes_again(self, num_samples: int) -> str:
         """Return what the deployment's next night returns."""
-        from gatehouse.flows.pipeline import nightly
+        from gatehouse.flows.scheduled.nightly import nightly
 
         return nightly(str(self.model), self.corpus.name, num_samples=num_samples)
 
@@ -45,7 +47,7 @@ class Night:
 @pytest.fixture(scope="module")
 def first_night(prefect_server, tiny_mixtral, tmp_path_factory) -> Iterator[Night]:
     """The first 15 of 40 texts, landed and reported by the nightly flow."""
-    from gatehouse.flows.pipeline import nightly
+    from gatehouse.flows.scheduled.nightly import nightly
 
     corpus = write_texts(tmp_path_factory.mktemp("texts") / "texts.jsonl")
     # a token that a spreadsheet would take for a formula
@@ -79,10 +81,27 @@ def test_text_becomes_a_report_by_tasks_that_a_server_sees(first_night):
         tokens, events = connection.sql("select tokens, events from dim_run").fetchall()[0]
     assert events == 3 * tokens > 0
     names, artifacts = asyncio.run(recorded())
-    for step in ("prepare samples", "build marts", "validate", "draw figures", "write report"):
-        assert any(name.startswith(step) for name in names), (step, names)
-    assert any("capture shard" in name for name in names)
-    assert any("SUPPORTED" in str(each.data) for each in artifacts)
+    assert names >= {
+        "look for new samples of texts.jsonl",
+        "prepare 15 samples of texts.jsonl",
+        f"load model of {run_id}",
+        "capture shard 0 (of 1)",
+        f"close {run_id}",
+        "build marts",
+        f"validate {run_id} (float32)",
+        "draw figures",
+        "write report",
+    }
+    by_key = {each.key: each for each in artifacts}
+    assert float(by_key["gatehouse-capture"].data) == 100
+    assert by_key["gatehouse-capture"].description.startswith(f"{run_id}: 1 of 1 shards, ")
+    (row,) = json.loads(by_key["gatehouse-layers"].data)
+    assert row["Layer"] == "0" and row["Verdict"] in ("SUPPORTED", "NOT SUPPORTED")
+    verdict = by_key["gatehouse-verdict"].data
+    assert f"{row['Verdict']}" in verdict and f"{folder.as_uri()}/report.html" in verdict
+    (picture,) = re.findall(r"!\[frequency vs entropy\]\(data:image/png;base64,(.*?)\)", verdict)
+    assert base64.b64decode(picture).startswith(b"\x89PNG")
+    assert f"({folder.as_uri()}/report.html)" in by_key["gatehouse-report"].data
 
 
 def test_what_a_run_says_is_in_its_log_on_the_server(first_night):
@@ -186,6 +205,28 @@ def test_nights_after_the_last_sample_end_well_and_say_so(first_night):
     assert [state.name for state in asyncio.run(states_of("gatehouse"))].count("Failed") == 1
 
 
+def test_a_week_verifies_and_reports_on_every_run(first_night):
+    from gatehouse.flows.scheduled.weekly import verify_flow, weekly_report
+
+    paths = Paths(first_night.home)
+    assert verify_flow(return_state=True).message == "all is as recorded"
+    first, *_ = Lake(paths.lake).runs()
+    shard = next(paths.lake.glob(f"events/run_id={first}/*.parquet"))
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:-1])
+    try:
+        wrong = verify_flow(return_state=True)
+    finally:
+        shard.write_bytes(whole)
+    assert wrong.is_failed() and "`gatehouse verify --repair`" in wrong.message
+    page = paths.results(first) / "report.html"
+    page.unlink()
+    found = weekly_report()
+    assert page.exists() and paths.sweep.exists()
+    assert found.startswith("1 new report\n")
+    assert all(run_id in found for run_id in Lake(paths.lake).runs())
+
+
 def test_another_runs_results_are_refused_before_anything_is_captured(first_night):
     from gatehouse.flows.pipeline import pipeline
 
@@ -202,7 +243,7 @@ def test_another_runs_results_are_refused_before_anything_is_captured(first_nigh
 
 def test_a_run_of_other_settings_that_broke_off_is_left_to_whoever_began_it(tmp_path, monkeypatch):
     """A night takes what it asks for, not the ten thousand windows of somebody's experiment."""
-    from gatehouse.flows.pipeline import next_samples
+    from gatehouse.flows.scheduled.nightly import next_samples
 
     begun = {"model": "demo", "dataset": "pydoc", "first_sample": 0, "num_samples": 10_000}
     begun |= {"max_length": 512, "windows": True, "generate": 16, "finished_at": None}
@@ -282,7 +323,7 @@ async def recorded() -> tuple[set[str], list]:
     async with get_client() as client:
         tasks = await client.read_task_runs()
         artifacts = await client.read_artifacts()
-        return {run.name.rpartition("-")[0] or run.name for run in tasks}, artifacts
+        return {run.name for run in tasks}, artifacts
 
 
 def test_shards_that_workers_capture_are_tasks_of_the_flow(

@@ -44,6 +44,9 @@ environment, which Gatehouse neither shows nor keeps:
 
 """
 END = """
+`gatehouse up` starts two more. Its server begins with the variables of the first table; its
+worker, whose flow runs capture, with the whole environment but `PREFECT_*`.
+
 `PREFECT_API_URL` is the switch. Without it, `gatehouse run` has a server, settings and a database
 of its own in the home, and no file or variable of the user's changes that. With it, as in
 deployments and workers, Gatehouse only fills in what the user's settings leave open: `SILENT` in

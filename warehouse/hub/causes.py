@@ -20,6 +20,9 @@ BROKEN_OFF = {"ConnectionResetError", "ReadError", "ReadTimeout", "RemoteProtoco
 NO_TOKEN = {"LocalProtocolError", "UnicodeEncodeError"}
 """What is raised for a token that cannot be sent."""
 
+MAY_PASS = ("does not answer", " names", "broke off", "no network")
+"""How those reasons end that somebody may put right meanwhile, without touching this run."""
+
 PUBLIC_HUB = "https://huggingface.co"
 
 
@@ -58,6 +61,16 @@ def why_unanswered(error: BaseException) -> str:
         return "the hub that HF_ENDPOINT names does not answer"
     broken_off = kinds & BROKEN_OFF
     return "the connection to the hub broke off" if broken_off else "there is no network"
+
+
+def may_pass(error: BaseException) -> bool:
+    """Return whether asking the hub again later may do: it did not answer, or is out of order."""
+    said = why_unanswered(error)
+    if said:
+        return said.endswith(MAY_PASS)
+    answers = (getattr(each, "response", None) for each in led_to(error))
+    status = next((each.status_code for each in answers if each is not None), 0)
+    return isinstance(status, int) and (status == 429 or status >= 500)
 
 
 def refusal(name: str, error: BaseException) -> str:

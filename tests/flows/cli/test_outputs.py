@@ -30,6 +30,8 @@ def options_that_name_paths() -> set[tuple[str, str]]:
 
 WRITING = {
     ("run", "--output"): [["run"], ["run", "--layer", "all"]],
+    ("run", "--metrics"): [["run"]],
+    ("capture", "--metrics"): [["capture"]],
     ("prepare", "--output-dir"): [["prepare", "--dataset", "TEXTS"]],
     ("validate", "--output"): [
         ["validate"],

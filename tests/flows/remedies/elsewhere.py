@@ -157,6 +157,35 @@ ELSEWHERE = {
         "tests/models/test_generation.py::test_a_model_without_a_head_is_refused_in_one_line"
     ),
     "… cannot continue a prompt (…): leave --generate out": ("needs a model whose code fails"),
+    # flows by the clock
+    "something is wrong: `gatehouse verify --repair` mends what can be mended": (
+        "tests/flows/test_pipeline.py::test_a_week_verifies_and_reports_on_every_run"
+    ),
+    "… is at `gatehouse up` or `down` here: wait for it": (
+        "tests/flows/service/test_service.py::test_two_at_once_are_refused_and_so_is_another_port"
+    ),
+    "it is up at …: run `gatehouse down` first, or name its port": (
+        "tests/flows/service/test_service.py::test_two_at_once_are_refused_and_so_is_another_port"
+    ),
+    "……: put that right, run `gatehouse down`, and the same command again": (
+        "tests/flows/service/test_service.py::test_a_server_that_does_not_answer_is_one_line_with_the_way_out"
+    ),
+    "For `gatehouse run` and `prefect` in a shell: . …": (
+        "tests/flows/service/test_service.py::test_the_password_is_kept_for_the_next_time_and_for_no_other_user"
+    ),
+    "`gatehouse down` ends it.": (
+        "tests/flows/service/test_service.py::test_down_says_what_it_ended_and_what_had_ended_before"
+    ),
+    "port … is taken by another program: end that, or name another with --port": (
+        "tests/flows/service/test_service.py::test_a_port_that_is_taken_is_one_line_with_the_way_out"
+    ),
+    "port … cannot be used (…): name another with --port": "needs a user who may not use low ports",
+    "--metrics …: name a file that ends in … (JSON lines) or … (OpenMetrics text)": (
+        "tests/flows/steps/test_metrics.py::test_another_ending_is_refused_and_so_is_a_folder"
+    ),
+    "`gatehouse docs` writes its page": (
+        "tests/flows/test_pipeline.py::test_text_becomes_a_report_by_tasks_that_a_server_sees"
+    ),
     # builds on many workers
     **dict.fromkeys(
         (

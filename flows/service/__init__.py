@@ -1,0 +1,1 @@
+"""`gatehouse up` and `down`: a Prefect server, its pool, a worker and the deployments."""

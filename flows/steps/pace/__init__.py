@@ -1,0 +1,1 @@
+"""How far a capture is and how fast: measured, and written as metrics."""
