@@ -16,7 +16,7 @@ from gatehouse.models.text.generation import generating_class
 from gatehouse.models.tokenizer import vocabulary
 from gatehouse.models.zoo import ModelPlan
 from gatehouse.reports.marts.texts import UNLANDED, Texts, arranged
-from gatehouse.reports.page.text_page import TracedText
+from gatehouse.reports.marts.traced_text import TracedText
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.plain_text import counted
 from gatehouse.warehouse.records import Sample, precision

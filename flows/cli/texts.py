@@ -13,7 +13,7 @@ from gatehouse.warehouse.notes.run_names import find_run
 from gatehouse.warehouse.paths import Paths, check_output_file
 
 if TYPE_CHECKING:
-    from gatehouse.reports.page.text_page import TracedText
+    from gatehouse.reports.marts.traced_text import TracedText
 
 TRACING = ("model", *LOADING, "max_length", "generate", "temperature", "seed")
 """The fields of a run that `trace` takes."""

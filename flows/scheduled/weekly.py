@@ -65,7 +65,7 @@ def weekly_report() -> str:
             say(f"{run_id}: {error}")
     table = sweep_task(paths)
     create_markdown_artifact(
-        f"```text\n{table}\n```\n\nEvery pair of thresholds: `{paths.sweep.as_uri()}`",
+        f"```text\n{table}\n```\n\nEvery pair of thresholds: `{paths.sweep.absolute().as_uri()}`",
         "gatehouse-all-runs",
         "The verdict on every run and layer",
     )

@@ -83,10 +83,10 @@ def leave_results(results: Results, figures: dict[str, Path], report: Path, path
     create_markdown_artifact(
         markdown(results, report, paths, figure), "gatehouse-verdict", f"The verdict on {run}"
     )
-    create_link_artifact(report.as_uri(), "Report", "gatehouse-report", f"The report of {run}")
+    create_link_artifact(_address(report), "Report", "gatehouse-report", f"The report of {run}")
     if paths.lineage_page.exists():
         create_link_artifact(
-            paths.lineage_page.as_uri(),
+            _address(paths.lineage_page),
             "Lineage",
             "gatehouse-lineage",
             "Where every column of the marts comes from",
@@ -103,10 +103,15 @@ def markdown(results: Results, report: Path, paths: Paths, figure: Path | None =
     first, *others = parts
     lines = [*first, *picture, *(line for part in others for line in part)]
     lines += ["Browsers follow no link from a server's page to a file: copy these.", ""]
-    lines.append(f"- Report: `{report.as_uri()}`")
+    lines.append(f"- Report: `{_address(report)}`")
     lineage = paths.lineage_page
-    there = f"`{lineage.as_uri()}`" if lineage.exists() else "`gatehouse docs` writes its page"
+    there = f"`{_address(lineage)}`" if lineage.exists() else "`gatehouse docs` writes its page"
     return "\n".join([*lines, f"- Lineage: {there}"])
+
+
+def _address(path: Path) -> str:
+    """Return a file's address; the path may be one from the working folder."""
+    return path.absolute().as_uri()
 
 
 def _section_lines(title: str, section: Assessment) -> list[str]:

@@ -1,13 +1,8 @@
 """The page of one text alone: small, self-contained, with the section that reports have."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
-from gatehouse.reports.marts.texts import Texts
-from gatehouse.reports.marts.untold import ORDER
+from gatehouse.reports.marts.traced_text import TracedText
 from gatehouse.reports.page import matrices
 from gatehouse.reports.page.html import rendered, script
 from gatehouse.reports.page.packing import script_json
@@ -22,31 +17,6 @@ SCRIPTS = (
     "controls/token_detail.js",
     "text_main.js",
 )
-
-
-@dataclass(frozen=True)
-class TracedText:
-    """A text with its routing, and what is known around it.
-
-    `source` is the run or model, `name` the text's. `layers` has a row per MoE layer: layer,
-    moe_index, stack, block, num_experts, top_k. Of a run, `together` are the pairs of experts of
-    `reports.page.passages`, `ranks` and `tokens` the rows of `Marts.frequency_rank` and
-    `Marts.tokens` that are of the text's tokens; None for a text that no run has.
-    """
-
-    source: str
-    name: str
-    texts: Texts
-    layers: pd.DataFrame
-    untold: Sequence[str] = ()
-    together: pd.DataFrame | None = None
-    ranks: pd.DataFrame | None = None
-    tokens: pd.DataFrame | None = None
-
-    @property
-    def is_ranked(self) -> bool:
-        """Whether the first of a token's experts is the one with the greatest weight."""
-        return ORDER not in self.untold
 
 
 def render_text(traced: TracedText, layer: int = 0) -> str:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from gatehouse.reports.marts.traced_text import TracedText
 from gatehouse.reports.page.passages import layer_hues
-from gatehouse.reports.page.text_page import TracedText
 
 Piece = tuple[str, int | None]
 """Text, and the hue behind it, below `reports.page.expert_hues.HUES`; None where it has none."""

@@ -11,9 +11,9 @@ from gatehouse.reports.marts import check_layer, layers, resolve_run, run_summar
 from gatehouse.reports.marts.facts import run_title
 from gatehouse.reports.marts.frames import pairs_of_experts, token_routing
 from gatehouse.reports.marts.texts import Texts, drawn_texts, named_samples, named_texts
+from gatehouse.reports.marts.traced_text import TracedText
 from gatehouse.reports.marts.untold import EVENTS, TOKEN_IDS, has_none
 from gatehouse.reports.page.passages import budget
-from gatehouse.reports.page.text_page import TracedText
 from gatehouse.warehouse.connect import connect, one_line
 from gatehouse.warehouse.errors import GatehouseError, require
 from gatehouse.warehouse.lake import Lake

@@ -335,7 +335,7 @@ def test_shards_that_workers_capture_are_tasks_of_the_flow(
     corpus = tmp_path / "texts.txt"
     corpus.write_text("".join(f"a token of line {n}\n" for n in range(600)))
     # the marts are another test's
-    monkeypatch.setattr(pipeline, "_reported", lambda run_id, request, paths: run_id)
+    monkeypatch.setattr(pipeline, "reported", lambda run_id, request, paths: run_id)
     before = len(asyncio.run(shard_tasks()))
     found = pipeline.pipeline(
         model=str(tiny_mixtral), dataset=str(corpus), lines=True, max_length=16, workers=1

@@ -277,11 +277,12 @@ ELSEWHERE = {
     "… is not a run of the same text: its samples have other tokens than those of …; name one of "
     "the same samples and tokenizer": (
         "tests/flows/replay/test_other_runs.py"
-        "::test_a_run_of_another_text_has_no_routing_for_this_one"
+        "::test_a_run_of_another_text_or_model_has_no_routing_for_this_one"
     ),
     "… is of another model than …: its MoE layers have other numbers of experts; name a run of the "
     "same model": (
-        "tests/flows/replay/test_other_runs.py::test_a_run_of_another_model_has_other_experts"
+        "tests/flows/replay/test_other_runs.py"
+        "::test_a_run_of_another_text_or_model_has_no_routing_for_this_one"
     ),
     "there is no run …, so it has no routing: `gatehouse status` lists the runs": (
         "tests/flows/replay/test_session.py::test_bad_input_ends_in_one_line"
