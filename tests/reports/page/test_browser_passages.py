@@ -5,9 +5,10 @@ from itertools import pairwise
 
 import pytest
 
-from gatehouse.reports.marts.traced_text import TracedText, render_text
+from gatehouse.reports.marts.traced_text import TracedText
 from gatehouse.reports.page.payload import Links
 from gatehouse.reports.page.report import render
+from gatehouse.reports.page.text_page import render_text
 from tests.reports.made_up_page import made_up_page
 from tests.reports.made_up_texts import ARABIC, GENERATED, LENGTH, made_up_texts
 from tests.reports.page.browsing import DESK, PHONE, downloaded, frame_of
