@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gatehouse.warehouse import cache
 from gatehouse.warehouse.files import cannot_write
+from gatehouse.warehouse.paths import file_address
 
 SQLITE = "sqlite+aiosqlite:///"
 DATABASE = "prefect.db"
@@ -42,9 +43,7 @@ def set_damaged_aside(database: Path) -> Path | None:
 def _is_damaged(database: Path) -> bool:
     """Return whether SQLite can open a database, but not read all of it."""
     try:
-        with closing(
-            sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)
-        ) as opened:
+        with closing(sqlite3.connect(f"{file_address(database)}?mode=ro", uri=True)) as opened:
             return opened.execute("pragma quick_check(1)").fetchall() != [("ok",)]
     except sqlite3.DatabaseError as error:
         return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

@@ -270,6 +270,11 @@ def _links_in(folder: Path) -> Iterator[Path]:
         yield from (each for each in folder.glob(pattern) if each.is_symlink())
 
 
+def file_address(path: Path) -> str:
+    """Return the address of a file as a URL; the path may be one from the working folder."""
+    return path.absolute().as_uri()
+
+
 def default_home() -> Path:
     """Return warehouse/data in a checkout; of an installed package the platform's data folder."""
     return PACKAGE / "warehouse" / "data" if IS_CHECKOUT else user_data_path("gatehouse")

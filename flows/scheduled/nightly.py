@@ -110,7 +110,7 @@ def last_without_results(paths: Paths, model: str, dataset: str) -> str | None:
         if run["finished_at"]
     }
     last = finished[max(finished)] if finished else None
-    return last if last and not (paths.results(last) / files.PAGE).exists() else None
+    return last if last and not files.has_page(last, paths) else None
 
 
 def _runs_of(lake: Lake, model: str, dataset: str) -> dict[str, dict[str, Any]]:

@@ -1,7 +1,5 @@
 """What a week needs beside its nights: a check of the warehouse, and a report over all runs."""
 
-from pathlib import Path
-
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
@@ -16,7 +14,7 @@ from gatehouse.reports.results import files
 from gatehouse.reports.results.sweep import sweep
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
-from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.paths import Paths, file_address
 from gatehouse.warehouse.plain_text import counted
 
 
@@ -65,7 +63,7 @@ def weekly_report() -> str:
             say(f"{run_id}: {error}")
     table = sweep_task(paths)
     create_markdown_artifact(
-        f"```text\n{table}\n```\n\nEvery pair of thresholds: `{paths.sweep.absolute().as_uri()}`",
+        f"```text\n{table}\n```\n\nEvery pair of thresholds: `{file_address(paths.sweep)}`",
         "gatehouse-all-runs",
         "The verdict on every run and layer",
     )
@@ -76,9 +74,5 @@ def _without_report(paths: Paths) -> list[str]:
     return [
         run_id
         for run_id, run in Lake(paths.lake).runs().items()
-        if run["finished_at"] and not _page_of(run_id, paths).exists()
+        if run["finished_at"] and not files.has_page(run_id, paths)
     ]
-
-
-def _page_of(run_id: str, paths: Paths) -> Path:
-    return paths.results(run_id) / files.PAGE

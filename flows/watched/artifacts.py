@@ -20,7 +20,7 @@ from gatehouse.flows.steps.pace.progress import Progress, Told
 from gatehouse.reports.results.results import Results
 from gatehouse.reports.verdict.assessment import Assessment
 from gatehouse.reports.verdict.criteria import CORRELATION, COVERAGE, LOW_ENTROPY, RHO, p_text
-from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.paths import Paths, file_address
 
 WIDTH = 900
 """Pixels of the figure in an artifact, which lies in Prefect's database."""
@@ -83,10 +83,10 @@ def leave_results(results: Results, figures: dict[str, Path], report: Path, path
     create_markdown_artifact(
         markdown(results, report, paths, figure), "gatehouse-verdict", f"The verdict on {run}"
     )
-    create_link_artifact(_address(report), "Report", "gatehouse-report", f"The report of {run}")
+    create_link_artifact(file_address(report), "Report", "gatehouse-report", f"The report of {run}")
     if paths.lineage_page.exists():
         create_link_artifact(
-            _address(paths.lineage_page),
+            file_address(paths.lineage_page),
             "Lineage",
             "gatehouse-lineage",
             "Where every column of the marts comes from",
@@ -103,15 +103,10 @@ def markdown(results: Results, report: Path, paths: Paths, figure: Path | None =
     first, *others = parts
     lines = [*first, *picture, *(line for part in others for line in part)]
     lines += ["Browsers follow no link from a server's page to a file: copy these.", ""]
-    lines.append(f"- Report: `{_address(report)}`")
+    lines.append(f"- Report: `{file_address(report)}`")
     lineage = paths.lineage_page
-    there = f"`{_address(lineage)}`" if lineage.exists() else "`gatehouse docs` writes its page"
+    there = f"`{file_address(lineage)}`" if lineage.exists() else "`gatehouse docs` writes its page"
     return "\n".join([*lines, f"- Lineage: {there}"])
-
-
-def _address(path: Path) -> str:
-    """Return a file's address; the path may be one from the working folder."""
-    return path.absolute().as_uri()
 
 
 def _section_lines(title: str, section: Assessment) -> list[str]:

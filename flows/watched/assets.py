@@ -12,7 +12,7 @@ from prefect.tasks import MaterializingTask
 from gatehouse.flows import prefect_settings
 from gatehouse.ingest.prepare import Prepared
 from gatehouse.warehouse.lake import Lake
-from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.paths import Paths, file_address
 from gatehouse.warehouse.storage.places import Place
 
 NOT_IN_KEYS = re.compile(r"[\s\0#?&%\"'<>\[\]{}|\\^`]")
@@ -72,7 +72,7 @@ def making(
 
 
 def _asset(place: Place, name: str, description: str) -> Asset:
-    url = place.absolute().as_uri() if isinstance(place, Path) else str(place)
+    url = file_address(place) if isinstance(place, Path) else str(place)
     key = f"file://{place.absolute().as_posix()}" if isinstance(place, Path) else str(place)
     properties = AssetProperties(name=name, url=url, description=description)
     return Asset(key=NOT_IN_KEYS.sub("-", key)[:LONGEST_KEY], properties=properties)

@@ -16,7 +16,7 @@ CAPTURES = "gatehouse-capture"
 """The global concurrency limit that a capture takes a slot of, where the server has it."""
 
 SECONDS_OF_A_LEASE = 60
-"""The slot of a process that ended without a word is free again after this long."""
+"""How long the slot of a process that was killed stays taken."""
 
 RETRIES: dict[str, Any] = {
     "retries": 2,

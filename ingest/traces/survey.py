@@ -79,27 +79,14 @@ def survey(sequences: Iterable[Fitted]) -> Survey:
     Raises:
         GatehouseError: two do not tell the same things.
     """
-    found = Survey()
-    for routed in sequences:
-        told = Told(routed.name, _knows(routed), routed.experts.shape[2])
-        if found.first is None:
-            found.first = told
-            found.expert_bytes = list(routed.expert_bytes) if routed.expert_bytes else None
-        _check_alike(found.first, told)
-        found.lengths.append(len(routed.experts))
-        for note in routed.notes:
-            found.notes.setdefault(note, []).append(routed.name)
-        if routed.weights is not None:
-            sums = (abs(routed.weights.sum(axis=2) - 1) < TOLERANCE).all(axis=0)
-            found.weights_sum_to_one = _both(found.weights_sum_to_one, sums.tolist())
-    return found
+    return joined(map(_of_one, sequences))
 
 
 def joined(surveys: Iterable[Survey]) -> Survey:
-    """Return the survey of sequences that were gone through in pieces, in their order.
+    """Return one survey of several, whose sequences follow each other.
 
     Raises:
-        GatehouseError: two pieces do not tell the same things.
+        GatehouseError: two do not tell the same things.
     """
     whole = Survey()
     for each in surveys:
@@ -114,6 +101,19 @@ def joined(surveys: Iterable[Survey]) -> Survey:
         if each.weights_sum_to_one is not None:
             whole.weights_sum_to_one = _both(whole.weights_sum_to_one, each.weights_sum_to_one)
     return whole
+
+
+def _of_one(routed: Fitted) -> Survey:
+    sums = None
+    if routed.weights is not None:
+        sums = (abs(routed.weights.sum(axis=2) - 1) < TOLERANCE).all(axis=0).tolist()
+    return Survey(
+        lengths=[len(routed.experts)],
+        first=Told(routed.name, _knows(routed), routed.experts.shape[2]),
+        weights_sum_to_one=sums,
+        expert_bytes=list(routed.expert_bytes) if routed.expert_bytes else None,
+        notes={note: [routed.name] for note in routed.notes},
+    )
 
 
 def _both(some: list[bool] | None, more: list[bool]) -> list[bool]:

@@ -27,7 +27,7 @@ def pieces(traced: TracedText, layer: int, width: int | None) -> Iterator[Piece]
     here = routes[routes["moe_index"] == layer]
     row_of = traced.layers[traced.layers["moe_index"] == layer].iloc[0].to_dict()
     hue_of = [int(hue) for hue in layer_hues(here, row_of, traced.together)]
-    first = _first(tokens, here)
+    first = [each[0] if each else None for each in _experts(tokens, here)]
     passage = traced.texts.passages.iloc[0]
     yield f"{traced.name}\n{traced.source}, MoE layer {layer}{_part(passage)}\n\n", None
     for row, expert in zip(tokens.to_dict("records"), first, strict=True):
@@ -44,11 +44,13 @@ def _part(passage: pd.Series) -> str:
     return "" if past - first == tokens else f": tokens {first} to {past - 1} of {tokens:,}"
 
 
-def _first(tokens: pd.DataFrame, routes: pd.DataFrame) -> list[int | None]:
-    """Return the first expert of each token; None of a token that was not routed there."""
+def _experts(tokens: pd.DataFrame, routes: pd.DataFrame) -> list[list[int] | None]:
+    """Return the experts of each token in one layer; None of a token that was not routed there."""
     keys = ["sample_id", "position"]
     experts = tokens[keys].merge(routes[[*keys, "experts"]], on=keys, how="left")["experts"]
-    return [None if isinstance(each, float) else int(each[0]) for each in experts]
+    return [
+        None if isinstance(each, float) else [int(expert) for expert in each] for each in experts
+    ]
 
 
 def _word(text: str | None, hue: int | None) -> Iterator[Piece]:
@@ -109,11 +111,9 @@ def _width(cells: dict[int, list[str]], shown: list[int]) -> int:
 def _cells(traced: TracedText, layer: int, most: int | None) -> list[str]:
     """Return the experts of each token in a layer as text."""
     routes = traced.texts.routes[traced.texts.routes["moe_index"] == layer]
-    keys = ["sample_id", "position"]
-    experts = traced.texts.tokens[keys].merge(routes[[*keys, "experts"]], on=keys, how="left")
     return [
-        "-" if isinstance(each, float) else " ".join(str(expert) for expert in each[:most])
-        for each in experts["experts"]
+        " ".join(map(str, each[:most])) if each else "-"
+        for each in _experts(traced.texts.tokens, routes)
     ]
 
 

@@ -180,6 +180,11 @@ def write_page(
         return _write_text(target, render(of_run, links, texts))
 
 
+def has_page(run_id: str, paths: Paths) -> bool:
+    """Return whether a run's page lies where `write_page` leaves it by default."""
+    return (paths.results(run_id) / PAGE).exists()
+
+
 def write_comparison(
     left: AssessedRun,
     right: AssessedRun,

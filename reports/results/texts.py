@@ -72,11 +72,9 @@ def texts_of(
         GatehouseError: samples are named, and they are not there or cannot be read.
     """
     run_id = str(run["run_id"])
-    if missing := [thing for thing in untold if thing in A_TEXT]:
-        if sample_ids:
-            raise GatehouseError(f"{has_none(run, missing)}: name another run, whose text landed")
-        return None
-    if not sample_ids and run_id not in Lake(paths.lake).run_ids():
+    if sample_ids:
+        _check_text(run, untold)
+    elif set(A_TEXT) & set(untold) or run_id not in Lake(paths.lake).run_ids():
         return None
     with closing(connect(paths)) as connection:
         try:
@@ -105,8 +103,7 @@ def landed_text(
     """
     check_layer(connection, run_id, layer)
     run, untold = run_summary(connection, run_id), untold_by_run(connection)[run_id]
-    if missing := [thing for thing in untold if thing in A_TEXT]:
-        raise GatehouseError(f"{has_none(run, missing)}: name another run, whose text landed")
+    _check_text(run, untold)
     of_run = layers(connection, run_id)
     try:
         texts = named_texts(connection, run_id, [sample_id], budget(of_run))
@@ -130,6 +127,11 @@ def landed_text(
         ranks=ranks,
         tokens=tokens,
     )
+
+
+def _check_text(run: dict[str, Any], untold: Sequence[str]) -> None:
+    if missing := [thing for thing in untold if thing in A_TEXT]:
+        raise GatehouseError(f"{has_none(run, missing)}: name another run, whose text landed")
 
 
 def unreadable(run_id: str, error: duckdb.Error) -> GatehouseError:

@@ -1,14 +1,11 @@
 """How far a capture is and how fast it goes: what its metrics and Prefect's pages are told."""
 
-import os
-import resource
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-STATM = Path("/proc/self/statm")
+import psutil
 
 
 @dataclass(frozen=True)
@@ -110,13 +107,9 @@ class Pace:
 
 
 def memory_held() -> int:
-    """Return bytes of memory that this process holds; where no system tells, the most it held."""
-    try:
-        return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        # macOS counts bytes, others kilobytes
-        return most if sys.platform == "darwin" else most * 1024
+    """Return bytes of memory that this process holds."""
+    held: int = psutil.Process().memory_info().rss
+    return held
 
 
 def gpu_memory_held() -> int | None:
@@ -124,6 +117,6 @@ def gpu_memory_held() -> int | None:
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
         return None
-    return sum(
-        torch.cuda.max_memory_allocated(device) for device in range(torch.cuda.device_count())
-    )
+    from gatehouse.models.structure import peak_on_gpus
+
+    return peak_on_gpus()

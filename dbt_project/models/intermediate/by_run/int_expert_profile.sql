@@ -43,11 +43,7 @@ kept as (
             order by best >> 32 desc, sample_id asc
         ) as place
     from most_confident
-    qualify
-        row_number() over (
-            partition by run_key, layer, expert
-            order by best >> 32 desc, sample_id asc
-        ) <= {{ var('card_contexts') }}
+    qualify place <= {{ var('card_contexts') }}
 ),
 
 windows as (
