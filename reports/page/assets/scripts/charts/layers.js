@@ -102,11 +102,15 @@ function startLayerFigures() {
     columns: ["layer", ...names],
     rows: data.indices.map((index, at) => [index, ...names.map((name) => source[name][at])]),
   });
-  figure("overview", {
-    follows: ["place"],
-    draw: drawOverview,
-    table: of(Object.keys(data.layers), data.layers),
-  });
+  for (const [stem, tested] of [
+    ["overview", false],
+    ["criteria-by-layer", true],
+  ])
+    figure(stem, {
+      follows: ["place"],
+      draw: (_, colours) => drawOverview(colours, tested),
+      table: of(Object.keys(data.layers), data.layers),
+    });
   figure("load", {
     follows: ["place"],
     draw: drawLoad,
