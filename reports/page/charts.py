@@ -15,16 +15,17 @@ EXPERTS = Group(
         Chart(
             "load",
             "Expert load",
-            "1 is a fair share of the choices: a row with few strong cells sends most of its "
-            "text to a few experts.",
+            "Against a fair share of the choices: orange experts have more, blue ones less, "
+            "and a row with a few strong orange cells sends much of its text to these.",
             of_layer=False,
             wide=True,
         ),
         Chart(
             "domains",
             "Domains and experts",
-            "The share of a domain's tokens that chose the expert: columns that change "
-            "between rows are experts that prefer a domain.",
+            "How often a domain's tokens choose the expert, against an even router: twice as "
+            "often is as far from it as half as often. Columns that change between rows are "
+            "experts that prefer a domain.",
             wide=True,
             needs=frozenset({EVENTS}),
         ),
@@ -59,14 +60,16 @@ TOGETHER = Group(
         Chart(
             "coactivation",
             "Experts chosen together",
-            "Of the tokens that chose the row's expert, the share that chose the column's too.",
+            "How often tokens with the row's expert have the column's too, against an even draw "
+            "of the other experts: orange pairs go together.",
             needs=frozenset({EVENTS}),
         ),
         Chart(
             "transition",
             "Experts from this layer to the next",
-            "Of the tokens whose first choice here is the row's expert, the share whose first "
-            "choice in the next MoE layer is the column's.",
+            "How often tokens whose first choice here is the row's expert have the column's in "
+            "the next MoE layer, against how often all tokens have it: orange pairs follow "
+            "each other.",
             needs=frozenset({ORDER}),
         ),
         Chart(

@@ -4,6 +4,7 @@ import csv
 import io
 import re
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -125,6 +126,29 @@ def test_the_downloads_have_the_rules_of_all_csv(tab):
         )
         cells = [row[0] if row else "" for row in csv.reader(io.StringIO(text, newline=""))]
         assert cells == expected
+
+
+def test_a_heat_map_says_what_its_colours_mean(tab, run_page):
+    tab.locator("#domains").scroll_into_view_if_needed()
+    tab.locator("#domains canvas").first.wait_for()
+    scale, cells = tab.evaluate(
+        """() => {
+          const drawing = document.querySelector("#domains .drawing");
+          const option = echarts.getInstanceByDom(drawing).getOption();
+          return [option.visualMap[0], option.series[0].data.map((cell) => cell.value ?? cell)];
+        }"""
+    )
+    limit = 2 ** scale["max"]
+    assert scale["min"] == -scale["max"]
+    assert tab.locator("#domains .key-end").all_text_contents() == [
+        f"≤ {1 / limit:.2g}\N{MULTIPLICATION SIGN}",
+        "1\N{MULTIPLICATION SIGN}",
+        f"≥ {limit:.2g}\N{MULTIPLICATION SIGN}",
+    ]
+    domains = run_page.marts.domain_expert.query("moe_index == 1")
+    shares = domains["specialisation"] / domains["uniform_specialisation"]
+    places = np.clip(np.log2(shares.to_numpy(float)), -scale["max"], scale["max"])
+    assert [cell[2] for cell in cells] == pytest.approx(places, abs=0.01)
 
 
 def test_the_table_alternative_is_the_chart(tab, run_page):

@@ -6,9 +6,12 @@ import itertools
 import json
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
 
+from gatehouse.reports.figures import style
 from gatehouse.reports.page.charts import PARTS, shown
 from gatehouse.reports.page.html import ASSETS
 from gatehouse.reports.page.passages import budget
@@ -186,6 +189,23 @@ def test_light_and_dark_narrow_and_wide_print_and_stillness(html, page):
     assert light == dark
 
 
+def test_heat_maps_have_the_colours_of_the_print_figures(html):
+    found = re.findall(r"--(shares|ratios): (.*?);", html)
+    assert [name for name, _ in found] == ["shares", "ratios"] * 2
+    for colours, (_, listed) in zip(
+        (style.share_colours(), style.chance_colours()), found[:2], strict=True
+    ):
+        stops = [to_rgb(stop) for stop in listed.split(", ")]
+        # a colour map of the figures has 256 steps
+        drawn = colours(np.linspace(0, 1, len(stops)))[:, :3]
+        np.testing.assert_allclose(drawn, stops, atol=0.02)
+    dark = {name: listed.split(", ") for name, listed in found[2:]}
+    # the same colours, turned round but for the middle
+    assert dark["shares"] == found[0][1].split(", ")[::-1]
+    ratios = found[1][1].split(", ")
+    assert dark["ratios"][:3] + dark["ratios"][4:] == ratios[2::-1] + ratios[:3:-1]
+
+
 def test_what_needs_no_script_is_in_the_page(page, run_page):
     assert "drawn by a script" in page.words
     for mean in run_page.marts.layers["mean_entropy"]:
@@ -240,6 +260,6 @@ def test_what_is_undefined_or_missing_is_said():
     bare = dataclasses.replace(whole, marts=dataclasses.replace(whole.marts, **empty))
     findings = dataclasses.replace(whole.findings, layers=undefined)
     page = Page(render(with_findings(bare, findings), Links(layer=7)))
-    assert page.data["coactivation"] == page.data["transition"] == [None]
+    assert page.data["coactivation"]["layers"] == page.data["transition"]["layers"] == [None]
     assert page.data["layers"]["spearman"] == [None]
     assert not {"nan", "None", "NaN"} & set(page.words.split())

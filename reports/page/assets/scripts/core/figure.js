@@ -5,7 +5,7 @@ const figures = [];
 /**
  * Register the figure with that id.
  *
- * draw(place, colours) returns {panels: [{option, title, renderer, height, onClick}], note}, {shown, note}
+ * draw(place, colours) returns {panels: [{option, title, key, renderer, height, onClick}], note}, {shown, note}
  * of a table that needs no chart, {placed, note} of an element that it keeps, or {empty: why}; table(place) returns {columns, rows}; follows lists what it shows of the state.
  * A page without the figure, since the run's source does not tell enough for it, ignores it.
  */
@@ -75,6 +75,7 @@ function showPanels(holder, container, { panels = [], shown, placed, empty }) {
     const chart = holder.charts[place];
     chart.onClick = panel.onClick;
     if (panel.height) chart.getDom().style.height = panel.height;
+    if (panel.key) showKey(chart.getDom().parentElement.querySelector(".key"), panel.key);
     chart.resize();
     chart.setOption(panel.option, { notMerge: true });
   });
@@ -91,7 +92,15 @@ function scrolling(table, { id }) {
   return region;
 }
 
-function newChart(container, { title, renderer = "svg" }) {
+/** Fill in what the colours of a heat map mean: their ends, their middle, and the unit. */
+function showKey(element, { stops, ends, unit }) {
+  const make = (name, text) => Object.assign(document.createElement("span"), { className: name, textContent: text });
+  const bar = make("key-bar", "");
+  bar.style.background = `linear-gradient(to right, ${stops.join(", ")})`;
+  element.replaceChildren(make("key-unit", unit), bar, ...ends.map((end) => make("key-end", end)));
+}
+
+function newChart(container, { title, key, renderer = "svg" }) {
   const panel = document.createElement("div");
   panel.className = "panel";
   if (title) {
@@ -100,6 +109,7 @@ function newChart(container, { title, renderer = "svg" }) {
     words.textContent = title;
     panel.append(words);
   }
+  if (key) panel.append(Object.assign(document.createElement("p"), { className: "key" }));
   const drawing = document.createElement("div");
   drawing.className = "drawing";
   drawing.setAttribute("role", "img");
