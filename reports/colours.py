@@ -27,6 +27,9 @@ EVEN, EVEN_ON_DARK = "#fafafa", "#2b323d"
 RATIOS = (*UNDER, EVEN, *OVER)
 """Evenly spaced in the logarithm, from 1 / limit to the limit."""
 
+UNDEFINED, UNDEFINED_ON_DARK = "#c3c8d0", "#5b6473"
+"""Cells without a value."""
+
 SHARES_ON_DARK = SHARES[::-1]
 RATIOS_ON_DARK = (*UNDER[::-1], EVEN_ON_DARK, *OVER[::-1])
 

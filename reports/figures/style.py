@@ -209,7 +209,9 @@ def share_colours() -> Colormap:
 @cache
 def chance_colours() -> Colormap:
     """Return blue under chance, white at it, vermillion over it; grey where there is no value."""
-    return LinearSegmentedColormap.from_list("chance", colours.RATIOS).with_extremes(bad=LIGHT_GREY)
+    return LinearSegmentedColormap.from_list("chance", colours.RATIOS).with_extremes(
+        bad=colours.UNDEFINED
+    )
 
 
 def frequency_axis(

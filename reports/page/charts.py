@@ -132,6 +132,7 @@ CRITERIA = Group(
             "Distribution of entropy",
             "Where occurrences lie left of distinct tokens, running text is routed with less "
             "entropy than its vocabulary.",
+            wide=True,
             needs=A_VERDICT,
         ),
     ),
@@ -167,6 +168,7 @@ LESS_TEXT = Group(
             "Correlation without rare tokens",
             "If \N{GREEK SMALL LETTER RHO} vanishes when rare tokens are left out, it came "
             "from their noise.",
+            wide=True,
             needs=A_VERDICT,
         ),
         Chart(

@@ -65,10 +65,11 @@ def rendered(template: str, scripts: list[Script], data: str, **values: Any) -> 
 def _heat_map_colours() -> str:
     """Return the colours that the page's heat maps share with the print figures, as CSS."""
     light, dark = (
-        f"html {{ --shares: {', '.join(shares)}; --ratios: {', '.join(ratios)}; }}"
-        for shares, ratios in (
-            (colours.SHARES, colours.RATIOS),
-            (colours.SHARES_ON_DARK, colours.RATIOS_ON_DARK),
+        f"html {{ --shares: {', '.join(shares)}; --ratios: {', '.join(ratios)}; "
+        f"--undefined: {undefined}; }}"
+        for shares, ratios, undefined in (
+            (colours.SHARES, colours.RATIOS, colours.UNDEFINED),
+            (colours.SHARES_ON_DARK, colours.RATIOS_ON_DARK, colours.UNDEFINED_ON_DARK),
         )
     )
     return f"{light}\n@media (prefers-color-scheme: dark) {{ {dark} }}\n"

@@ -34,13 +34,21 @@ from tests.reports.page.test_comparison import FLIPS
 pytestmark = pytest.mark.xdist_group("browser")
 
 
-def test_every_chart_is_drawn_without_a_fault(tab):
+PLACES = """() => Array.from(document.querySelectorAll("h2, .csv"))
+  .filter((each) => each.checkVisibility())
+  .map((each) => Math.round(each.getBoundingClientRect().top + scrollY))"""
+
+
+def test_every_chart_is_drawn_without_a_fault_and_nothing_moves_for_it(tab):
+    places = tab.evaluate(PLACES)
+    assert tab.locator(".figure .drawing svg, .figure .drawing canvas").count() < 10
     for figure in tab.locator(".figure").all():
         figure.scroll_into_view_if_needed()
         figure.locator("svg, canvas, .panels table, .passage, .empty").first.wait_for()
         for drawing in figure.locator(".drawing").all():
             assert len(drawing.get_attribute("aria-label")) > 20
     assert tab.locator(".figure .drawing svg, .figure .drawing canvas").count() > 20
+    assert tab.evaluate(PLACES) == places
 
 
 def test_the_layer_changes_verdict_charts_table_and_address(tab, run_page):
@@ -188,8 +196,10 @@ def test_a_phone_scrolls_in_one_direction_only(browser, tmp_path):
     path.write_text(render(made_up_page(1, 60, top_k=1), Links()), encoding="utf-8")
     phone = browser.new_page(viewport=PHONE, reduced_motion="reduce")
     phone.goto(path.as_uri())
+    places = phone.evaluate(PLACES)
     for figure in phone.locator(".figure").all():
         figure.scroll_into_view_if_needed()
+    assert phone.evaluate(PLACES) == places
     assert phone.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
     phone.locator("#coactivation .empty", has_text="one expert for each token").wait_for()
     phone.close()

@@ -39,7 +39,7 @@ function pairRows(pairs) {
   ]);
 }
 
-function drawPairs(place, colours, { pairs, scale, rowName, columnName, words }) {
+function drawPairs(place, colours, { pairs, scale, rowName, columnName, undefinedWords, words }) {
   const shares = cells(numbers(pairs.probability), pairs.columns.length);
   const most = largest(shares.map(([, , share]) => share));
   const points = shares.map(([column, row, share]) => {
@@ -59,12 +59,13 @@ function drawPairs(place, colours, { pairs, scale, rowName, columnName, words })
       nameGap: 34,
       axisLabel: { interval: everyFew(pairs.rows.length, 16) },
     }),
-    grid: { top: 12 },
+    grid: scale.grid,
     visualMap: scale.visualMap,
     series: [heatmap(colours, points)],
   });
   const all = data.layers.num_experts[place];
-  const note = pairs.rows.length < all ? `Shown: the ${pairs.rows.length} busiest of ${all} experts.` : "";
+  const shown = pairs.rows.length < all ? ` Shown: the ${pairs.rows.length} busiest of ${all} experts.` : "";
+  const note = points.length < pairs.rows.length * pairs.columns.length ? `Grey: ${undefinedWords}.${shown}` : shown;
   return { panels: [{ option, key: scale.key, renderer: "canvas", height: "25rem" }], note };
 }
 
@@ -85,6 +86,7 @@ function drawCoactivation(place, colours) {
     scale: ratioScale(colours, limit, "times an even draw of the other experts"),
     rowName: "Given expert",
     columnName: "Also chosen",
+    undefinedWords: "the expert itself, or one without pairs",
     words: (most) =>
       `Heatmap of co-activation of ${pairs.rows.length} experts in layer ${index}, up to ${percent(most)}.`,
   });
@@ -107,6 +109,7 @@ function drawTransition(place, colours) {
     scale: ratioScale(colours, limit, "times the share of all tokens"),
     rowName: `Expert in layer ${index}`,
     columnName: `Expert in layer ${data.indices[place + 1]}`,
+    undefinedWords: "an expert that is never a first choice",
     words: (most) =>
       `Heatmap of transitions from ${pairs.rows.length} experts of layer ${index} to the next layer's, up to ${percent(most)}.`,
   });
@@ -154,7 +157,7 @@ function drawDomains(place, colours) {
         inverse: true,
         axisLabel: { width: 110, overflow: "truncate" },
       }),
-      grid: { top: 12 },
+      grid: scale.grid,
       visualMap: scale.visualMap,
       series: [heatmap(colours, points)],
     },

@@ -33,7 +33,7 @@ function drawLoad(place, colours) {
         nameGap: 30,
         axisLabel: { interval: everyFew(data.indices.length, 24) },
       }),
-      grid: { top: 12 },
+      grid: scale.grid,
       visualMap: scale.visualMap,
       series: [heatmap(colours, points), chosenRow(colours, place)],
     },

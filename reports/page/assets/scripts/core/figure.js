@@ -12,7 +12,7 @@ const figures = [];
 function figure(stem, { draw, table, follows = [] }) {
   const element = document.getElementById(stem);
   if (!element) return;
-  const registered = { stem, element, draw, table, follows, charts: [], stale: true, visible: false };
+  const registered = { stem, element, draw, table, follows, charts: [], waiting: [], visible: false };
   offerCsv(element.querySelector(".csv"), () => [fileName(stem, follows), table(state.place)]);
   element.querySelector(".alternative").addEventListener("toggle", () => fillTable(registered));
   figures.push(registered);
@@ -23,14 +23,10 @@ function fileName(stem, follows) {
   return `${stem}${layer}.csv`;
 }
 
+/** Take the room that the figure needs, and draw it if it is in sight: nothing moves when it is drawn later. */
 function refresh(registered) {
-  if (!registered.visible) {
-    registered.stale = true;
-    return;
-  }
-  registered.stale = false;
   const drawn = registered.draw(state.place, look());
-  showPanels(registered, registered.element.querySelector(".panels"), drawn);
+  layOut(registered, registered.element.querySelector(".panels"), drawn);
   const note = registered.element.querySelector(".note");
   note.textContent = drawn.note ?? "";
   note.hidden = !drawn.note;
@@ -38,6 +34,15 @@ function refresh(registered) {
   registered.element.querySelector(".actions").hidden = !size;
   registered.element.querySelector(".alternative").hidden = !size || size > LARGEST_TABLE || !!drawn.shown;
   fillTable(registered);
+  registered.waiting = drawn.panels ?? [];
+  if (registered.visible) paintWaiting(registered);
+}
+
+/** Draw the charts that wait for it. */
+function paintWaiting(registered) {
+  const container = registered.element.querySelector(".panels");
+  registered.waiting.forEach((panel, place) => paintPanel(registered, container, panel, place));
+  registered.waiting = [];
 }
 
 function fillTable(registered) {
@@ -48,15 +53,21 @@ function fillTable(registered) {
 }
 
 /** Draw panels into a container; existing charts are kept if the number is the same. */
-function showPanels(holder, container, { panels = [], shown, placed, empty }) {
+function showPanels(holder, container, drawn) {
+  layOut(holder, container, drawn);
+  (drawn.panels ?? []).forEach((panel, place) => paintPanel(holder, container, panel, place));
+}
+
+/** Put into a container what needs no chart, or the room of each chart, as high as it will be. */
+function layOut(holder, container, { panels = [], shown, placed, empty }) {
   if (placed) {
     if (container.firstChild !== placed) container.replaceChildren(placed);
     return;
   }
   if (empty || shown || holder.charts.length !== panels.length) {
-    for (const chart of holder.charts) chart.dispose();
-    holder.charts = [];
-    container.replaceChildren();
+    for (const chart of holder.charts) chart?.dispose();
+    holder.charts = panels.map(() => null);
+    container.replaceChildren(...panels.map(newPanel));
   }
   container.classList.toggle("several", panels.length > 1);
   if (empty) {
@@ -70,15 +81,21 @@ function showPanels(holder, container, { panels = [], shown, placed, empty }) {
     container.append(scrolling(tableElement(shown), holder.element));
     return;
   }
-  if (!holder.charts.length) holder.charts = panels.map((panel) => newChart(container, panel));
-  panels.forEach((panel, place) => {
-    const chart = holder.charts[place];
-    chart.onClick = panel.onClick;
-    if (panel.height) chart.getDom().style.height = panel.height;
-    if (panel.key) showKey(chart.getDom().parentElement.querySelector(".key"), panel.key);
-    chart.resize();
-    chart.setOption(panel.option, { notMerge: true });
+  panels.forEach(({ height, key, option }, place) => {
+    const panel = container.children[place];
+    const drawing = panel.querySelector(".drawing");
+    if (height) drawing.style.height = height;
+    drawing.setAttribute("aria-label", option.aria.label.description);
+    if (key) showKey(panel.querySelector(".key"), key);
   });
+}
+
+function paintPanel(holder, container, { option, onClick, renderer = "svg" }, place) {
+  const drawing = container.children[place].querySelector(".drawing");
+  const chart = (holder.charts[place] ??= newChart(drawing, renderer));
+  chart.onClick = onClick;
+  chart.resize();
+  chart.setOption(option, { notMerge: true });
 }
 
 /** Return a table in a region that a keyboard can scroll, named as the figure is. */
@@ -100,7 +117,7 @@ function showKey(element, { stops, ends, unit }) {
   element.replaceChildren(make("key-unit", unit), bar, ...ends.map((end) => make("key-end", end)));
 }
 
-function newChart(container, { title, key, renderer = "svg" }) {
+function newPanel({ title, key }) {
   const panel = document.createElement("div");
   panel.className = "panel";
   if (title) {
@@ -114,7 +131,10 @@ function newChart(container, { title, key, renderer = "svg" }) {
   drawing.className = "drawing";
   drawing.setAttribute("role", "img");
   panel.append(drawing);
-  container.append(panel);
+  return panel;
+}
+
+function newChart(drawing, renderer) {
   const chart = echarts.init(drawing, null, { renderer });
   chart.getZr().on("click", (event) => clicked(chart, event));
   resizes.observe(drawing);
@@ -140,7 +160,7 @@ const near = new IntersectionObserver(
     for (const { target, isIntersecting } of entries) {
       const registered = figures.find(({ element }) => element === target);
       registered.visible = isIntersecting;
-      if (isIntersecting && registered.stale) refresh(registered);
+      if (isIntersecting) paintWaiting(registered);
     }
   },
   { rootMargin: "400px" },
@@ -151,6 +171,7 @@ function redrawAll() {
 }
 
 function startFigures() {
+  redrawAll();
   for (const { element } of figures) near.observe(element);
   onChange((changed) => {
     for (const registered of figures)

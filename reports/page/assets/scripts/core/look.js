@@ -16,6 +16,7 @@ const COLOURS = [
   "grey",
   "low",
   "high",
+  "undefined",
 ];
 
 function look() {
@@ -122,6 +123,7 @@ function ratioScale(colours, limit, unit) {
   return {
     placeOf: (ratio) => Math.min(Math.max(Math.log2(ratio), -end), end),
     visualMap: hidden(colours.ratios, [-end, end]),
+    grid: { top: 12, show: true, borderWidth: 0, backgroundColor: colours.undefined },
     key: { stops: colours.ratios, ends: [`≤ ${times(1 / limit)}`, "1×", `≥ ${times(limit)}`], unit },
   };
 }
