@@ -53,14 +53,15 @@ def test_every_chart_is_drawn_without_a_fault_and_nothing_moves_for_it(tab):
 
 def test_the_layer_changes_verdict_charts_table_and_address(tab, run_page):
     tab.locator("#frequency-entropy").scroll_into_view_if_needed()
-    described = tab.locator("#frequency-entropy .drawing").get_attribute("aria-label")
+    drawing = tab.locator("#frequency-entropy .drawing")
+    drawing.and_(tab.locator("[aria-label*='layer 1,']")).wait_for()
     tab.locator("#layer").select_option("3")
     assert_layer(tab, 3)
     validation = run_page.layers[3].validation
     assert tab.locator("#layer-verdict").text_content().endswith(validation.verdict)
     shown = tab.locator(".of-one-layer:not([hidden])")
     assert validation.criteria[0].found in shown.text_content()
-    assert tab.locator("#frequency-entropy .drawing").get_attribute("aria-label") != described
+    drawing.and_(tab.locator("[aria-label*='layer 3,']")).wait_for()
     assert tab.locator("tr[aria-current] th").text_content() == "3"
     first = tab.locator("#token-table tbody tr").first
     entropy = frame_of(run_page, 3)["mean_entropy"].loc[whole(column(tab, "Id"))[0]]
@@ -175,6 +176,11 @@ def test_a_shared_address_opens_at_its_layer(browser, address):
     shared.goto(f"{address}#layer=2")
     assert shared.locator("#layer").input_value() == "2"
     assert "in MoE layer 2" in shared.locator(".of-one-layer:not([hidden]) h2").text_content()
+    # a link from elsewhere to a figure far down leads to it, below the bar
+    shared.goto("about:blank")
+    shared.goto(f"{address}#cache")
+    top = "document.getElementById('cache').getBoundingClientRect().top"
+    assert 0 <= shared.evaluate(top) < PHONE["height"] / 4
     shared.close()
 
 

@@ -12,7 +12,7 @@ const figures = [];
 function figure(stem, { draw, table, follows = [] }) {
   const element = document.getElementById(stem);
   if (!element) return;
-  const registered = { stem, element, draw, table, follows, charts: [], waiting: [], visible: false };
+  const registered = { stem, element, draw, table, follows, charts: [], waiting: [], stale: false, visible: false };
   offerCsv(element.querySelector(".csv"), () => [fileName(stem, follows), table(state.place)]);
   element.querySelector(".alternative").addEventListener("toggle", () => fillTable(registered));
   figures.push(registered);
@@ -25,6 +25,7 @@ function fileName(stem, follows) {
 
 /** Take the room that the figure needs, and draw it if it is in sight: nothing moves when it is drawn later. */
 function refresh(registered) {
+  registered.stale = false;
   const drawn = registered.draw(state.place, look());
   layOut(registered, registered.element.querySelector(".panels"), drawn);
   const note = registered.element.querySelector(".note");
@@ -38,8 +39,25 @@ function refresh(registered) {
   if (registered.visible) paintWaiting(registered);
 }
 
+/** Refresh what is in sight at once, and the others one after another while the reader can go on. */
+function refreshThose(stale) {
+  for (const registered of stale) {
+    if (registered.visible) refresh(registered);
+    else registered.stale = true;
+  }
+  setTimeout(refreshNext);
+}
+
+function refreshNext() {
+  const next = figures.find(({ stale }) => stale);
+  if (!next) return;
+  refresh(next);
+  setTimeout(refreshNext);
+}
+
 /** Draw the charts that wait for it. */
 function paintWaiting(registered) {
+  if (registered.stale) refresh(registered);
   const container = registered.element.querySelector(".panels");
   registered.waiting.forEach((panel, place) => paintPanel(registered, container, panel, place));
   registered.waiting = [];
@@ -174,8 +192,7 @@ function startFigures() {
   redrawAll();
   for (const { element } of figures) near.observe(element);
   onChange((changed) => {
-    for (const registered of figures)
-      if (registered.follows.some((name) => changed.has(name))) refresh(registered);
+    refreshThose(figures.filter(({ follows }) => follows.some((name) => changed.has(name))));
   });
   dark.addEventListener("change", redrawAll);
   still.addEventListener("change", redrawAll);
