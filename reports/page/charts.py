@@ -7,6 +7,7 @@ from gatehouse.reports.marts.untold import A_VERDICT, EVENTS, ORDER, TOKEN_IDS
 from gatehouse.reports.page.chart import Chart, Group
 from gatehouse.reports.page.inference_charts import INFERENCE
 from gatehouse.reports.page.passages import TEXT
+from gatehouse.reports.page.sections import cards
 
 GROUPS = (
     TEXT,
@@ -130,6 +131,7 @@ GROUPS = (
             ),
         ),
     ),
+    cards.SECTION,
     INFERENCE,
     Group(
         "text",

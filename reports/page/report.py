@@ -12,6 +12,7 @@ from gatehouse.reports.page.inference_charts import ADVISED
 from gatehouse.reports.page.packing import script_json
 from gatehouse.reports.page.passages import colourings, with_texts
 from gatehouse.reports.page.payload import Links, payload
+from gatehouse.reports.page.sections.cards import CARDS
 from gatehouse.reports.verdict.findings import AssessedRun
 
 CORE = tuple(f"core/{name}.js" for name in ("data", "format", "state", "look", "marks", "figure"))
@@ -30,6 +31,7 @@ SCRIPTS = (
     "charts/overview.js",
     "charts/layers.js",
     "charts/experts.js",
+    "charts/cards.js",
     "charts/caches.js",
     "charts/placement.js",
     "charts/needed_experts.js",
@@ -56,7 +58,7 @@ def render(assessed: AssessedRun, links: Links, texts: Texts | None = None) -> s
     found = assessed.layers[first].validation.verdict if assessed.layers else "routing"
     content = payload(assessed, links, texts)
     groups = with_texts(charts.shown(assessed.untold), content)
-    advised = (*ADVISED, replay.COST.stem)
+    advised = (*ADVISED, replay.COST.stem, CARDS.stem)
     return rendered(
         "report.html.j2",
         scripts=scripts(SCRIPTS),

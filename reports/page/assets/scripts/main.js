@@ -40,6 +40,7 @@ startFastPathFigures();
 startReplayFigures();
 startLayerFigures();
 startExpertFigures();
+startCards();
 startCacheFigures();
 startPlacementFigures();
 startNeededExpertFigures();
