@@ -14,12 +14,11 @@ from gatehouse.reports.page.packing import plain
 class Vocabulary:
     """The tokens that the cards show, and the place of each."""
 
-    def __init__(self, cards: ExpertCards, shown: pd.DataFrame) -> None:
-        keys = ["moe_index", "expert"]
+    def __init__(self, cards: ExpertCards) -> None:
         self._strings = cards.words.set_index("token_id")["token_str"].fillna("")
-        contexts = cards.contexts.merge(shown[keys], on=keys)["token_ids"]
-        self._words = np.unique(np.concatenate([*contexts, np.empty(0)]).astype(np.int64))
-        self._tokens = np.unique(cards.tokens.merge(shown[keys], on=keys)["token_id"])
+        contexts = [*cards.contexts["token_ids"], np.empty(0)]
+        self._words = np.unique(np.concatenate(contexts).astype(np.int64))
+        self._tokens = np.unique(cards.tokens["token_id"])
 
     def words(self) -> list[str]:
         """Return the text of every token of a context."""

@@ -1,6 +1,6 @@
 """The section on each expert by itself: what it is chosen for, and what of that is chance."""
 
-from dataclasses import dataclass
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,14 @@ from gatehouse.reports.marts.expert_cards import ExpertCards
 from gatehouse.reports.marts.untold import EVENTS
 from gatehouse.reports.page.chart import Chart, Group
 from gatehouse.reports.page.packing import Packed, packed, plain
+from gatehouse.reports.page.sections.card_budget import (
+    MOST_DOMAINS,
+    SHORT,
+    Kept,
+    kept,
+    longest,
+    longest_context,
+)
 from gatehouse.reports.page.sections.card_lists import Entries, Vocabulary
 from gatehouse.reports.statistics import FALSE_DISCOVERY_RATE, Discoveries
 from gatehouse.reports.verdict.findings import AssessedRun
@@ -26,29 +34,8 @@ CARDS = Chart(
 )
 SECTION = Group("expert-cards", "Expert cards", (CARDS,))
 
-CARD_BYTES = 450_000
-"""The most that cards may take before base64: of many experts only the busiest have one."""
-
-MOST_DOMAINS = 12
 HUNDREDTHS = 100
 THOUSANDTHS = 1000
-
-
-@dataclass(frozen=True)
-class _Shape:
-    """How many entries a card has room for."""
-
-    tokens: int
-    neighbours: int
-    domains: int
-    contexts: int
-    words: int
-
-    @property
-    def card_bytes(self) -> int:
-        """What one card takes: indices and measures of two bytes, samples of four."""
-        own = 12 + 4 * self.tokens + 5 * self.neighbours + 7 * self.domains
-        return own + self.contexts * (7 + 2 * self.words)
 
 
 def for_cards(assessed: AssessedRun) -> dict[str, dict[str, Any]]:
@@ -66,20 +53,17 @@ def for_cards(assessed: AssessedRun) -> dict[str, dict[str, Any]]:
         discovery=np.where(np.isnan(judged.p_values), np.nan, judged.found)
     )
     names = _largest_domains(domains)
-    shape = _shape(cards, len(names))
-    layers = [int(index) for index in assessed.marts.layers["moe_index"]]
-    most = max(CARD_BYTES // (shape.card_bytes * len(layers)), 1)
-    shown = cards.experts[cards.experts.groupby("moe_index").cumcount() < most]
-    texts = Vocabulary(cards, shown)
+    fitting = kept(dataclasses.replace(cards, domains=domains))
+    texts = Vocabulary(fitting.cards)
     return {
         CARDS.stem: {
-            "advice": _sentences(judged, assessed.marts.layers, most, domains, names),
+            "advice": [_of_tests(judged), *_left_out(fitting, assessed.marts.layers, domains)],
             "domains": names,
             "words": texts.words(),
             "tokens": texts.tokens(),
             "layers": [
-                _layer(shown[shown["moe_index"] == index], cards, domains, texts, shape, names)
-                for index in layers
+                _layer(int(index), fitting.cards, texts, names)
+                for index in assessed.marts.layers["moe_index"]
             ],
         }
     }
@@ -90,34 +74,20 @@ def _largest_domains(domains: pd.DataFrame) -> list[str]:
     return [str(name) for name in sizes.sort_values(ascending=False).index[:MOST_DOMAINS]]
 
 
-def _shape(cards: ExpertCards, domains: int) -> _Shape:
-    sizes = [
-        int(frame.groupby(["moe_index", "expert"]).size().max()) if len(frame) else 0
-        for frame in (cards.tokens, cards.neighbours, cards.contexts)
-    ]
-    words = int(cards.contexts["token_ids"].map(len).max()) if len(cards.contexts) else 0
-    return _Shape(sizes[0], sizes[1], domains, sizes[2], words)
-
-
-def _sentences(
-    judged: Discoveries,
-    layers: pd.DataFrame,
-    most: int,
-    domains: pd.DataFrame,
-    names: list[str],
-) -> list[str]:
-    """Return what is said above the cards: of the tests together, and of what is left out."""
-    said = [_of_tests(judged)]
+def _left_out(fitting: Kept, layers: pd.DataFrame, domains: pd.DataFrame) -> list[str]:
+    """Return what of the mart the cards lack, in words."""
+    said = []
     widest = int(layers["num_experts"].max())
-    if most < widest:
+    if fitting.short:
+        most = f"the {fitting.most} busiest of up to {widest}" if fitting.most < widest else "all"
         said.append(
-            f"Of each layer the {most} busiest of up to {widest} experts have a card here; the "
-            "table fct_expert_card has every one."
+            f"The cards are of {most} experts of each layer, with at most {SHORT['tokens']} tokens "
+            f"and {SHORT['contexts']} contexts each; the table fct_expert_card has the rest."
         )
-    if (there := domains["domain"].nunique()) > len(names):
+    if (there := domains["domain"].nunique()) > MOST_DOMAINS:
         said.append(
-            f"The bars are of the {len(names)} domains with the most tokens, of {there:,}; all of "
-            "them were tested."
+            f"The bars are of the {MOST_DOMAINS} domains with the most tokens, of {there:,}; all "
+            "of them were tested."
         )
     return said
 
@@ -143,21 +113,15 @@ def _of_tests(judged: Discoveries) -> str:
     )
 
 
-def _layer(
-    experts: pd.DataFrame,
-    cards: ExpertCards,
-    domains: pd.DataFrame,
-    texts: Vocabulary,
-    shape: _Shape,
-    names: list[str],
-) -> dict[str, Any]:
+def _layer(index: int, cards: ExpertCards, texts: Vocabulary, names: list[str]) -> dict[str, Any]:
     """Return the cards of one layer's experts, in their order."""
+    experts = cards.experts[cards.experts["moe_index"] == index]
     order = experts["expert"].to_list()
-    index = experts["moe_index"].iloc[0] if len(experts) else -1
     halves = experts["half_tokens"].dropna()
 
-    def of_layer(frame: pd.DataFrame) -> pd.DataFrame:
-        return frame[(frame["moe_index"] == index) & frame["expert"].isin(order)]
+    def entries(name: str) -> Entries:
+        frame = getattr(cards, name)
+        return Entries(frame[frame["moe_index"] == index], order, longest(frame))
 
     content: dict[str, Any] = {
         "expert": plain(order),
@@ -165,17 +129,18 @@ def _layer(
         "load_share": plain(experts["load_share"]),
         "half_tokens": int(halves.iloc[0]) if len(halves) else None,
         "half_correlation": plain(experts["half_correlation"]),
-        **_neighbours(Entries(of_layer(cards.neighbours), order, shape.neighbours)),
-        **_domains(of_layer(domains), order, names),
+        **_neighbours(entries("neighbours")),
+        **_domains(cards.domains[cards.domains["moe_index"] == index], order, names),
     }
-    if shape.tokens:
-        table = Entries(of_layer(cards.tokens), order, shape.tokens)
+    if len(cards.tokens):
+        table = entries("tokens")
         ids = table.numbers("token_id")
         places = texts.places(np.nan_to_num(ids).astype(np.int64), of_words=False)
         content["token"] = packed(np.where(np.isnan(ids), np.nan, places))
         content["token_lift"] = packed(table.numbers("lift"), HUNDREDTHS)
-    if shape.contexts:
-        content |= _contexts(Entries(of_layer(cards.contexts), order, shape.contexts), texts, shape)
+    if len(cards.contexts):
+        width = longest_context(cards.contexts)
+        content |= _contexts(entries("contexts"), texts, width)
     return content
 
 
@@ -205,8 +170,8 @@ def _domains(domains: pd.DataFrame, order: list[int], names: list[str]) -> dict[
     }
 
 
-def _contexts(table: Entries, texts: Vocabulary, shape: _Shape) -> dict[str, Packed]:
-    ids = table.lists("token_ids", shape.words)
+def _contexts(table: Entries, texts: Vocabulary, width: int) -> dict[str, Packed]:
+    ids = table.lists("token_ids", width)
     places = texts.places(np.nan_to_num(ids).astype(np.int64), of_words=True)
     return {
         "context": packed(np.where(np.isnan(ids), np.nan, places)),

@@ -1,9 +1,12 @@
 """The data of the expert cards: the numbers of their frames, whatever is missing or left out."""
 
+import json
+
 import numpy as np
 import pytest
 
 from gatehouse.reports.marts.untold import ENTROPY, EVENTS, ORDER, TOKEN_IDS, WEIGHTS
+from gatehouse.reports.page.sections.card_budget import LAYER_BYTES, MOST_BYTES, SHORT
 from gatehouse.reports.page.sections.cards import for_cards
 from gatehouse.reports.statistics import discoveries
 from tests.reports.made_up_cards import CONTEXTS, PLANTED, TOKENS
@@ -72,6 +75,9 @@ def test_of_many_experts_the_busiest_have_cards_and_it_is_said():
         assert TOKENS < kept < 128
         assert layer["load_ratio"] == sorted(layer["load_ratio"], reverse=True)
         assert f"the {kept} busiest of up to 128" in content["advice"][1]
+        assert len(unpacked(layer["token"])) == SHORT["tokens"] * kept
+        assert len(unpacked(layer["context_sample"])) == SHORT["contexts"] * kept
+    assert len(json.dumps(content)) < MOST_BYTES - 48 * LAYER_BYTES
 
 
 @pytest.mark.parametrize(
