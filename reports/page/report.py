@@ -13,6 +13,7 @@ from gatehouse.reports.page.packing import script_json
 from gatehouse.reports.page.passages import colourings, with_texts
 from gatehouse.reports.page.payload import Links, payload
 from gatehouse.reports.page.sections.cards import CARDS
+from gatehouse.reports.page.sections.lineage import origins
 from gatehouse.reports.verdict.findings import AssessedRun
 
 CORE = tuple(f"core/{name}.js" for name in ("data", "format", "state", "look", "marks", "figure"))
@@ -84,6 +85,7 @@ def render(assessed: AssessedRun, links: Links, texts: Texts | None = None) -> s
         else text.untested_limits(assessed.untold),
         citation=text.citation(run),
         links=links,
+        origins=origins(links.lineage),
     )
 
 

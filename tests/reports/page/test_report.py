@@ -15,6 +15,7 @@ from gatehouse.reports.page.passages import budget
 from gatehouse.reports.page.payload import Links
 from gatehouse.reports.page.replay import with_replays
 from gatehouse.reports.page.report import SCRIPTS, render
+from gatehouse.reports.page.sections.lineage import COLUMNS, column_address
 from gatehouse.reports.page.text import limits
 from gatehouse.reports.verdict.findings import AssessedRun
 from tests.reports.made_up import made_up_marts
@@ -190,6 +191,22 @@ def test_links_are_there_when_given(run_page):
         "figures/a.png",
         "figures/a.pdf",
     ]
+
+
+def test_every_section_names_its_columns_and_links_them_where_there_is_a_lineage_page(run_page):
+    """Exposures link back to these sections: each has an id."""
+    linked, bare = (
+        Page(render(run_page, links, made_up_texts(run_page)))
+        for links in (Links("../../dbt/static_index.html"), Links())
+    )
+    ids = {attributes.get("id") for _, attributes in linked.tags}
+    assert COLUMNS.keys() | {"main", "model"} <= ids
+    assert {chart.stem for chart in CHARTS} <= COLUMNS.keys()
+    addresses = {each["href"] for each in linked.all("a")}
+    for name in {name for names in COLUMNS.values() for name in names}:
+        assert column_address("../../dbt/static_index.html", name) in addresses
+        assert name in bare.words
+    assert not any("static_index" in (each["href"] or "") for each in bare.all("a"))
 
 
 @pytest.mark.parametrize("shape", [(32, 24_000, 8), (48, 50_000, 128)])

@@ -27,6 +27,16 @@ function startCitation() {
   });
 }
 
+/** Keep the section that the address names in view while the page fills, until the reader does something. */
+function startAtSection() {
+  const target = document.getElementById(location.hash.slice(1));
+  if (!target) return;
+  const filling = new ResizeObserver(() => target.scrollIntoView({ behavior: "instant" }));
+  filling.observe(document.getElementById("main"));
+  for (const kind of ["wheel", "keydown", "pointerdown", "touchmove"])
+    addEventListener(kind, () => filling.disconnect(), { once: true, passive: true });
+}
+
 document.documentElement.classList.add("scripted");
 startLayerBar();
 if (data.steps) startSliders();
@@ -48,3 +58,4 @@ startTextFigures();
 startFigures();
 startCitation();
 keepLayerInAddress();
+startAtSection();
