@@ -182,7 +182,9 @@ LESS_TEXT = Group(
     ),
 )
 PARTS = (
-    Part("routing", "How the model routes", (EXPERTS, cards.SECTION, LAYERS, TEXT, TOGETHER, TOKENS)),
+    Part(
+        "routing", "How the model routes", (EXPERTS, cards.SECTION, LAYERS, TEXT, TOGETHER, TOKENS)
+    ),
     Part("verdict", "The hypothesis", (CRITERIA, FAST_PATH, LESS_TEXT)),
     Part("inference", "For inference", (INFERENCE,)),
 )

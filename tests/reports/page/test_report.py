@@ -81,7 +81,7 @@ def test_the_charts_library_is_the_one_recorded():
 
 def test_the_page_opens_with_how_the_model_routes(page, run_page):
     groups = [group.stem for group in GROUPS]
-    assert groups[:3] == ["experts", "layers", "the-text"]
+    assert groups[:4] == ["experts", "expert-cards", "layers", "the-text"]
     place, verdicts = groups.index("criteria"), [f"verdict-{layer}" for layer in range(3)]
     parts = [each["id"] for each in page.all("h2")]
     assert parts == [
