@@ -32,7 +32,7 @@ placed as (
             when events.position >= sequences.prompt_tokens then sequences.prompt_tokens else 0
         end as phase_position,
         events.experts,
-        layers.num_experts
+        cast(repeat('0', layers.num_experts) as bit) as no_experts
     from events
     inner join layers on events.run_key = layers.run_key and events.layer = layers.layer
     inner join sequences
@@ -40,7 +40,7 @@ placed as (
 ),
 
 -- a set of experts is a string of bits, which merges much faster than ids are told apart
-tokens as (
+tokens as materialized (
     select
         run_key,
         layer,
@@ -50,11 +50,7 @@ tokens as (
         position - phase_position as place,
         position - greatest(window_position, phase_position) as window_place,
         list_aggregate(
-            list_transform(
-                experts,
-                lambda expert: set_bit(cast(repeat('0', num_experts) as bit), expert, 1)
-            ),
-            'bit_or'
+            list_transform(experts, lambda expert: set_bit(no_experts, expert, 1)), 'bit_or'
         ) as experts
     from placed
 ),
