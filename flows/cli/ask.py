@@ -82,6 +82,7 @@ def report(
     frequency_threshold: options.FrequencyThreshold = 50,
     entropy_threshold: options.EntropyThreshold = 0.5,
     samples: options.Samples = None,
+    focus: options.Focus = None,
     output: options.PageFile = None,
     home: options.Home = None,
 ) -> None:
@@ -104,10 +105,13 @@ def report(
             drawn = files.write_figures(results)
         if line := files.left_out(results):
             say(line)
-        answer(str(files.write_page(results, drawn, paths, output, sample_ids)))
+        page = files.write_page(results, drawn, paths, output, sample_ids, focus or "routing")
+        answer(str(page))
         return
-    if run or layer or samples:
-        raise GatehouseError("--compare names its runs: leave --run, --layer and --samples out")
+    if run or layer or samples or focus:
+        raise GatehouseError(
+            "--compare names its runs: leave --run, --layer, --samples and --focus out"
+        )
     from gatehouse.reports.results import comparison
 
     first, second = (find_run(paths.lake, each) for each in compare)

@@ -369,6 +369,13 @@ Samples = Annotated[
         help="Samples whose text the page shows, by their numbers. Default: some of each domain.",
     ),
 ]
+Focus = Annotated[
+    Literal["routing", "verdict", "inference"] | None,
+    typer.Option(
+        help="What the page opens with: how the model routes, the verdict on the hypothesis, or "
+        "what engines need to know. The others follow. Default: routing."
+    ),
+]
 TracedText = Annotated[
     str, typer.Argument(metavar="TEXT", help="What the model reads; - for standard input.")
 ]

@@ -150,6 +150,7 @@ def write_page(
     paths: Paths,
     output: Path | None = None,
     sample_ids: Sequence[int] = (),
+    focus: str = "routing",
 ) -> Path:
     """Write the HTML page of a run, which shows every layer; return its file.
 
@@ -159,6 +160,7 @@ def write_page(
         paths: the warehouse.
         output: the page's file or folder; default: in the results.
         sample_ids: samples whose text it shows; default: some of each domain.
+        focus: what it opens with: routing, verdict or inference.
 
     Raises:
         GatehouseError: the run has no such sample, or its text cannot be read.
@@ -177,7 +179,7 @@ def write_page(
     of_run = results.of_run
     with _gone_with_its_run(results):
         texts = texts_of(of_run.run, of_run.marts.layers, of_run.untold, paths, sample_ids)
-        return _write_text(target, render(of_run, links, texts))
+        return _write_text(target, render(of_run, links, texts, focus))
 
 
 def page_of(run_id: str, paths: Paths) -> Path:

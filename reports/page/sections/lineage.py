@@ -43,11 +43,11 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
         "fct_replay_layer.predicted_agreement",
     ),
     "overview": (
-        "fct_token_routing.mean_entropy",
-        "fct_block_routing.entropy_sum",
         "fct_layer_routing.normalised_entropy",
+        "fct_layer_routing.routing_consistency",
         "fct_layer_routing.max_load_ratio",
     ),
+    "criteria-by-layer": ("fct_token_routing.mean_entropy", "fct_block_routing.entropy_sum"),
     "load": ("fct_expert_load.load_ratio",),
     "busiest": ("fct_expert_coverage.activation_share",),
     "coactivation": ("fct_expert_coactivation.probability",),

@@ -688,7 +688,7 @@ ELSEWHERE = {
     "--compare takes two different runs, not … twice": (
         "tests/flows/cli/test_ask.py::test_two_runs_stand_side_by_side"
     ),
-    "--compare names its runs: leave --run, --layer and --samples out": (
+    "--compare names its runs: leave --run, --layer, --samples and --focus out": (
         "tests/flows/cli/test_ask.py::test_two_runs_stand_side_by_side"
     ),
     "Try a different layer: MoE layer … meets … of 3 criteria (--layer …).": (

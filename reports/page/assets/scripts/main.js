@@ -13,6 +13,13 @@ function keepLayerInAddress() {
   });
 }
 
+/** Go where the address says once the figures have taken their room: the browser went there before. */
+function goToAddress() {
+  addEventListener("load", () =>
+    document.getElementById(location.hash.slice(1))?.scrollIntoView({ behavior: "instant" }),
+  );
+}
+
 function startCitation() {
   document.getElementById("copy-citation").addEventListener("click", async () => {
     const entry = document.querySelector("pre code");
@@ -25,16 +32,6 @@ function startCitation() {
     }
     document.getElementById("copied").textContent = words;
   });
-}
-
-/** Keep the section that the address names in view while the page fills, until the reader does something. */
-function startAtSection() {
-  const target = document.getElementById(location.hash.slice(1));
-  if (!target) return;
-  const filling = new ResizeObserver(() => target.scrollIntoView({ behavior: "instant" }));
-  filling.observe(document.getElementById("main"));
-  for (const kind of ["wheel", "keydown", "pointerdown", "touchmove"])
-    addEventListener(kind, () => filling.disconnect(), { once: true, passive: true });
 }
 
 document.documentElement.classList.add("scripted");
@@ -58,4 +55,4 @@ startTextFigures();
 startFigures();
 startCitation();
 keepLayerInAddress();
-startAtSection();
+goToAddress();
