@@ -135,7 +135,7 @@ def test_pages_and_lineage_link_to_what_is_there(artifacts):
     charts = {chart.stem for group in GROUPS for chart in group.charts}
     of_figures = {sections[name] for name in (*FIGURES, *RUN_FIGURES)}
     assert of_figures <= charts | {"replay-cost"}
-    assert set(sections.values()) - of_figures == {None, "model", "main"}
+    assert set(sections.values()) - of_figures == {None, "verdict", "main"}
 
 
 def test_a_build_in_one_process_lets_go_of_the_database(built):

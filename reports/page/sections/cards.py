@@ -27,8 +27,9 @@ from gatehouse.reports.verdict.findings import AssessedRun
 CARDS = Chart(
     "cards",
     "What each expert is chosen for",
-    "Lift is how many times more often than by the expert's load alone. Choose an expert from the "
-    "list, the busiest first, or step through it with the arrow keys.",
+    "A lift is how many times as often as over all text: how often a token or a domain chooses the "
+    "expert, or its tokens choose a neighbour. Choose an expert from the list, the busiest first, "
+    "or step through it with the arrow keys.",
     wide=True,
     needs=frozenset({EVENTS}),
 )

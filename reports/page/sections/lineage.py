@@ -7,6 +7,12 @@ EVENTS = "source:lake.events+"
 """What the lineage page's graph selects of all that is made of events."""
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "model": (
+        "fct_token_routing.frequency",
+        "fct_token_routing.mean_entropy",
+        "fct_block_routing.occurrences",
+        "fct_block_routing.entropy_sum",
+    ),
     "layer-table": (
         "fct_layer_routing.mean_entropy",
         "fct_layer_routing.normalised_entropy",

@@ -248,7 +248,7 @@ def test_every_section_names_its_columns_and_links_them_where_there_is_a_lineage
         for links in (Links("../../dbt/static_index.html"), Links())
     )
     ids = {attributes.get("id") for _, attributes in linked.tags}
-    assert COLUMNS.keys() | {"main", "model"} <= ids
+    assert COLUMNS.keys() | {"main", "verdict"} <= ids
     assert {chart.stem for chart in CHARTS} <= COLUMNS.keys()
     addresses = {each["href"] for each in linked.all("a")}
     for name in {name for names in COLUMNS.values() for name in names}:

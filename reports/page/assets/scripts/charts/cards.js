@@ -84,9 +84,10 @@ function fillExperts(place, layer) {
       const load = layer.load_ratio[at];
       const bar = make("span", "load");
       bar.style.setProperty("--share", most ? (load ?? 0) / most : 0);
-      const option = make("li", "", make("b", "", expert), bar, make("span", "", isMissing(load) ? "" : times(load)));
+      const share = isMissing(load) ? [] : [times(load), make("span", "unseen", " a fair share")];
+      const name = make("b", "", make("span", "unseen", "Expert "), expert);
+      const option = make("li", "", name, bar, make("span", "", ...share));
       option.setAttribute("role", "option");
-      option.setAttribute("aria-label", `Expert ${expert}, ${two(load)} times a fair share of the load`);
       return option;
     }),
   );
