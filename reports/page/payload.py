@@ -51,11 +51,13 @@ SAMPLE_COLUMNS = ("share", "occurrences", "tokens", "spearman", "low_entropy_sha
 class Links:
     """The page's links, as relative paths or URLs, and the layer that it shows first.
 
-    `figures` maps the stem of a print figure to its file; it may be empty.
+    `figures` maps the name of a print figure to its PNG, beside which lies a PDF; `files` what
+    files hold to their links, by kind or name. Both may be empty.
     """
 
     lineage: str | None = None
     figures: dict[str, str] = field(default_factory=dict)
+    files: dict[str, dict[str, str]] = field(default_factory=dict)
     layer: int = 0
 
 

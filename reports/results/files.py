@@ -21,6 +21,7 @@ import pandas as pd
 
 from gatehouse.reports.marts import Flips, Loads, routing_statistics
 from gatehouse.reports.marts.untold import has_none, nothing_to_validate
+from gatehouse.reports.results.beside import files_beside, layer_figures
 from gatehouse.reports.results.document import document
 from gatehouse.reports.results.replay_text import measured_rows
 from gatehouse.reports.results.results import Results
@@ -154,6 +155,9 @@ def write_page(
 ) -> Path:
     """Write the HTML page of a run, which shows every layer; return its file.
 
+    It links to the figures, to what lies in the results' folder and to the page of the lineage
+    if there is one, by relative ways that outlive a move of the home.
+
     Args:
         results: what was assessed.
         figures: the PNG of each figure, to link to.
@@ -173,7 +177,14 @@ def write_page(
     lineage = paths.lineage_page
     links = Links(
         lineage=link(lineage, target) if lineage.exists() else None,
-        figures={stem: link(path, target) for stem, path in figures.items()},
+        figures={
+            name: link(path, target)
+            for name, path in (figures | layer_figures(results.folder)).items()
+        },
+        files={
+            what: {kind: link(path, target) for kind, path in kinds.items()}
+            for what, kinds in files_beside(results.folder, target).items()
+        },
         layer=results.first_layer,
     )
     of_run = results.of_run

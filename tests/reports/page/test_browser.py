@@ -38,6 +38,15 @@ PLACES = """() => Array.from(document.querySelectorAll("h2, .csv"))
   .filter((each) => each.checkVisibility())
   .map((each) => Math.round(each.getBoundingClientRect().top + scrollY))"""
 
+SHIFTS = """() => new Promise((answer) => {
+  const seen = (list) => list.getEntries().map(({ value }) => value);
+  const shifts = [];
+  const observer = new PerformanceObserver((list) => shifts.push(...seen(list)));
+  observer.observe({ type: "layout-shift", buffered: true });
+  // what is buffered arrives before the next frames
+  requestAnimationFrame(() => requestAnimationFrame(() => answer(shifts)));
+})"""
+
 
 def test_every_chart_is_drawn_without_a_fault_and_nothing_moves_for_it(tab):
     places = tab.evaluate(PLACES)
@@ -206,6 +215,7 @@ def test_a_phone_scrolls_in_one_direction_only(browser, tmp_path):
     for figure in phone.locator(".figure").all():
         figure.scroll_into_view_if_needed()
     assert phone.evaluate(PLACES) == places
+    assert phone.evaluate(SHIFTS) == []
     assert phone.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
     phone.locator("#coactivation .empty", has_text="one expert for each token").wait_for()
     phone.close()

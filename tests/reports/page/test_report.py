@@ -232,13 +232,16 @@ def test_one_of_a_kind_is_singular(run_page):
 
 
 def test_links_are_there_when_given(run_page):
-    links = Links("lineage.html", {"frequency_vs_entropy": "figures/a.png"}, layer=0)
+    beside = {"Verdict": {"JSON": "validation.json"}, "Exports": {"a <b>.csv": "a%20%3Cb%3E.csv"}}
+    links = Links("lineage.html", {"frequency_vs_entropy": "figures/a.png"}, beside, layer=0)
     linked = Page(render(run_page, links))
-    assert [each["href"] for each in linked.all("a")][-3:] == [
-        "lineage.html",
-        "figures/a.png",
-        "figures/a.pdf",
+    own = [each["href"] for each in linked.all("a") if not each["href"].startswith("#")]
+    assert own == [
+        *("validation.json", "a%20%3Cb%3E.csv", "lineage.html"),
+        *("figures/a.png", "figures/a.pdf"),
     ]
+    head = linked.words[: linked.words.index("How the model routes")]
+    assert "Exports: a <b>.csv" in head and "Frequency vs entropy: PNG , PDF" in head
 
 
 def test_every_section_names_its_columns_and_links_them_where_there_is_a_lineage_page(run_page):

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from contextlib import nullcontext
+from urllib.parse import unquote
 
 import pytest
 from PIL import Image
@@ -22,6 +23,7 @@ from gatehouse.warehouse.files import remove_folder
 from gatehouse.warehouse.lake import Lake
 from tests.reports.figures.drawn import assessed, made_up
 from tests.reports.made_up_page import made_up_page
+from tests.reports.page.parsed_page import Page
 
 
 def bar(what: str, total: int | None):
@@ -154,6 +156,27 @@ def test_the_page_is_one_file(results, warehouse_paths, tmp_path):
     named = files.write_page(results, {}, warehouse_paths, tmp_path / "my.html")
     assert named.name == "my.html"
     assert sorted(each.name for each in tmp_path.iterdir()) == ["my.html", "new"]
+
+
+def test_every_link_of_a_page_leads_to_a_file_also_after_a_move(
+    results, warehouse_paths, quick_figures, tmp_path
+):
+    files.write_validation(results)
+    for name in ("routing_stats.csv", "keep 50%#list.json", ".report.html.1.tmp"):
+        (results.folder / name).write_text("made up")
+    drawn = files.write_figures(results)
+    figure = results.folder / "layer-1" / "figures" / "fast_path_analysis.png"
+    for each in (figure, figure.with_suffix(".pdf")):
+        each.parent.mkdir(parents=True, exist_ok=True)
+        each.write_bytes(b"")
+    page = files.write_page(results, drawn, warehouse_paths)
+    moved = tmp_path / "moved"
+    results.folder.rename(moved)
+    links = [each["href"] for each in Page((moved / page.name).read_text("utf-8")).all("a")]
+    own = [unquote(link) for link in links if not link.startswith("#")]
+    assert all((moved / link).is_file() for link in own)
+    there = {path.relative_to(moved).as_posix() for path in moved.rglob("*") if path.is_file()}
+    assert there - set(own) == {"report.html", ".report.html.1.tmp"}
 
 
 def test_a_folder_that_cannot_be_made_is_refused(results, tmp_path):

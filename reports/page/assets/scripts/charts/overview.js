@@ -37,7 +37,7 @@ const OVERVIEW = [
     y: { words: two, axis: WHOLE_AXIS },
   },
   {
-    title: "Load of the busiest expert, fair share = 1",
+    title: "Busiest expert / fair share",
     lines: [["max_load_ratio", "Busiest expert", "orange"]],
     y: { words: (value) => decimal(value, 1), axis: { min: 0 } },
     marks: [{ yAxis: 1, name: "fair share" }],
