@@ -8,6 +8,7 @@
     lake/replays/run_id=RUN/part-0123456789ab.parquet   what other routing would cost: replays.py
     lake/names/RUN.txt                              a person's name for the run, if it has one
     lake/readings/RUN.json                          how the run's text was read
+    lake/replaying/RUN.json                         the replay of it that is under way
     lake/locks/RUN.lock, RUN.*.sharer               the process, or those, that capture the run
 
 A shard's events land, then its samples, then its record, so what a record names is complete.

@@ -27,12 +27,14 @@ COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     (
         "import",
         make.import_trace,
-        "gatehouse import vllm responses.jsonl --model Qwen/Qwen3-30B-A3B",
+        "gatehouse import vllm responses.jsonl --model Qwen/Qwen3-30B-A3B\n\n"
+        "On workers: gatehouse import vllm responses/ --model Qwen/Qwen3-30B-A3B --workers 8",
     ),
     (
         "replay",
         make.replay,
-        "gatehouse replay demo-pydoc-e2e45ea4ca --table tokens",
+        "gatehouse replay demo-pydoc-e2e45ea4ca --table tokens\n\n"
+        "On workers: gatehouse replay demo-pydoc-e2e45ea4ca --table tokens --workers 8",
     ),
     ("build", make.build, "gatehouse build"),
     (

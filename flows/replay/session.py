@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Self
 
 from gatehouse.flows.console import say, working
@@ -11,6 +12,12 @@ from gatehouse.flows.replay.parts import PartReplay
 from gatehouse.flows.replay.planned import Part, PlannedReplay, samples_of
 from gatehouse.flows.replay.request import ReplayRequest
 from gatehouse.flows.steps.workers import part as ranks
+from gatehouse.warehouse.notes.replaying import (
+    Replaying,
+    forget_replaying,
+    keep_replaying,
+    replaying_of,
+)
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.plain_text import counted
 
@@ -62,6 +69,7 @@ class ReplaySession:
         self._rank = rank or ranks.WHOLE
         self._shared = bool(request.asked_workers or rank)
         self._measure: Callable[[Part], int] | None = None
+        self._is_under_way = False
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
@@ -72,24 +80,45 @@ class ReplaySession:
             if self.pending:
                 self._check_policies()
                 self._measure = opening.enter_context(self._measuring())
+                self._announce()
             self._open = opening.pop_all()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._open.close()
-        self._measure = None
+        try:
+            if self._is_under_way and exception[0] is None and not self.left():
+                self._forget()
+        finally:
+            self._open.close()
+            self._measure = None
 
     def _find_pending(self) -> list[Part]:
         found = self._replay.pending(self._rank)
         all_of_it = len(self._replay.sample_ids) * len(self.policies)
         left = sum(len(part.keys) for part in self._replay.pending())
         if left == 0:
+            self._forget()
             say(f"{self.run_id} is replayed: nothing to measure")
         elif found and left < all_of_it:
             say(
                 f"resuming the replay of {self.run_id}: {counted(samples_of(found), 'sample')} left"
             )
         return found
+
+    def _announce(self) -> None:
+        """Let `gatehouse status` know what is replayed, by whatever processes."""
+        begun = self._stated(datetime.now(UTC), len(self._replay.sample_ids) - self.left())
+        keep_replaying(self._replay.lake.root, self.run_id, begun)
+        self._is_under_way = True
+
+    def _forget(self) -> None:
+        kept = replaying_of(self._replay.lake.root, self.run_id)
+        if kept and kept.is_of(self._stated(kept.begun_at, kept.begun_with)):
+            forget_replaying(self._replay.lake.root, self.run_id)
+
+    def _stated(self, begun_at: datetime, begun_with: int) -> Replaying:
+        policy_ids = tuple(sorted(each.policy_id for each in self.policies))
+        return Replaying(policy_ids, tuple(self._replay.sample_ids), begun_at, begun_with)
 
     def _check_policies(self) -> None:
         """Make each policy once, so that what one lacks is said before the weights are loaded."""

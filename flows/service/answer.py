@@ -6,11 +6,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
+from uuid import UUID
 
 from gatehouse.flows import prefect_settings
 from gatehouse.flows.console import say, working
-from gatehouse.flows.service import server
-from gatehouse.flows.service.processes import Background, exported, write_secret
+from gatehouse.flows.service import flow_runs, server
+from gatehouse.flows.service.processes import (
+    Background,
+    end_with_children,
+    exported,
+    write_secret,
+)
 from gatehouse.warehouse import environment
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import make_folder
@@ -18,6 +24,10 @@ from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.writers.locks import exclusive
 
 POOL_WORDS = ("worker", "start", "--pool", "gatehouse", "--type", "process", "--limit", "1")
+ENDED = "ended by `gatehouse down`; what has landed stays, and the same run goes on from there"
+LOST = "its process is gone; what has landed stays, and the same run goes on from there"
+"""What the server is told of runs that are over."""
+
 SECONDS_BETWEEN_QUESTIONS = 5
 """How often the worker asks for runs that are due."""
 
@@ -75,6 +85,7 @@ def up(paths: Paths, port: int) -> str:
                 _start_server(service, at, port)
                 undo.callback(service.server.end)
             _deploy(service, at, new)
+            _close_runs(service, set(flow_runs.processes_of(service.folder)), LOST)
             _start_worker(service, at, paths)
             undo.pop_all()
         return _told(service, at, "it is up")
@@ -88,10 +99,22 @@ def down(paths: Paths) -> str:
         return f"nothing is up in {paths.root}"
     with _alone(service.folder), working("ending the worker and the server"):
         lost = [each.name for each in (service.server, service.worker) if not each.process]
-        ended = [each.name for each in (service.worker, service.server) if each.end()]
+        ended = [service.worker.name] if service.worker.end() else []
+        for of_a_run in flow_runs.processes_of(service.folder).values():
+            for each in of_a_run:
+                end_with_children(each)
+        if service.server.process:
+            _close_runs(service, set(), ENDED)
+        ended += [service.server.name] if service.server.end() else []
     words = [f"{' and '.join(ended)} of {paths.root} ended"] if ended else []
     words += [f"the {name} had ended by itself before" for name in lost]
     return "; ".join(words)
+
+
+def _close_runs(service: Service, alive: set[UUID], why: str) -> None:
+    """Let no run stay Running that has no process; a server that does not answer keeps them so."""
+    with prefect_settings.own(service.folder, server.kept_access(service.environment)):
+        flow_runs.close_all_but(alive, why)
 
 
 @contextmanager

@@ -83,24 +83,9 @@ class Background:
         """End the process and those that it started, and forget it; return whether it ran."""
         found = self.process
         if found:
-            self._end(found)
+            end_with_children(found)
         self.record.unlink(missing_ok=True)
         return found is not None
-
-    def _end(self, found: psutil.Process) -> None:
-        children = []
-        with suppress(psutil.Error):
-            children = found.children(recursive=True)
-        # the process itself can still tell others how they ended
-        for group in (children, [found]):
-            for each in group:
-                with suppress(psutil.Error):
-                    each.terminate()
-            _, alive = psutil.wait_procs(group, timeout=SECONDS_TO_END)
-            for each in alive:
-                with suppress(psutil.Error):
-                    each.kill()
-            psutil.wait_procs(alive, timeout=SECONDS_TO_END)
 
     def last_words(self) -> str:
         """Return where its log is and the last line of it, to end a sentence with."""
@@ -109,6 +94,23 @@ class Background:
             if said := [line.strip() for line in lines if line.strip()]:
                 return f" ({said[-1][:200]}; more in {self.log})"
         return f" (its log is {self.log})"
+
+
+def end_with_children(found: psutil.Process) -> None:
+    """End the processes that one started, and then that one; what does not end is killed."""
+    children = []
+    with suppress(psutil.Error):
+        children = found.children(recursive=True)
+    # the process itself can still tell others how they ended
+    for group in (children, [found]):
+        for each in group:
+            with suppress(psutil.Error):
+                each.terminate()
+        _, alive = psutil.wait_procs(group, timeout=SECONDS_TO_END)
+        for each in alive:
+            with suppress(psutil.Error):
+                each.kill()
+        psutil.wait_procs(alive, timeout=SECONDS_TO_END)
 
 
 def exported(settings: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gatehouse.flows.console import clock, document
+from gatehouse.flows.upkeep.replays import in_words, replay_seen
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.notes.run_names import name_of
 from gatehouse.warehouse.paths import Paths
@@ -91,7 +92,8 @@ def _seen(lake: Lake, run_id: str, health: Health) -> dict[str, Any]:
     tokens and dropped_tokens are of the landed shards, tokens_per_second of those that all of the
     run's processes captured; seconds_left is null if nothing is pending or nothing has landed;
     state is finished, unfinished, being written or damaged; writer is the process that writes it,
-    or all of them; problems says in sentences what is wrong.
+    or all of them; replay is what `replay_seen` returns while it is replayed; problems says in
+    sentences what is wrong.
     """
     record = health.record or {}
     landed = [health.recorded[shard] for shard in health.intact]
@@ -111,6 +113,8 @@ def _seen(lake: Lake, run_id: str, health: Health) -> dict[str, Any]:
         "seconds_left": seconds / len(own) * pending if own and pending else None,
         "state": _state(record, problems, writer),
         "writer": writer,
+        # what is captured or imported has not finished
+        "replay": replay_seen(lake, run_id) if writer and record.get("finished_at") else None,
         "problems": problems,
     }
 
@@ -143,6 +147,8 @@ def _cells(run: dict[str, Any]) -> dict[str, str]:
 
 
 def _state_words(run: dict[str, Any]) -> str:
+    if run["replay"]:
+        return f"being replayed by {run['writer']}: {in_words(run['replay'])}"
     if run["state"] == WRITING:
         return f"being written by {run['writer']}"
     if run["state"] == DAMAGED:

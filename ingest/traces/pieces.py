@@ -3,15 +3,20 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import accumulate, groupby
+from itertools import accumulate, chain, groupby
 from pathlib import Path
 from typing import Any
 
+from gatehouse.ingest.traces import json_objects
 from gatehouse.ingest.traces.landing import Cut
+from gatehouse.ingest.traces.likeness import suffix_of
 from gatehouse.ingest.traces.sequence import Layout, Piece, RoutedSequence, SequenceFormat
 
 MOST_PIECES = 256
 """Of files: many small ones are read together."""
+
+SMALLEST_PIECE = 8 << 20
+"""Bytes of a piece of a long file: reading it should take longer than handing it to a worker."""
 
 
 def pieces_of(format: SequenceFormat, given: Sequence[Path], layout: Layout) -> list[Piece]:
@@ -30,14 +35,32 @@ def pieces_of(format: SequenceFormat, given: Sequence[Path], layout: Layout) -> 
     if format.files:
         return [Piece(tuple(given))]
     sizes = list(accumulate(path.stat().st_size for path in given))
+    most = max(sizes[-1] // MOST_PIECES, SMALLEST_PIECE)
     # files of about as many bytes go together
     numbers = [(size - 1) * MOST_PIECES // max(sizes[-1], 1) for size in sizes]
-    grouped = groupby(zip(numbers, given, strict=True), key=lambda each: each[0])
-    return [Piece(tuple(path for _, path in together)) for _, together in grouped]
+    found: list[Piece] = []
+    for _, numbered in groupby(zip(numbers, given, strict=True), key=lambda each: each[0]):
+        together = tuple(path for _, path in numbered)
+        found += _cut(format, together, most) or [Piece(together)]
+    return found
+
+
+def _cut(format: SequenceFormat, paths: tuple[Path, ...], size: int) -> list[Piece]:
+    """Return a long file of lines in pieces; none of other files."""
+    (path, *others) = paths
+    is_of_lines = format.of_object and suffix_of(path) in json_objects.SUFFIXES
+    if others or not is_of_lines or path.stat().st_size < 2 * size:
+        return []
+    return [Piece(paths, lines=lines) for lines in json_objects.cut(path, size)]
 
 
 def read_piece(format: SequenceFormat, piece: Piece, layout: Layout) -> Iterator[RoutedSequence]:
     """Yield the sequences of a piece, as `format.read` yields those of the whole."""
+    if piece.lines:
+        assert format.of_object
+        of_object, (path,) = format.of_object, piece.paths
+        found = json_objects.objects(path, piece.lines)
+        return chain.from_iterable(of_object(each, layout) for each in found)
     if piece.rows is None:
         return format.read(list(piece.paths), layout)
     assert format.read_rows

@@ -29,7 +29,8 @@ def read(paths: list[Path], layout: Layout) -> Iterator[RoutedSequence]:
     for path in paths:
         if suffix_of(path) not in json_objects.SUFFIXES:
             raise of_another_format(path, "jsonl", json_objects.SUFFIXES)
-        yield from map(_sequence, objects(path))
+        for found in objects(path):
+            yield from _sequences(found, layout)
 
 
 def example() -> str:
@@ -48,6 +49,10 @@ def example() -> str:
             "document": "a cat",
         }
     )
+
+
+def _sequences(found: JsonObject, layout: Layout) -> Iterator[RoutedSequence]:
+    yield _sequence(found)
 
 
 def _sequence(found: JsonObject) -> RoutedSequence:
@@ -98,5 +103,6 @@ FORMAT = Format(
     json_objects.SUFFIXES,
     read,
     example(),
+    of_object=_sequences,
     has_drops=True,
 )

@@ -7,6 +7,8 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from gatehouse.ingest.traces.json_objects import JsonObject, Lines
+
 
 @dataclass(frozen=True)
 class RoutedSequence:
@@ -66,20 +68,24 @@ class Piece:
         paths: as `Format.read` takes them.
         rows: which rows of the only path, where it is not all of them: the first, and the one
             after the last.
+        lines: which of its lines, where they are not all.
     """
 
     paths: tuple[Path, ...]
     rows: tuple[int, int] | None = None
+    lines: Lines | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return what `of_json` makes the piece of again."""
-        return {"paths": [str(path.absolute()) for path in self.paths], "rows": self.rows}
+        paths = [str(path.absolute()) for path in self.paths]
+        return {"paths": paths, "rows": self.rows, "lines": self.lines}
 
     @classmethod
     def of_json(cls, found: dict[str, Any]) -> "Piece":
         """Return the piece that `as_json` has given."""
-        rows = found["rows"]
-        return cls(tuple(map(Path, found["paths"])), rows and (rows[0], rows[1]))
+        rows, lines = found["rows"], found["lines"]
+        paths = tuple(map(Path, found["paths"]))
+        return cls(paths, rows and (rows[0], rows[1]), lines and Lines(*lines))
 
 
 Content = TypeVar("Content")
@@ -103,6 +109,7 @@ class Format(Generic[Content]):
         pieces: of a format with `files`: some paths as pieces that may be read apart, in their
             order; None where they are one. A format without `files` may be read file by file.
         read_rows: of a format whose pieces have rows: `read` of these.
+        of_object: of a format of JSON lines: the sequences of one object, whichever file it is in.
         has_drops: whether a weight of 0 means that the expert did not run, as in the lake; else it
             is one that was rounded to 0.
     """
@@ -115,6 +122,7 @@ class Format(Generic[Content]):
     files: Callable[[Path], list[Path]] | None = None
     pieces: Callable[[list[Path], Layout], list[Piece]] | None = None
     read_rows: Callable[[Path, Layout, tuple[int, int]], Content] | None = None
+    of_object: Callable[[JsonObject, Layout], Content] | None = None
     has_drops: bool = False
 
 

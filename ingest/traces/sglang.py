@@ -141,4 +141,5 @@ FORMAT = Format(
 curl -s localhost:30000/generate -H 'Content-Type: application/json' -d '{"text": "The cat",
   "return_routed_experts": true, "return_logprob": true, "logprob_start_len": 0}' >> out.jsonl
 echo >> out.jsonl""",
+    of_object=_sequences,
 )

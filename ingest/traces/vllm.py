@@ -12,7 +12,7 @@ import numpy as np
 
 from gatehouse.ingest.traces import json_objects
 from gatehouse.ingest.traces.arrays import count, integers, saved, token_ids
-from gatehouse.ingest.traces.json_objects import objects
+from gatehouse.ingest.traces.json_objects import JsonObject, objects
 from gatehouse.ingest.traces.likeness import looks_like, of_another_format, suffix_of
 from gatehouse.ingest.traces.sequence import Format, Layout, RoutedSequence
 from gatehouse.warehouse.errors import GatehouseError
@@ -42,9 +42,13 @@ def read(paths: list[Path], layout: Layout) -> Iterator[RoutedSequence]:
             yield from _sequences(values, str(path), path.name)
         elif suffix_of(path) in json_objects.SUFFIXES:
             for found in objects(path):
-                yield from _sequences(found.values, found.where, found.name)
+                yield from _of_object(found, layout)
         else:
             raise of_another_format(path, "vllm", SUFFIXES)
+
+
+def _of_object(found: JsonObject, layout: Layout) -> Iterator[RoutedSequence]:
+    return _sequences(found.values, found.where, found.name)
 
 
 def _sequences(values: Mapping[str, Any], where: str, name: str) -> Iterator[RoutedSequence]:
@@ -154,4 +158,5 @@ FORMAT = Format(
 curl -s localhost:8000/v1/completions -H 'Content-Type: application/json' \\
   -d '{"model": "MODEL", "prompt": "The cat", "return_token_ids": true}' >> responses.jsonl
 echo >> responses.jsonl""",
+    of_object=_of_object,
 )

@@ -30,7 +30,7 @@ from rich.table import Table
 
 import gatehouse.reports.page.report  # noqa: F401
 from gatehouse.reports.figures import gallery
-from tests.chaos import alone, command, pairs, server, workers
+from tests.chaos import alone, command, pairs, server, service, workers
 from tests.chaos.ground import Ground, Outcome, Reference, lay_ground
 from tests.chaos.plan import Attempt, moments, named, short, variations
 from tests.chaos.run import PHASES
@@ -50,6 +50,9 @@ COLUMNS = (
 KINDS = alone.KINDS | pairs.PAIRS | workers.KINDS
 """What is killed besides runs, by the group of its attempts."""
 
+NEVER = "never killed"
+GROUPS = (*KINDS, "random", "named", command.GROUP, server.GROUP, service.GROUP, NEVER)
+
 
 def main() -> None:
     """Kill, compare, print the tables; exit with 1 if a warehouse differs."""
@@ -58,6 +61,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=6)
     parser.add_argument("--processes", type=int, default=2, help="runs at a time")
     parser.add_argument("--short", action="store_true", help="nine points, in half a minute")
+    parser.add_argument("--only", action="append", choices=GROUPS, help="these groups")
+    parser.add_argument("--each", type=int, help="so many warehouses of each group")
     options = parser.parse_args()
     draw_little()
     started = time.monotonic()
@@ -72,8 +77,8 @@ def main() -> None:
         if options.short:
             outcomes = [said(ground.attempt(each, reference)) for each in short()]
         else:
-            ends = [kind.end for kind in KINDS.values()]
-            undisturbed = Undisturbed.on(ground, ends)
+            kinds = [kind for group, kind in KINDS.items() if group in (options.only or KINDS)]
+            undisturbed = Undisturbed.on(ground, kinds)
             attempts = [
                 *alone.alone(undisturbed, options.seed),
                 *pairs.pairs(undisturbed, options.seed),
@@ -81,15 +86,24 @@ def main() -> None:
                 *named(),
                 *command.commands(),
                 *server.servers(options.seed),
+                *service.services(options.seed),
                 *workers.workers(options.seed),
                 *variations(plain, options.seed),
-                Attempt("never killed"),
+                Attempt(NEVER),
             ]
             here = ground, reference, undisturbed
-            outcomes = list(carried_out(attempts, here, options.processes))
+            chosen = chosen_of(attempts, options.only, options.each)
+            outcomes = list(carried_out(chosen, here, options.processes))
     print_tables(outcomes)
     print(f"seed {options.seed}, {time.monotonic() - started:.0f} s, {options.processes} at a time")
     sys.exit(not all(outcome.survived and not outcome.missed for outcome in outcomes))
+
+
+def chosen_of(attempts: list[Attempt], groups: list[str] | None, each: int | None) -> list[Attempt]:
+    """Return the attempts of some groups, or of all, and only the first ones of each."""
+    names = groups or list(dict.fromkeys(attempt.group for attempt in attempts))
+    of_group = ([one for one in attempts if one.group == name] for name in names)
+    return [one for found in of_group for one in found[:each]]
 
 
 def draw_little() -> None:
@@ -155,6 +169,8 @@ def try_it(attempt: Attempt) -> Outcome:
         return workers.killed_on_workers(ground, attempt, undisturbed)
     if attempt.group == command.GROUP:
         return command.by_command(ground, attempt, reference)
+    if attempt.group == service.GROUP:
+        return service.killed_service(ground, attempt, reference)
     if attempt.group == server.GROUP:
         return server.killed_server(ground, attempt, reference)
     return ground.attempt(attempt, reference)

@@ -44,6 +44,11 @@ class Kind:
     end: End
     done: str = ""
 
+    @property
+    def commands(self) -> tuple[str]:
+        """As of `scenes.Kind`."""
+        return (self.command,)
+
 
 def _points(phase: str, *named: str) -> tuple[Point, ...]:
     """Return points by their functions and counts, or by the ends of names after `rename to`."""
@@ -141,6 +146,8 @@ def alone(undisturbed: Undisturbed, seed: int) -> list[Attempt]:
     generator = random.Random(seed)
     attempts = []
     for group, kind in KINDS.items():
+        if kind.command not in undisturbed.seconds:
+            continue
         seconds = undisturbed.seconds[kind.command]
         moments = [
             # what is left to do after the first kill may take less time

@@ -88,6 +88,11 @@ class Contents:
         files = (name for name in self.files if not name.endswith((".png", ".pdf")))
         return Contents(self.tables, self.events, frozenset(files))
 
+    def without(self, folder: str) -> "Contents":
+        """All but the names of a folder of the home and of what is in it."""
+        files = (name for name in self.files if name.partition("/")[0] != folder)
+        return Contents(self.tables, self.events, frozenset(files))
+
 
 @dataclass(frozen=True)
 class Difference:

@@ -85,6 +85,8 @@ def pairs(undisturbed: Undisturbed, seed: int) -> list[Together]:
     generator = random.Random(seed)
     attempts = []
     for group, pair in PAIRS.items():
+        if not undisturbed.seconds.keys() >= set(pair.commands):
+            continue
         seconds = [undisturbed.seconds[name] for name in pair.commands]
         for killed in ((True, False), (False, True), (True, True)):
             points = tuple(

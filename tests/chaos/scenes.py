@@ -3,10 +3,11 @@
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from gatehouse.flows.cli import app
 from gatehouse.flows.steps.prepare import prepare_samples
@@ -18,6 +19,23 @@ from tests.chaos.processes import Ended, Point, Started, forked, start, wait
 
 End = tuple[str, tuple[str, ...]]
 """What a home holds at last: that of a scene, after some commands."""
+
+
+class Kind(Protocol):
+    """Commands that are killed together."""
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """Keys of WORDS."""
+
+    @property
+    def scene(self) -> str:
+        """The home they start from."""
+
+    @property
+    def end(self) -> End:
+        """What the home holds at last."""
+
 
 ID = "the id of the earlier run"
 TRACE, MODEL = "the folder of a trace", "the model that it is of"
@@ -164,26 +182,31 @@ class Undisturbed:
     seconds: dict[str, float]
 
     @classmethod
-    def on(cls, ground: Ground, ends: Iterable[End]) -> "Undisturbed":
-        """Lay the scenes of a ground, and carry out on it what leads to each end.
+    def on(cls, ground: Ground, kinds: Sequence[Kind]) -> "Undisturbed":
+        """Lay the scenes of a ground, and carry out on it what leads to the end of each kind.
 
         Raises:
             RuntimeError: a command failed, or a removal left something of the run.
         """
         left, seconds = {}, lay_scenes(ground)
-        for end in dict.fromkeys(ends):
+        for end in dict.fromkeys(kind.end for kind in kinds):
             scene, names = end
             ground.restore(scene)
             for name in names:
                 # a build that finds nothing new is no measure
                 seconds[name] = max(carried_out(ground, name), seconds.get(name, 0.0))
             left[end] = forked(partial(contents, ground.home))
-        seconds["runs-rm-by-id"] = seconds["runs-rm"]
-        # the others leave no trace
-        seconds |= {name: carried_out(ground, name) for name in WORDS.keys() - seconds.keys()}
-        never, removed = without_the_earlier_run(ground), left["captured", ("runs-rm", "build")]
-        if difference := compare(never, removed):
-            raise RuntimeError(f"a removal leaves something of its run: {difference}")
+        if "runs-rm" in seconds:
+            seconds["runs-rm-by-id"] = seconds["runs-rm"]
+        for kind in kinds:
+            for name in kind.commands:
+                if name not in seconds:
+                    ground.restore(kind.scene)
+                    seconds[name] = carried_out(ground, name)
+        if removed := left.get(("captured", ("runs-rm", "build"))):
+            never = without_the_earlier_run(ground)
+            if difference := compare(never, removed):
+                raise RuntimeError(f"a removal leaves something of its run: {difference}")
         return cls(left, seconds)
 
 

@@ -30,6 +30,11 @@ class Kind:
     end: End
     orders: int
 
+    @property
+    def commands(self) -> tuple[str]:
+        """As of `scenes.Kind`."""
+        return (self.command,)
+
 
 KINDS = {
     "capture on 2 workers": Kind("capture-on-workers", "start", ("captured", ()), 3),

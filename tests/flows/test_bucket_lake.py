@@ -191,6 +191,23 @@ REQUESTS = {
 """Commands, and how many requests they make of a lake with one run of one shard."""
 
 
+def check_requests(command: str, asked: Requests) -> None:
+    """Refuse a command that made more requests than the table says; renewals are not counted."""
+    made = [each for each in asked.made if not each.startswith("PUT /bucket/locks")]
+    assert len(made) <= BOUNDS[command], (command, asked.by_kind(), made)
+
+
+BOUNDS = {
+    "replay": 50,
+    "import": 40,
+    "export": 8,
+    "build --workers": 150,
+    "verify --repair": 220,
+    "runs rm": 70,
+}
+"""Commands of the tests below, and how many requests they make."""
+
+
 def test_status_and_verify_say_what_they_say_of_a_folder(run, homes, monkeypatch, capfd):
     run("verify")
     for words in (("status", "--format", "json"), ("verify", "--all", "--format", "json")):
@@ -255,13 +272,17 @@ def test_a_capture_killed_between_upload_and_record_goes_on_is_repaired_and_remo
     code, out, _ = run("verify", *place)
     assert code == 1
     assert "shard 0 has other bytes in `events`" in out and "strange.txt does not belong" in out
-    code, out, err = run("verify", "--repair", *place)
+    with store.requests() as asked:
+        code, out, err = run("verify", "--repair", *place)
     assert code == 0, (out, err)
+    check_requests("verify --repair", asked)
     aside = tmp_path / "home" / "set-aside" / "events" / f"run_id={run_id}" / "strange.txt"
     assert aside.read_text() == "what is this"
     assert bucket.read(events) == whole
 
-    code, out, _ = run("runs", "rm", run_id, "--yes", *place)
+    with store.requests() as asked:
+        code, out, _ = run("runs", "rm", run_id, "--yes", *place)
+    check_requests("runs rm", asked)
     assert code == 0 and f"removed {run_id}" in out
     assert bucket.names(root) == {"VERSION"}
 
@@ -353,7 +374,7 @@ def test_a_bucket_that_denies_is_one_line(run, store, command):
 
 
 def test_what_is_replayed_imported_exported_and_built_on_workers_is_as_in_a_folder(
-    homes, tiny_mixtral, tmp_path, monkeypatch, capfd
+    store, homes, tiny_mixtral, tmp_path, monkeypatch, capfd
 ):
     local, remote = Paths(Path(shutil.copytree(homes[0].root, tmp_path / "local"))), homes[1]
     (run_id,) = Lake(remote.lake).run_ids()
@@ -363,16 +384,18 @@ def test_what_is_replayed_imported_exported_and_built_on_workers_is_as_in_a_fold
     exports = []
     for paths, address in ((local, ""), (remote, LAKE)):
         monkeypatch.setenv("GATEHOUSE_LAKE", address)
-        with ReplaySession(
-            run_id, ReplayRequest(num_samples=4, table=("tokens",)), paths
-        ) as session:
+        request = ReplayRequest(num_samples=4, table=("tokens",))
+        with store.requests() as asked, ReplaySession(run_id, request, paths) as session:
             replay_parts(session)
+        check_requests("replay", asked)
         for words in (
             ("import", "jsonl", trace, "--model", tiny_mixtral, "--name", "imported"),
             ("export", run_id, "--to", "events", "--output", exported),
         ):
-            code, out, err = gatehouse(monkeypatch, capfd, *words, "--home", paths.root)
+            with store.requests() as asked:
+                code, out, err = gatehouse(monkeypatch, capfd, *words, "--home", paths.root)
             assert code == 0, (words, out, err)
+            check_requests(words[0], asked)
         exports.append(pq.read_table(exported))
         exported.unlink()
     assert exports[0].num_rows > 0 and exports[0].equals(exports[1])
@@ -381,8 +404,12 @@ def test_what_is_replayed_imported_exported_and_built_on_workers_is_as_in_a_fold
 
     build.build(local)
     # workers read the bucket too, here one that is a thread of this process
-    with LocalCluster(1, processes=False, threads_per_worker=1, dashboard_address=None) as cluster:
+    with (
+        LocalCluster(1, processes=False, threads_per_worker=1, dashboard_address=None) as cluster,
+        store.requests() as asked,
+    ):
         build.build(remote, workers=Workers(scheduler=cluster.scheduler_address))
+    check_requests("build --workers", asked)
     assert tables_that_differ((local, remote)) == []
 
 

@@ -75,7 +75,7 @@ def opened(path: Path, stream: IO[bytes] | None = None) -> Iterator[Contents]:
         try:
             raw: Any = stream or closing.enter_context(path.open("rb", buffering=0))
         except OSError as error:
-            raise _cannot_read(path, error) from error
+            raise cannot_read(path, error) from error
         known = _Stream(raw.readinto, path, None)
         for _ in range(PACKED_TIMES):
             packing = packing_of(known.head)
@@ -131,7 +131,7 @@ class _Stream(io.RawIOBase):
             return bytes(block[: self._readinto(block) or 0])
         except DAMAGE as error:
             if self._packing is None:
-                raise _cannot_read(self._path, error) from error
+                raise cannot_read(self._path, error) from error
             what, way_out = f"cut short or damaged {self._packing}", "copy or download it again"
             if "too much memory" in str(error):
                 what = "packed by zstd with more memory than is usual"
@@ -182,6 +182,7 @@ class _Decoded:
         return len(block)
 
 
-def _cannot_read(path: Path, error: BaseException) -> GatehouseError:
+def cannot_read(path: Path, error: BaseException) -> GatehouseError:
+    """Return the line on a file that the system does not let be read."""
     reason = getattr(error, "strerror", None) or str(error)
     return GatehouseError(f"cannot read {path}: {reason}; check the file")

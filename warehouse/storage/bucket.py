@@ -1,5 +1,6 @@
 """A lake in a bucket, by fsspec: reading over any of its protocols, writing where leases hold."""
 
+import logging
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -9,11 +10,11 @@ from typing import Any
 
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import cannot_write
-from gatehouse.warehouse.plain_text import in_words
-from gatehouse.warehouse.storage import leases
+from gatehouse.warehouse.plain_text import in_words, quoted
+from gatehouse.warehouse.storage import leases, patience
 from gatehouse.warehouse.storage.addresses import ObjectPath
 from gatehouse.warehouse.storage.conditions import KNOWN, ConditionalObjects, conditional
-from gatehouse.warehouse.storage.faults import faults_of
+from gatehouse.warehouse.storage.faults import CREDENTIALS, faults_of
 from gatehouse.warehouse.storage.leases import Lease
 from gatehouse.warehouse.storage.listing import Listing, is_file, marks_of, name_of
 from gatehouse.warehouse.storage.storage import Entry, Storage, T
@@ -27,6 +28,9 @@ SHARER = ".sharer"
 
 BLOCK = 8 << 20
 """Bytes that are read at once where parts of a file are asked for."""
+
+TALKATIVE = ("azure.identity", "azure.core")
+"""Loggers of clients: what matters of what they say, the command says in a line."""
 
 TRIES = 3
 """How often a request is made that a connection fails in."""
@@ -68,12 +72,7 @@ class Bucket(Storage[ObjectPath]):
         import fsspec
 
         try:
-            found = fsspec.filesystem(
-                protocol,
-                skip_instance_cache=True,
-                use_listings_cache=False,
-                **OPTIONS.get(protocol, {}),
-            )
+            kind = fsspec.get_filesystem_class(protocol)
         except ImportError as error:
             needed = f"pip install 'gatehouse[{EXTRA}]'" if protocol in OPTIONS else "install it"
             raise GatehouseError(
@@ -82,6 +81,16 @@ class Bucket(Storage[ObjectPath]):
         except ValueError as error:
             raise GatehouseError(
                 f"{protocol}:// is no protocol that fsspec knows: write s3://bucket/prefix"
+            ) from error
+        for name in TALKATIVE:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        try:
+            found = kind(
+                skip_instance_cache=True, use_listings_cache=False, **OPTIONS.get(protocol, {})
+            )
+        except ValueError as error:  # of adlfs, without an account
+            raise GatehouseError(
+                f"{protocol}:// cannot be set up ({quoted(error)}): {CREDENTIALS}"
             ) from error
         if protocol in OPTIONS:
             found.retries = TRIES
@@ -100,9 +109,7 @@ class Bucket(Storage[ObjectPath]):
         """As of Storage."""
         if self._listing and self._listing.has(place) and not self.is_there(place):
             raise FileNotFoundError(str(place))
-        with faults_of(place):
-            content: bytes = self.files.cat_file(place.key, **self._at_once)
-            return content
+        return patience.read(self.files, place, **self._at_once)
 
     def read_each(self, places: Iterable[ObjectPath]) -> Iterator[bytes]:
         """As of Storage; many are asked for at a time."""
@@ -295,8 +302,8 @@ class Bucket(Storage[ObjectPath]):
     def _listed(self, folder: ObjectPath) -> list[dict[str, Any]]:
         if self._listing and self._listing.has(folder):
             return self._listing.of(folder)
-        with suppress(FileNotFoundError), faults_of(folder):
-            found = self.files.ls(folder.key, detail=True)
+        with suppress(FileNotFoundError):
+            found = patience.listed(self.files, folder, "ls", folder.key)
             # consoles make an empty object for a folder; one that has the folder's own name is none
             return [each for each in found if each["name"].rstrip("/") != folder.key]
         return []

@@ -37,6 +37,12 @@ BROKEN_OFF = (
     "ClientError",
     "ServiceResponseError",
 )
+UNANSWERED = (
+    "see that the server named in the environment (for s3 AWS_ENDPOINT_URL, for abfs "
+    "AZURE_STORAGE_CONNECTION_STRING) and the network are right, and run the same command again"
+)
+"""The way out where nothing answers."""
+
 NO_BUCKET = ("NoSuchBucket", "ContainerNotFound")
 DENIED = ("AuthenticationFailed", "AuthorizationFailure", "AuthorizationPermissionMismatch")
 """Words of Azure, whose errors have one class."""
@@ -50,8 +56,15 @@ NO_CREDENTIALS = (
     "UnauthorizedSSOTokenError",
     "InvalidConfigError",
     "ConfigParseError",
+    "ClientAuthenticationError",
 )
 """Classes of aiobotocore, azure, aiohttp and fsspec, which are not imported for their names."""
+
+CREDENTIALS = (
+    "set them in the environment, for s3 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
+    "AWS_PROFILE; for abfs AZURE_STORAGE_CONNECTION_STRING"
+)
+"""The way out without credentials."""
 
 
 @contextmanager
@@ -86,15 +99,10 @@ def fault(place: ObjectPath, error: BaseException) -> GatehouseError:
         )
     if kinds & set(NO_CREDENTIALS):
         return GatehouseError(
-            f"there are no credentials for {where} ({type(error).__name__}): set them in the "
-            "environment, for s3 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; for "
-            "abfs AZURE_STORAGE_CONNECTION_STRING"
+            f"there are no credentials for {where} ({type(error).__name__}): {CREDENTIALS}"
         )
     if kinds & set(UNREACHABLE) or isinstance(error, ConnectionRefusedError):
-        return GatehouseError(
-            f"nothing answers for {where}: see that the server named in the environment "
-            "(for s3 AWS_ENDPOINT_URL) and the network are right, and run the same command again"
-        )
+        return GatehouseError(f"nothing answers for {where}: {UNANSWERED}")
     if kinds & set(BROKEN_OFF) or isinstance(error, OSError):
         return GatehouseError(
             f"the exchange of {place} with its bucket broke off "

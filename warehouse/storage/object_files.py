@@ -8,6 +8,7 @@ from typing import Any
 from fsspec import AbstractFileSystem
 
 from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.storage import patience
 from gatehouse.warehouse.storage.addresses import ObjectPath
 from gatehouse.warehouse.storage.faults import faults_of
 from gatehouse.warehouse.storage.object_file import Contents, ObjectFile
@@ -60,17 +61,15 @@ class ObjectFiles(AbstractFileSystem):
     def _listed(self, place: ObjectPath, folder: str) -> dict[str, Any]:
         found = self._folders.get(folder)
         if found is None:
-            with faults_of(place):
-                found = self._files.find(folder, detail=True)
+            found = patience.listed(self._files, place, "find", folder)
             if self._snapshot:
                 self._folders[folder] = found
         return found
 
     def _asked(self, place: ObjectPath) -> dict[str, Any] | None:
         try:
-            with faults_of(place):
-                found: dict[str, Any] = self._files.info(place.key)
-                return found
+            found: dict[str, Any] = patience.asked(self._files, place, "info", place.key)
+            return found
         except FileNotFoundError:
             return None
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from gatehouse.warehouse.lake import TABLES, Lake
 from gatehouse.warehouse.notes.readings import forget_reading
+from gatehouse.warehouse.notes.replaying import forget_replaying
 from gatehouse.warehouse.notes.run_names import forget_name
 
 
@@ -28,6 +29,7 @@ def removing(lake: Lake, run_id: str) -> Iterator[None]:
     yield
     lake.storage.remove_empty_folder(last)
     forget_reading(lake.root, run_id)
+    forget_replaying(lake.root, run_id)
 
 
 def forget_removed(lake: Lake, run_id: str) -> None:

@@ -135,7 +135,8 @@ def _opened(
     """
     form = FORMATS[request.format]
     files, layout = request.files_in(form), layout_of(described)
-    pieces = pieces_of(form, list(request.files) if form.files else files, layout)
+    given = list(request.files) if form.files else files
+    pieces = pieces_of(form, given, layout)
     trace = Trace(
         request.format,
         layout,
@@ -148,7 +149,7 @@ def _opened(
     trace = replace(trace, order=aligned.order)
     if aligned.order.batch > 1 and any(piece.rows is None for piece in pieces):
         # sequences whose rows take turns may be in two files
-        pieces = [Piece(tuple(path for piece in pieces for path in piece.paths))]
+        pieces = [Piece(tuple(given))]
     return files, trace, pieces, aligned
 
 
@@ -169,8 +170,8 @@ def _can_be_cut(trace: Trace, pieces: list[Piece]) -> bool:
     if len(pieces) > 1:
         return True
     say(
-        f"this trace of {trace.format_name} can only be read from its start: one process imports "
-        "it; several files would be shared among workers"
+        f"this trace of {trace.format_name} is one piece, as it is short or can only be read from "
+        "its start: one process imports it; several files would be shared among workers"
     )
     return False
 

@@ -111,13 +111,28 @@ ELSEWHERE = {
     "there, or set others in the environment": (
         "tests/warehouse/storage/test_bucket.py::test_a_denial_is_one_line_without_credentials"
     ),
-    "there are no credentials for … (…): set them in the environment, for s3 AWS_ACCESS_KEY_ID and "
-    "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; for abfs AZURE_STORAGE_CONNECTION_STRING": (
-        "tests/warehouse/storage/test_bucket.py::test_no_credentials_is_one_line"
+    **dict.fromkeys(
+        (
+            "there are no credentials for … (…): …",
+            "set them in the environment, for s3 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
+            "AWS_PROFILE; for abfs AZURE_STORAGE_CONNECTION_STRING",
+        ),
+        "tests/warehouse/storage/test_bucket.py::test_no_credentials_is_one_line",
     ),
-    "nothing answers for …: see that the server named in the environment (for s3 AWS_ENDPOINT_URL) "
-    "and the network are right, and run the same command again": (
+    "nothing answers for …: …": (
         "tests/warehouse/storage/test_bucket.py::test_no_server_is_one_line_after_few_tries"
+    ),
+    **dict.fromkeys(
+        (
+            "… has not answered within … s: …",
+            "see that the server named in the environment (for s3 AWS_ENDPOINT_URL, for abfs "
+            "AZURE_STORAGE_CONNECTION_STRING) and the network are right, and run the same command "
+            "again",
+        ),
+        "tests/warehouse/storage/test_bucket.py::test_a_server_that_is_silent_is_one_line_in_time",
+    ),
+    "…:// cannot be set up (…): …": (
+        "tests/warehouse/storage/test_azure.py::test_what_goes_wrong_is_one_line"
     ),
     "the exchange of … with its bucket broke off (…): run the same command again; what has "
     "landed stays": (

@@ -12,6 +12,7 @@ from gatehouse.flows.replay.planned import PlannedReplay
 from gatehouse.flows.replay.request import ReplayRequest
 from gatehouse.flows.replay.session import ReplaySession
 from gatehouse.flows.steps.workers.part import Part
+from gatehouse.flows.upkeep.status import overview
 from gatehouse.warehouse import replays
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
@@ -79,12 +80,33 @@ def test_ranks_replay_what_one_process_does(captured, alone, tmp_path):
     assert 0 < left < sum(len(part.sample_ids) for part in pending(paths, Part(0, 1))) + left
     with ReplaySession(run_of(paths), ReplayRequest(**POLICIES), paths, Part(0, 2)) as session:
         mine = session.pending
+        total = len(set(pa.concat_tables(alone.values())["sample_id"].to_pylist()))
+        begun = seen(paths)
+        assert begun["replay"] == {
+            "samples": total,
+            "replayed_samples": total - left,
+            "seconds_left": None,
+        }
+        assert begun["state"] == "being written"
+        session.measure(mine[0])
+        replay = seen(paths)["replay"]
+        assert replay["replayed_samples"] == total - left + len(mine[0].sample_ids)
+        assert replay["seconds_left"] > 0
+        words = f"{replay['replayed_samples']} of {total} samples, 0:00:"
+        assert words in overview(paths)
         assert measured(paths, Part(0, 2)) == 0
         before = {path: path.stat().st_mtime_ns for path in paths.lake.rglob("part-*")}
         for part in mine:
             session.measure(part)
     assert {path: path.stat().st_mtime_ns for path in paths.lake.rglob("part-*")} == before
     assert landed(paths) == alone
+    assert seen(paths)["replay"] is None and not list((paths.lake / "replaying").iterdir())
+
+
+def seen(paths: Paths) -> dict:
+    """What `gatehouse status` tells programs of the run."""
+    (run,) = json.loads(overview(paths, "json"))["runs"]
+    return run
 
 
 def pending(paths: Paths, rank: Part) -> list[planned.Part]:

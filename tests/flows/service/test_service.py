@@ -6,6 +6,9 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
+from subprocess import PIPE
+from uuid import UUID, uuid4
 
 import psutil
 import pytest
@@ -13,6 +16,7 @@ import yaml
 
 from gatehouse.flows.service import answer, server
 from gatehouse.flows.service.answer import Service, down
+from gatehouse.flows.service.flow_runs import FLOW_RUN, HOME, close_all_but, processes_of
 from gatehouse.flows.service.processes import Background, exported, write_secret
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.paths import PACKAGE, Paths, Reserved
@@ -76,6 +80,51 @@ def test_down_says_what_it_ended_and_what_had_ended_before(tmp_path):
     service.server.record.write_text("{}")
     assert down(paths) == f"worker of {tmp_path} ended; the server had ended by itself before"
     assert down(paths) == f"nothing is up in {tmp_path}"
+
+
+def test_down_ends_the_run_that_a_killed_worker_left(tmp_path):
+    """Its process has a session of its own, and no parent any more."""
+    paths = Paths(tmp_path)
+    service = Service(paths.service)
+    paths.service.mkdir()
+    of_a_run = {HOME: str(service.folder), FLOW_RUN: str(uuid4())}
+    others = {HOME: str(tmp_path / "another"), FLOW_RUN: str(uuid4())}
+    started = [
+        subprocess.Popen([sys.executable, "-c", WAITS], env=os.environ | told, stdout=PIPE)
+        for told in (of_a_run, others)
+    ]
+    try:
+        for each in started:
+            assert each.stdout.readline()
+        assert list(processes_of(service.folder)) == [UUID(of_a_run[FLOW_RUN])]
+        service.worker.record.write_text("{}")
+        service.server.record.write_text("{}")
+        down(paths)
+        assert not processes_of(service.folder) and started[1].poll() is None
+    finally:
+        for each in started:
+            each.kill()
+            each.communicate()
+
+
+def test_a_run_whose_process_is_gone_is_cancelled(prefect_server, capfd):
+    from prefect.client.orchestration import get_client
+    from prefect.states import Running
+
+    from gatehouse.flows.service.deployments import CAPTURES, deploy
+
+    deploy()
+    with get_client(sync_client=True) as client:
+        client.delete_global_concurrency_limit_by_name(CAPTURES)
+        nightly = client.read_deployment_by_name("gatehouse-nightly/nightly")
+        runs = [client.create_flow_run_from_deployment(nightly.id).id for _ in range(3)]
+        for run in runs[:2]:
+            client.set_flow_run_state(run, Running(), force=True)
+        close_all_but({runs[0]}, "why it ended")
+        states = [client.read_flow_run(run).state for run in runs]
+    assert [each.type.value for each in states] == ["RUNNING", "CANCELLED", "SCHEDULED"]
+    assert states[1].message == "why it ended"
+    assert capfd.readouterr().err == "1 flow run under way: why it ended\n"
 
 
 def test_a_port_that_is_taken_is_one_line_with_the_way_out():

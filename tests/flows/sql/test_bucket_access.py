@@ -147,3 +147,11 @@ def test_a_bucket_that_denies_is_one_line_in_sql(ask, object_server):
     with object_server.denying():
         code, _, err = ask(f"from {ROWS} select count(*)")
     assert code == 2 and "s3://bucket denies access" in err and len(err.splitlines()) == 1
+
+
+def test_a_bucket_that_is_not_there_is_one_line_in_sql(ask):
+    lake = "s3://no-such-bucket/lake"
+    query = f"from read_parquet('{lake}/events/run_id=*/shard-*.parquet')"
+    code, _, err = ask(query, "--lake", lake)
+    assert code == 2 and len(err.splitlines()) == 1
+    assert "there is no bucket s3://no-such-bucket: make it" in err

@@ -15,7 +15,7 @@ from gatehouse.flows.steps.importing.import_trace import import_trace
 from gatehouse.flows.steps.importing.imported_run import ImportRequest
 from gatehouse.flows.steps.workers.cluster import at_most
 from gatehouse.flows.steps.workers.part import Part, PartSummary
-from gatehouse.ingest.traces import landing
+from gatehouse.ingest.traces import landing, pieces
 from gatehouse.ingest.traces.sequence import Piece
 from gatehouse.models.checkpoint.described import describe
 from gatehouse.warehouse.errors import GatehouseError
@@ -115,6 +115,19 @@ def test_ranks_land_what_one_process_does(trace, alone, tmp_path):
     is_that_of(alone, paths)
 
 
+def test_ranks_share_one_long_file(trace, tmp_path, monkeypatch):
+    """It is cut between lines, and lands as one process lands it whole."""
+    one = tmp_path / "one.jsonl"
+    one.write_bytes(b"".join(path.read_bytes() for path in sorted(trace.iterdir())))
+    alone, shared = Paths(tmp_path / "alone"), Paths(tmp_path / "shared")
+    whole = import_trace(request(one), alone)
+    monkeypatch.setattr(pieces, "SMALLEST_PIECE", one.stat().st_size // 7)
+    first = import_trace(request(one), shared, Part(0, 2))
+    assert isinstance(first, PartSummary) and 0 < first.left < first.shards
+    assert import_trace(request(one), shared, Part(1, 2)) == whole
+    is_that_of(alone, shared)
+
+
 def test_a_run_that_one_process_began_is_finished_without_what_has_landed(
     trace, alone, tmp_path, monkeypatch
 ):
@@ -144,7 +157,7 @@ def test_what_can_only_be_read_in_order_keeps_no_workers_waiting(trace, tmp_path
     assert at_most(Workers(3), 2) == Workers(2) and at_most(Workers(2), 2) == Workers(2)
     assert at_most(Workers(scheduler="tcp://host:1"), 1) == Workers(scheduler="tcp://host:1")
     said = capfd.readouterr().err
-    assert "this trace of jsonl can only be read from its start: one process imports it" in said
+    assert "this trace of jsonl is one piece, as it is short" in said
     assert "2 of 3 workers: there is no work for more" in said
     assert len(landed(paths)) == 2 and not processes_of_workers()
 

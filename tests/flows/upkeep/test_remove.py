@@ -53,11 +53,13 @@ def paths(tmp_path) -> Paths:
 
 def with_a_run(paths: Paths) -> Paths:
     folders = [Lake(paths.lake).folder(table, RUN) for table in TABLES]
-    for folder in [*folders, paths.results(RUN) / "figures", paths.lake / "readings"]:
+    notes = [paths.lake / "readings", paths.lake / "replaying"]
+    for folder in [*folders, paths.results(RUN) / "figures", *notes]:
         folder.mkdir(parents=True)
         for name in (f"{folder.parent.name}.parquet", "shard-00000.parquet"):
             (folder / name).touch()
-    (paths.lake / "readings" / f"{RUN}.json").write_text("{}")
+    for folder in notes:
+        (folder / f"{RUN}.json").write_text("{}")
     name_run(paths.lake, RUN, "my run")
     return paths
 

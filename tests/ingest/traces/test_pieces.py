@@ -1,5 +1,7 @@
 """A trace in pieces is the trace, and every shard is read where it lies."""
 
+import gzip
+import json
 from itertools import chain, islice
 from pathlib import Path
 
@@ -8,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gatehouse.ingest.traces import flame, landing
+from gatehouse.ingest.traces import flame, json_objects, landing
+from gatehouse.ingest.traces import pieces as module
 from gatehouse.ingest.traces.formats import FORMATS
 from gatehouse.ingest.traces.landing import cuts_of
 from gatehouse.ingest.traces.pieces import (
@@ -130,3 +133,63 @@ def test_every_shard_is_in_one_share_which_reads_just_its_sequences(pieces, samp
             assert read == list(range(cut.first, cut.first + cut.sequences))
         # the last piece is read for a reason
         assert len(share.pieces) == 1 or read[-1] in held[share.pieces[-1]]
+
+
+LINES = [
+    b'\xef\xbb\xbf{"a": 1}',
+    b"",
+    b'  [{"a": 2}, {"a": "\xc3\xa9"}]\r',
+    b'{"a": 3, "long": "' + b"x" * 3_000 + b'"}',
+    b'\xef\xbb\xbf{"a": 4}',
+    b"\r",
+]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    lines=st.lists(st.sampled_from(LINES), min_size=1),
+    ends=st.booleans(),
+    size=st.integers(1, 5_000),
+)
+def test_the_lines_of_a_file_in_ranges_are_the_lines_of_the_file(
+    tmp_path_factory, lines, ends, size
+):
+    """Each object has the number of its line, wherever a range begins."""
+    path = tmp_path_factory.getbasetemp() / "lines.jsonl"
+    path.write_bytes(b"\n".join(lines) + (b"\n" if ends else b""))
+    ranges = json_objects.cut(path, size)
+    # one line that ends with a carriage return may be of the first Macs
+    assert ranges or len(lines) == 1
+    found = [each for some in ranges or [None] for each in json_objects.objects(path, some)]
+    assert found == list(json_objects.objects(path))
+    assert all(some.end > some.start for some in ranges)
+    assert [some.start for some in ranges[1:]] == [some.end for some in ranges[:-1]]
+
+
+@pytest.mark.parametrize("name", ["vllm 0.33", "vllm 0.21", "sglang generate", "jsonl lists"])
+def test_a_long_file_of_lines_is_cut_and_one_that_is_packed_is_not(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SMALLEST_PIECE", 2_000)
+    called, write, _ = WRITERS[name]
+    path, form = tmp_path / "all.jsonl", FORMATS[called]
+    for number in range(20):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        with open(path, "ab") as file:
+            file.write(write(routed(9, number), folder).read_bytes().strip() + b"\n")
+    whole = list(form.read([path], LAYOUT))
+    pieces = pieces_of(form, [path], LAYOUT)
+    assert len(whole) == 20 and len(pieces) > 3
+    packed = [Piece.of_json(json.loads(json.dumps(each.as_json()))) for each in pieces]
+    assert packed == pieces
+    found = list(chain.from_iterable(read_piece(form, each, LAYOUT) for each in pieces))
+    assert [each.name for each in found] == [each.name for each in whole]
+    for one, other in zip(found, whole, strict=True):
+        assert np.array_equal(one.experts, other.experts)
+        assert np.array_equal(one.token_ids, other.token_ids)
+    packed_file = tmp_path / "all.jsonl.gz"
+    # compressed by nothing, so that it is as long
+    packed_file.write_bytes(gzip.compress(path.read_bytes(), 0))
+    wide = tmp_path / "wide.jsonl"
+    wide.write_text(path.read_text(), encoding="utf-16")
+    for each in (packed_file, wide):
+        assert pieces_of(form, [each], LAYOUT) == [Piece((each,))]

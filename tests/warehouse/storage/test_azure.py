@@ -15,9 +15,12 @@ from uuid import uuid4
 import pytest
 
 from gatehouse.warehouse.errors import GatehouseError
+from gatehouse.warehouse.lake import Lake
+from gatehouse.warehouse.storage import patience
 from gatehouse.warehouse.storage.addresses import ObjectPath
 from gatehouse.warehouse.storage.bucket import Bucket
 from gatehouse.warehouse.storage.conditions import conditional
+from gatehouse.warehouse.storage.object_files import ObjectFiles
 from tests.object_store import free_port
 from tests.warehouse.storage.test_bucket import (  # noqa: F401 - the same tests of this bucket
     test_marks_change_with_what_is_written,
@@ -114,8 +117,28 @@ def test_what_goes_wrong_is_one_line(root, azurite, monkeypatch):
 
     with pytest.raises(GatehouseError, match="there is no bucket abfs://no-such-bucket"):
         take("abfs://no-such-bucket/lake")
+    nowhere = ObjectPath("abfs://no-such-bucket/lake")
+    for ask in (Lake, Bucket(nowhere).entries, find_events):
+        with pytest.raises(GatehouseError, match="there is no bucket abfs://no-such-bucket"):
+            ask(nowhere)
     wrong = azurite.replace("Eby8", "Eby9")
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", wrong)
     with pytest.raises(GatehouseError, match=f"abfs://{root.bucket} denies access") as caught:
         take(str(root))
     assert "Eby9" not in str(caught.value)
+    monkeypatch.setattr(patience, "SECONDS_TO_ANSWER", 0.5)
+    nobody = f"BlobEndpoint=http://127.0.0.1:{free_port()}/devstoreaccount1;"
+    unreachable = azurite.partition("BlobEndpoint=")[0] + nobody
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", unreachable)
+    for ask in (Lake, Bucket(root).entries, find_events):
+        with pytest.raises(GatehouseError, match=f"abfs://{root.bucket} has not answered within"):
+            ask(root)
+    monkeypatch.delenv("AZURE_STORAGE_CONNECTION_STRING")
+    with pytest.raises(GatehouseError, match=r"abfs:// cannot be set up .*: set them"):
+        Lake(root)
+
+
+def find_events(root: ObjectPath) -> list[str]:
+    """Look for events as SQL does."""
+    files = ObjectFiles(Bucket(root).files, root, confined=True)
+    return files.glob(str(root / "events" / "*"))

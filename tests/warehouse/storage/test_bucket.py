@@ -1,12 +1,14 @@
 """A bucket does what a folder does: whole files or none, and one line for what goes wrong."""
 
 import os
+import socket
 
 import fsspec
 import pytest
 
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.storage import bucket as module
+from gatehouse.warehouse.storage import patience
 from gatehouse.warehouse.storage.addresses import ObjectPath, checked_address
 from gatehouse.warehouse.storage.bucket import Bucket
 from gatehouse.warehouse.storage.storage import Entry
@@ -80,7 +82,7 @@ def test_the_extra_is_named_where_s3fs_is_missing(bucket, root, monkeypatch):
     def missing(*_, **__):
         raise ImportError("Install s3fs to access S3")
 
-    monkeypatch.setattr(fsspec, "filesystem", missing)
+    monkeypatch.setattr(fsspec, "get_filesystem_class", missing)
     with pytest.raises(GatehouseError, match=r"pip install 'gatehouse\[bucket\]'"):
         bucket.read(root / "x")
 
@@ -109,6 +111,16 @@ def test_no_server_is_one_line_after_few_tries(root, monkeypatch):
     with pytest.raises(GatehouseError, match="nothing answers for s3://bucket") as caught:
         Bucket(root).entries(root)
     assert "\n" not in str(caught.value)
+
+
+def test_a_server_that_is_silent_is_one_line_in_time(root, monkeypatch):
+    """Once a bucket has answered, a request has all the time that its client gives it."""
+    monkeypatch.setattr(patience, "SECONDS_TO_ANSWER", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        for ask in (Bucket(root).read, Bucket(root).entries):
+            with pytest.raises(GatehouseError, match=r"s3://bucket has not answered within 0\.1 s"):
+                ask(root)
 
 
 def test_no_credentials_is_one_line(root, monkeypatch):
