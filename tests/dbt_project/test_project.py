@@ -110,6 +110,7 @@ def test_every_figure_has_its_lineage(artifacts):
         "placement_command",
         "report_page",
         "comparison_page",
+        "trend_page",
     }
     for name in (*FIGURES, "validation_report", "report_page"):
         assert "model.gatehouse.fct_token_routing" in exposures[name]

@@ -10,11 +10,10 @@ import pytest
 
 from gatehouse.reports.marts import Loads
 from gatehouse.reports.marts.untold import ENTROPY, EVENTS, ORDER, TOKEN_IDS, WEIGHTS
-from gatehouse.reports.page.comparison import render_comparison
-from gatehouse.reports.page.comparison_charts import LOADS, OVERLAP
 from gatehouse.reports.page.html import ASSETS
 from gatehouse.reports.page.payload import Links
 from gatehouse.reports.page.report import render
+from gatehouse.reports.page.runs.comparison_charts import LOADS, OVERLAP
 from gatehouse.warehouse.contents.spreadsheets import guarded
 from tests.reports.made_up_page import made_up_page
 from tests.reports.made_up_texts import made_up_texts
@@ -28,7 +27,7 @@ from tests.reports.page.browsing import (
     frame_of,
     whole,
 )
-from tests.reports.page.test_comparison import FLIPS
+from tests.reports.page.test_comparison import FLIPS, of_two
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -204,7 +203,7 @@ def test_a_comparison_is_drawn_without_a_fault(browser, run_page, tmp_path):
     overlap = pd.DataFrame({"moe_index": range(4), **dict.fromkeys(OVERLAP, 0.5)})
     loads = pd.DataFrame({"moe_index": range(4), **dict.fromkeys(LOADS, 0.5)})
     overlap["top_agreement"] = overlap["mean_entropy_change"] = None
-    page_of_two = render_comparison(run_page, made_up_page(2, 90), overlap, FLIPS, Loads(loads))
+    page_of_two = of_two(run_page, made_up_page(2, 90), overlap, FLIPS, Loads(loads))
     path.write_text(page_of_two, encoding="utf-8")
     faults: list[str] = []
     page = browser.new_page(viewport=PHONE, color_scheme="dark")
