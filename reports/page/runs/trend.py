@@ -23,6 +23,7 @@ BALANCE = Chart(
     "The load of the busiest expert by that of an average one, 1 = balanced; and how many experts "
     "have no load.",
     of_layer=False,
+    wide=True,
 )
 CHARTS = {
     BALANCE: ("max_load_ratio", "dead_experts"),

@@ -27,7 +27,7 @@ from tests.reports.page.browsing import (
     frame_of,
     whole,
 )
-from tests.reports.page.test_comparison import FLIPS, of_two
+from tests.reports.page.test_comparison import FLIPS, of_two, page_of_twelve
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -226,6 +226,33 @@ def test_a_comparison_is_drawn_without_a_fault(browser, run_page, tmp_path):
         ("position from", "4"),
     ]
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    assert faults == []
+    page.close()
+
+
+def test_any_two_of_many_runs_can_be_chosen(browser, tmp_path):
+    path = tmp_path / "compare.html"
+    path.write_text(page_of_twelve(), encoding="utf-8")
+    faults: list[str] = []
+    page = browser.new_page(viewport=PHONE)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(path.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    page.locator("#agreement-matrix a", has_text="65.0% of C and J").first.click()
+    lists = [page.locator(f"#run-{place}") for place in (0, 1)]
+    assert [each.input_value() for each in lists] == ["2", "9"]
+    rows = downloaded(page, page.locator("#numbers .csv"))
+    assert {"coverage_c", "coverage_j"} <= rows[0].keys()
+    # a run beside itself: the other list moves on
+    lists[0].select_option("9")
+    assert [each.input_value() for each in lists] == ["9", "10"]
+    lists[0].select_option("11")
+    assert [each.input_value() for each in lists] == ["10", "11"]
+    assert page.locator("#mismatch").text_content() == "This is not compared of these two runs."
+    page.locator("#flips").scroll_into_view_if_needed()
+    page.locator("#flips .empty").wait_for()
+    page.locator("#agreement-matrix a", has_text="loads").first.click()
+    assert page.locator("#mismatch").text_content().startswith("On average over 3 layers, 50.0%")
     assert faults == []
     page.close()
 

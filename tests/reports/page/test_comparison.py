@@ -154,6 +154,10 @@ LONG = "a name as long as such names become when a sweep puts every setting into
 
 @pytest.fixture(scope="module")
 def of_twelve() -> str:
+    return page_of_twelve()
+
+
+def page_of_twelve() -> str:
     """Twelve runs: the first eleven share text, the last only its load with the first."""
     sides = [
         dataclasses.replace(LEFT, run=LEFT.run | {"run_id": f"run-{place}", "name": LONG})
