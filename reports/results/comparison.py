@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 
 from gatehouse.reports.marts import Pair, resolve_run, run_pair
+from gatehouse.reports.page.runs.agreement import in_percent
 from gatehouse.reports.results.files import write_comparison
 from gatehouse.reports.results.results import Bar, assess
 from gatehouse.reports.verdict.thresholds import Thresholds
@@ -92,6 +93,6 @@ def _sentences(kept: list[str], pairs: Pairs, left_out: list[str]) -> list[str]:
     if found:
         # of equals the first that was named
         ends = dict.fromkeys(choose(found, key=found.__getitem__) for choose in (min, max))
-        shares = " to ".join(f"{found[ids]:.1%} ({in_words([*ids])})" for ids in ends)
+        shares = " to ".join(f"{in_percent(found[ids])} ({in_words([*ids])})" for ids in ends)
         said.append(f"equal expert sets, of {counted(len(found), 'pair')} of runs: {shares}")
     return said
