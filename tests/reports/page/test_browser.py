@@ -14,6 +14,7 @@ from gatehouse.reports.page.html import ASSETS
 from gatehouse.reports.page.payload import Links
 from gatehouse.reports.page.report import render
 from gatehouse.reports.page.runs.comparison_charts import LOADS, OVERLAP
+from gatehouse.reports.page.runs.trend import render_trend
 from gatehouse.warehouse.contents.spreadsheets import guarded
 from tests.reports.made_up_page import made_up_page
 from tests.reports.made_up_texts import made_up_texts
@@ -28,6 +29,7 @@ from tests.reports.page.browsing import (
     whole,
 )
 from tests.reports.page.test_comparison import FLIPS, of_two, page_of_twelve
+from tests.reports.page.test_trend import series
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -253,6 +255,30 @@ def test_any_two_of_many_runs_can_be_chosen(browser, tmp_path):
     page.locator("#flips .empty").wait_for()
     page.locator("#agreement-matrix a", has_text="loads").first.click()
     assert page.locator("#mismatch").text_content().startswith("On average over 3 layers, 50.0%")
+    assert faults == []
+    page.close()
+
+
+def test_runs_are_drawn_over_time_without_a_fault(browser, run_page, tmp_path):
+    path = tmp_path / "trend.html"
+    rows = series(7)
+    path.write_text(render_trend(rows, run_page.run), encoding="utf-8")
+    faults: list[str] = []
+    page = browser.new_page(viewport=PHONE, color_scheme="dark")
+    page.on("console", lambda message: faults.append(message.text))
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(path.as_uri())
+    for figure in page.locator(".figure").all():
+        figure.scroll_into_view_if_needed()
+        figure.locator("svg").first.wait_for()
+    assert page.locator(".figure svg").count() == 6
+    found = downloaded(page, page.locator("#entropy .csv"))
+    assert [float(row["mean_entropy"]) for row in found] == pytest.approx(
+        rows["mean_entropy"].to_list(), rel=1e-5
+    )
+    found = downloaded(page, page.locator("#drift .csv"))
+    assert [row["shared_load_with_first"] == "" for row in found] == [True] + 6 * [False]
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
     assert faults == []
     page.close()
 
