@@ -270,10 +270,13 @@ BAD = {
     "sweep of no layer": (["validate", "--sweep", "--layer", "9"], "the runs have 0, 1, 2"),
     "one run to compare": (["report", "--compare", "x"], "takes two runs or more"),
     "runs to compare": (["report", "--compare", "x", "y"], "no finished run 'x'"),
-    "a layer over time": (["report", "--trend", "--layer", "1"], "leave --compare, --layer and"),
+    "a layer over time": (
+        ["report", "--trend", "--layer", "1"],
+        "leave --compare, --layer, --samples",
+    ),
     "a layer to compare": (
         ["report", "--compare", "x", "y", "--layer", "1"],
-        "leave --run, --layer and --samples out",
+        "leave --run, --layer, --samples and --focus out",
     ),
 }
 
