@@ -5,9 +5,10 @@ One folder, named by GATEHOUSE_HOME, has it all.
 
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from platformdirs import user_data_path
@@ -104,14 +105,23 @@ class Paths:
         """The verdict of every run, layer and pair of thresholds."""
         return self.root / "results" / "sweep.csv"
 
-    def comparison(self, run_id: str, other_run_id: str) -> Path:
-        """The page of two runs side by side.
+    def comparison(self, run_ids: Sequence[str]) -> Path:
+        """The page of two runs or more side by side.
 
         Raises:
             GatehouseError: a name is not a run id.
         """
-        name = f"{checked_run_id(run_id)}-and-{checked_run_id(other_run_id)}.html"
-        return self.root / "results" / name
+        first, *others = map(checked_run_id, run_ids)
+        name = f"{first}-and-{others[0]}"
+        if len(others) > 1:
+            # other runs with the same first one are another page
+            digest = sha256("/".join(others).encode()).hexdigest()[:10]
+            name = f"{first}-and-{len(others)}-others-{digest}"
+        return self.root / "results" / f"{name}.html"
+
+    def trend(self, series: str) -> Path:
+        """The page of the runs of a series, by its name in `fct_run_trend`."""
+        return self.root / "results" / f"trend-{series}.html"
 
     def results(self, run_id: str) -> Path:
         """Tables, figures and the report of one run.

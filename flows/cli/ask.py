@@ -78,6 +78,7 @@ def plot(
 def report(
     run: options.Run = None,
     compare: options.Compare = None,
+    trend: options.Trend = False,
     layer: options.Layer = None,
     frequency_threshold: options.FrequencyThreshold = 50,
     entropy_threshold: options.EntropyThreshold = 0.5,
@@ -86,13 +87,23 @@ def report(
     output: options.PageFile = None,
     home: options.Home = None,
 ) -> None:
-    """Write the self-contained HTML report of a run, or of two runs side by side."""
+    """Write the self-contained HTML report of a run, or of several, side by side or over time."""
     paths = paths_of(home)
     run = run and find_run(paths.lake, run)
     from gatehouse.flows.console import answer, bar, say, working
     from gatehouse.reports.results.selection import Selection
 
     selection = Selection.of(None, run, layer, frequency_threshold, entropy_threshold)
+    if trend:
+        if compare or layer or samples or focus:
+            raise GatehouseError(
+                "--trend draws every layer of a run's series: leave --compare, --layer, --samples "
+                "and --focus out"
+            )
+        from gatehouse.reports.results.trend import write_trend
+
+        answer(str(write_trend(run, paths, say, output)))
+        return
     if compare is None:
         from gatehouse.reports.results import files
         from gatehouse.reports.results.results import open_results
@@ -114,9 +125,9 @@ def report(
         )
     from gatehouse.reports.results import comparison
 
-    first, second = (find_run(paths.lake, each) for each in compare)
-    page, sentence = comparison.compare((first, second), selection.thresholds, paths, bar, output)
-    if sentence:
+    named = [find_run(paths.lake, each) for each in compare]
+    page, sentences = comparison.compare(named, selection.thresholds, paths, bar, output)
+    for sentence in sentences:
         say(sentence)
     answer(str(page))
 

@@ -341,8 +341,19 @@ Strict = Annotated[
     typer.Option("--strict", help="Exit with code 1 if the verdict is not SUPPORTED."),
 ]
 Compare = Annotated[
-    tuple[str, str] | None,
-    typer.Option(metavar="RUN RUN", help="Instead, put these two runs side by side."),
+    list[str] | None,
+    typer.Option(
+        metavar="RUN RUN…",
+        help="Instead, put these runs side by side, two or more; the one named first comes first.",
+    ),
+]
+Trend = Annotated[
+    bool,
+    typer.Option(
+        "--trend",
+        help="Instead, draw all runs of the run's model, dataset and settings over time: load, "
+        "entropy, consistency, drift.",
+    ),
 ]
 FigureFolder = Annotated[
     Path | None,
@@ -464,14 +475,20 @@ QUANTIZATION = re.compile(r"none|auto|\d+-?bits?|(int|nf|fp)\d+")
 
 
 def spelled_out(words: list[str]) -> list[str]:
-    """Return a command's words, with `--quantize` alone and `--no-quantize` given their value."""
-    full = []
+    """Return a command's words as its parser takes them.
+
+    `--quantize` alone and `--no-quantize` are given their value, and each run after `--compare`
+    its own option.
+    """
+    full: list[str] = []
     for word, following in zip(words, [*words, ""][1:], strict=True):
         option = word.replace("_", "-")
         if option == "--no-quantize":
             full += ["--quantize", "none"]
         elif option == "--quantize" and not QUANTIZATION.fullmatch(following):
             full += ["--quantize", "4bit"]
+        elif full[-2:-1] == ["--compare"] and not word.startswith("-"):
+            full += ["--compare", word]
         else:
             full.append(word)
     return full

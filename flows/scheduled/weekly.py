@@ -1,5 +1,7 @@
 """What a week needs beside its nights: a check of the warehouse, and a report over all runs."""
 
+from pathlib import Path
+
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
@@ -12,6 +14,7 @@ from gatehouse.flows.upkeep.verify import verify_runs
 from gatehouse.flows.watched.hooks import HOOKS
 from gatehouse.reports.results import files
 from gatehouse.reports.results.sweep import sweep
+from gatehouse.reports.results.trend import write_trends
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths, file_address
@@ -48,9 +51,19 @@ def sweep_task(paths: Paths) -> str:
     return table
 
 
+@task(name="draw trends", cache_policy=NO_CACHE)
+def trends_task(paths: Paths) -> list[Path]:
+    """Write the page of every series of two runs or more, and say what moved."""
+    return write_trends(paths, say)
+
+
 @flow(name="gatehouse-weekly-report", flow_run_name="report over all runs", **HOOKS)
 def weekly_report() -> str:
-    """Build the marts, report on every run that has none, and judge all runs; return a summary."""
+    """Build the marts, report on every run that has none, judge all runs, and draw what moved.
+
+    Returns:
+        A summary.
+    """
     paths = Paths.resolve()
     say(build_task(paths))
     without = _without_report(paths)
@@ -62,12 +75,15 @@ def weekly_report() -> str:
             # another run's report does not wait for this one's; the sweep names what has no verdict
             say(f"{run_id}: {error}")
     table = sweep_task(paths)
+    pages = trends_task(paths)
     create_markdown_artifact(
-        f"```text\n{table}\n```\n\nEvery pair of thresholds: `{file_address(paths.sweep)}`",
+        f"```text\n{table}\n```\n\nEvery pair of thresholds: `{file_address(paths.sweep)}`"
+        + "".join(f"\n\nWhat moved over the runs: `{file_address(page)}`" for page in pages),
         "gatehouse-all-runs",
         "The verdict on every run and layer",
     )
-    return f"{counted(len(without), 'new report')}\n{table}"
+    new = f"{counted(len(without), 'new report')}, {counted(len(pages), 'trend')}"
+    return f"{new}\n{table}"
 
 
 def _without_report(paths: Paths) -> list[str]:

@@ -2,7 +2,15 @@
 
 from gatehouse.reports.marts.caches import load_windows
 from gatehouse.reports.marts.frames import Marts, block_routing, read_marts
-from gatehouse.reports.marts.pairs import Flips, Loads, run_flips, run_loads, run_overlap
+from gatehouse.reports.marts.pairs import (
+    Flips,
+    Loads,
+    Pair,
+    run_flips,
+    run_loads,
+    run_overlap,
+    run_pair,
+)
 from gatehouse.reports.marts.runs import (
     check_layer,
     finished_runs,
@@ -18,6 +26,7 @@ __all__ = [
     "Flips",
     "Loads",
     "Marts",
+    "Pair",
     "block_routing",
     "check_layer",
     "finished_runs",
@@ -29,6 +38,7 @@ __all__ = [
     "run_flips",
     "run_loads",
     "run_overlap",
+    "run_pair",
     "run_summary",
     "threshold_grid",
     "untold_by_run",

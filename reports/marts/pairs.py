@@ -61,6 +61,54 @@ class Loads:
         return f"{where}, {shared:.1%} of the load is on the same experts in both runs"
 
 
+@dataclass(frozen=True)
+class Pair:
+    """What two runs have in common; nothing where neither their tokens nor their loads compare.
+
+    overlap: rows of `run_overlap`; None or no rows where the runs share no text or no experts.
+    flips: where they do not agree; None where there is no overlap.
+    loads: whether they keep the same experts busy; None where that is not compared.
+    """
+
+    overlap: pd.DataFrame | None = None
+    flips: Flips | None = None
+    loads: Loads | None = None
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether the routing of tokens is compared."""
+        return self.overlap is not None and len(self.overlap) > 0
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether anything is."""
+        return self.has_tokens or self.loads is not None
+
+    @property
+    def equal_sets(self) -> float | None:
+        """The share of the tokens' expert sets, over all layers, that are equal; None if unknown.
+
+        Every layer has the same tokens, so it is the mean over the layers.
+        """
+        if self.overlap is None or not self.has_tokens:
+            return None
+        return float(self.overlap["set_agreement"].mean())
+
+    @property
+    def sentence(self) -> str | None:
+        """How many tokens go to other experts, else how much load is shared, for people."""
+        most_told = self.flips or self.loads
+        return most_told.sentence if most_told else None
+
+
+def run_pair(connection: duckdb.DuckDBPyConnection, run_id: str, other_run_id: str) -> Pair:
+    """Return what two runs have in common; changes are those from `run_id` to `other_run_id`."""
+    ids = (run_id, other_run_id)
+    return Pair(
+        run_overlap(connection, *ids), run_flips(connection, *ids), run_loads(connection, *ids)
+    )
+
+
 def run_overlap(
     connection: duckdb.DuckDBPyConnection, run_id: str, other_run_id: str
 ) -> pd.DataFrame:

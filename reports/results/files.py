@@ -10,16 +10,14 @@ Where several layers are asked for, the figures of each are in results/RUN/layer
 """
 
 import os
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import pandas as pd
-
-from gatehouse.reports.marts import Flips, Loads, routing_statistics
+from gatehouse.reports.marts import Pair, routing_statistics
 from gatehouse.reports.marts.untold import has_none, nothing_to_validate
 from gatehouse.reports.results.beside import files_beside, layer_figures
 from gatehouse.reports.results.document import document
@@ -204,27 +202,22 @@ def has_page(run_id: str, paths: Paths) -> bool:
 
 
 def write_comparison(
-    left: AssessedRun,
-    right: AssessedRun,
-    overlap: pd.DataFrame,
-    flips: Flips | None,
-    loads: Loads | None,
+    sides: Sequence[AssessedRun],
+    pairs: Mapping[tuple[int, int], Pair],
+    left_out: Sequence[str],
     target: Path,
 ) -> Path:
-    """Write the page that puts two runs side by side.
+    """Write the page that puts runs side by side.
 
     Args:
-        left: one run.
-        right: the other.
-        overlap: their agreement on shared text, one row per MoE layer
-            (`reports.marts.run_overlap`).
-        flips: where they do not agree (`reports.marts.run_flips`).
-        loads: whether they keep the same experts busy (`reports.marts.run_loads`).
+        sides: the runs.
+        pairs: what each two of them have in common, by their places in `sides`.
+        left_out: runs that were named and compare with none of these.
         target: the file to write.
     """
-    from gatehouse.reports.page.comparison import render_comparison
+    from gatehouse.reports.page.runs.comparison import render_comparison
 
-    return _write_text(target, render_comparison(left, right, overlap, flips, loads))
+    return _write_text(target, render_comparison(sides, pairs, left_out))
 
 
 def _draw_layer(section: Assessment, title: str, folder: Path) -> dict[str, Path]:

@@ -66,7 +66,7 @@ def test_no_other_mart_has_rows_of_it(connection):
     having = {mart for (mart,) in tables if len(rows_of(connection, mart, COUNTED))}
     assert having == {
         *("fct_expert_load", "fct_expert_coverage", "fct_layer_routing", "fct_load_comparison"),
-        "fct_expert_saliency",
+        *("fct_expert_saliency", "fct_run_trend"),
     }
 
 
@@ -138,9 +138,9 @@ def test_a_run_of_counts_has_a_page_and_no_verdict(built, tmp_path):
 
 def test_a_run_of_counts_is_compared_by_its_loads(built, tmp_path):
     pair, target = (COUNTED, WITH_EVENTS), tmp_path / "both.html"
-    page, sentence = compare(pair, DEFAULT, Paths(built.home), bar, target)
-    data = Page(page.read_text(encoding="utf-8")).data
-    assert data["loads"]["shared_load"] == [1, 1] and "overlap" not in data
+    page, (sentence,) = compare(pair, DEFAULT, Paths(built.home), bar, target)
+    common = Page(page.read_text(encoding="utf-8")).data["pairs"]["0-1"]
+    assert common["loads"]["shared_load"] == [1, 1] and "overlap" not in common
     assert sentence.startswith(
         "on average over 2 layers, 100.0% of the load is on the same experts"
     )

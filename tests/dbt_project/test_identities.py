@@ -200,6 +200,10 @@ ALTERATIONS: dict[str, tuple[str, str]] = {
         "and layer = 1 and set_flips < tokens",
         "flips_add_up",
     ),
+    "trending": (
+        "update fct_run_trend set max_load_ratio = max_load_ratio + 1 where run_id = 'trending'",
+        "trends_are_as_measured",
+    ),
     "early": (
         "update fct_calibration_coverage set first_sample_id = first_sample_id + 1 "
         "where run_id = 'early' and expert = 3",

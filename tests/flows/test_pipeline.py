@@ -223,7 +223,7 @@ def test_a_week_verifies_and_reports_on_every_run(first_night):
     page.unlink()
     found = weekly_report()
     assert page.exists() and paths.sweep.exists()
-    assert found.startswith("1 new report\n")
+    assert found.startswith("1 new report, 1 trend\n")
     assert all(run_id in found for run_id in Lake(paths.lake).runs())
 
 

@@ -1,5 +1,6 @@
 """validate, plot and report on a real run: their files, their exit codes, what they agree on."""
 
+import itertools
 import json
 import re
 import shutil
@@ -132,25 +133,25 @@ def test_the_pages_links_lead_to_its_figures(run, quick_figures, captured, tmp_p
 
 
 @pytest.fixture(scope="module")
-def two_runs(captured, tmp_path_factory) -> tuple[Path, list[str]]:
-    """A home with another run of the same text, at half the precision."""
-    home = tmp_path_factory.mktemp("two") / "home"
+def several(captured, tmp_path_factory) -> tuple[Path, list[str]]:
+    """A home with two more runs of the same text: at half the precision, and of half the text."""
+    home = tmp_path_factory.mktemp("several") / "home"
     shutil.copytree(captured, home, ignore=shutil.ignore_patterns("results", "prefect"))
     paths = Paths(home)
     (record,) = Lake(paths.lake).runs().values()
-    capture.capture(
-        RunRequest(
-            model=record["model"],
-            dataset=record["dataset"],
-            max_length=128,
-            dtype="bfloat16",
-            name="half as precise",
-        ),
-        paths,
-    )
+    same = {"model": record["model"], "dataset": record["dataset"], "max_length": 128}
+    for other in ({"dtype": "bfloat16", "name": "half as precise"}, {"num_samples": 20}):
+        capture.capture(RunRequest(**same, **other), paths)
     build.build(paths)
     with closing(connect(paths)) as connection:
         return home, queries.finished_runs(connection)
+
+
+@pytest.fixture(scope="module")
+def two_runs(several) -> tuple[Path, list[str]]:
+    """The first two of them."""
+    home, runs = several
+    return home, runs[:2]
 
 
 def test_two_runs_stand_side_by_side(run, two_runs):
@@ -162,7 +163,7 @@ def test_two_runs_stand_side_by_side(run, two_runs):
     assert all(run_id in html for run_id in runs)
     assert "bfloat16" in html and "Same experts" in html and "half as precise" in html
     code, _, err = run("report", "--home", home, "--compare", runs[0], runs[0])
-    assert code == 2 and "two different runs" in err
+    assert code == 2 and "takes different runs, not" in err
     with closing(connect(Paths(home))) as connection:
         there = queries.run_overlap(connection, *runs)
         back = queries.run_overlap(connection, *reversed(runs))
@@ -176,24 +177,75 @@ def test_two_runs_stand_side_by_side(run, two_runs):
     assert flips.by_layer["set_flip_share"].to_numpy() == pytest.approx(
         1 - there["set_agreement"].to_numpy()
     )
+    share = there["set_agreement"].mean()
+    assert f"{share:.1%}</b> of the expert sets are equal" in html
     assert (there["mean_entropy_change"] == -back["mean_entropy_change"]).all()
     assert there.drop(columns="mean_entropy_change").equals(
         back.drop(columns="mean_entropy_change")
     )
 
 
-def test_a_name_stands_for_its_run_and_precision_tells_two_apart(run, two_runs):
-    home, (plain, half) = two_runs
+def test_more_runs_stand_side_by_side_in_the_order_of_their_names(run, several, tmp_path):
+    home, (plain, half, part) = several
+    words = ["--compare", part, "half as precise", plain, "--output", tmp_path / "page.html"]
+    code, out, said = run("report", "--home", home, *words)
+    assert code == 0 and out.strip() == str(tmp_path / "page.html")
+    html = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert f"Run A, {part}, was named first." in html and "3 runs compared" in html
+    with closing(connect(Paths(home))) as connection:
+        pairs = {
+            ids: queries.run_pair(connection, *ids).equal_sets
+            for ids in itertools.combinations((part, half, plain), 2)
+        }
+    assert all(f"{share:.1%}<span" in html for share in pairs.values())
+    least, most = min(pairs, key=pairs.get), max(pairs, key=pairs.get)
+    assert (
+        f"equal expert sets, of 3 pairs of runs: {pairs[least]:.1%} ({' and '.join(least)}) to "
+        f"{pairs[most]:.1%} ({' and '.join(most)})"
+    ) in said
+    code, out, _ = run("report", "--home", home, "--compare", part, half, plain)
+    assert code == 0 and Path(out.strip()).parent == home / "results"
+    assert Path(out.strip()).name.startswith(f"{part}-and-2-others-")
+
+
+def test_runs_of_one_series_are_drawn_over_time(run, several):
+    """At half the precision it is another series."""
+    home, (plain, half, part) = several
+    code, out, said = run("report", "--home", home, "--trend")
+    page = Path(out.strip())
+    assert code == 0 and re.fullmatch(r"trend-[0-9a-f]{10}\.html", page.name)
+    html = page.read_text(encoding="utf-8")
+    assert plain in html and part in html and half not in html
+    assert "2 runs are too few to tell a trend from chance." in said
+    with closing(connect(Paths(home))) as connection:
+        loads = queries.run_loads(connection, plain, part).by_layer["shared_load"].mean()
+    assert f"load shared with the first run goes from {loads:.1%}" not in said
+    assert html.count(f"<td>{loads:.1%}</td>") >= 2
+    code, out, said = run("report", "--home", home, "--trend", "--run", half)
+    assert code == 0 and "nothing has moved yet" in said and Path(out.strip()) != page
+
+
+def test_a_run_without_any_choice_has_no_trend(run, captured, tmp_path):
+    home = tmp_path / "home"
+    shutil.copytree(captured, home, ignore=shutil.ignore_patterns("results", "prefect"))
+    with closing(duckdb.connect(str(home / "gatehouse.duckdb"))) as connection:
+        connection.execute("delete from fct_run_trend")
+    code, _, err = run("report", "--home", home, "--trend")
+    assert code == 2 and "selected no expert in any layer" in err
+
+
+def test_a_name_stands_for_its_run_and_precision_tells_two_apart(run, several):
+    home, (plain, half, part) = several
     status = json.loads(run("status", "--format", "json", "--home", home)[1])
     assert status["home"] == str(home)
-    assert [each["run_id"] for each in status["runs"]] == [plain, half]
-    assert [each["name"] for each in status["runs"]] == [None, "half as precise"]
-    assert [each["dtype"] for each in status["runs"]] == ["float32", "bfloat16"]
+    assert [each["run_id"] for each in status["runs"]] == [plain, half, part]
+    assert [each["name"] for each in status["runs"]] == [None, "half as precise", None]
+    assert [each["dtype"] for each in status["runs"]] == ["float32", "bfloat16", "float32"]
     assert {each["state"] for each in status["runs"]} == {"finished"}
     assert all(each["landed_shards"] == each["shards"] == 1 for each in status["runs"])
     table = run("status", "--home", home)[1].splitlines()
-    assert ["float32" in line for line in table] == [False, True, False]
-    assert ["half as precise" in line for line in table] == [False, False, True]
+    assert ["float32" in line for line in table] == [False, True, False, True]
+    assert ["half as precise" in line for line in table] == [False, False, True, False]
     code, out, _ = run("validate", "--run", "half as precise", "--home", home)
     assert code == 0 and f"half as precise: {half} (bfloat16), MoE layer 0" in out
     assert f"{plain} (float32), MoE layer 0" in run("validate", "--run", plain, "--home", home)[1]
@@ -216,8 +268,12 @@ BAD = {
     "sweep of a file": (["validate", "--sweep", "--input", "x.csv"], "leave --input out"),
     "sweep of no run": (["validate", "--sweep", "--run", "no-such"], "gatehouse status"),
     "sweep of no layer": (["validate", "--sweep", "--layer", "9"], "the runs have 0, 1, 2"),
-    "one run to compare": (["report", "--compare", "x"], "requires 2"),
+    "one run to compare": (["report", "--compare", "x"], "takes two runs or more"),
     "runs to compare": (["report", "--compare", "x", "y"], "no finished run 'x'"),
+    "a layer over time": (
+        ["report", "--trend", "--layer", "1"],
+        "leave --compare, --layer, --samples",
+    ),
     "a layer to compare": (
         ["report", "--compare", "x", "y", "--layer", "1"],
         "leave --run, --layer, --samples and --focus out",

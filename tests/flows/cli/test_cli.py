@@ -201,9 +201,17 @@ def test_fetch_tells_the_structure_and_routes_a_sentence(run, tiny_mixtral):
         (["fetch", "--quantize=8bit"], ["fetch", "--quantize=8bit"]),
         (["run", "--no_quantize"], ["run", "--quantize", "none"]),
         (["run", "--no-quantize", "--layer", "1"], ["run", "--quantize", "none", "--layer", "1"]),
+        (
+            ["report", "--compare", "a", "b", "c", "--output", "d"],
+            ["report", *("--compare", "a", "--compare", "b", "--compare", "c"), "--output", "d"],
+        ),
+        (
+            ["report", "--compare", "a", "--compare", "b"],
+            ["report", *["--compare", "a"], *["--compare", "b"]],
+        ),
     ],
 )
-def test_quantize_may_stand_alone(words, meant):
+def test_options_may_be_written_shortly(words, meant):
     assert options.spelled_out(words) == meant
 
 

@@ -39,7 +39,11 @@ WRITING = {
         ["validate", "--input", "TABLE"],
     ],
     ("plot", "--output-dir"): [["plot"], ["plot", "--input", "TABLE", "--layer", "0"]],
-    ("report", "--output"): [["report"], ["report", "--compare", "RUN", "OTHER"]],
+    ("report", "--output"): [
+        ["report"],
+        ["report", "--compare", "RUN", "OTHER"],
+        ["report", "--trend"],
+    ],
     ("show", "--output"): [["show"]],
     ("trace", "--output"): [["trace", "some text"]],
     ("placement", "--output"): [["placement"]],

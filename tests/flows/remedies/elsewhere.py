@@ -699,9 +699,22 @@ ELSEWHERE = {
         "tests/flows/cli/test_texts.py"
         "::test_a_narrow_terminal_has_first_experts_and_then_fewer_layers"
     ),
-    # two runs, and what a report advises
-    "--compare takes two different runs, not … twice": (
+    # several runs, and what a report advises
+    "--compare takes different runs, not … twice": (
         "tests/flows/cli/test_ask.py::test_two_runs_stand_side_by_side"
+    ),
+    "--compare takes two runs or more: name another one": (
+        "tests/flows/cli/test_ask.py::test_bad_questions_end_in_one_line"
+    ),
+    "no two of these … runs can be compared: they share no text, or their models or experts are "
+    "not the same; name two to see their own numbers side by side": (
+        "tests/reports/results/test_comparison.py"
+        "::test_runs_stay_if_tokens_or_loads_compare_with_one_other"
+    ),
+    "--trend draws every layer of a run's series: leave --compare, --layer, --samples "
+    "and --focus out": ("tests/flows/cli/test_ask.py::test_bad_questions_end_in_one_line"),
+    "… selected no expert in any layer, so it has no trend: name another --run": (
+        "tests/flows/cli/test_ask.py::test_a_run_without_any_choice_has_no_trend"
     ),
     "--compare names its runs: leave --run, --layer, --samples and --focus out": (
         "tests/flows/cli/test_ask.py::test_two_runs_stand_side_by_side"

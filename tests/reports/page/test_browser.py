@@ -11,11 +11,11 @@ import pytest
 
 from gatehouse.reports.marts import Loads
 from gatehouse.reports.marts.untold import ENTROPY, EVENTS, ORDER, TOKEN_IDS, WEIGHTS
-from gatehouse.reports.page.comparison import render_comparison
-from gatehouse.reports.page.comparison_charts import LOADS, OVERLAP
 from gatehouse.reports.page.html import ASSETS
 from gatehouse.reports.page.payload import Links
 from gatehouse.reports.page.report import render
+from gatehouse.reports.page.runs.comparison_charts import LOADS, OVERLAP
+from gatehouse.reports.page.runs.trend import render_trend
 from gatehouse.warehouse.contents.spreadsheets import guarded
 from tests.reports.made_up_page import made_up_page
 from tests.reports.made_up_texts import made_up_texts
@@ -29,7 +29,8 @@ from tests.reports.page.browsing import (
     frame_of,
     whole,
 )
-from tests.reports.page.test_comparison import FLIPS
+from tests.reports.page.test_comparison import FLIPS, of_two, page_of_twelve
+from tests.reports.page.test_trend import series
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -254,7 +255,7 @@ def test_a_comparison_is_drawn_without_a_fault(browser, run_page, tmp_path):
     overlap = pd.DataFrame({"moe_index": range(4), **dict.fromkeys(OVERLAP, 0.5)})
     loads = pd.DataFrame({"moe_index": range(4), **dict.fromkeys(LOADS, 0.5)})
     overlap["top_agreement"] = overlap["mean_entropy_change"] = None
-    page_of_two = render_comparison(run_page, made_up_page(2, 90), overlap, FLIPS, Loads(loads))
+    page_of_two = of_two(run_page, made_up_page(2, 90), overlap, FLIPS, Loads(loads))
     path.write_text(page_of_two, encoding="utf-8")
     faults: list[str] = []
     page = browser.new_page(viewport=PHONE, color_scheme="dark")
@@ -276,6 +277,57 @@ def test_a_comparison_is_drawn_without_a_fault(browser, run_page, tmp_path):
         ("position from", "0"),
         ("position from", "4"),
     ]
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    assert faults == []
+    page.close()
+
+
+def test_any_two_of_many_runs_can_be_chosen(browser, tmp_path):
+    path = tmp_path / "compare.html"
+    path.write_text(page_of_twelve(), encoding="utf-8")
+    faults: list[str] = []
+    page = browser.new_page(viewport=PHONE)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(path.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    page.locator("#agreement-matrix a", has_text="65.0% of C and J").first.click()
+    lists = [page.locator(f"#run-{place}") for place in (0, 1)]
+    assert [each.input_value() for each in lists] == ["2", "9"]
+    rows = downloaded(page, page.locator("#numbers .csv"))
+    assert {"coverage_c", "coverage_j"} <= rows[0].keys()
+    # a run beside itself: the other list moves on
+    lists[0].select_option("9")
+    assert [each.input_value() for each in lists] == ["9", "10"]
+    lists[0].select_option("11")
+    assert [each.input_value() for each in lists] == ["10", "11"]
+    assert page.locator("#mismatch").text_content() == "This is not compared of these two runs."
+    page.locator("#flips").scroll_into_view_if_needed()
+    page.locator("#flips .empty").wait_for()
+    page.locator("#agreement-matrix a", has_text="loads").first.click()
+    assert page.locator("#mismatch").text_content().startswith("On average over 3 layers, 50.0%")
+    assert faults == []
+    page.close()
+
+
+def test_runs_are_drawn_over_time_without_a_fault(browser, run_page, tmp_path):
+    path = tmp_path / "trend.html"
+    rows = series(7)
+    path.write_text(render_trend(rows, run_page.run), encoding="utf-8")
+    faults: list[str] = []
+    page = browser.new_page(viewport=PHONE, color_scheme="dark")
+    page.on("console", lambda message: faults.append(message.text))
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(path.as_uri())
+    for figure in page.locator(".figure").all():
+        figure.scroll_into_view_if_needed()
+        figure.locator("svg").first.wait_for()
+    assert page.locator(".figure svg").count() == 6
+    found = downloaded(page, page.locator("#entropy .csv"))
+    assert [float(row["mean_entropy"]) for row in found] == pytest.approx(
+        rows["mean_entropy"].to_list(), rel=1e-5
+    )
+    found = downloaded(page, page.locator("#drift .csv"))
+    assert [row["shared_load_with_first"] == "" for row in found] == [True] + 6 * [False]
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
     assert faults == []
     page.close()

@@ -10,10 +10,10 @@ from gatehouse.reports.marts import Loads
 from gatehouse.reports.marts.facts import run_facts
 from gatehouse.reports.marts.untold import ENTROPY, EVENTS, ORDER, TOKEN_IDS, WEIGHTS
 from gatehouse.reports.page.charts import GROUPS
-from gatehouse.reports.page.comparison import NONE, render_comparison
-from gatehouse.reports.page.comparison_charts import LOADS, OVERLAP
 from gatehouse.reports.page.payload import Links
 from gatehouse.reports.page.report import render
+from gatehouse.reports.page.runs.comparison import NONE
+from gatehouse.reports.page.runs.comparison_charts import LOADS, OVERLAP
 from gatehouse.reports.results import files
 from gatehouse.reports.results.results import Results
 from gatehouse.warehouse.errors import GatehouseError
@@ -21,6 +21,7 @@ from tests.reports.made_up_page import made_up_page
 from tests.reports.made_up_texts import made_up_texts
 from tests.reports.made_up_untold import untold_page
 from tests.reports.page.parsed_page import Page
+from tests.reports.page.test_comparison import of_two
 
 IDS_ONLY = (ENTROPY, TOKEN_IDS, WEIGHTS, ORDER)
 OF_COUNTS = (EVENTS, *IDS_ONLY)
@@ -122,14 +123,14 @@ def test_a_comparison_shows_loads_and_says_what_each_run_lacks():
     left, right = untold_page(*IDS_ONLY), untold_page(ENTROPY, TOKEN_IDS)
     overlap = pd.DataFrame({"moe_index": [0, 1, 2]} | {name: [0.5] * 3 for name in OVERLAP})
     unknown = overlap.assign(mean_entropy_change=None, top_agreement=float("nan"))
-    page = Page(render_comparison(left, right, unknown, None, None))
+    page = Page(of_two(left, right, unknown, None, None))
     assert "no weights and no order of its experts: there is no verdict." in page.words
     assert "has no entropy and no token ids: there is no verdict." in page.words
     assert page.data["runs"][0]["max_load_ratio"] == [1.6, 1.7, 1.8]
-    assert page.data["overlap"]["set_agreement"] == [0.5] * 3
+    assert page.data["pairs"]["0-1"]["overlap"]["set_agreement"] == [0.5] * 3
     assert not re.search(NOT_A_VALUE, page.words)
     assert "hisker" not in page.words and "there are no intervals" in page.words
-    half = Page(render_comparison(made_up_page(), right, None, None, None))
+    half = Page(of_two(made_up_page(), right, None, None, None))
     assert "has no entropy and no token ids: there is no verdict." in half.words
     assert "hisker" in half.words and "there are no intervals" not in half.words
     assert page.words.count("SUPPORTED") == 0 < half.words.count("SUPPORTED")
@@ -140,11 +141,13 @@ def test_counts_are_compared_by_their_loads():
     loads = Loads(frame.assign(load_correlation=float("nan")))
     counts = untold_page(*OF_COUNTS)
     for other in (made_up_page(), counts):
-        page = Page(render_comparison(counts, other, None, None, loads))
-        assert page.data["loads"]["shared_load"] == [0.5, None, 0.75]
-        assert page.data["loads"]["load_correlation"] == [None] * 3
+        page = Page(of_two(counts, other, None, None, loads))
+        assert page.data["pairs"]["0-1"]["loads"]["shared_load"] == [0.5, None, 0.75]
+        assert page.data["pairs"]["0-1"]["loads"]["load_correlation"] == [None] * 3
         assert "On average over 2 layers, 62.5% of the load is on the same experts" in page.words
         assert "Tokens are not compared, only loads" in page.words
         assert not re.search(NOT_A_VALUE, page.words.replace(f"{NONE} undefined", ""))
-    page = Page(render_comparison(counts, counts, None, None, None))
-    assert "Neither tokens nor loads are compared" in page.words and "loads" not in page.data
+    page = Page(of_two(counts, counts, None, None, None))
+    assert "Neither tokens nor loads are compared" in page.words and page.data["pairs"] == {
+        "0-1": {}
+    }

@@ -5,6 +5,7 @@ const state = {
   entropy: data.steps?.entropy_start ?? 0,
   passage: 0,
   colouring: null,
+  pair: data.pair,
 };
 const listeners = [];
 

@@ -1,4 +1,4 @@
-"""The charts of the page of two runs, in their order, and the columns that they draw."""
+"""The charts of two runs on the page of several, in their order, and the columns that they draw."""
 
 from collections.abc import Collection
 from dataclasses import replace
@@ -41,7 +41,7 @@ OF_BOTH = (
         "overlap",
         "The same occurrences in both runs",
         "On the text that both runs read: how often they chose the same experts and, if both "
-        "tell it, how far entropy moved from A to B.",
+        "tell it, how far entropy moved from the first to the second.",
         of_layer=False,
         wide=True,
     ),
