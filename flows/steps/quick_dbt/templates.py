@@ -4,13 +4,15 @@ Each function changes dbt in this process; `make_quick` calls them.
 """
 
 from collections import ChainMap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from functools import lru_cache
 from typing import Any
 
 
-class Late(Mapping[str, Any]):
-    """Values that are made when they are first asked for.
+class Late(MutableMapping[str, Any]):
+    """Values that are made when they are first asked for, unless others take their place.
+
+    A unit test overrides dbt's own macros so.
 
     Args:
         seeds: what each is made from, by name.
@@ -25,6 +27,14 @@ class Late(Mapping[str, Any]):
         if name not in self._made:
             self._made[name] = self._make(self._seeds[name])
         return self._made[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._seeds = {**self._seeds, name: None}
+        self._made[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        self._seeds = {each: seed for each, seed in self._seeds.items() if each != name}
+        self._made.pop(name, None)
 
     def __contains__(self, name: object) -> bool:
         return name in self._seeds

@@ -6,6 +6,7 @@ import select
 import subprocess
 import sys
 import time
+from collections import ChainMap
 from collections.abc import Callable
 from contextlib import closing
 from decimal import Decimal
@@ -396,6 +397,18 @@ def test_a_context_looks_behind_itself_only_for_what_it_lacks():
     assert context["second"] == context.get("second") == late["second"] == -2
     assert made == [2]
     assert dict(late) == {"first": -1, "second": -2} and made == [2, 1]
+
+
+def test_what_a_unit_test_overrides_takes_the_place_of_what_would_be_made():
+    """In the namespace of dbt, which is a chain of its packages', as dbt itself writes there."""
+    made = []
+    adapter, shared = (Late(seeds, made.append) for seeds in ({"one": 1}, {"is_incremental": 2}))
+    namespace = ChainMap(adapter, shared)
+    namespace["is_incremental"] = "overridden"
+    assert namespace.get("is_incremental") == adapter["is_incremental"] == "overridden"
+    assert list(shared) == ["is_incremental"] and set(adapter) == {"one", "is_incremental"}
+    del namespace["is_incremental"]
+    assert "is_incremental" not in adapter and made == []
 
 
 def test_the_types_of_a_query_are_found_as_dbt_finds_them(run):
