@@ -228,10 +228,14 @@ def export(
     answer(str(written))
 
 
-def docs(home: options.Home = None) -> None:
+def docs(metric: options.Metric = None, home: options.Home = None) -> None:
     """Write the static page of every model, column and its lineage."""
     paths = paths_of(home)
-    from gatehouse.flows.console import answer
-    from gatehouse.flows.steps import build
+    from gatehouse.flows.console import answer, say
+    from gatehouse.flows.steps import lineage_page
 
-    answer(str(build.docs(paths)))
+    is_first = not paths.lineage_page.exists()
+    page = lineage_page.write_lineage_page(paths, metric or lineage_page.METRIC)
+    if is_first and lineage_page.latest_report(paths):
+        say("reports written before have no links to this page: `gatehouse report` adds them")
+    answer(str(page))

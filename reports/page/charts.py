@@ -7,6 +7,7 @@ from gatehouse.reports.marts.untold import A_VERDICT, EVENTS, ORDER, TOKEN_IDS
 from gatehouse.reports.page.chart import Chart, Group, Part
 from gatehouse.reports.page.inference_charts import INFERENCE
 from gatehouse.reports.page.passages import TEXT
+from gatehouse.reports.page.sections import cards
 
 EXPERTS = Group(
     "experts",
@@ -181,7 +182,9 @@ LESS_TEXT = Group(
     ),
 )
 PARTS = (
-    Part("routing", "How the model routes", (EXPERTS, LAYERS, TEXT, TOGETHER, TOKENS)),
+    Part(
+        "routing", "How the model routes", (EXPERTS, cards.SECTION, LAYERS, TEXT, TOGETHER, TOKENS)
+    ),
     Part("verdict", "The hypothesis", (CRITERIA, FAST_PATH, LESS_TEXT)),
     Part("inference", "For inference", (INFERENCE,)),
 )

@@ -14,7 +14,7 @@ from gatehouse.reports.page.grids import entropy_cell
 from gatehouse.reports.page.packing import THOUSANDTHS, Packed, packed, plain
 
 MOST_TOKENS = 3000
-TOKEN_BYTES = 1_600_000
+TOKEN_BYTES = 1_300_000
 """The most that the token table may take before base64: with many layers it has fewer tokens."""
 
 VALUE_BYTES = 11

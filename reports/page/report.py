@@ -12,6 +12,8 @@ from gatehouse.reports.page.inference_charts import ADVISED
 from gatehouse.reports.page.packing import script_json
 from gatehouse.reports.page.passages import colourings, with_texts
 from gatehouse.reports.page.payload import Links, payload
+from gatehouse.reports.page.sections.cards import CARDS
+from gatehouse.reports.page.sections.lineage import origins
 from gatehouse.reports.verdict.findings import AssessedRun
 from gatehouse.reports.verdict.model_verdict import ModelVerdict
 
@@ -31,6 +33,7 @@ SCRIPTS = (
     "charts/overview.js",
     "charts/layers.js",
     "charts/experts.js",
+    "charts/cards.js",
     "charts/caches.js",
     "charts/placement.js",
     "charts/needed_experts.js",
@@ -60,7 +63,7 @@ def render(
     found = assessed.layers[first].validation.verdict if assessed.layers else "routing"
     content = payload(assessed, links, texts)
     parts = with_texts(charts.shown(assessed.untold, focus), content)
-    advised = (*ADVISED, replay.COST.stem)
+    advised = (*ADVISED, replay.COST.stem, CARDS.stem)
     return rendered(
         "report.html.j2",
         scripts=scripts(SCRIPTS),
@@ -88,6 +91,7 @@ def render(
         else text.untested_limits(assessed.untold),
         citation=text.citation(run),
         links=links,
+        origins=origins(links.lineage),
     )
 
 

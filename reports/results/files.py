@@ -176,13 +176,13 @@ def write_page(
     target = _named(output or results.folder, PAGE)
     lineage = paths.lineage_page
     links = Links(
-        lineage=_link(lineage, target) if lineage.exists() else None,
+        lineage=link(lineage, target) if lineage.exists() else None,
         figures={
-            name: _link(path, target)
+            name: link(path, target)
             for name, path in (figures | layer_figures(results.folder)).items()
         },
         files={
-            what: {kind: _link(path, target) for kind, path in kinds.items()}
+            what: {kind: link(path, target) for kind, path in kinds.items()}
             for what, kinds in files_beside(results.folder, target).items()
         },
         layer=results.first_layer,
@@ -193,9 +193,14 @@ def write_page(
         return _write_text(target, render(of_run, links, texts, focus))
 
 
+def page_of(run_id: str, paths: Paths) -> Path:
+    """Return where `write_page` leaves a run's page by default."""
+    return paths.results(run_id) / PAGE
+
+
 def has_page(run_id: str, paths: Paths) -> bool:
-    """Return whether a run's page lies where `write_page` leaves it by default."""
-    return (paths.results(run_id) / PAGE).exists()
+    """Return whether a run's page lies there."""
+    return page_of(run_id, paths).exists()
 
 
 def write_comparison(
@@ -245,7 +250,7 @@ def _draw_run(assessed: AssessedRun, folder: Path, stems: Container[str] | None)
     }
 
 
-def _link(path: Path, page: Path) -> str:
+def link(path: Path, page: Path) -> str:
     """Return the way from a page to a file, as a link writes it."""
     return quote(os.path.relpath(path.resolve(), page.parent.resolve()))
 

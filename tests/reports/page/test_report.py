@@ -18,6 +18,7 @@ from gatehouse.reports.page.passages import budget
 from gatehouse.reports.page.payload import Links
 from gatehouse.reports.page.replay import with_replays
 from gatehouse.reports.page.report import SCRIPTS, render
+from gatehouse.reports.page.sections.lineage import COLUMNS, column_address
 from gatehouse.reports.page.text import limits
 from gatehouse.reports.verdict.findings import AssessedRun
 from tests.reports.made_up import made_up_marts
@@ -80,7 +81,7 @@ def test_the_charts_library_is_the_one_recorded():
 
 def test_the_page_opens_with_how_the_model_routes(page, run_page):
     groups = [group.stem for group in GROUPS]
-    assert groups[:3] == ["experts", "layers", "the-text"]
+    assert groups[:4] == ["experts", "expert-cards", "layers", "the-text"]
     place, verdicts = groups.index("criteria"), [f"verdict-{layer}" for layer in range(3)]
     parts = [each["id"] for each in page.all("h2")]
     assert parts == [
@@ -234,13 +235,29 @@ def test_links_are_there_when_given(run_page):
     beside = {"Verdict": {"JSON": "validation.json"}, "Exports": {"a <b>.csv": "a%20%3Cb%3E.csv"}}
     links = Links("lineage.html", {"frequency_vs_entropy": "figures/a.png"}, beside, layer=0)
     linked = Page(render(run_page, links))
-    own = [each["href"] for each in linked.all("a") if not each["href"].startswith("#")]
+    own = [each["href"] for each in linked.all("a") if "#" not in each["href"]]
     assert own == [
         *("validation.json", "a%20%3Cb%3E.csv", "lineage.html"),
         *("figures/a.png", "figures/a.pdf"),
     ]
     head = linked.words[: linked.words.index("How the model routes")]
     assert "Exports: a <b>.csv" in head and "Frequency vs entropy: PNG , PDF" in head
+
+
+def test_every_section_names_its_columns_and_links_them_where_there_is_a_lineage_page(run_page):
+    """Exposures link back to these sections: each has an id."""
+    linked, bare = (
+        Page(render(run_page, links, made_up_texts(run_page)))
+        for links in (Links("../../dbt/static_index.html"), Links())
+    )
+    ids = {attributes.get("id") for _, attributes in linked.tags}
+    assert COLUMNS.keys() | {"main", "model"} <= ids
+    assert {chart.stem for chart in CHARTS} <= COLUMNS.keys()
+    addresses = {each["href"] for each in linked.all("a")}
+    for name in {name for names in COLUMNS.values() for name in names}:
+        assert column_address("../../dbt/static_index.html", name) in addresses
+        assert name in bare.words
+    assert not any("static_index" in (each["href"] or "") for each in bare.all("a"))
 
 
 @pytest.mark.parametrize("shape", [(32, 24_000, 8), (48, 50_000, 128)])
@@ -251,7 +268,9 @@ def test_the_page_stays_small(shape):
     length = budget(marts.layers) // 4
     html = render(run_page, Links(), made_up_texts(run_page, length=length))
     assert len(html.encode()) < LARGEST_PAGE
-    assert len(Page(html).data["tokens"]["literal"]) == 3000
+    data = Page(html).data
+    assert len(data["tokens"]["literal"]) > 2400
+    assert all(len(layer["expert"]) >= 8 for layer in data["cards"]["layers"])
 
 
 def test_what_is_undefined_or_missing_is_said():

@@ -47,6 +47,7 @@ startFastPathFigures();
 startReplayFigures();
 startLayerFigures();
 startExpertFigures();
+startCards();
 startCacheFigures();
 startPlacementFigures();
 startNeededExpertFigures();
