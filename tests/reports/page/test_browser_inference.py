@@ -92,7 +92,7 @@ def test_downloads_hold_how_many_experts_are_needed(tab, run_page):
 def test_what_to_fine_tune_is_a_table_at_once(tab, run_page):
     figure = tab.locator("#tuning")
     figure.scroll_into_view_if_needed()
-    region = figure.get_by_role("region", name="Experts to fine-tune", exact=True)
+    region = figure.get_by_role("region", name="Experts to fine-tune: the table")
     region.locator("td").first.wait_for()
     rows = [row.locator("td").all_text_contents() for row in region.locator("tbody tr").all()]
     assert rows[1] == ["code", "1,000", "1.00", "1.50 (1 to 2)", "1.00", "1.50 (1 to 2)"]

@@ -122,7 +122,7 @@ function scrolling(table, { id }) {
   region.className = "scroll";
   region.tabIndex = 0;
   region.setAttribute("role", "region");
-  region.setAttribute("aria-labelledby", `${id}-heading`);
+  region.setAttribute("aria-label", `${document.getElementById(`${id}-heading`).textContent}: the table`);
   region.append(table);
   return region;
 }
