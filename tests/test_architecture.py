@@ -23,12 +23,13 @@ MAY_IMPORT = {
 }
 ROOMS = {
     "reports": {
+        "colours": set(),
         "marts": set(),
         "statistics": set(),
         "inference": set(),
         "verdict": {"marts", "statistics"},
-        "figures": {"inference", "marts", "statistics", "verdict"},
-        "page": {"inference", "marts", "statistics", "verdict"},
+        "figures": {"colours", "inference", "marts", "statistics", "verdict"},
+        "page": {"colours", "inference", "marts", "statistics", "verdict"},
         "exports": {"marts"},
         "results": {"figures", "inference", "marts", "page", "statistics", "verdict"},
     },

@@ -54,7 +54,7 @@ COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
         "gatehouse placement demo-pydoc-e2e45ea4ca --gpus 8 --redundant 8",
     ),
     ("export", ask.export, "gatehouse export demo-pydoc-e2e45ea4ca --to sglang"),
-    ("docs", ask.docs, "gatehouse docs"),
+    ("docs", ask.docs, "gatehouse docs --metric fct_expert_load.load_ratio"),
     ("status", upkeep.status, "gatehouse status"),
     ("verify", upkeep.verify, "gatehouse verify --repair"),
     ("up", schedule.up, "gatehouse up --port 4300"),

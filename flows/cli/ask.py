@@ -82,6 +82,7 @@ def report(
     frequency_threshold: options.FrequencyThreshold = 50,
     entropy_threshold: options.EntropyThreshold = 0.5,
     samples: options.Samples = None,
+    focus: options.Focus = None,
     output: options.PageFile = None,
     home: options.Home = None,
 ) -> None:
@@ -104,10 +105,13 @@ def report(
             drawn = files.write_figures(results)
         if line := files.left_out(results):
             say(line)
-        answer(str(files.write_page(results, drawn, paths, output, sample_ids)))
+        page = files.write_page(results, drawn, paths, output, sample_ids, focus or "routing")
+        answer(str(page))
         return
-    if run or layer or samples:
-        raise GatehouseError("--compare names its runs: leave --run, --layer and --samples out")
+    if run or layer or samples or focus:
+        raise GatehouseError(
+            "--compare names its runs: leave --run, --layer, --samples and --focus out"
+        )
     from gatehouse.reports.results import comparison
 
     first, second = (find_run(paths.lake, each) for each in compare)
@@ -224,10 +228,14 @@ def export(
     answer(str(written))
 
 
-def docs(home: options.Home = None) -> None:
+def docs(metric: options.Metric = None, home: options.Home = None) -> None:
     """Write the static page of every model, column and its lineage."""
     paths = paths_of(home)
-    from gatehouse.flows.console import answer
-    from gatehouse.flows.steps import build
+    from gatehouse.flows.console import answer, say
+    from gatehouse.flows.steps import lineage_page
 
-    answer(str(build.docs(paths)))
+    is_first = not paths.lineage_page.exists()
+    page = lineage_page.write_lineage_page(paths, metric or lineage_page.METRIC)
+    if is_first and lineage_page.latest_report(paths):
+        say("reports written before have no links to this page: `gatehouse report` adds them")
+    answer(str(page))

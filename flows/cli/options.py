@@ -351,6 +351,14 @@ FigureFolder = Annotated[
         help="Folder of the figures: new, empty or of figures. Default: the run's results.",
     ),
 ]
+Metric = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MART[.COLUMN]",
+        help="What the page opens on: the path from the events to it. Default: "
+        "fct_layer_routing.mean_entropy.",
+    ),
+]
 PageFile = Annotated[
     Path | None, typer.Option("--output", help="File of the page. Default: the run's results.")
 ]
@@ -359,6 +367,13 @@ Samples = Annotated[
     typer.Option(
         metavar="N,N…",
         help="Samples whose text the page shows, by their numbers. Default: some of each domain.",
+    ),
+]
+Focus = Annotated[
+    Literal["routing", "verdict", "inference"] | None,
+    typer.Option(
+        help="What the page opens with: how the model routes, the verdict on the hypothesis, or "
+        "what engines need to know. The others follow. Default: routing."
     ),
 ]
 TracedText = Annotated[

@@ -66,8 +66,11 @@ def _check(output: Path | None, paths: Paths) -> None:
 def _read(text: str) -> str:
     """Return the text of the argument, or of standard input where that is `-`."""
     try:
-        data = sys.stdin.buffer.read() if text == "-" else text.encode("utf-8", "surrogateescape")
-        words = data.decode("utf-8")
+        if text == "-":
+            # as a capture reads a file
+            words = sys.stdin.buffer.read().decode("utf-8-sig").replace("\r\n", "\n")
+        else:
+            words = text.encode("utf-8", "surrogateescape").decode("utf-8")
     except UnicodeError as error:
         raise GatehouseError("the text is not in UTF-8: put it into UTF-8") from error
     if not words:

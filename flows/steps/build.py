@@ -98,21 +98,6 @@ def _built(
     )
 
 
-def docs(paths: Paths) -> Path:
-    """Write dbt's documentation of the built warehouse as one HTML file and return it.
-
-    Raises:
-        GatehouseError: there is no warehouse yet, or dbt failed.
-    """
-    if not paths.database.exists():
-        raise GatehouseError(f"there is no {paths.database} yet: run `gatehouse build` first")
-    reading = {"GATEHOUSE_ACCESS": "READ_ONLY"}
-    dbt = Dbt(paths.lake, paths.database, paths.dbt_target, share_of_machine(), reading)
-    with working("writing the lineage page"):
-        dbt.run("docs", "generate", "--static")
-    return paths.lineage_page
-
-
 def begin_to_parse(paths: Paths) -> None:
     """Let dbt parse the project in the background, unless that is done; a build waits for it."""
     name_home(paths.database)

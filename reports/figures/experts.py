@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -83,6 +84,7 @@ def expert_coactivation(assessed: AssessedRun) -> Figure:
         dict(zip(titles, matrices, strict=True)),
         ("Other expert", "Expert"),
         "P(other | expert) / uniform",
+        layer_panels.ratio_norm([layer_panels.numbers(frame, "ratio")]),
     )
     return figure
 
@@ -111,7 +113,8 @@ def expert_transition(assessed: AssessedRun) -> Figure:
     figure = style.new_figure(
         layer_panels.grid_size(len(shown), 2.1), title, layer_panels.caption(assessed, note)
     )
-    _heatmaps(figure, matrices, ("Expert of the next layer", "Expert"), "Lift")
+    norm = layer_panels.ratio_norm([layer_panels.numbers(frame, "ratio")])
+    _heatmaps(figure, matrices, ("Expert of the next layer", "Expert"), "Lift", norm)
     return figure
 
 
@@ -137,7 +140,9 @@ def domain_specialisation(assessed: AssessedRun) -> Figure:
     figure = style.new_figure(
         (style.WIDTH, height), "Experts by domain of text", layer_panels.caption(assessed, note)
     )
-    panels = _heatmaps(figure, matrices, ("Expert", ""), "Share of tokens / uniform", stacked=wide)
+    norm = layer_panels.ratio_norm([layer_panels.numbers(frame, "ratio")])
+    key = "Share of tokens / uniform"
+    panels = _heatmaps(figure, matrices, ("Expert", ""), key, norm, stacked=wide)
     names = [_shortened(domain) for domain in domains]
     for axes in panels:
         place = axes.get_subplotspec()
@@ -181,14 +186,17 @@ def _heatmaps(
     matrices: dict[str, NDArray],
     labels: tuple[str, str],
     key: str,
+    norm: LogNorm,
     stacked: bool = False,
 ) -> list[Axes]:
-    """Draw heatmaps on one scale: titles -> ratios, labels of x and y."""
+    """Draw heatmaps on one scale: titles -> ratios, labels of x and y.
+
+    The scale is of all layers, also of those that are not shown: the page's is the same.
+    """
     if stacked:
         panels = list(figure.subplots(len(matrices), 1, squeeze=False, sharex=True).ravel())
     else:
         panels = layer_panels.panel_grid(figure, len(matrices))
-    norm = layer_panels.ratio_norm(list(matrices.values()))
     for axes, (title, matrix) in zip(panels, matrices.items(), strict=True):
         image = layer_panels.ratio_heatmap(axes, matrix, norm, ticks=16 if stacked else 8)
         axes.set_title(title)

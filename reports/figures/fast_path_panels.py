@@ -85,7 +85,7 @@ def sensitivity(axes: Axes, coverage: NDArray, thresholds: Sequence[float]) -> N
         coverage: (frequency thresholds, entropy thresholds), as `statistics.coverage_grid`.
         thresholds: of the entropy, nats.
     """
-    axes.imshow(coverage, cmap="Blues", vmin=0, vmax=1, aspect="auto", origin="lower")
+    axes.imshow(coverage, cmap=style.share_colours(), vmin=0, vmax=1, aspect="auto", origin="lower")
     axes.set_xticks(range(len(thresholds)), [f"{edge:g}" for edge in thresholds])
     axes.set_yticks(
         range(len(FREQUENCY_THRESHOLDS)), [f"{edge:,}" for edge in FREQUENCY_THRESHOLDS]

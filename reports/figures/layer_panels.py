@@ -13,6 +13,7 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator, NullLocator
 from numpy.typing import NDArray
 
+from gatehouse.reports.colours import ratio_limit
 from gatehouse.reports.figures import style
 from gatehouse.reports.marts.facts import run_title
 from gatehouse.reports.marts.untold import EVENTS, TOKEN_IDS
@@ -21,9 +22,6 @@ from gatehouse.reports.verdict.findings import AssessedRun
 MOST_PANELS = 6
 MOST_NUMBERED_CELLS = 100
 """A heatmap with more cells has colours but no numbers."""
-
-LARGEST_RATIO = 8.0
-"""Colours end at 8 times chance and an eighth of it; arrows on the key mark larger values."""
 
 FEW_LAYERS = 16
 
@@ -139,11 +137,11 @@ def layer_band(axes: Axes, indices: NDArray, low: NDArray, high: NDArray, label:
 
 
 def ratio_norm(values: Sequence[NDArray]) -> LogNorm:
-    """Return one scale for ratios to chance, as far under 1 as over it."""
-    joined = np.concatenate([each.ravel() for each in values])
-    positive = joined[np.isfinite(joined) & (joined > 0)]
-    farthest = np.exp(np.abs(np.log(positive)).max(initial=0))
-    limit = float(np.clip(farthest, 1.5, LARGEST_RATIO))
+    """Return one scale for ratios to chance, as far under 1 as over it.
+
+    Arrows on its key mark that ratios beyond the ends have the colours of the ends.
+    """
+    limit = ratio_limit(np.concatenate([each.ravel() for each in values]))
     return LogNorm(1 / limit, limit, clip=True)
 
 

@@ -1,7 +1,7 @@
 """The one place for the figures' look: colours, sizes, frequency axes and bins.
 
-Colours are Okabe and Ito's, which readers with any colour vision can tell apart; density is one
-hue from light to dark, ratios to chance run from blue (under) over white (1) to vermillion (over).
+Colours are Okabe and Ito's, which readers with any colour vision can tell apart; those of heatmaps
+are of `reports.colours`.
 Figures are drawn as wide as they are printed, so the sizes of text are those on paper.
 """
 
@@ -23,6 +23,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
 from numpy.typing import NDArray
+
+from gatehouse.reports import colours
 
 BLUE = "#0072B2"
 SKY = "#56B4E9"
@@ -191,15 +193,25 @@ def four_axes(figure: Figure) -> list[Axes]:
 @cache
 def density_colours(hue: str = "Blues") -> Colormap:
     """Return one hue, from few tokens (light) to many (dark)."""
-    darkest = 1.0 if hue == "Blues" else 0.8
-    return ListedColormap(matplotlib.colormaps[hue](np.linspace(0.38, darkest, 256)), "density")
+    if hue == "Blues":
+        whole, darkest = share_colours(), 1.0
+    else:
+        whole, darkest = matplotlib.colormaps[hue], 0.8
+    return ListedColormap(whole(np.linspace(colours.LEAST_VISIBLE, darkest, 256)), "density")
+
+
+@cache
+def share_colours() -> Colormap:
+    """Return one hue, from a share of none (light) to all (dark)."""
+    return LinearSegmentedColormap.from_list("shares", colours.SHARES)
 
 
 @cache
 def chance_colours() -> Colormap:
     """Return blue under chance, white at it, vermillion over it; grey where there is no value."""
-    ends = ["#003A5C", BLUE, "#8CC3E3", "#FAFAFA", "#F3B183", VERMILLION, "#6B2F00"]
-    return LinearSegmentedColormap.from_list("chance", ends).with_extremes(bad=LIGHT_GREY)
+    return LinearSegmentedColormap.from_list("chance", colours.RATIOS).with_extremes(
+        bad=colours.UNDEFINED
+    )
 
 
 def frequency_axis(

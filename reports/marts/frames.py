@@ -1,4 +1,4 @@
-"""`Marts`: the frames of one run that figures, page and statistics take, a query each."""
+"""`Marts`: the frames of one run that figures, page and statistics take, most a query each."""
 
 from dataclasses import dataclass
 
@@ -12,6 +12,7 @@ from gatehouse.reports.marts.caches import (
     predictions,
     shared_caches,
 )
+from gatehouse.reports.marts.expert_cards import ExpertCards, expert_cards
 from gatehouse.reports.marts.needed_experts import (
     adaptive_k,
     batch_experts,
@@ -59,6 +60,7 @@ class Marts:
     calibration: tokens (1, 10, 100 or 1,000), samples, experts (those of all layers that so many
         tokens have selected after exactly so many samples; null: never).
     adaptive_k, batch_experts, keep_sets, rankings, tuning: `reports.marts.needed_experts`.
+    cards: `reports.marts.expert_cards`.
     replays, replay_documents, replay_layers: as `reports.marts.replays` has them, empty for a run
         that was not replayed.
 
@@ -87,6 +89,7 @@ class Marts:
     keep_sets: pd.DataFrame
     rankings: pd.DataFrame
     tuning: pd.DataFrame
+    cards: ExpertCards
     replays: pd.DataFrame
     replay_documents: pd.DataFrame
     replay_layers: pd.DataFrame
@@ -237,6 +240,7 @@ def read_marts(connection: duckdb.DuckDBPyConnection, run_id: str) -> Marts:
         keep_sets=keep_sets(connection, run_id),
         rankings=rankings(connection, run_id),
         tuning=tuning(connection, run_id),
+        cards=expert_cards(connection, run_id),
         replays=replays(connection, run_id),
         replay_documents=replay_documents(connection, run_id),
         replay_layers=replay_layers(connection, run_id),

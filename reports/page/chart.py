@@ -1,4 +1,4 @@
-"""What a chart of a page is, and a group of charts under one heading."""
+"""What a chart of a page is, a group of charts under one heading, and a part of groups."""
 
 from dataclasses import dataclass
 
@@ -28,3 +28,12 @@ class Group:
     stem: str
     heading: str
     charts: tuple[Chart, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Groups that answer what one kind of reader came for; `stem` is what `--focus` calls it."""
+
+    stem: str
+    heading: str
+    groups: tuple[Group, ...]

@@ -10,6 +10,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from gatehouse.reports import colours
+
 HERE = Path(__file__).parent
 ASSETS = HERE / "assets"
 
@@ -51,10 +53,23 @@ def rendered(template: str, scripts: list[Script], data: str, **values: Any) -> 
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style = (ASSETS / "page.css").read_text(encoding="utf-8")
+    style = (ASSETS / "page.css").read_text(encoding="utf-8") + _heat_map_colours()
     return environment.get_template(template).render(
         style=Markup(style),
         scripts=scripts,
         data=Markup(data),
         **values,
     )
+
+
+def _heat_map_colours() -> str:
+    """Return the colours that the page's heat maps share with the print figures, as CSS."""
+    light, dark = (
+        f"html {{ --shares: {', '.join(shares)}; --ratios: {', '.join(ratios)}; "
+        f"--undefined: {undefined}; }}"
+        for shares, ratios, undefined in (
+            (colours.SHARES, colours.RATIOS, colours.UNDEFINED),
+            (colours.SHARES_ON_DARK, colours.RATIOS_ON_DARK, colours.UNDEFINED_ON_DARK),
+        )
+    )
+    return f"{light}\n@media (prefers-color-scheme: dark) {{ {dark} }}\n"

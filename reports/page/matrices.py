@@ -7,13 +7,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gatehouse.reports.colours import ratio_limit
 from gatehouse.reports.marts import Marts
 from gatehouse.reports.marts.facts import token_literal
 from gatehouse.reports.page.grids import entropy_cell
 from gatehouse.reports.page.packing import THOUSANDTHS, Packed, packed, plain
 
 MOST_TOKENS = 3000
-TOKEN_BYTES = 1_600_000
+TOKEN_BYTES = 1_300_000
 """The most that the token table may take before base64: with many layers it has fewer tokens."""
 
 VALUE_BYTES = 11
@@ -23,6 +24,9 @@ SHOWN_EXPERTS = 64
 """A pair matrix shows at most this many experts: the busiest."""
 
 TEN_THOUSANDTHS = 10 * THOUSANDTHS
+SMALL_SHARE = 0.65
+"""Below it ten times as many steps fit in two bytes."""
+
 SHARE_COLUMNS = ("mean_confidence", "routing_consistency", "held_out_consistency")
 
 
@@ -105,7 +109,8 @@ def loads(marts: Marts, indices: list[int]) -> dict[str, Any]:
     load = marts.expert_load.pivot_table(
         index="moe_index", columns="expert", values="load_ratio", observed=True
     ).reindex(index=indices, columns=range(widest))
-    return {"experts": widest, "ratio": packed(load, THOUSANDTHS)}
+    limit = ratio_limit(load.to_numpy(dtype=float, na_value=np.nan))
+    return {"experts": widest, "ratio": packed(load, THOUSANDTHS), "limit": limit}
 
 
 def busiest(marts: Marts, indices: list[int]) -> list[list[float | None]]:
@@ -125,20 +130,30 @@ def choices(marts: Marts, indices: list[int]) -> dict[str, Any]:
         .to_list()
         for index in indices
     }
+    together = marts.coactivation.assign(even=_floats(marts.coactivation, "uniform_probability"))
+    next_share = _floats(marts.transition, "probability") / _floats(marts.transition, "lift")
+    following = marts.transition.assign(even=next_share)
     return {
-        "coactivation": _pairs(marts.coactivation, "other_expert", indices, busiest, 0),
-        "transition": _pairs(marts.transition, "next_expert", indices, busiest, 1),
+        "coactivation": _pairs(together, "other_expert", indices, busiest, 0),
+        "transition": _pairs(following, "next_expert", indices, busiest, 1),
         "domains": _domains(marts.domain_expert, indices, widest),
     }
 
 
+def _floats(frame: pd.DataFrame, name: str) -> NDArray[np.float64]:
+    return frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
+
+
 def _pairs(
     frame: pd.DataFrame, other: str, indices: list[int], busiest: dict[int, list[int]], ahead: int
-) -> list[dict[str, Any] | None]:
+) -> dict[str, Any]:
     """Return P(other | expert) of each layer among its busiest experts; None where it has none.
 
+    `even` is what the probability of each column would be if the row did not matter, and `limit`
+    the end of the scale of ratios to it, the same for all layers.
+
     Args:
-        frame: moe_index, expert, `other`, probability.
+        frame: moe_index, expert, `other`, probability, even.
         other: the column of the second expert.
         indices: of the layers.
         busiest: experts to show, by layer.
@@ -152,15 +167,27 @@ def _pairs(
             pairs.append(None)
             continue
         first, second = busiest[index], busiest[indices[following]]
-        table = by_layer[index].pivot(index="expert", columns=other, values="probability")
-        matrix = table.reindex(index=first, columns=second).to_numpy(dtype=np.float64)
-        pairs.append(
-            {"rows": first, "columns": second, "probability": packed(matrix, TEN_THOUSANDTHS)}
-        )
-    return pairs
+        rows = by_layer[index]
+        matrix = rows.pivot(index="expert", columns=other, values="probability")
+        # two experts that have pairs, but none together, have no row
+        matrix = matrix.astype(float).fillna(0).reindex(index=first, columns=second)
+        if not ahead:
+            matrix = matrix.mask(np.equal.outer(first, second))
+        even = rows.groupby(other)["even"].first().reindex(second)
+        values = {"probability": _packed_shares(matrix.to_numpy()), "even": plain(even)}
+        pairs.append({"rows": first, "columns": second, **values})
+    ratios = _floats(frame, "probability") / _floats(frame, "even")
+    return {"limit": ratio_limit(ratios), "layers": pairs}
+
+
+def _packed_shares(matrix: NDArray[np.float64]) -> Packed:
+    """Return shares as exactly as two bytes allow: of many experts all are small."""
+    greatest = np.nanmax(matrix, initial=0)
+    return packed(matrix, TEN_THOUSANDTHS * (10 if greatest < SMALL_SHARE else 1))
 
 
 def _domains(frame: pd.DataFrame, indices: list[int], widest: int) -> dict[str, Any]:
+    """Return each domain's share of tokens that chose an expert: 0 where no row says so."""
     names = sorted(frame["domain"].unique())
     by_layer = dict(iter(frame.groupby("moe_index")))
     layers: list[Packed | None] = []
@@ -169,6 +196,13 @@ def _domains(frame: pd.DataFrame, indices: list[int], widest: int) -> dict[str, 
             layers.append(None)
             continue
         table = by_layer[index].pivot(index="domain", columns="expert", values="specialisation")
-        layers.append(packed(table.reindex(names, columns=range(widest)), TEN_THOUSANDTHS))
+        shares = table.astype(float).reindex(names, columns=range(widest)).fillna(0)
+        layers.append(packed(shares, TEN_THOUSANDTHS))
     sizes = frame.groupby("domain")["domain_tokens"].max().reindex(names)
-    return {"names": [str(name) for name in names], "tokens": plain(sizes), "layers": layers}
+    ratios = _floats(frame, "specialisation") / _floats(frame, "uniform_specialisation")
+    return {
+        "names": [str(name) for name in names],
+        "tokens": plain(sizes),
+        "limit": ratio_limit(ratios),
+        "layers": layers,
+    }

@@ -1,6 +1,7 @@
 """The page's section on the text itself: passages whose tokens are coloured by their routing."""
 
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from gatehouse.reports.marts.facts import token_literal
 from gatehouse.reports.marts.texts import UNLANDED, Texts
 from gatehouse.reports.marts.untold import EVENTS, TOKEN_IDS
-from gatehouse.reports.page.chart import Chart, Group
+from gatehouse.reports.page.chart import Chart, Group, Part
 from gatehouse.reports.page.expert_hues import hues
 from gatehouse.reports.page.packing import packed, plain
 
@@ -44,9 +45,14 @@ COLOURINGS = (
 )
 
 
-def with_texts(groups: Sequence[Group], content: dict[str, Any]) -> tuple[Group, ...]:
-    """Return a page's groups, without that on the text if the page's data have none."""
-    return tuple(each for each in groups if each.stem != TEXT.stem or "text" in content)
+def with_texts(parts: Sequence[Part], content: dict[str, Any]) -> tuple[Part, ...]:
+    """Return a page's parts, without the group on the text if the page's data have none."""
+    if "text" in content:
+        return tuple(parts)
+    return tuple(
+        replace(part, groups=tuple(each for each in part.groups if each.stem != TEXT.stem))
+        for part in parts
+    )
 
 
 def budget(layers: pd.DataFrame) -> int:

@@ -15,6 +15,7 @@ from gatehouse.reports.page.inference import for_inference
 from gatehouse.reports.page.packing import columns, plain
 from gatehouse.reports.page.passages import passages
 from gatehouse.reports.page.replay import for_replay
+from gatehouse.reports.page.sections.cards import for_cards
 from gatehouse.reports.verdict.criteria import LIMITS
 from gatehouse.reports.verdict.findings import (
     CONSISTENCY_COLUMNS,
@@ -79,6 +80,7 @@ def payload(assessed: AssessedRun, links: Links, texts: Texts | None = None) -> 
         "busiest": matrices.busiest(marts, indices),
         **for_inference(assessed),
         **for_replay(assessed),
+        **for_cards(assessed),
     }
     if EVENTS not in assessed.untold:
         repetition = ANY_CHOICE_COLUMNS if ORDER in assessed.untold else REPETITION_COLUMNS

@@ -1,6 +1,7 @@
 """The page's section on what other routing costs the model, of a run that was replayed."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -22,7 +23,7 @@ from gatehouse.reports.inference.replay_curves import (
 )
 from gatehouse.reports.inference.replay_sentences import advice
 from gatehouse.reports.marts import Marts
-from gatehouse.reports.page.chart import Chart, Group
+from gatehouse.reports.page.chart import Chart, Group, Part
 from gatehouse.reports.page.packing import plain
 from gatehouse.reports.verdict.findings import AssessedRun
 from gatehouse.warehouse.plain_text import counted
@@ -46,15 +47,16 @@ AGREEMENT = Chart(
 )
 
 
-def with_replays(groups: Sequence[Group], assessed: AssessedRun) -> tuple[Group, ...]:
-    """Return a page's groups, after the fast path's the one on its cost if it was measured."""
+def with_replays(parts: Sequence[Part], assessed: AssessedRun) -> tuple[Part, ...]:
+    """Return a page's parts; the last, on inference, ends with the cost if it was measured."""
     if not assessed.marts.was_replayed:
-        return tuple(groups)
+        return tuple(parts)
     charts = (COST, AGREEMENT) if _foretold(assessed.marts) else (COST,)
     group = Group("replay", "What would it cost?", charts)
-    stems = [each.stem for each in groups]
-    place = stems.index("fast-path") + 1 if "fast-path" in stems else 0
-    return (*groups[:place], group, *groups[place:])
+    return tuple(
+        replace(part, groups=(*part.groups, group)) if part.stem == "inference" else part
+        for part in parts
+    )
 
 
 def could_be_replayed(assessed: AssessedRun) -> bool:

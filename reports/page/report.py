@@ -12,7 +12,10 @@ from gatehouse.reports.page.inference_charts import ADVISED
 from gatehouse.reports.page.packing import script_json
 from gatehouse.reports.page.passages import colourings, with_texts
 from gatehouse.reports.page.payload import Links, payload
+from gatehouse.reports.page.sections.cards import CARDS
+from gatehouse.reports.page.sections.lineage import origins
 from gatehouse.reports.verdict.findings import AssessedRun
+from gatehouse.reports.verdict.model_verdict import ModelVerdict
 
 CORE = tuple(f"core/{name}.js" for name in ("data", "format", "state", "look", "marks", "figure"))
 """What every page's own scripts are made of."""
@@ -30,6 +33,7 @@ SCRIPTS = (
     "charts/overview.js",
     "charts/layers.js",
     "charts/experts.js",
+    "charts/cards.js",
     "charts/caches.js",
     "charts/placement.js",
     "charts/needed_experts.js",
@@ -41,7 +45,9 @@ SCRIPTS = (
 """In the order in which they are joined: a file uses what stands before it."""
 
 
-def render(assessed: AssessedRun, links: Links, texts: Texts | None = None) -> str:
+def render(
+    assessed: AssessedRun, links: Links, texts: Texts | None = None, focus: str = "routing"
+) -> str:
     """Return the page as HTML text.
 
     Args:
@@ -49,14 +55,15 @@ def render(assessed: AssessedRun, links: Links, texts: Texts | None = None) -> s
         links: the page's links, and the layer that it shows first.
         texts: passages of the run's texts, of a run with events and token ids; None: the page
             has no section on them.
+        focus: the part that comes first, by its stem in `charts.PARTS`.
     """
     run, layers = assessed.run, assessed.marts.layers
     indices = [int(index) for index in layers["moe_index"]]
     first = indices.index(links.layer) if links.layer in indices else 0
     found = assessed.layers[first].validation.verdict if assessed.layers else "routing"
     content = payload(assessed, links, texts)
-    groups = with_texts(charts.shown(assessed.untold), content)
-    advised = (*ADVISED, replay.COST.stem)
+    parts = with_texts(charts.shown(assessed.untold, focus), content)
+    advised = (*ADVISED, replay.COST.stem, CARDS.stem)
     return rendered(
         "report.html.j2",
         scripts=scripts(SCRIPTS),
@@ -69,8 +76,10 @@ def render(assessed: AssessedRun, links: Links, texts: Texts | None = None) -> s
         absent=text.absent(assessed, charts.left_out(assessed.untold)),
         layer=first,
         model=model_view(assessed),
+        scope=text.scope(assessed),
+        routing=text.routing(assessed),
         facts=text.facts(assessed),
-        groups=replay.with_replays(groups, assessed),
+        parts=replay.with_replays(parts, assessed),
         passages=content.get("text"),
         colourings=colourings(content["text"]) if "text" in content else [],
         advice={stem: content[stem]["advice"] for stem in advised if stem in content},
@@ -82,6 +91,7 @@ def render(assessed: AssessedRun, links: Links, texts: Texts | None = None) -> s
         else text.untested_limits(assessed.untold),
         citation=text.citation(run),
         links=links,
+        origins=origins(links.lineage),
     )
 
 
@@ -122,6 +132,13 @@ def _held_out(finding: pd.Series) -> float | None:
     return None if pd.isna(value) else float(value)
 
 
+def _gist(verdict: ModelVerdict) -> str:
+    layers = len(verdict.supporting)
+    if layers == 1:
+        return verdict.sentence
+    return f"{sum(verdict.supporting)} of {layers} MoE layers meet all three criteria."
+
+
 def model_view(assessed: AssessedRun) -> dict[str, Any] | None:
     """Return what the page says about the model: its layers counted, their average described.
 
@@ -134,6 +151,7 @@ def model_view(assessed: AssessedRun) -> dict[str, Any] | None:
         "verdict": assessed.verdict.verdict,
         "supported": assessed.verdict.supported,
         "sentence": assessed.verdict.sentence,
+        "gist": _gist(assessed.verdict),
         "average": text.criteria(average.validation, assessed.findings.average.iloc[0])
         if average
         else [],

@@ -17,6 +17,9 @@ from gatehouse.reports.verdict.validation import Validation
 from gatehouse.warehouse.plain_text import counted
 from gatehouse.warehouse.release import gatehouse_version
 
+FEW_LAYERS = 6
+"""As many are named one by one."""
+
 INTERVALS = ("spearman", "low_entropy_share", "coverage")
 """The findings of the three criteria, in their order."""
 
@@ -42,6 +45,59 @@ def facts(assessed: AssessedRun) -> dict[str, str]:
     size = f"{marts.expert_load['selections'].sum():,}"
     selections = {"Selections": size} if EVENTS in assessed.untold else {}
     return run_facts(assessed.run, marts.layers) | selections
+
+
+def scope(assessed: AssessedRun) -> str:
+    """Return how much text and how many layers and experts the page is about, in one line."""
+    run, layers = assessed.run, assessed.marts.layers
+    if EVENTS in assessed.untold:
+        size = counted(int(assessed.marts.expert_load["selections"].sum()), "selection")
+    else:
+        size = f"{counted(run['tokens'], 'token')} of {counted(run['samples'], 'sample')}"
+    experts = layers["num_experts"].map("{:,}".format).unique()
+    widths = layers["top_k"].map("{:,}".format).unique()
+    chosen = f"top-{' or '.join(widths)} of {' or '.join(experts)} experts"
+    return f"{size}; {counted(len(layers), 'MoE layer')}, {chosen}"
+
+
+def routing(assessed: AssessedRun) -> dict[str, str]:
+    """Return how the layers are routed, by name: from the least to the most of each measure."""
+    layers, load = assessed.marts.layers, assessed.marts.expert_load
+    dead = int(layers["dead_experts"].sum())
+    by_layer = layers.loc[layers["dead_experts"] > 0, "moe_index"].map("{:.0f}".format)
+    where = f", in {_of_layers(list(by_layer))}" if dead and len(layers) > 1 else ""
+    found = {
+        "Busiest expert": _range(layers, "max_load_ratio", "{:.2f}", " times a fair share"),
+        "Experts without load": f"{dead or 'none'} of {len(load):,}{where}",
+        "Mean entropy": _range(
+            layers, "normalised_entropy", "{:.2f}", " of the most there can be, ln experts"
+        ),
+        "Routing consistency": _range(
+            layers, "routing_consistency", "{:.2f}", ", the mean over occurrences"
+        ),
+    }
+    return {name: words for name, words in found.items() if words}
+
+
+def _range(layers: pd.DataFrame, name: str, pattern: str, unit: str) -> str:
+    """Return a measure's least and greatest value with their layers; nothing if none is known."""
+    known = layers[layers[name].notna()]
+    values = known[name].to_numpy(dtype=float)
+    if not values.size:
+        return ""
+    low, high = int(values.argmin()), int(values.argmax())
+    least, most = pattern.format(values[low]), pattern.format(values[high])
+    if least == most:
+        return f"{least}{unit}"
+    indices = known["moe_index"].to_numpy(dtype=int)
+    return f"{least} (layer {indices[low]}) to {most} (layer {indices[high]}){unit}"
+
+
+def _of_layers(indices: list[str]) -> str:
+    if len(indices) == 1:
+        return f"layer {indices[0]}"
+    few = indices if len(indices) <= FEW_LAYERS else [*indices[:FEW_LAYERS], "more"]
+    return f"layers {', '.join(few[:-1])} and {few[-1]}"
 
 
 def criteria(validation: Validation, finding: pd.Series) -> list[dict[str, Any]]:

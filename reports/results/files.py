@@ -150,6 +150,7 @@ def write_page(
     paths: Paths,
     output: Path | None = None,
     sample_ids: Sequence[int] = (),
+    focus: str = "routing",
 ) -> Path:
     """Write the HTML page of a run, which shows every layer; return its file.
 
@@ -159,6 +160,7 @@ def write_page(
         paths: the warehouse.
         output: the page's file or folder; default: in the results.
         sample_ids: samples whose text it shows; default: some of each domain.
+        focus: what it opens with: routing, verdict or inference.
 
     Raises:
         GatehouseError: the run has no such sample, or its text cannot be read.
@@ -170,19 +172,24 @@ def write_page(
     target = _named(output or results.folder, PAGE)
     lineage = paths.lineage_page
     links = Links(
-        lineage=_link(lineage, target) if lineage.exists() else None,
-        figures={stem: _link(path, target) for stem, path in figures.items()},
+        lineage=link(lineage, target) if lineage.exists() else None,
+        figures={stem: link(path, target) for stem, path in figures.items()},
         layer=results.first_layer,
     )
     of_run = results.of_run
     with _gone_with_its_run(results):
         texts = texts_of(of_run.run, of_run.marts.layers, of_run.untold, paths, sample_ids)
-        return _write_text(target, render(of_run, links, texts))
+        return _write_text(target, render(of_run, links, texts, focus))
+
+
+def page_of(run_id: str, paths: Paths) -> Path:
+    """Return where `write_page` leaves a run's page by default."""
+    return paths.results(run_id) / PAGE
 
 
 def has_page(run_id: str, paths: Paths) -> bool:
-    """Return whether a run's page lies where `write_page` leaves it by default."""
-    return (paths.results(run_id) / PAGE).exists()
+    """Return whether a run's page lies there."""
+    return page_of(run_id, paths).exists()
 
 
 def write_comparison(
@@ -232,7 +239,7 @@ def _draw_run(assessed: AssessedRun, folder: Path, stems: Container[str] | None)
     }
 
 
-def _link(path: Path, page: Path) -> str:
+def link(path: Path, page: Path) -> str:
     """Return the way from a page to a file, as a link writes it."""
     return quote(os.path.relpath(path.resolve(), page.parent.resolve()))
 

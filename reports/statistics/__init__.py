@@ -29,6 +29,11 @@ from gatehouse.reports.statistics.description import (
     zipf,
     zipf_line,
 )
+from gatehouse.reports.statistics.discoveries import (
+    FALSE_DISCOVERY_RATE,
+    Discoveries,
+    discoveries,
+)
 from gatehouse.reports.statistics.fast_path import (
     ENTROPY_THRESHOLDS,
     FREQUENCY_THRESHOLDS,
@@ -65,6 +70,7 @@ __all__ = [
     "CONSISTENCY_RANKS",
     "COVERAGE_RANKS",
     "ENTROPY_THRESHOLDS",
+    "FALSE_DISCOVERY_RATE",
     "FREQUENCY_THRESHOLDS",
     "FURTHER_ENTROPY_THRESHOLDS",
     "LEAST_TOKENS",
@@ -74,6 +80,7 @@ __all__ = [
     "BootstrappedRun",
     "Consistency",
     "Correlation",
+    "Discoveries",
     "EntropyDistribution",
     "FastPath",
     "Interval",
@@ -89,6 +96,7 @@ __all__ = [
     "bootstrap",
     "consistency",
     "coverage_grid",
+    "discoveries",
     "eligible",
     "entropy_distribution",
     "entropy_thresholds",

@@ -5,6 +5,8 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
+from gatehouse.reports.statistics import FALSE_DISCOVERY_RATE, discoveries
+
 TOKENS, NEIGHBOURS, CONTEXTS, AROUND = 10, 5, 5, 8
 OFTEN = 10
 """How often a token or a pair occurs to be shown, and in each half to be compared."""
@@ -174,3 +176,12 @@ def test_documents_dealt_at_random_have_the_mean_and_the_spread_that_z_assumes()
     variance = 20 * 40 / (60 * 59) * squares
     assert abs(np.mean(dealt)) < 4 * np.sqrt(variance / 20_000)
     assert np.var(dealt) / variance == np.clip(np.var(dealt) / variance, 0.95, 1.05)
+
+
+def test_a_random_router_has_no_speciality(connection):
+    """Its experts are drawn without a look at the domain, so what is found is chance."""
+    query = "select unnest(domains, recursive := true) from fct_expert_card order by all"
+    z = connection.sql(query).df()["z"].to_numpy(dtype=float)
+    judged = discoveries(z)
+    assert judged.tests >= 20
+    assert judged.discoveries <= FALSE_DISCOVERY_RATE * judged.tests

@@ -7,6 +7,8 @@ import duckdb
 import pytest
 
 from gatehouse.reports.figures.gallery import FIGURES, RUN_FIGURES
+from gatehouse.reports.page.charts import GROUPS
+from gatehouse.reports.page.sections.lineage import COLUMNS
 from tests.dbt_project.conftest import COUNTED, FINISHED, MARTS
 
 
@@ -117,6 +119,23 @@ def test_every_figure_has_its_lineage(artifacts):
         # captions count layers and tokens
         assert "model.gatehouse.fct_layer_routing" in exposures[name]
         assert "model.gatehouse.fct_frequency_rank" in exposures[name]
+
+
+def test_pages_and_lineage_link_to_what_is_there(artifacts):
+    """Every column that the report names, and every section that an exposure does."""
+    nodes = artifacts["catalog"]["nodes"]
+    for names in COLUMNS.values():
+        for table, column in (name.split(".") for name in names):
+            assert column in nodes[f"model.gatehouse.{table}"]["columns"], (table, column)
+    sections = {
+        exposure["name"]: exposure["meta"].get("section")
+        for exposure in artifacts["manifest"]["exposures"].values()
+    }
+    assert [name for name, section in sections.items() if not section] == ["comparison_page"]
+    charts = {chart.stem for group in GROUPS for chart in group.charts}
+    of_figures = {sections[name] for name in (*FIGURES, *RUN_FIGURES)}
+    assert of_figures <= charts | {"replay-cost"}
+    assert set(sections.values()) - of_figures == {None, "model", "main"}
 
 
 def test_a_build_in_one_process_lets_go_of_the_database(built):

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from gatehouse.reports.marts import Marts
+from tests.reports.made_up_cards import made_up_cards
 from tests.reports.made_up_inference import inference_frames
 from tests.reports.made_up_needed_experts import needed_frames
 from tests.reports.made_up_replay import replay_frames
@@ -57,6 +58,7 @@ def made_up_marts(
                 for most in NATS
             ]
         ),
+        cards=made_up_cards(load, ids, top_k),
         **inference_frames(layers, experts, top_k, SAMPLES, random),
         **needed_frames(layers, experts, top_k),
         **replay_frames(layers, top_k),

@@ -7,6 +7,7 @@ import numpy as np
 
 from gatehouse.reports.marts.untold import ENTROPY, EVENTS, ORDER, TOKEN_IDS, WEIGHTS
 from gatehouse.reports.verdict.findings import AssessedRun
+from tests.reports.made_up_cards import untold_cards
 from tests.reports.made_up_page import made_up_page
 
 OF_ENTROPY = ["mean_entropy", "normalised_entropy", "mean_confidence"]
@@ -17,9 +18,8 @@ OF_ORDER = ["routing_consistency", "held_out_consistency", "top_expert", "first_
 def untold_page(*untold: str) -> AssessedRun:
     """A run without a verdict, as its page takes it; `untold` is of `reports.marts.untold`."""
     told = _told()
-    marts = {
-        field.name: getattr(told.marts, field.name) for field in dataclasses.fields(told.marts)
-    }
+    names = [field.name for field in dataclasses.fields(told.marts) if field.name != "cards"]
+    marts = {name: getattr(told.marts, name) for name in names}
     nulls = OF_ENTROPY * (ENTROPY in untold) + OF_ORDER * (ORDER in untold)
     if ORDER in untold:
         kinds = ("first_choice_repetition", "first_or_second_repetition")
@@ -53,7 +53,8 @@ def untold_page(*untold: str) -> AssessedRun:
     run = told.run | {"source": "warp", "has_token_ids": TOKEN_IDS not in untold}
     if EVENTS in untold:
         run |= {"source": "counts"} | dict.fromkeys(OF_EVENTS)
-    return AssessedRun(run, dataclasses.replace(told.marts, **marts), [], None, untold)
+    cards = untold_cards(told.marts.cards, untold)
+    return AssessedRun(run, dataclasses.replace(told.marts, cards=cards, **marts), [], None, untold)
 
 
 @cache

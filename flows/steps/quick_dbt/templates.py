@@ -3,81 +3,105 @@
 Each function changes dbt in this process; `make_quick` calls them.
 """
 
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
 
-def bind_macros_at_once() -> None:
-    """Give each of a node's six hundred macros its context by assignments, and no more.
+class Late(Mapping[str, Any]):
+    """Values that are made when they are first asked for.
+
+    Args:
+        seeds: what each is made from, by name.
+        make: makes one.
+    """
+
+    def __init__(self, seeds: Mapping[str, Any], make: Callable[[Any], Any]) -> None:
+        self._seeds, self._make = seeds, make
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            self._made[name] = self._make(self._seeds[name])
+        return self._made[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._seeds
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._seeds)
+
+    def __len__(self) -> int:
+        return len(self._seeds)
+
+
+class Context(dict[str, Any]):
+    """What a node's templates may name: what is not in here is looked for in `behind`."""
+
+    behind: Mapping[str, Any] = {}
+
+    def __missing__(self, name: str) -> Any:
+        found = self[name] = self.behind[name]
+        return found
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or name in self.behind
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a value, or the default where there is none."""
+        try:
+            return self[name]
+        except KeyError:
+            return default
+
+
+def bind_macros_when_named() -> None:
+    """Bind a macro to a node's context when it is named there; dbt binds all six hundred.
 
     A manifest has no two macros of one name in a package, which dbt looks for once more here.
     """
     from dbt.clients.jinja import MacroGenerator
+    from dbt.context.configured import ConfiguredContext
     from dbt.context.macros import MacroNamespace, MacroNamespaceBuilder
-
-    def bind(
-        generator: Any, macro: Any, context: Any = None, node: Any = None, stack: Any = None
-    ) -> None:
-        generator.context = context
-        generator.macro = macro
-        generator.node = node
-        generator.stack = stack
+    from dbt.context.manifest import ManifestContext
 
     def build_namespace(builder: Any, macros: Any, context: Any) -> MacroNamespace:
-        node, stack = builder.node, builder.thread_ctx
-        bound = {
-            package: {
-                name: MacroGenerator(macro, context, node, stack) for name, macro in named.items()
-            }
-            for package, named in macros.items()
-        }
-        own = {
-            package: bound.pop(package)
-            for package in builder.internal_package_names_order
-            if package in bound
-        }
+        def bind(macro: Any) -> MacroGenerator:
+            return MacroGenerator(macro, context, builder.node, builder.thread_ctx)
+
+        bound: dict[str, Any] = {package: Late(named, bind) for package, named in macros.items()}
         # the packages that are first in the list win
-        of_dbt = {name: each for named in reversed(own.values()) for name, each in named.items()}
+        own = [bound.pop(name) for name in builder.internal_package_names_order if name in bound]
         of_node = bound.get(builder.search_package, {})
         is_root = builder.root_package == builder.search_package
         of_project = {} if is_root else bound.get(builder.root_package, {})
+        of_dbt: Any = ChainMap(*own)
         return MacroNamespace(of_project, of_node, of_dbt, bound)
 
-    generator_class: Any = MacroGenerator
-    generator_class.__init__ = bind
-    builder_class: Any = MacroNamespaceBuilder
-    builder_class.build_namespace = build_namespace
+    build_own = ManifestContext._build_namespace
 
-
-def find_macros_at_once() -> None:
-    """Search the packages of macros once for a node, not for each of six hundred names."""
-    from dbt.context.configured import ConfiguredContext
-    from dbt.context.macros import MacroNamespace
-    from dbt.context.manifest import ManifestContext
-
-    make = MacroNamespace.__init__
-    to_dict = ManifestContext.to_dict
-
-    def merged(namespace: Any, *packages: Any, **named: Any) -> None:
-        make(namespace, *packages, **named)
-        namespace.merged = {}
-        # the first that has a name wins
-        for package in reversed(list(namespace._search_order())):
-            namespace.merged.update(package)
+    def build_behind(context: Any) -> Any:
+        # macros are bound to this object
+        context._ctx = Context()
+        return build_own(context)
 
     def as_dict(context: Any) -> Any:
-        namespace = context.namespace
-        if not hasattr(namespace, "merged"):
+        if not isinstance(context._ctx, Context):
             return to_dict(context)
-        content = ConfiguredContext.to_dict(context)
-        content.update(namespace.merged)
+        content: Any = ConfiguredContext.to_dict(context)
+        # the first that has a name wins, and a macro over all else
+        content.behind = ChainMap(*context.namespace._search_order())
+        for name in [each for each in content if each in content.behind]:
+            content[name] = content.behind[name]
         return content
 
-    names: Any = MacroNamespace
-    names.__init__ = merged
-    names.__getitem__ = lambda namespace, name: namespace.merged[name]
-    names.keys = lambda namespace: namespace.merged.keys()
-    ManifestContext.to_dict = as_dict  # type: ignore[method-assign]
+    to_dict = ManifestContext.to_dict
+    contexts: Any = ManifestContext
+    contexts._build_namespace = build_behind
+    contexts.to_dict = as_dict
+    builders: Any = MacroNamespaceBuilder
+    builders.build_namespace = build_namespace
 
 
 def keep_environments() -> None:
@@ -149,8 +173,7 @@ def keep_the_arguments() -> None:
 
 
 CHANGES = (
-    bind_macros_at_once,
-    find_macros_at_once,
+    bind_macros_when_named,
     keep_environments,
     compile_a_template_once,
     look_through_the_context,

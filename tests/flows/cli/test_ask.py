@@ -220,7 +220,7 @@ BAD = {
     "runs to compare": (["report", "--compare", "x", "y"], "no finished run 'x'"),
     "a layer to compare": (
         ["report", "--compare", "x", "y", "--layer", "1"],
-        "leave --run, --layer and --samples out",
+        "leave --run, --layer, --samples and --focus out",
     ),
 }
 

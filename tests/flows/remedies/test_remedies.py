@@ -19,6 +19,13 @@ from tests.flows.remedies import of_the_lake
 from tests.flows.remedies.remedy import Place, Remedy
 from tests.flows.remedies.table import TABLE
 
+UNDOCUMENTED = {
+    "index.html": "<head></head>",
+    "manifest.json": '{"parent_map": {}, "exposures": {}, "nodes": {}}',
+    "catalog.json": "{}",
+}
+"""What dbt writes of a project without anything."""
+
 
 class Agreed(io.StringIO):
     """A terminal at which somebody agrees to what is asked."""
@@ -44,6 +51,10 @@ def place(row, tmp_path, captured, tiny_mixtral, monkeypatch, capfd) -> Place:
     def run_dbt(words, target) -> SimpleNamespace:
         if words[0] == "build":
             shutil.copy(database, os.environ["GATEHOUSE_DATABASE"])
+        if words[0] == "docs":
+            target.mkdir(exist_ok=True)
+            for name, content in UNDOCUMENTED.items():
+                (target / name).write_text(content)
         return SimpleNamespace(success=True, exception=None, result=SimpleNamespace(results=[]))
 
     def typed(*words: object) -> tuple[int, str]:

@@ -1,6 +1,8 @@
 """Builds: what readers see while one runs, fails or is killed, and what a build starts from."""
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -8,14 +10,17 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import unquote
 
 import duckdb
 import pyarrow.parquet as pq
 import pytest
 
 from gatehouse.flows.request import RunRequest
-from gatehouse.flows.steps import build, capture
+from gatehouse.flows.steps import build, capture, lineage_page
 from gatehouse.flows.steps.building import command
+from gatehouse.reports.page.sections.lineage import path_address
+from gatehouse.reports.results.files import page_of
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
@@ -38,7 +43,7 @@ def rows(home: Path, query: str) -> list[tuple]:
         return connection.execute(query).fetchall()
 
 
-def test_docs_writes_one_static_page_beside_readers(run, captured):
+def test_docs_writes_one_static_page_beside_readers(run, captured, tmp_path, monkeypatch):
     before = (captured / "gatehouse.duckdb").stat()
     with closing(connect(Paths(captured))) as reader:
         code, out, _ = run("docs", "--home", captured)
@@ -48,6 +53,66 @@ def test_docs_writes_one_static_page_beside_readers(run, captured):
     assert "GATEHOUSE_ACCESS" not in os.environ and after.st_mtime_ns == before.st_mtime_ns
     page = Path(out.strip()).read_text(encoding="utf-8")
     assert code == 0 and "fct_token_routing" in page
+    assert opening(page) == path_address("fct_layer_routing.mean_entropy", of_events=True)
+    assert LEGEND in page and "#006f8a" not in page
+    manifest, catalog = data_of(page, "manifest"), data_of(page, "catalog")
+    assert catalog["nodes"].keys() <= manifest["nodes"].keys()
+    # what dbt has left is enough for another page
+    monkeypatch.setattr(lineage_page.Dbt, "run", lambda *_: [])
+    leads_to_the_latest_report(Paths(shutil.copytree(captured, tmp_path / "copy")))
+
+
+def leads_to_the_latest_report(paths: Paths) -> None:
+    shutil.rmtree(paths.root / "results", ignore_errors=True)
+    page = lineage_page.write_lineage_page(paths).read_text(encoding="utf-8")
+    assert not any(each["url"] for each in data_of(page, "manifest")["exposures"].values())
+    (run_id,) = build.finished_runs(paths)
+    report = page_of(run_id, paths)
+    report.parent.mkdir(parents=True)
+    report.write_text('<p id="load"></p>', encoding="utf-8")
+    page = lineage_page.write_lineage_page(paths, "dim_token").read_text(encoding="utf-8")
+    assert opening(page) == path_address("dim_token", of_events=False)
+    manifest = data_of(page, "manifest")
+    urls = {name: each["url"] for name, each in manifest["exposures"].items() if each["url"]}
+    assert urls.keys() == {"exposure.gatehouse.expert_load"}
+    address, _, section = urls["exposure.gatehouse.expert_load"].partition("#")
+    assert (paths.lineage_page.parent / unquote(address)).resolve() == report.resolve()
+    described = manifest["nodes"]["model.gatehouse.fct_expert_load"]["description"]
+    assert section == "load" and f"`load_ratio` in [load]({address}#load)" in described
+    parents = manifest["parent_map"]
+    assert parents["model.gatehouse.fct_layer_routing"] and parents["exposure.gatehouse.zipf"]
+    hidden = [node for node in parents if node.startswith(("test.", "unit_test.", "analysis."))]
+    assert len(hidden) > 100 and not any(parents[node] for node in hidden)
+    colours = {
+        node["docs"]["node_color"]
+        for node in manifest["nodes"].values()
+        if node["resource_type"] == "model"
+    }
+    assert colours < set(lineage_page.KINDS.values()) and len(colours) == 3
+
+
+def test_a_metric_that_no_mart_has_is_refused(run, captured):
+    for metric in ("fct_load", "fct_expert_load.no_such", "stg_events", "../x"):
+        code, _, err = run("docs", "--metric", metric, "--home", captured)
+        assert code == 2 and f"--metric {metric}: there is no such mart or column" in err
+    shown = re.findall(r"`gatehouse sql \"([^`]*)\"`", err)
+    assert len(shown) == 2
+    for query in shown:
+        code, out, _ = run("sql", query, "--home", captured)
+        assert code == 0 and ("fct_expert_load" in out or "mean_entropy" in out)
+
+
+LEGEND = ">figure or page</span>"
+
+
+def opening(page: str) -> str:
+    """Return where a lineage page opens; dbt's script takes the graph's selection from there."""
+    assert 'n="g_v&g_i&g_e&g_p&g_n"' in page
+    return json.JSONDecoder().raw_decode(page.partition("const opensOn = ")[2])[0]
+
+
+def data_of(page: str, name: str) -> dict:
+    return json.JSONDecoder().raw_decode("{" + page.partition(f"{name}:{{")[2])[0]
 
 
 def test_a_failing_build_keeps_the_previous_marts(run, copy):

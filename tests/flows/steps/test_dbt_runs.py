@@ -17,6 +17,7 @@ import duckdb
 import pytest
 
 from gatehouse.flows.steps import dbt_runs
+from gatehouse.flows.steps.quick_dbt.templates import Context, Late
 from gatehouse.warehouse import cache
 from gatehouse.warehouse.paths import DBT_PROJECT, PACKAGE, Paths
 from tests.conftest import without_prefect
@@ -380,6 +381,21 @@ def test_macros_are_found_in_dbts_own_order(run):
         "dbt": found.global_project_namespace,
     }
     assert "inner" not in found and found.get_from_package("utils", "inner") == "package"
+
+
+def test_a_context_looks_behind_itself_only_for_what_it_lacks():
+    made = []
+    late = Late({"first": 1, "second": 2}, lambda seed: made.append(seed) or -seed)
+    context = Context(first="own")
+    context.behind = late
+    assert context["first"] == "own" and made == []
+    assert "second" in context and "third" not in context and made == []
+    assert context.get("third") is None
+    with pytest.raises(KeyError):
+        context["third"]
+    assert context["second"] == context.get("second") == late["second"] == -2
+    assert made == [2]
+    assert dict(late) == {"first": -1, "second": -2} and made == [2, 1]
 
 
 def test_the_types_of_a_query_are_found_as_dbt_finds_them(run):

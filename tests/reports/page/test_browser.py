@@ -4,6 +4,7 @@ import csv
 import io
 import re
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -33,25 +34,34 @@ from tests.reports.page.test_comparison import FLIPS
 pytestmark = pytest.mark.xdist_group("browser")
 
 
-def test_every_chart_is_drawn_without_a_fault(tab):
+PLACES = """() => Array.from(document.querySelectorAll("h2, .csv"))
+  .filter((each) => each.checkVisibility())
+  .map((each) => Math.round(each.getBoundingClientRect().top + scrollY))"""
+
+
+def test_every_chart_is_drawn_without_a_fault_and_nothing_moves_for_it(tab):
+    places = tab.evaluate(PLACES)
+    assert tab.locator(".figure .drawing svg, .figure .drawing canvas").count() < 10
     for figure in tab.locator(".figure").all():
         figure.scroll_into_view_if_needed()
         figure.locator("svg, canvas, .panels table, .passage, .empty").first.wait_for()
         for drawing in figure.locator(".drawing").all():
             assert len(drawing.get_attribute("aria-label")) > 20
     assert tab.locator(".figure .drawing svg, .figure .drawing canvas").count() > 20
+    assert tab.evaluate(PLACES) == places
 
 
 def test_the_layer_changes_verdict_charts_table_and_address(tab, run_page):
     tab.locator("#frequency-entropy").scroll_into_view_if_needed()
-    described = tab.locator("#frequency-entropy .drawing").get_attribute("aria-label")
+    drawing = tab.locator("#frequency-entropy .drawing")
+    drawing.and_(tab.locator("[aria-label*='layer 1,']")).wait_for()
     tab.locator("#layer").select_option("3")
     assert_layer(tab, 3)
     validation = run_page.layers[3].validation
     assert tab.locator("#layer-verdict").text_content().endswith(validation.verdict)
     shown = tab.locator(".of-one-layer:not([hidden])")
     assert validation.criteria[0].found in shown.text_content()
-    assert tab.locator("#frequency-entropy .drawing").get_attribute("aria-label") != described
+    drawing.and_(tab.locator("[aria-label*='layer 3,']")).wait_for()
     assert tab.locator("tr[aria-current] th").text_content() == "3"
     first = tab.locator("#token-table tbody tr").first
     entropy = frame_of(run_page, 3)["mean_entropy"].loc[whole(column(tab, "Id"))[0]]
@@ -127,6 +137,29 @@ def test_the_downloads_have_the_rules_of_all_csv(tab):
         assert cells == expected
 
 
+def test_a_heat_map_says_what_its_colours_mean(tab, run_page):
+    tab.locator("#domains").scroll_into_view_if_needed()
+    tab.locator("#domains canvas").first.wait_for()
+    scale, cells = tab.evaluate(
+        """() => {
+          const drawing = document.querySelector("#domains .drawing");
+          const option = echarts.getInstanceByDom(drawing).getOption();
+          return [option.visualMap[0], option.series[0].data.map((cell) => cell.value ?? cell)];
+        }"""
+    )
+    limit = 2 ** scale["max"]
+    assert scale["min"] == -scale["max"]
+    assert tab.locator("#domains .key-end").all_text_contents() == [
+        f"≤ {1 / limit:.2g}\N{MULTIPLICATION SIGN}",
+        "1\N{MULTIPLICATION SIGN}",
+        f"≥ {limit:.2g}\N{MULTIPLICATION SIGN}",
+    ]
+    domains = run_page.marts.domain_expert.query("moe_index == 1")
+    shares = domains["specialisation"] / domains["uniform_specialisation"]
+    places = np.clip(np.log2(shares.to_numpy(float)), -scale["max"], scale["max"])
+    assert [cell[2] for cell in cells] == pytest.approx(places, abs=0.01)
+
+
 def test_the_table_alternative_is_the_chart(tab, run_page):
     figure = tab.locator("#minima")
     figure.scroll_into_view_if_needed()
@@ -143,6 +176,11 @@ def test_a_shared_address_opens_at_its_layer(browser, address):
     shared.goto(f"{address}#layer=2")
     assert shared.locator("#layer").input_value() == "2"
     assert "in MoE layer 2" in shared.locator(".of-one-layer:not([hidden]) h2").text_content()
+    # a link from elsewhere to a figure far down leads to it, below the bar
+    shared.goto("about:blank")
+    shared.goto(f"{address}#cache")
+    top = "document.getElementById('cache').getBoundingClientRect().top"
+    assert 0 <= shared.evaluate(top) < PHONE["height"] / 4
     shared.close()
 
 
@@ -164,8 +202,10 @@ def test_a_phone_scrolls_in_one_direction_only(browser, tmp_path):
     path.write_text(render(made_up_page(1, 60, top_k=1), Links()), encoding="utf-8")
     phone = browser.new_page(viewport=PHONE, reduced_motion="reduce")
     phone.goto(path.as_uri())
+    places = phone.evaluate(PLACES)
     for figure in phone.locator(".figure").all():
         figure.scroll_into_view_if_needed()
+    assert phone.evaluate(PLACES) == places
     assert phone.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
     phone.locator("#coactivation .empty", has_text="one expert for each token").wait_for()
     phone.close()

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from tests.reports.made_up_cards import CONTEXTS, PLANTED
 from tests.reports.made_up_page import ODD_TOKENS
 from tests.reports.page.browsing import PAGE_ROWS, column, frame_of, whole
 
@@ -141,3 +142,37 @@ def test_a_token_opens_in_every_layer_and_gives_the_focus_back(tab, run_page, ke
     assert not dialog.is_visible()
     assert tab.evaluate("document.activeElement.textContent") == button.text_content()
     tab.locator("#token-search").fill("")
+
+
+def test_a_card_shows_its_expert_and_leads_to_tokens_and_neighbours(tab, run_page):
+    tab.locator("#layer").select_option("1")
+    tab.locator("#cards").scroll_into_view_if_needed()
+    options, heading = tab.locator("#cards [role=option]"), tab.locator("#card-heading")
+    options.first.wait_for()
+    cards = run_page.marts.cards
+    order = cards.experts[cards.experts["moe_index"] == 1]["expert"].to_list()
+    assert whole(options.locator("b").all_text_contents()) == order
+    options.first.press("End")
+    assert heading.text_content() == f"Expert {order[-1]}"
+    focused = "document.activeElement.getAttribute('aria-selected')"
+    assert tab.evaluate(focused) == "true"
+    tab.keyboard.press("ArrowUp")
+    assert heading.text_content() == f"Expert {order[-2]}"
+    options.nth(order.index(PLANTED[0])).click()
+    row = tab.locator("#cards .of-domains tbody tr", has_text=PLANTED[1])
+    assert row.locator("td").all_text_contents() == ["", "+1.70", "beyond"]
+    others = tab.locator("#cards .of-domains tbody tr", has_text="within")
+    assert others.locator(".by-chance").count() == 2
+    assert tab.locator("#cards .of-contexts mark").count() == CONTEXTS
+    tab.locator("#cards .of-tokens button").first.click()
+    assert tab.locator("#token-heading").is_visible()
+    tab.keyboard.press("Escape")
+    neighbour = tab.locator("#cards .of-neighbours button").first
+    name = neighbour.text_content()
+    neighbour.press("Enter")
+    assert heading.text_content() == name
+    assert tab.evaluate(focused) == "true"
+    tab.locator("#layer").select_option("2")
+    first = cards.experts[cards.experts["moe_index"] == 2]["expert"].iloc[0]
+    assert heading.text_content() == f"Expert {first}"
+    tab.locator("#layer").select_option("1")

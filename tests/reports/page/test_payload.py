@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gatehouse.reports.figures.layer_panels import ratio_norm
 from gatehouse.reports.marts import published
 from gatehouse.reports.page.grids import ENTROPY_BINS, entropy_steps, frequency_steps
 from gatehouse.reports.page.packing import packed, plain, script_json
@@ -135,13 +136,43 @@ def test_the_load_of_the_busiest_experts_adds_up():
 def test_pairs_keep_the_busiest_experts():
     page = made_up_page(2, 60, 80)
     data = payload(page, Links())
-    pairs, load = data["coactivation"][0], page.marts.expert_load
+    pairs, load = data["coactivation"]["layers"][0], page.marts.expert_load
     busiest = load[load["moe_index"] == 0].nlargest(64, "load_share")["expert"]
     assert pairs["rows"] == pairs["columns"] == sorted(busiest)
     matrix = unpacked(pairs["probability"]).reshape(64, 64)
     assert np.isnan(np.diag(matrix)).all()
-    assert data["transition"][1] is None
-    assert data["transition"][0]["columns"] != pairs["rows"]
+    first, last = data["transition"]["layers"]
+    assert last is None
+    assert first["columns"] != pairs["rows"]
+    assert pairs["even"] == pytest.approx([1 / 79] * 64, rel=1e-5)
+    expected = page.marts.transition.set_index(["expert", "next_expert"])
+    ratios = unpacked(first["probability"]).reshape(64, 64) / first["even"]
+    lifts = expected["lift"].unstack().loc[first["rows"], first["columns"]]
+    np.testing.assert_allclose(ratios, lifts, atol=0.01)
+
+
+def test_scales_are_the_print_figures_and_what_never_happened_is_0():
+    page = made_up_page(2, 60, 8)
+    never = page.marts.coactivation.index[[0, 3]]
+    gone = page.marts.coactivation.loc[never, ["expert", "other_expert"]].to_numpy()
+    page.marts.coactivation.drop(never, inplace=True)
+    page.marts.domain_expert.drop(page.marts.domain_expert.index[5], inplace=True)
+    data = payload(page, Links())
+    pairs = unpacked(data["coactivation"]["layers"][0]["probability"]).reshape(8, 8)
+    assert [pairs[expert, other] for expert, other in gone] == [0, 0]
+    assert np.isnan(np.diag(pairs)).all()
+    assert np.isfinite(pairs).sum() == 56
+    assert unpacked(data["domains"]["layers"][0])[5] == 0
+    frames = {"coactivation": page.marts.coactivation, "domains": page.marts.domain_expert}
+    for name, (value, even) in {
+        "coactivation": ("probability", "uniform_probability"),
+        "domains": ("specialisation", "uniform_specialisation"),
+    }.items():
+        ratios = (frames[name][value] / frames[name][even]).to_numpy(dtype=float)
+        assert data[name]["limit"] == ratio_norm([ratios]).vmax
+    assert (
+        data["load"]["limit"] == ratio_norm([page.marts.expert_load["load_ratio"].to_numpy()]).vmax
+    )
 
 
 def test_fitted_laws_are_drawn_where_they_are_defined():

@@ -6,15 +6,19 @@ import itertools
 import json
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
 
-from gatehouse.reports.page.charts import GROUPS
+from gatehouse.reports.figures import style
+from gatehouse.reports.page.charts import PARTS, shown
 from gatehouse.reports.page.html import ASSETS
 from gatehouse.reports.page.passages import budget
 from gatehouse.reports.page.payload import Links
 from gatehouse.reports.page.replay import with_replays
 from gatehouse.reports.page.report import SCRIPTS, render
+from gatehouse.reports.page.sections.lineage import COLUMNS, column_address
 from gatehouse.reports.page.text import limits
 from gatehouse.reports.verdict.findings import AssessedRun
 from tests.reports.made_up import made_up_marts
@@ -24,7 +28,8 @@ from tests.reports.made_up_texts import made_up_texts
 from tests.reports.page.parsed_page import Page
 
 LARGEST_PAGE = 6_000_000
-CHARTS = [chart for group in with_replays(GROUPS, made_up_page()) for chart in group.charts]
+GROUPS = [group for part in with_replays(PARTS, made_up_page()) for group in part.groups]
+CHARTS = [chart for group in GROUPS for chart in group.charts]
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +79,38 @@ def test_the_charts_library_is_the_one_recorded():
         assert (ASSETS / f"echarts.{licence}").stat().st_size
 
 
-def test_the_verdict_and_its_three_numbers_come_first(page, run_page):
+def test_the_page_opens_with_how_the_model_routes(page, run_page):
+    groups = [group.stem for group in GROUPS]
+    assert groups[:4] == ["experts", "expert-cards", "layers", "the-text"]
+    place, verdicts = groups.index("criteria"), [f"verdict-{layer}" for layer in range(3)]
+    parts = [each["id"] for each in page.all("h2")]
+    assert parts == [
+        *("routing", *groups[:place], *verdicts, "model", *groups[place:]),
+        *("run", "limits", "cite"),
+    ]
+    head = page.words[: page.words.index("How the model routes")]
+    layers = run_page.marts.layers
+    assert f"{run_page.run['tokens']:,} tokens of 12 samples; 3 MoE layers, top-2 of 8" in head
+    met = sum(run_page.verdict.supporting)
+    assert f"{run_page.verdict.verdict} {met} of 3 MoE layers meet all three criteria." in head
+    busiest = layers["max_load_ratio"]
+    words = page.words[page.words.index("Busiest expert") :]
+    assert f"{busiest.min():.2f} (layer {busiest.idxmin()}) to {busiest.max():.2f}" in words
+
+
+@pytest.mark.parametrize("focus", [part.stem for part in PARTS])
+def test_what_a_reader_came_for_comes_first(run_page, focus):
+    stems = [part.stem for part in shown((), focus)]
+    assert stems == [focus, *(part.stem for part in PARTS if part.stem != focus)]
+    first = {"routing": "routing", "verdict": "verdict-0", "inference": "inference"}[focus]
+    focused = Page(render(run_page, Links(), focus=focus))
+    assert focused.all("h2")[0]["id"] == first
+    charts = [each["id"] for each in focused.all("section") if "figure" in each.get("class", "")]
+    # without texts
+    assert set(charts) == {chart.stem for chart in CHARTS} - {"passages"}
+
+
+def test_the_verdict_has_its_three_numbers_in_one_place(page, run_page):
     validation, finding = run_page.layers[1].validation, run_page.findings.layers.iloc[1]
     words = page.words[page.words.index("in MoE layer 1") - 30 :]
     positions = [words.index(validation.verdict)]
@@ -83,10 +119,6 @@ def test_the_verdict_and_its_three_numbers_come_first(page, run_page):
         assert f"Grade: {criterion.grade}" in words
     positions += [words.index("Each token's values averaged"), words.index("What was run")]
     assert positions == sorted(positions)
-    parts = [each["id"] for each in page.all("h2")]
-    groups = [group.stem for group in with_replays(GROUPS, run_page)]
-    assert groups[:4] == ["the-text", "routing", "fast-path", "replay"]
-    assert parts[3:] == ["model", "run", *groups, "tokens", "limits", "cite"]
     assert f"{finding['coverage_low']:.1%} to {finding['coverage_high']:.1%}" in words
     assert "The evidence in layer 1 is strong." in words
 
@@ -158,6 +190,23 @@ def test_light_and_dark_narrow_and_wide_print_and_stillness(html, page):
     assert light == dark
 
 
+def test_heat_maps_have_the_colours_of_the_print_figures(html):
+    found = re.findall(r"--(shares|ratios): (.*?);", html)
+    assert [name for name, _ in found] == ["shares", "ratios"] * 2
+    for colours, (_, listed) in zip(
+        (style.share_colours(), style.chance_colours()), found[:2], strict=True
+    ):
+        stops = [to_rgb(stop) for stop in listed.split(", ")]
+        # a colour map of the figures has 256 steps
+        drawn = colours(np.linspace(0, 1, len(stops)))[:, :3]
+        np.testing.assert_allclose(drawn, stops, atol=0.02)
+    dark = {name: listed.split(", ") for name, listed in found[2:]}
+    # the same colours, turned round but for the middle
+    assert dark["shares"] == found[0][1].split(", ")[::-1]
+    ratios = found[1][1].split(", ")
+    assert dark["ratios"][:3] + dark["ratios"][4:] == ratios[2::-1] + ratios[:3:-1]
+
+
 def test_what_needs_no_script_is_in_the_page(page, run_page):
     assert "drawn by a script" in page.words
     for mean in run_page.marts.layers["mean_entropy"]:
@@ -192,6 +241,22 @@ def test_links_are_there_when_given(run_page):
     ]
 
 
+def test_every_section_names_its_columns_and_links_them_where_there_is_a_lineage_page(run_page):
+    """Exposures link back to these sections: each has an id."""
+    linked, bare = (
+        Page(render(run_page, links, made_up_texts(run_page)))
+        for links in (Links("../../dbt/static_index.html"), Links())
+    )
+    ids = {attributes.get("id") for _, attributes in linked.tags}
+    assert COLUMNS.keys() | {"main", "model"} <= ids
+    assert {chart.stem for chart in CHARTS} <= COLUMNS.keys()
+    addresses = {each["href"] for each in linked.all("a")}
+    for name in {name for names in COLUMNS.values() for name in names}:
+        assert column_address("../../dbt/static_index.html", name) in addresses
+        assert name in bare.words
+    assert not any("static_index" in (each["href"] or "") for each in bare.all("a"))
+
+
 @pytest.mark.parametrize("shape", [(32, 24_000, 8), (48, 50_000, 128)])
 def test_the_page_stays_small(shape):
     one, marts = made_up_page(1, 300, shape[2]), made_up_marts(*shape)
@@ -200,7 +265,9 @@ def test_the_page_stays_small(shape):
     length = budget(marts.layers) // 4
     html = render(run_page, Links(), made_up_texts(run_page, length=length))
     assert len(html.encode()) < LARGEST_PAGE
-    assert len(Page(html).data["tokens"]["literal"]) == 3000
+    data = Page(html).data
+    assert len(data["tokens"]["literal"]) > 2400
+    assert all(len(layer["expert"]) >= 8 for layer in data["cards"]["layers"])
 
 
 def test_what_is_undefined_or_missing_is_said():
@@ -212,6 +279,6 @@ def test_what_is_undefined_or_missing_is_said():
     bare = dataclasses.replace(whole, marts=dataclasses.replace(whole.marts, **empty))
     findings = dataclasses.replace(whole.findings, layers=undefined)
     page = Page(render(with_findings(bare, findings), Links(layer=7)))
-    assert page.data["coactivation"] == page.data["transition"] == [None]
+    assert page.data["coactivation"]["layers"] == page.data["transition"]["layers"] == [None]
     assert page.data["layers"]["spearman"] == [None]
     assert not {"nan", "None", "NaN"} & set(page.words.split())

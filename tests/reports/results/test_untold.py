@@ -42,7 +42,7 @@ def test_the_page_says_at_its_top_what_is_absent_and_shows_the_rest(untold):
     assessed = untold_page(*untold)
     html = render(assessed, Links(), made_up_texts(assessed))
     page = Page(html)
-    said = page.words.split("What the trace does not tell")[1].split("What was run")[0]
+    said = page.words.split("What the trace does not tell")[1].split("How the model routes")[0]
     assert said.strip().startswith("The trace (warp) has no entropy")
     charts = [chart for group in GROUPS for chart in group.charts]
     drawn = {chart.stem for chart in charts if f'id="{chart.stem}"' in html}

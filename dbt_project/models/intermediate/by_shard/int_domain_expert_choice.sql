@@ -11,18 +11,29 @@ ranks as (
     {{ ranks() }}
 ),
 
-choices as (
+placed as (
     select
         events.run_key,
         events.layer,
+        events.experts,
+        events.weights,
         samples.domain,
-        events.position >= samples.prompt_tokens as is_generated,
-        cast(ranks.rank as smallint) as rank,
-        events.experts[ranks.rank] as expert,
-        events.weights[ranks.rank] as weight
+        events.position >= samples.prompt_tokens as is_generated
     from events
     inner join samples
         on events.run_key = samples.run_key and events.sample_id = samples.sample_id
+),
+
+choices as (
+    select
+        placed.run_key,
+        placed.layer,
+        placed.domain,
+        placed.is_generated,
+        cast(ranks.rank as smallint) as rank,
+        placed.experts[ranks.rank] as expert,
+        placed.weights[ranks.rank] as weight
+    from placed
     cross join ranks
 ),
 

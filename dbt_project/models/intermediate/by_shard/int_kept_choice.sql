@@ -11,6 +11,7 @@ ranks as (
     {{ ranks() }}
 ),
 
+-- what is the same for all of an event's choices is computed before there is a row for each
 scored as (
     select
         events.run_key,
@@ -18,6 +19,7 @@ scored as (
         events.experts,
         events.weights,
         cast(events.entropy as double) / ln(layers.num_experts) as entropy_share,
+        cast({{ reached('entropy_share', 'adaptive_entropies') }} as smallint) as entropies_reached,
         case
             when layers.ranked then 1
             else coalesce(list_position(events.weights, list_max(events.weights)), 1)
@@ -30,7 +32,7 @@ choices as (
     select
         scored.run_key,
         scored.layer,
-        scored.entropy_share,
+        scored.entropies_reached,
         cast(scored.weights[ranks.rank] as double) as weight,
         ranks.rank = scored.first_rank as is_first
     from scored
@@ -42,7 +44,7 @@ bucketed as (
     select
         run_key,
         layer,
-        cast({{ reached('entropy_share', 'adaptive_entropies') }} as smallint) as entropies_reached,
+        entropies_reached,
         cast({{ reached('weight', 'adaptive_weights') }} as smallint) as weights_reached,
         is_first,
         weight

@@ -17,7 +17,8 @@ placed as (
         events.layer,
         events.experts,
         events.entropy,
-        {{ window_position('events', 'layers') }} as window_position
+        {{ window_position('events', 'layers') }} as window_position,
+        {{ position_bucket('window_position') }} as position_bucket
     from events
     inner join layers on events.run_key = layers.run_key and events.layer = layers.layer
 ),
@@ -26,7 +27,7 @@ choices as (
     select
         placed.run_key,
         placed.layer,
-        {{ position_bucket('placed.window_position') }} as position_bucket,
+        placed.position_bucket,
         -- every event has one, whether or not it is a first choice
         ranks.rank = 1 as is_first,
         placed.experts[ranks.rank] as expert,

@@ -13,6 +13,13 @@ function keepLayerInAddress() {
   });
 }
 
+/** Go where the address says once the figures have taken their room: the browser went there before. */
+function goToAddress() {
+  addEventListener("load", () =>
+    document.getElementById(location.hash.slice(1))?.scrollIntoView({ behavior: "instant" }),
+  );
+}
+
 function startCitation() {
   document.getElementById("copy-citation").addEventListener("click", async () => {
     const entry = document.querySelector("pre code");
@@ -40,6 +47,7 @@ startFastPathFigures();
 startReplayFigures();
 startLayerFigures();
 startExpertFigures();
+startCards();
 startCacheFigures();
 startPlacementFigures();
 startNeededExpertFigures();
@@ -47,3 +55,4 @@ startTextFigures();
 startFigures();
 startCitation();
 keepLayerInAddress();
+goToAddress();

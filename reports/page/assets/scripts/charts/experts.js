@@ -39,14 +39,18 @@ function pairRows(pairs) {
   ]);
 }
 
-function drawPairs(place, colours, { pairs, rowName, columnName, words }) {
-  const points = cells(numbers(pairs.probability), pairs.columns.length);
-  const most = largest(points.map((point) => point[2]));
+function drawPairs(place, colours, { pairs, scale, rowName, columnName, undefinedWords, words }) {
+  const shares = cells(numbers(pairs.probability), pairs.columns.length);
+  const most = largest(shares.map(([, , share]) => share));
+  const points = shares.map(([column, row, share]) => {
+    const ratio = share / pairs.even[column];
+    return [column, row, scale.placeOf(ratio), share, ratio];
+  });
   const option = styled(colours, words(most), {
     legend: null,
     tooltip: {
-      formatter: ({ value: [column, row, share] }) =>
-        `${rowName} ${pairs.rows[row]}<br>${columnName} ${pairs.columns[column]}<br>${percent(share)}`,
+      formatter: ({ value: [column, row, , share, ratio] }) =>
+        `${rowName} ${pairs.rows[row]}<br>${columnName} ${pairs.columns[column]}<br>${percent(share)}, ${decimal(ratio, 2)}× an even share`,
     },
     xAxis: axis(colours, "category", columnName, { data: pairs.columns }),
     yAxis: axis(colours, "category", rowName, {
@@ -55,16 +59,19 @@ function drawPairs(place, colours, { pairs, rowName, columnName, words }) {
       nameGap: 34,
       axisLabel: { interval: everyFew(pairs.rows.length, 16) },
     }),
-    visualMap: hue(colours, [0, most], whole),
+    grid: scale.grid,
+    visualMap: scale.visualMap,
     series: [heatmap(colours, points)],
   });
   const all = data.layers.num_experts[place];
-  const note = pairs.rows.length < all ? `Shown: the ${pairs.rows.length} busiest of ${all} experts.` : "";
-  return { panels: [{ option, renderer: "canvas", height: "25rem" }], note };
+  const shown = pairs.rows.length < all ? ` Shown: the ${pairs.rows.length} busiest of ${all} experts.` : "";
+  const note = points.length < pairs.rows.length * pairs.columns.length ? `Grey: ${undefinedWords}.${shown}` : shown;
+  return { panels: [{ option, key: scale.key, renderer: "canvas", height: "25rem" }], note };
 }
 
 function drawCoactivation(place, colours) {
-  const pairs = data.coactivation[place];
+  const { layers, limit } = data.coactivation;
+  const pairs = layers[place];
   const index = data.indices[place];
   if (!pairs) {
     const one = data.layers.top_k[place] === 1;
@@ -76,15 +83,18 @@ function drawCoactivation(place, colours) {
   }
   return drawPairs(place, colours, {
     pairs,
+    scale: ratioScale(colours, limit, "times an even draw of the other experts"),
     rowName: "Given expert",
     columnName: "Also chosen",
+    undefinedWords: "the expert itself, or one without pairs",
     words: (most) =>
       `Heatmap of co-activation of ${pairs.rows.length} experts in layer ${index}, up to ${percent(most)}.`,
   });
 }
 
 function drawTransition(place, colours) {
-  const pairs = data.transition[place];
+  const { layers, limit } = data.transition;
+  const pairs = layers[place];
   const index = data.indices[place];
   if (!pairs) {
     const last = place === data.indices.length - 1;
@@ -96,8 +106,10 @@ function drawTransition(place, colours) {
   }
   return drawPairs(place, colours, {
     pairs,
+    scale: ratioScale(colours, limit, "times the share of all tokens"),
     rowName: `Expert in layer ${index}`,
     columnName: `Expert in layer ${data.indices[place + 1]}`,
+    undefinedWords: "an expert that is never a first choice",
     words: (most) =>
       `Heatmap of transitions from ${pairs.rows.length} experts of layer ${index} to the next layer's, up to ${percent(most)}.`,
   });
@@ -106,7 +118,7 @@ function drawTransition(place, colours) {
 function domainRows(place) {
   const packed = data.domains.layers[place];
   if (!packed) return [];
-  return cells(numbers(packed), data.load.experts).map(([expert, row, share]) => [
+  return domainCells(place).map(([expert, row, share]) => [
     data.domains.names[row],
     data.domains.tokens[row],
     expert,
@@ -114,20 +126,28 @@ function domainRows(place) {
   ]);
 }
 
+/** Return [expert, row, share] of the experts that a layer has. */
+function domainCells(place) {
+  const all = cells(numbers(data.domains.layers[place]), data.load.experts);
+  return all.filter(([expert]) => expert < data.layers.num_experts[place]);
+}
+
 function drawDomains(place, colours) {
-  const { names, layers } = data.domains;
+  const { names, layers, limit } = data.domains;
   if (!layers[place] || !names.length) return { empty: "The samples of this run have no domains." };
-  const points = cells(numbers(layers[place]), data.load.experts);
-  const most = largest(points.map((point) => point[2]));
+  const shares = domainCells(place);
+  const most = largest(shares.map(([, , share]) => share));
   const fair = data.layers.top_k[place] / data.layers.num_experts[place];
+  const scale = ratioScale(colours, limit, "times an even share of the domain's tokens");
+  const points = shares.map(([expert, row, share]) => [expert, row, scale.placeOf(share / fair), share]);
   const option = styled(
     colours,
     `Heatmap of ${names.length} domains by expert in layer ${data.indices[place]}, up to ${percent(most)} where an even share is ${percent(fair)}.`,
     {
       legend: null,
       tooltip: {
-        formatter: ({ value: [expert, row, share] }) =>
-          `${escaped(names[row])}, expert ${expert}<br>${percent(share)} of its tokens (even: ${percent(fair)})`,
+        formatter: ({ value: [expert, row, , share] }) =>
+          `${escaped(names[row])}, expert ${expert}<br>${percent(share)} of its tokens, ${decimal(share / fair, 2)}× an even share`,
       },
       xAxis: axis(colours, "category", "Expert", {
         data: Array.from({ length: data.layers.num_experts[place] }, (_, expert) => expert),
@@ -137,12 +157,15 @@ function drawDomains(place, colours) {
         inverse: true,
         axisLabel: { width: 110, overflow: "truncate" },
       }),
-      visualMap: hue(colours, [0, most], whole),
+      grid: scale.grid,
+      visualMap: scale.visualMap,
       series: [heatmap(colours, points)],
     },
   );
   return {
-    panels: [{ option, renderer: "canvas", height: `${Math.min(110 + 26 * names.length, 640)}px` }],
+    panels: [
+      { option, key: scale.key, renderer: "canvas", height: `${Math.min(88 + 26 * names.length, 640)}px` },
+    ],
     note: `An even share would be ${percent(fair)}.`,
   };
 }
@@ -161,7 +184,7 @@ function startExpertFigures() {
     draw: drawCoactivation,
     table: (place) => ({
       columns: ["expert", "other_expert", "probability"],
-      rows: pairRows(data.coactivation[place]),
+      rows: pairRows(data.coactivation.layers[place]),
     }),
   });
   figure("transition", {
@@ -169,7 +192,7 @@ function startExpertFigures() {
     draw: drawTransition,
     table: (place) => ({
       columns: ["expert", "next_expert", "probability"],
-      rows: pairRows(data.transition[place]),
+      rows: pairRows(data.transition.layers[place]),
     }),
   });
   figure("domains", {

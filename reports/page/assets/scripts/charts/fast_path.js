@@ -12,6 +12,7 @@ function coverageRows(place) {
 function drawCoverage(place, colours) {
   const { frequency, entropy } = data.steps;
   const width = entropy.length;
+  const scale = shareScale(colours, "coverage of occurrences");
   const points = coverageRows(place).map((row, at) => [at % width, Math.floor(at / width), row[4]]);
   const option = styled(
     colours,
@@ -24,7 +25,8 @@ function drawCoverage(place, colours) {
       },
       xAxis: axis(colours, "category", "Mean entropy under, nats", { data: entropy }),
       yAxis: axis(colours, "category", "Frequency over", { data: frequency.map(count), nameGap: 48 }),
-      visualMap: hue(colours, [0, 1], whole, { seriesIndex: 0 }),
+      grid: { top: 12 },
+      visualMap: scale.visualMap,
       series: [heatmap(colours, points, { itemStyle: { borderWidth: 0 } }), currentSetting(colours)],
     },
   );
@@ -32,8 +34,9 @@ function drawCoverage(place, colours) {
     panels: [
       {
         option,
+        key: scale.key,
         renderer: "canvas",
-        height: "24rem",
+        height: "23rem",
         onClick: (column, row) => choose({ entropy: column, frequency: row }),
       },
     ],

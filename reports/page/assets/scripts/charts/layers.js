@@ -6,12 +6,14 @@ const REFERENCE_PAIRS = [
 ];
 
 function drawLoad(place, colours) {
-  const { experts, ratio } = data.load;
-  const points = cells(numbers(ratio), experts);
-  const most = largest(points.map((point) => point[2]));
+  const { experts, ratio, limit } = data.load;
+  const scale = ratioScale(colours, limit, "times a fair share");
+  const loads = cells(numbers(ratio), experts);
+  const most = largest(loads.map(([, , load]) => load));
+  const points = loads.map(([expert, row, load]) => [expert, row, scale.placeOf(load), load]);
   const height = Math.min(
-    Math.max(data.indices.length * (data.indices.length > 24 ? 11 : 20) + 110, 170),
-    760,
+    Math.max(data.indices.length * (data.indices.length > 24 ? 11 : 20) + 88, 150),
+    740,
   );
   const option = styled(
     colours,
@@ -19,7 +21,7 @@ function drawLoad(place, colours) {
     {
       legend: null,
       tooltip: {
-        formatter: ({ value: [expert, row, load] }) =>
+        formatter: ({ value: [expert, row, , load] }) =>
           `Layer ${data.indices[row]}, expert ${expert}<br>${decimal(load, 2)} × a fair share`,
       },
       xAxis: axis(colours, "category", "Expert", {
@@ -31,13 +33,20 @@ function drawLoad(place, colours) {
         nameGap: 30,
         axisLabel: { interval: everyFew(data.indices.length, 24) },
       }),
-      visualMap: hue(colours, [0, Math.max(most, 1)], (value) => decimal(value, 1), { seriesIndex: 0 }),
+      grid: scale.grid,
+      visualMap: scale.visualMap,
       series: [heatmap(colours, points), chosenRow(colours, place)],
     },
   );
   return {
     panels: [
-      { option, renderer: "canvas", height: `${height}px`, onClick: (_, row) => choose({ place: row }) },
+      {
+        option,
+        key: scale.key,
+        renderer: "canvas",
+        height: `${height}px`,
+        onClick: (_, row) => choose({ place: row }),
+      },
     ],
   };
 }
@@ -52,7 +61,7 @@ function chosenRow(colours, place) {
     renderItem({ coordSys: { x, width } }, api) {
       const height = api.size([0, 1])[1];
       const shape = { x, y: api.coord([0, api.value(1)])[1] - height / 2, width, height };
-      return { type: "rect", shape, style: { fill: "none", stroke: colours.orange, lineWidth: 2.5 } };
+      return { type: "rect", shape, style: { fill: "none", stroke: colours.ink, lineWidth: 2.5 } };
     },
   };
 }
@@ -102,11 +111,15 @@ function startLayerFigures() {
     columns: ["layer", ...names],
     rows: data.indices.map((index, at) => [index, ...names.map((name) => source[name][at])]),
   });
-  figure("overview", {
-    follows: ["place"],
-    draw: drawOverview,
-    table: of(Object.keys(data.layers), data.layers),
-  });
+  for (const [stem, tested] of [
+    ["overview", false],
+    ["criteria-by-layer", true],
+  ])
+    figure(stem, {
+      follows: ["place"],
+      draw: (_, colours) => drawOverview(colours, tested),
+      table: of(Object.keys(data.layers), data.layers),
+    });
   figure("load", {
     follows: ["place"],
     draw: drawLoad,

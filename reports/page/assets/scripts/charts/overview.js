@@ -44,9 +44,9 @@ const OVERVIEW = [
   },
 ];
 
-function drawOverview(_, colours) {
-  // a trace may not tell a measure: then there is no panel of it
-  const told = OVERVIEW.filter(({ lines: [[name]] }) => data.layers[name]);
+/** Return the panels of what was tested, or of all else; of a measure that a trace does not tell there is none. */
+function drawOverview(colours, tested) {
+  const told = OVERVIEW.filter(({ lines: [[name]], bounded = false }) => data.layers[name] && bounded === tested);
   return {
     panels: told.map((measure) => overviewPanel(colours, measure)),
     note: "Shaded: the layer that is shown. Horizontal: the index among the MoE layers.",

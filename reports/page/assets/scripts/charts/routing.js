@@ -54,8 +54,8 @@ function drawFrequencyEntropy(place, colours) {
     ],
   });
   return {
-    panels: [{ option, renderer: "canvas", height: "27rem" }],
-    note: `Shades: distinct tokens in a cell, 1 to ${count(most)}, on a logarithmic scale. Points: the ${count(points.length)} most frequent tokens. Dashed: the thresholds of the sliders below.`,
+    panels: [{ option, key: densityKey(colours, most), renderer: "canvas", height: "27rem" }],
+    note: `Points: the ${count(points.length)} most frequent tokens. Dashed: the thresholds of the sliders below.`,
   };
 }
 
@@ -64,12 +64,18 @@ function frequencyEntropyWords(place, points) {
   return `Scatter of mean entropy over frequency for ${count(tokens[place])} tokens of layer ${data.indices[place]}, Spearman ${decimal(spearman[place])}; ${count(points.filter(({ eligible }) => eligible).length)} of the ${count(points.length)} most frequent are eligible.`;
 }
 
+/** Return the colours of one token and more: those of the shares that can be told from none. */
+const densityStops = ({ shares }) => shares.slice(3);
+
+/** Return what the shades say: their scale is logarithmic, its middle the root of the largest number. */
+function densityKey(colours, most) {
+  const ends = [1, Math.sqrt(most), most].map((tokens) => count(Math.round(tokens)));
+  return { stops: densityStops(colours), ends, unit: "distinct tokens in a cell" };
+}
+
 function densitySeries(colours, rows, most) {
   const shade = (tokens) =>
-    echarts.color.lerp(0.15 + (0.85 * Math.log(tokens)) / Math.log(Math.max(most, 2)), [
-      colours.low,
-      colours.high,
-    ]);
+    echarts.color.lerp(Math.log(tokens) / Math.log(Math.max(most, 2)), densityStops(colours));
   return {
     type: "custom",
     z: 1,
@@ -81,7 +87,7 @@ function densitySeries(colours, rows, most) {
       const [left, top] = api.coord([api.value(0) - 0.3, api.value(3)]);
       const [right, bottom] = api.coord([api.value(2) + 0.7, api.value(1)]);
       const shape = { x: left, y: top, width: Math.max(right - left, 1), height: bottom - top };
-      return { type: "rect", shape, style: { fill: shade(api.value(4)), opacity: 0.55 } };
+      return { type: "rect", shape, style: { fill: shade(api.value(4)) } };
     },
   };
 }

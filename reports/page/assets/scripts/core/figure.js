@@ -5,14 +5,14 @@ const figures = [];
 /**
  * Register the figure with that id.
  *
- * draw(place, colours) returns {panels: [{option, title, renderer, height, onClick}], note}, {shown, note}
+ * draw(place, colours) returns {panels: [{option, title, key, renderer, height, onClick}], note}, {shown, note}
  * of a table that needs no chart, {placed, note} of an element that it keeps, or {empty: why}; table(place) returns {columns, rows}; follows lists what it shows of the state.
  * A page without the figure, since the run's source does not tell enough for it, ignores it.
  */
 function figure(stem, { draw, table, follows = [] }) {
   const element = document.getElementById(stem);
   if (!element) return;
-  const registered = { stem, element, draw, table, follows, charts: [], stale: true, visible: false };
+  const registered = { stem, element, draw, table, follows, charts: [], waiting: [], stale: false, visible: false };
   offerCsv(element.querySelector(".csv"), () => [fileName(stem, follows), table(state.place)]);
   element.querySelector(".alternative").addEventListener("toggle", () => fillTable(registered));
   figures.push(registered);
@@ -23,14 +23,11 @@ function fileName(stem, follows) {
   return `${stem}${layer}.csv`;
 }
 
+/** Take the room that the figure needs, and draw it if it is in sight: nothing moves when it is drawn later. */
 function refresh(registered) {
-  if (!registered.visible) {
-    registered.stale = true;
-    return;
-  }
   registered.stale = false;
   const drawn = registered.draw(state.place, look());
-  showPanels(registered, registered.element.querySelector(".panels"), drawn);
+  layOut(registered, registered.element.querySelector(".panels"), drawn);
   const note = registered.element.querySelector(".note");
   note.textContent = drawn.note ?? "";
   note.hidden = !drawn.note;
@@ -38,6 +35,32 @@ function refresh(registered) {
   registered.element.querySelector(".actions").hidden = !size;
   registered.element.querySelector(".alternative").hidden = !size || size > LARGEST_TABLE || !!drawn.shown;
   fillTable(registered);
+  registered.waiting = drawn.panels ?? [];
+  if (registered.visible) paintWaiting(registered);
+}
+
+/** Refresh what is in sight at once, and the others one after another while the reader can go on. */
+function refreshThose(stale) {
+  for (const registered of stale) {
+    if (registered.visible) refresh(registered);
+    else registered.stale = true;
+  }
+  setTimeout(refreshNext);
+}
+
+function refreshNext() {
+  const next = figures.find(({ stale }) => stale);
+  if (!next) return;
+  refresh(next);
+  setTimeout(refreshNext);
+}
+
+/** Draw the charts that wait for it. */
+function paintWaiting(registered) {
+  if (registered.stale) refresh(registered);
+  const container = registered.element.querySelector(".panels");
+  registered.waiting.forEach((panel, place) => paintPanel(registered, container, panel, place));
+  registered.waiting = [];
 }
 
 function fillTable(registered) {
@@ -48,15 +71,21 @@ function fillTable(registered) {
 }
 
 /** Draw panels into a container; existing charts are kept if the number is the same. */
-function showPanels(holder, container, { panels = [], shown, placed, empty }) {
+function showPanels(holder, container, drawn) {
+  layOut(holder, container, drawn);
+  (drawn.panels ?? []).forEach((panel, place) => paintPanel(holder, container, panel, place));
+}
+
+/** Put into a container what needs no chart, or the room of each chart, as high as it will be. */
+function layOut(holder, container, { panels = [], shown, placed, empty }) {
   if (placed) {
     if (container.firstChild !== placed) container.replaceChildren(placed);
     return;
   }
   if (empty || shown || holder.charts.length !== panels.length) {
-    for (const chart of holder.charts) chart.dispose();
-    holder.charts = [];
-    container.replaceChildren();
+    for (const chart of holder.charts) chart?.dispose();
+    holder.charts = panels.map(() => null);
+    container.replaceChildren(...panels.map(newPanel));
   }
   container.classList.toggle("several", panels.length > 1);
   if (empty) {
@@ -70,14 +99,21 @@ function showPanels(holder, container, { panels = [], shown, placed, empty }) {
     container.append(scrolling(tableElement(shown), holder.element));
     return;
   }
-  if (!holder.charts.length) holder.charts = panels.map((panel) => newChart(container, panel));
-  panels.forEach((panel, place) => {
-    const chart = holder.charts[place];
-    chart.onClick = panel.onClick;
-    if (panel.height) chart.getDom().style.height = panel.height;
-    chart.resize();
-    chart.setOption(panel.option, { notMerge: true });
+  panels.forEach(({ height, key, option }, place) => {
+    const panel = container.children[place];
+    const drawing = panel.querySelector(".drawing");
+    if (height) drawing.style.height = height;
+    drawing.setAttribute("aria-label", option.aria.label.description);
+    if (key) showKey(panel.querySelector(".key"), key);
   });
+}
+
+function paintPanel(holder, container, { option, onClick, renderer = "svg" }, place) {
+  const drawing = container.children[place].querySelector(".drawing");
+  const chart = (holder.charts[place] ??= newChart(drawing, renderer));
+  chart.onClick = onClick;
+  chart.resize();
+  chart.setOption(option, { notMerge: true });
 }
 
 /** Return a table in a region that a keyboard can scroll, named as the figure is. */
@@ -91,7 +127,15 @@ function scrolling(table, { id }) {
   return region;
 }
 
-function newChart(container, { title, renderer = "svg" }) {
+/** Fill in what the colours of a heat map mean: their ends, their middle, and the unit. */
+function showKey(element, { stops, ends, unit }) {
+  const make = (name, text) => Object.assign(document.createElement("span"), { className: name, textContent: text });
+  const bar = make("key-bar", "");
+  bar.style.background = `linear-gradient(to right, ${stops.join(", ")})`;
+  element.replaceChildren(make("key-unit", unit), bar, ...ends.map((end) => make("key-end", end)));
+}
+
+function newPanel({ title, key }) {
   const panel = document.createElement("div");
   panel.className = "panel";
   if (title) {
@@ -100,11 +144,15 @@ function newChart(container, { title, renderer = "svg" }) {
     words.textContent = title;
     panel.append(words);
   }
+  if (key) panel.append(Object.assign(document.createElement("p"), { className: "key" }));
   const drawing = document.createElement("div");
   drawing.className = "drawing";
   drawing.setAttribute("role", "img");
   panel.append(drawing);
-  container.append(panel);
+  return panel;
+}
+
+function newChart(drawing, renderer) {
   const chart = echarts.init(drawing, null, { renderer });
   chart.getZr().on("click", (event) => clicked(chart, event));
   resizes.observe(drawing);
@@ -130,7 +178,7 @@ const near = new IntersectionObserver(
     for (const { target, isIntersecting } of entries) {
       const registered = figures.find(({ element }) => element === target);
       registered.visible = isIntersecting;
-      if (isIntersecting && registered.stale) refresh(registered);
+      if (isIntersecting) paintWaiting(registered);
     }
   },
   { rootMargin: "400px" },
@@ -141,10 +189,10 @@ function redrawAll() {
 }
 
 function startFigures() {
+  redrawAll();
   for (const { element } of figures) near.observe(element);
   onChange((changed) => {
-    for (const registered of figures)
-      if (registered.follows.some((name) => changed.has(name))) refresh(registered);
+    refreshThose(figures.filter(({ follows }) => follows.some((name) => changed.has(name))));
   });
   dark.addEventListener("change", redrawAll);
   still.addEventListener("change", redrawAll);

@@ -16,12 +16,14 @@ const COLOURS = [
   "grey",
   "low",
   "high",
+  "undefined",
 ];
 
 function look() {
   const style = getComputedStyle(document.documentElement);
   const colours = COLOURS.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]);
-  return { ...Object.fromEntries(colours), font: getComputedStyle(document.body).fontFamily };
+  const [shares, ratios] = ["shares", "ratios"].map((name) => style.getPropertyValue(`--${name}`).trim().split(", "));
+  return { ...Object.fromEntries(colours), shares, ratios, font: getComputedStyle(document.body).fontFamily };
 }
 
 /** Return an option with the page's look; `parts` is merged over it. */
@@ -109,6 +111,33 @@ const WHOLE_AXIS = { interval: 0.25, min: 0, max: 1 };
 /** Return the label interval of a category axis that leaves at most so many labels. */
 function everyFew(categories, most) {
   return Math.max(Math.ceil(categories / most) - 1, 0);
+}
+
+/**
+ * Return the scale of ratios to what is even, as far under 1 as over it: the place of a ratio on it, the map
+ * from places (a cell's third value) to colours, and the key that says what they are.
+ */
+function ratioScale(colours, limit, unit) {
+  const end = Math.log2(limit);
+  const times = (ratio) => `${Number(ratio.toPrecision(2))}×`;
+  return {
+    placeOf: (ratio) => Math.min(Math.max(Math.log2(ratio), -end), end),
+    visualMap: hidden(colours.ratios, [-end, end]),
+    grid: { top: 12, show: true, borderWidth: 0, backgroundColor: colours.undefined },
+    key: { stops: colours.ratios, ends: [`≤ ${times(1 / limit)}`, "1×", `≥ ${times(limit)}`], unit },
+  };
+}
+
+/** Return the scale of shares from 0 to 1, as `ratioScale` does. */
+function shareScale(colours, unit) {
+  return {
+    visualMap: hidden(colours.shares, [0, 1]),
+    key: { stops: colours.shares, ends: [0, 0.5, 1].map(whole), unit },
+  };
+}
+
+function hidden(stops, [min, max]) {
+  return { type: "continuous", show: false, min, max, dimension: 2, seriesIndex: 0, inRange: { color: stops } };
 }
 
 /** Return the map from values to one hue, as a legend beside the chart. */

@@ -1,0 +1,1 @@
+"""Sections of the page that have a module of their own."""
