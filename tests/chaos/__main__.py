@@ -25,8 +25,6 @@ import dbt.cli.main  # noqa: F401
 import matplotlib.pyplot  # noqa: F401
 import pytest
 import transformers.models.mixtral.modeling_mixtral  # noqa: F401
-from rich.console import Console
-from rich.table import Table
 
 import gatehouse.reports.page.report  # noqa: F401
 from gatehouse.reports.figures import gallery
@@ -177,8 +175,11 @@ def try_it(attempt: Attempt) -> Outcome:
 
 
 def print_tables(outcomes: list[Outcome]) -> None:
-    """Print what became of the kills, by their phase, then of the other warehouses."""
-    table = Table(*COLUMNS, box=None)
+    """Print what became of the kills, by their phase, then of the other warehouses.
+
+    It is the table of docs/robustness.md.
+    """
+    rows = [list(COLUMNS), ["---"] * len(COLUMNS)]
     for group in ("random", "named"):
         of_group = [each for each in outcomes if each.attempt.group == group]
         for phase in PHASES:
@@ -186,17 +187,18 @@ def print_tables(outcomes: list[Outcome]) -> None:
             killed = [each for each in of_group for death in each.deaths if death == phase]
             aimed = sum(point.phase == phase for each in of_group for point in each.attempt.points)
             if aimed or killed:
-                table.add_row(f"{group}: {phase}", str(aimed), *row(killed))
+                rows.append([f"{group}: {phase}", str(aimed), *row(killed)])
     rest = [each for each in outcomes if each.attempt.group not in ("random", "named")]
     for group in dict.fromkeys(each.attempt.group for each in rest):
         found = [each for each in rest if each.attempt.group == group]
         apart = max(each.difference.apart for each in found)
         points = str(sum(len(each.attempt.points) for each in found))
         kills = [each for each in found for _ in each.deaths] or found
-        table.add_row(f"{group} (apart {apart:.1e})", points, *row(kills))
+        rows.append([f"{group} (apart {apart:.1e})", points, *row(kills)])
     points = str(sum(len(each.attempt.points) for each in outcomes))
-    table.add_row("all", points, *row([each for each in outcomes for _ in each.deaths]))
-    Console(width=110).print(table)
+    rows.append(["all", points, *row([each for each in outcomes for _ in each.deaths])])
+    for cells in rows:
+        print(f"| {' | '.join(cells)} |")
     print(f"{len(outcomes)} warehouses: lake, marts and results compared")
 
 

@@ -33,9 +33,10 @@ def test_killed_at_points_of_every_phase_and_run_again_equals_uninterrupted():
         cwd=PACKAGE,
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    line = re.search(r"(?m)^ *all((?: +\d+){7}) *$", ended.stdout)
+    line = re.search(r"(?m)^\| all \|((?: \d+ \|){7})$", ended.stdout)
     assert line, ended.stdout
-    points, killed, survived, lost, doubled, left_over, differing = map(int, line[1].split())
+    numbers = map(int, re.findall(r"\d+", line[1]))
+    points, killed, survived, lost, doubled, left_over, differing = numbers
     assert points == killed == survived == 9, ended.stdout
     assert lost == doubled == left_over == differing == 0, ended.stdout
 
