@@ -88,6 +88,7 @@ def _page(paths: Paths, metric: str) -> str:
     _hide(manifest)
     if run_id := latest_report(paths):
         _link_report(manifest, run_id, paths)
+    _link_pages(manifest, paths)
     of_events = "source.gatehouse.lake.events" in _ancestors(manifest, metric.partition(".")[0])
     opens_on = script_json(path_address(metric, of_events=of_events))
     script = (ASSETS / "scripts" / "lineage_main.js").read_text(encoding="utf-8")
@@ -142,6 +143,16 @@ def _link_report(manifest: dict[str, Any], run_id: str, paths: Paths) -> None:
         ]
         if shown:
             node["description"] += f"\n\n**In the report of {run_id}**: {'; '.join(shown)}."
+
+
+def _link_pages(manifest: dict[str, Any], paths: Paths) -> None:
+    """Link the exposures that are pages of several runs to the last one of each kind."""
+    for exposure in manifest["exposures"].values():
+        if pattern := exposure["meta"].get("page"):
+            pages = sorted(
+                (paths.root / "results").glob(pattern), key=lambda page: page.stat().st_mtime
+            )
+            exposure["url"] = link(pages[-1], paths.lineage_page) if pages else None
 
 
 def _ancestors(manifest: dict[str, Any], table: str) -> set[str]:

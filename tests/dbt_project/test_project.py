@@ -2,6 +2,7 @@
 
 import json
 from contextlib import closing
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from gatehouse.reports.figures.gallery import FIGURES, RUN_FIGURES
 from gatehouse.reports.page.charts import GROUPS
 from gatehouse.reports.page.sections.lineage import COLUMNS
+from gatehouse.warehouse.paths import Paths
 from tests.dbt_project.conftest import COUNTED, FINISHED, MARTS
 
 
@@ -128,12 +130,20 @@ def test_pages_and_lineage_link_to_what_is_there(artifacts):
     for names in COLUMNS.values():
         for table, column in (name.split(".") for name in names):
             assert column in nodes[f"model.gatehouse.{table}"]["columns"], (table, column)
-    sections = {
-        exposure["name"]: exposure["meta"].get("section")
-        for exposure in artifacts["manifest"]["exposures"].values()
+    exposures = artifacts["manifest"]["exposures"].values()
+    sections = {each["name"]: each["meta"].get("section") for each in exposures}
+    of_several = {each["name"]: each["meta"].get("page") for each in exposures}
+    paths = Paths(Path("/home"))
+    pages = {
+        "comparison_page": [paths.comparison(["a", "b"]), paths.comparison(["a", "b", "c"])],
+        "trend_page": [paths.trend("0123")],
     }
-    of_several = {name for name, section in sections.items() if not section}
-    assert of_several == {"comparison_page", "trend_page"}
+    for name, section in sections.items():
+        assert bool(section) != bool(of_several[name]), name
+    for name, written in pages.items():
+        assert all(page.match(of_several[name]) for page in written)
+        others = [page for each in pages if each != name for page in pages[each]]
+        assert not any(page.match(of_several[name]) for page in others)
     charts = {chart.stem for group in GROUPS for chart in group.charts}
     of_figures = {sections[name] for name in (*FIGURES, *RUN_FIGURES)}
     assert of_figures <= charts | {"replay-cost"}

@@ -70,11 +70,15 @@ def leads_to_the_latest_report(paths: Paths) -> None:
     report = page_of(run_id, paths)
     report.parent.mkdir(parents=True)
     report.write_text('<p id="load"></p>', encoding="utf-8")
+    for name in ("trend-0123", "trend-4567"):
+        paths.trend(name.removeprefix("trend-")).touch()
+    os.utime(paths.trend("4567"), (0, 0))
     page = lineage_page.write_lineage_page(paths, "dim_token").read_text(encoding="utf-8")
     assert opening(page) == path_address("dim_token", of_events=False)
     manifest = data_of(page, "manifest")
     urls = {name: each["url"] for name, each in manifest["exposures"].items() if each["url"]}
-    assert urls.keys() == {"exposure.gatehouse.expert_load"}
+    assert urls.keys() == {"exposure.gatehouse.expert_load", "exposure.gatehouse.trend_page"}
+    assert urls["exposure.gatehouse.trend_page"].endswith("/results/trend-0123.html")
     address, _, section = urls["exposure.gatehouse.expert_load"].partition("#")
     assert (paths.lineage_page.parent / unquote(address)).resolve() == report.resolve()
     described = manifest["nodes"]["model.gatehouse.fct_expert_load"]["description"]
