@@ -31,7 +31,7 @@ function overTime(colours, title, words, series, parts) {
 function measured(colours, name) {
   const [title, words, y] = MEASURES[name];
   const layers = data.layers[name].filter(isKnown).map((values, at) => ({
-    ...line("", values, colours.grey, { lineStyle: { width: 1, opacity: 0.45 }, symbol: "none" }),
+    ...line("", values, colours.grey, { lineStyle: { width: 1, opacity: 0.45 }, symbol: values.length > 1 ? "none" : "circle" }),
     id: `layer-${at}`,
     silent: true,
     tooltip: { show: false },
