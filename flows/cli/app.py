@@ -218,6 +218,8 @@ def unusable_name(error: BaseException) -> str:
 def usage(error: typer.TyperException) -> str:
     """Return what is wrong with the command line, and where its help is."""
     message = error.format_message() if hasattr(error, "format_message") else str(error)
+    # typer's own, before what it says of a choice
+    message = message.replace("Value error, ", "")
     named, commands = ["gatehouse"], typer.main.get_group(app).commands
     for word in sys.argv[1:]:
         if word not in commands:

@@ -274,6 +274,7 @@ BAD = {
         ["report", "--trend", "--layer", "1"],
         "leave --compare, --layer, --samples",
     ),
+    "an unknown focus": (["report", "--focus", "x"], "'--focus': 'x' is not one of"),
     "a layer to compare": (
         ["report", "--compare", "x", "y", "--layer", "1"],
         "leave --run, --layer, --samples and --focus out",
