@@ -152,8 +152,12 @@ def alike(rows: list[tuple], others: list[tuple]) -> bool:
     )
 
 
-LEDGERS = {"stg_shards": "path, modified_at", "stg_replay_parts": "path, modified_at, bytes"}
-"""Tables of files, and which columns tell of times and places: a replay's file holds its time."""
+LEDGERS = {
+    "stg_shards": "path, modified_at",
+    "stg_replay_parts": "path, modified_at, bytes",
+    "fct_run_trend": "started_at",
+}
+"""Which columns of tables tell of times and places: a replay's file holds its time."""
 OF_TIMES = ("dim_run", "stg_runs", "stg_new_runs")
 """Tables that tell when a run was captured."""
 
