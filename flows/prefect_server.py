@@ -106,10 +106,10 @@ class OwnServer:
         Raises:
             GatehouseError: it has ended, or takes too long.
         """
-        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            health = f"{self.access['PREFECT_API_URL']}/health"
-            direct.open(health, timeout=SECONDS_TO_START).close()
+            for times in range(SOME_TIMES, -1, -1):
+                if self._answers(may_break_off=times > 0):
+                    break
         except OSError as error:
             # it may be about to say why
             self.stop()
@@ -118,6 +118,19 @@ class OwnServer:
                 "and `gatehouse build` do without Prefect"
             ) from error
         self._times_begun_again = 0
+
+    def _answers(self, *, may_break_off: bool) -> bool:
+        """Ask until it answers; a server that is killed breaks off what it had begun to hear."""
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            health = f"{self.access['PREFECT_API_URL']}/health"
+            direct.open(health, timeout=SECONDS_TO_START).close()
+        except OSError as error:
+            broke_off = ConnectionResetError | BrokenPipeError
+            if may_break_off and isinstance(getattr(error, "reason", error), broke_off):
+                return False
+            raise
+        return True
 
     def runs(self) -> bool:
         """Return whether the process has not ended."""

@@ -2,6 +2,7 @@
 
 import base64
 import errno
+import http.client
 import os
 import re
 import select
@@ -14,6 +15,7 @@ import urllib.request
 from contextlib import closing, suppress
 from importlib import metadata
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 
@@ -159,6 +161,7 @@ ALONE = """
 import sys
 import urllib.error
 import urllib.request
+from urllib.error import URLError
 from contextlib import suppress
 from pathlib import Path
 from gatehouse.flows import prefect_server, prefect_settings
@@ -354,6 +357,25 @@ def test_a_server_that_is_killed_begins_again_at_the_same_address(tmp_path, caps
     assert not server.runs()
     with pytest.raises(GatehouseError, match="does not answer"):
         server.wait()
+
+
+def test_what_a_killed_server_breaks_off_is_asked_again(tmp_path, monkeypatch):
+    server = Answering(tmp_path)
+    ask, faults = urllib.request.OpenerDirector.open, []
+
+    def broken_off(opener, *words, **options):
+        if not faults:
+            return ask(opener, *words, **options)
+        raise faults.pop()
+
+    monkeypatch.setattr(urllib.request.OpenerDirector, "open", broken_off)
+    faults += [http.client.RemoteDisconnected(), URLError(ConnectionResetError())]
+    server.wait()
+    assert not faults
+    faults += [ConnectionResetError() for _ in range(9)]
+    with pytest.raises(GatehouseError, match="does not answer"):
+        server.wait()
+    assert len(faults) == 9 - 1 - prefect_server.SOME_TIMES
 
 
 def children_of(process: int) -> dict[int, int]:

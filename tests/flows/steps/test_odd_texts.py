@@ -177,9 +177,10 @@ def test_run_hands_the_option_on(run, corpus, monkeypatch, skip_broken):
     def plan_model(request: RunRequest) -> None:
         raise GatehouseError(f"asked with {request.skip_broken}")
 
-    # the flow's own function, without a server, up to its first step
+    # the flow's and the step's own functions, which need no server
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
-    monkeypatch.setattr(pipeline, "pipeline", pipeline.pipeline.fn)
+    for name in ("pipeline", "prepare_task"):
+        monkeypatch.setattr(pipeline, name, getattr(pipeline, name).fn)
     monkeypatch.setattr(pipeline, "plan_model", plan_model)
     options = ["--skip-broken"] if skip_broken else []
     code, _, err = run("run", "--dataset", corpus, *options)
