@@ -14,14 +14,18 @@ from gatehouse.reports.page.grids import entropy_cell
 from gatehouse.reports.page.packing import THOUSANDTHS, Packed, packed, plain
 
 MOST_TOKENS = 3000
-TOKEN_BYTES = 1_300_000
-"""The most that the token table may take before base64: with many layers it has fewer tokens."""
+TOKEN_BYTES, MANY_LAYERS, LAYER_BYTES = 1_300_000, 48, 9_000
+"""The most that the token table may take before base64: with many layers it has fewer tokens, and
+less by so much for each layer beyond so many, since all else takes more."""
 
 VALUE_BYTES = 11
 """What one token takes in one layer."""
 
 SHOWN_EXPERTS = 64
 """A pair matrix shows at most this many experts: the busiest."""
+
+PAIR_BYTES, CELL_BYTES = 800_000, 5.4
+"""The most that all pair matrices may take, and what a cell takes in both matrices of a layer."""
 
 TEN_THOUSANDTHS = 10 * THOUSANDTHS
 SMALL_SHARE = 0.65
@@ -50,7 +54,8 @@ def tokens(
             where there is no slider.
         needed: ids of tokens to have in any case.
     """
-    most = min(MOST_TOKENS, TOKEN_BYTES // (VALUE_BYTES * max(len(frames), 1)))
+    available = TOKEN_BYTES - LAYER_BYTES * max(len(frames) - MANY_LAYERS, 0)
+    most = min(MOST_TOKENS, max(available, 0) // (VALUE_BYTES * max(len(frames), 1)))
     top, others = _kept(ranks.sort_values("frequency_rank"), most, needed)
     rows = [frame.set_index("token_id").reindex(top["token_id"]) for frame in frames]
     entropy = _matrix(rows, "mean_entropy")
@@ -123,11 +128,9 @@ def choices(marts: Marts, indices: list[int]) -> dict[str, Any]:
     """Return pairs of experts within and between layers, and experts by domain."""
     widest = int(marts.layers["num_experts"].max())
     by_layer = dict(iter(marts.expert_load.groupby("moe_index")))
+    most = min(SHOWN_EXPERTS, int((PAIR_BYTES / CELL_BYTES / max(len(indices), 1)) ** 0.5))
     busiest = {
-        index: by_layer[index]
-        .nlargest(SHOWN_EXPERTS, "load_share")["expert"]
-        .sort_values()
-        .to_list()
+        index: by_layer[index].nlargest(most, "load_share")["expert"].sort_values().to_list()
         for index in indices
     }
     together = marts.coactivation.assign(even=_floats(marts.coactivation, "uniform_probability"))
