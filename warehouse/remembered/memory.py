@@ -34,6 +34,7 @@ SOURCES = (
     "storage/listing.py",
     "storage/object_file.py",
     "storage/object_files.py",
+    "storage/patience.py",
     "storage/places.py",
     "storage/storage.py",
     "tables.py",
