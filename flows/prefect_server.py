@@ -107,9 +107,7 @@ class OwnServer:
             GatehouseError: it has ended, or takes too long.
         """
         try:
-            for times in range(SOME_TIMES, -1, -1):
-                if self._answers(may_break_off=times > 0):
-                    break
+            self._ask(SOME_TIMES)
         except OSError as error:
             # it may be about to say why
             self.stop()
@@ -119,18 +117,17 @@ class OwnServer:
             ) from error
         self._times_begun_again = 0
 
-    def _answers(self, *, may_break_off: bool) -> bool:
-        """Ask until it answers; a server that is killed breaks off what it had begun to hear."""
+    def _ask(self, more_times: int) -> None:
+        """Return when it answers; a server that is killed breaks off what it had begun to hear."""
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             health = f"{self.access['PREFECT_API_URL']}/health"
             direct.open(health, timeout=SECONDS_TO_START).close()
         except OSError as error:
             broke_off = ConnectionResetError | BrokenPipeError
-            if may_break_off and isinstance(getattr(error, "reason", error), broke_off):
-                return False
-            raise
-        return True
+            if not (more_times and isinstance(getattr(error, "reason", error), broke_off)):
+                raise
+            self._ask(more_times - 1)
 
     def runs(self) -> bool:
         """Return whether the process has not ended."""

@@ -116,7 +116,7 @@ def report(
             drawn = files.write_figures(results)
         if line := files.left_out(results):
             say(line)
-        page = files.write_page(results, drawn, paths, output, sample_ids, focus or "routing")
+        page = files.write_page(results, drawn, paths, output, sample_ids, focus)
         answer(str(page))
         return
     if run or layer or samples or focus:

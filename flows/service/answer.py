@@ -24,8 +24,8 @@ from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.writers.locks import exclusive
 
 POOL_WORDS = ("worker", "start", "--pool", "gatehouse", "--type", "process", "--limit", "1")
-ENDED = "ended by `gatehouse down`; what has landed stays, and the same run goes on from there"
-LOST = "its process is gone; what has landed stays, and the same run goes on from there"
+ENDED = "ended by `gatehouse down`; what has landed stays, and the same command resumes from there"
+LOST = "its process is gone; what has landed stays, and the same command resumes from there"
 """What the server is told of runs that are over."""
 
 SECONDS_BETWEEN_QUESTIONS = 5

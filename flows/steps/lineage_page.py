@@ -149,10 +149,9 @@ def _link_pages(manifest: dict[str, Any], paths: Paths) -> None:
     """Link the exposures that are pages of several runs to the last one of each kind."""
     for exposure in manifest["exposures"].values():
         if pattern := exposure["meta"].get("page"):
-            pages = sorted(
-                (paths.root / "results").glob(pattern), key=lambda page: page.stat().st_mtime
-            )
-            exposure["url"] = link(pages[-1], paths.lineage_page) if pages else None
+            pages = (paths.root / "results").glob(pattern)
+            last = max(pages, key=lambda page: page.stat().st_mtime, default=None)
+            exposure["url"] = link(last, paths.lineage_page) if last else None
 
 
 def _ancestors(manifest: dict[str, Any], table: str) -> set[str]:

@@ -191,7 +191,7 @@ PARTS = (
 GROUPS = tuple(group for part in PARTS for group in part.groups)
 
 
-def shown(untold: Collection[str], focus: str = PARTS[0].stem) -> tuple[Part, ...]:
+def shown(untold: Collection[str], focus: str | None = None) -> tuple[Part, ...]:
     """Return the parts of a run's page, with the charts that its source tells enough for.
 
     Args:

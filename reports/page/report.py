@@ -46,7 +46,7 @@ SCRIPTS = (
 
 
 def render(
-    assessed: AssessedRun, links: Links, texts: Texts | None = None, focus: str = "routing"
+    assessed: AssessedRun, links: Links, texts: Texts | None = None, focus: str | None = None
 ) -> str:
     """Return the page as HTML text.
 
@@ -55,7 +55,7 @@ def render(
         links: the page's links, and the layer that it shows first.
         texts: passages of the run's texts, of a run with events and token ids; None: the page
             has no section on them.
-        focus: the part that comes first, by its stem in `charts.PARTS`.
+        focus: the part that comes first, by its stem in `charts.PARTS`; default: their order.
     """
     run, layers = assessed.run, assessed.marts.layers
     indices = [int(index) for index in layers["moe_index"]]

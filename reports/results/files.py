@@ -149,7 +149,7 @@ def write_page(
     paths: Paths,
     output: Path | None = None,
     sample_ids: Sequence[int] = (),
-    focus: str = "routing",
+    focus: str | None = None,
 ) -> Path:
     """Write the HTML page of a run, which shows every layer; return its file.
 
@@ -162,7 +162,7 @@ def write_page(
         paths: the warehouse.
         output: the page's file or folder; default: in the results.
         sample_ids: samples whose text it shows; default: some of each domain.
-        focus: what it opens with: routing, verdict or inference.
+        focus: what it opens with: routing (the default), verdict or inference.
 
     Raises:
         GatehouseError: the run has no such sample, or its text cannot be read.

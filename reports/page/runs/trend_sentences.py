@@ -61,13 +61,13 @@ def sentences(rows: pd.DataFrame) -> list[str]:
         rows: those of `reports.marts.trends.run_trend`.
     """
     means = averages(rows)
+    if len(means) == 1:
+        return ["There is one run of this model, dataset and settings: nothing has moved yet."]
     found = {
         column: known
         for column in MEASURES
         if (known := trend(means[column].to_numpy(float))) is not None
     }
-    if len(means) == 1:
-        return ["There is one run of this model, dataset and settings: nothing has moved yet."]
     if len(means) < LEAST_RUNS:
         moved = [_from_to(column, each) for column, each in found.items() if each.runs > 1]
         said = [f"{len(means)} runs are too few to tell a trend from chance."]

@@ -108,9 +108,9 @@ def _of_tests(judged: Discoveries) -> str:
         )
     verb = "is a discovery" if judged.discoveries == 1 else "are discoveries"
     return (
-        f"{judged.discoveries:,} of the {there} {verb} at {limit}, of which about "
-        f"{FALSE_DISCOVERY_RATE:.0%} are expected to be chance; the others are within what chance "
-        "gives where documents are dealt to domains at random."
+        f"{judged.discoveries:,} of the {there} {verb} at {limit}, of which at most "
+        f"about {FALSE_DISCOVERY_RATE:.0%} are expected to be chance; the others are within what "
+        "chance gives where documents are dealt to domains at random."
     )
 
 

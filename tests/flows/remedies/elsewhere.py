@@ -177,7 +177,7 @@ ELSEWHERE = {
     "For `gatehouse run` and `prefect` in a shell: . …": (
         "tests/flows/service/test_service.py::test_the_password_is_kept_for_the_next_time_and_for_no_other_user"
     ),
-    "ended by `gatehouse down`; what has landed stays, and the same run goes on from there": (
+    "ended by `gatehouse down`; what has landed stays, and the same command resumes from there": (
         "tests/flows/service/test_service.py::test_a_run_whose_process_is_gone_is_cancelled"
     ),
     "`gatehouse down` ends it.": (

@@ -4,7 +4,10 @@ import csv
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -70,6 +73,25 @@ def tab(browser, address):
     yield opened
     assert faults == [address]
     opened.close()
+
+
+@contextmanager
+def drawn_without_a_fault(browser, path: Path, **looks) -> Iterator[Any]:
+    """Open a page for a block, at the end of which nothing has been logged or raised in it.
+
+    Args:
+        browser: the fixture.
+        path: the file of the page.
+        looks: of Playwright's `new_page`.
+    """
+    faults: list[str] = []
+    page = browser.new_page(**looks)
+    page.on("console", lambda message: faults.append(message.text))
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(path.as_uri())
+    yield page
+    assert faults == []
+    page.close()
 
 
 def frame_of(run_page: AssessedRun, layer: int) -> pd.DataFrame:

@@ -26,6 +26,7 @@ from tests.reports.page.browsing import (
     assert_layer,
     column,
     downloaded,
+    drawn_without_a_fault,
     frame_of,
     whole,
 )
@@ -233,21 +234,16 @@ def test_the_page_of_a_trace_is_drawn_without_a_fault_and_without_what_it_does_n
     assessed = untold_page(*untold)
     page_of_trace = render(assessed, Links(), made_up_texts(assessed))
     path.write_text(page_of_trace, encoding="utf-8")
-    faults: list[str] = []
-    page = browser.new_page(viewport=DESK, reduced_motion="reduce")
-    page.on("console", lambda message: faults.append(message.text))
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.goto(path.as_uri())
-    for figure in page.locator(".figure").all():
-        figure.scroll_into_view_if_needed()
-        figure.locator("svg, canvas, .panels table, .passage").first.wait_for()
-    page.locator("#next-layer").click()
-    if TOKEN_IDS not in untold:
-        page.locator("#token-table tbody button").first.click()
-        assert page.locator("#token-facts").text_content().endswith("top expert and consistency.")
-    assert not re.search("NaN|undefined|null", page.locator("#main").inner_text())
-    assert faults == []
-    page.close()
+    with drawn_without_a_fault(browser, path, viewport=DESK, reduced_motion="reduce") as page:
+        for figure in page.locator(".figure").all():
+            figure.scroll_into_view_if_needed()
+            figure.locator("svg, canvas, .panels table, .passage").first.wait_for()
+        page.locator("#next-layer").click()
+        if TOKEN_IDS not in untold:
+            page.locator("#token-table tbody button").first.click()
+            facts = page.locator("#token-facts").text_content()
+            assert facts.endswith("top expert and consistency.")
+        assert not re.search("NaN|undefined|null", page.locator("#main").inner_text())
 
 
 def test_a_comparison_is_drawn_without_a_fault(browser, run_page, tmp_path):
@@ -257,80 +253,65 @@ def test_a_comparison_is_drawn_without_a_fault(browser, run_page, tmp_path):
     overlap["top_agreement"] = overlap["mean_entropy_change"] = None
     page_of_two = of_two(run_page, made_up_page(2, 90), overlap, FLIPS, Loads(loads))
     path.write_text(page_of_two, encoding="utf-8")
-    faults: list[str] = []
-    page = browser.new_page(viewport=PHONE, color_scheme="dark")
-    page.on("console", lambda message: faults.append(message.text))
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.goto(path.as_uri())
-    for figure in page.locator(".figure").all():
-        figure.scroll_into_view_if_needed()
-        figure.locator("svg").first.wait_for()
-    assert page.locator(".figure svg").count() == 14
-    rows = downloaded(page, page.locator("#numbers .csv"))
-    coverage = run_page.findings.layers["coverage"].to_list()
-    assert [float(row["coverage_a"]) for row in rows] == pytest.approx(coverage, rel=1e-5)
-    assert [row["coverage_b"] == "" for row in rows] == [False, False, True, True]
-    rows = downloaded(page, page.locator("#flips .csv"))
-    assert [(row["by"], row["value"]) for row in rows[4:]] == [
-        ("margin from", "0"),
-        ("margin from", "0.01"),
-        ("position from", "0"),
-        ("position from", "4"),
-    ]
-    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
-    assert faults == []
-    page.close()
+    with drawn_without_a_fault(browser, path, viewport=PHONE, color_scheme="dark") as page:
+        for figure in page.locator(".figure").all():
+            figure.scroll_into_view_if_needed()
+            figure.locator("svg").first.wait_for()
+        assert page.locator(".figure svg").count() == 14
+        rows = downloaded(page, page.locator("#numbers .csv"))
+        coverage = run_page.findings.layers["coverage"].to_list()
+        assert [float(row["coverage_a"]) for row in rows] == pytest.approx(coverage, rel=1e-5)
+        assert [row["coverage_b"] == "" for row in rows] == [False, False, True, True]
+        rows = downloaded(page, page.locator("#flips .csv"))
+        assert [(row["by"], row["value"]) for row in rows[4:]] == [
+            ("margin from", "0"),
+            ("margin from", "0.01"),
+            ("position from", "0"),
+            ("position from", "4"),
+        ]
+        assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
 
 
 def test_any_two_of_many_runs_can_be_chosen(browser, tmp_path):
     path = tmp_path / "compare.html"
     path.write_text(page_of_twelve(), encoding="utf-8")
-    faults: list[str] = []
-    page = browser.new_page(viewport=PHONE)
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.goto(path.as_uri())
-    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
-    page.locator("#agreement-matrix a", has_text="65.0% of C and J").first.click()
-    lists = [page.locator(f"#run-{place}") for place in (0, 1)]
-    assert [each.input_value() for each in lists] == ["2", "9"]
-    rows = downloaded(page, page.locator("#numbers .csv"))
-    assert {"coverage_c", "coverage_j"} <= rows[0].keys()
-    # a run beside itself: the other list moves on
-    lists[0].select_option("9")
-    assert [each.input_value() for each in lists] == ["9", "10"]
-    lists[0].select_option("11")
-    assert [each.input_value() for each in lists] == ["10", "11"]
-    assert page.locator("#mismatch").text_content() == "This is not compared of these two runs."
-    page.locator("#flips").scroll_into_view_if_needed()
-    page.locator("#flips .empty").wait_for()
-    page.locator("#agreement-matrix a", has_text="loads").first.click()
-    assert page.locator("#mismatch").text_content().startswith("On average over 3 layers, 50.0%")
-    assert faults == []
-    page.close()
+    with drawn_without_a_fault(browser, path, viewport=PHONE) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+        page.locator("#agreement-matrix a", has_text="65.0% of C and J").first.click()
+        lists = [page.locator(f"#run-{place}") for place in (0, 1)]
+        assert [each.input_value() for each in lists] == ["2", "9"]
+        rows = downloaded(page, page.locator("#numbers .csv"))
+        assert {"coverage_c", "coverage_j"} <= rows[0].keys()
+        # a run beside itself: the other list moves on
+        lists[0].select_option("9")
+        assert [each.input_value() for each in lists] == ["9", "10"]
+        lists[0].select_option("11")
+        assert [each.input_value() for each in lists] == ["10", "11"]
+        assert page.locator("#mismatch").text_content() == "This is not compared of these two runs."
+        page.locator("#flips").scroll_into_view_if_needed()
+        page.locator("#flips .empty").wait_for()
+        page.locator("#agreement-matrix a", has_text="loads").first.click()
+        assert (
+            page.locator("#mismatch").text_content().startswith("On average over 3 layers, 50.0%")
+        )
 
 
 def test_runs_are_drawn_over_time_without_a_fault(browser, run_page, tmp_path):
     path = tmp_path / "trend.html"
     rows = series(7)
     path.write_text(render_trend(rows, run_page.run), encoding="utf-8")
-    faults: list[str] = []
-    page = browser.new_page(viewport=PHONE, color_scheme="dark")
-    page.on("console", lambda message: faults.append(message.text))
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.goto(path.as_uri())
-    for figure in page.locator(".figure").all():
-        figure.scroll_into_view_if_needed()
-        figure.locator("svg").first.wait_for()
-    assert page.locator(".figure svg").count() == 6
-    found = downloaded(page, page.locator("#entropy .csv"))
-    assert [float(row["mean_entropy"]) for row in found] == pytest.approx(
-        rows["mean_entropy"].to_list(), rel=1e-5
-    )
-    found = downloaded(page, page.locator("#drift .csv"))
-    assert [row["shared_load_with_first"] == "" for row in found] == [True] + 6 * [False]
-    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
-    assert faults == []
-    page.close()
+    with drawn_without_a_fault(browser, path, viewport=PHONE, color_scheme="dark") as page:
+        for figure in page.locator(".figure").all():
+            figure.scroll_into_view_if_needed()
+            figure.locator("svg").first.wait_for()
+        assert page.locator(".figure svg").count() == 6
+        found = downloaded(page, page.locator("#entropy .csv"))
+        assert [float(row["mean_entropy"]) for row in found] == pytest.approx(
+            rows["mean_entropy"].to_list(), rel=1e-5
+        )
+        found = downloaded(page, page.locator("#drift .csv"))
+        assert [row["shared_load_with_first"] == "" for row in found] == [True] + 6 * [False]
+        assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
 
 
 def test_without_scripts_the_findings_are_there(browser, address, run_page):

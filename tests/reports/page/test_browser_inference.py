@@ -7,7 +7,7 @@ import pytest
 from gatehouse.reports.page.payload import Links, payload
 from gatehouse.reports.page.report import render
 from tests.reports.made_up_findings import with_findings
-from tests.reports.page.browsing import DESK, downloaded, whole
+from tests.reports.page.browsing import DESK, downloaded, drawn_without_a_fault, whole
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -111,15 +111,9 @@ def test_a_run_that_lacks_it_all_says_so_without_a_fault(browser, run_page, tmp_
     path = tmp_path / "bare.html"
     lacking = with_findings(dataclasses.replace(run_page, marts=bare), run_page.findings)
     path.write_text(render(lacking, Links()), encoding="utf-8")
-    faults: list[str] = []
-    page = browser.new_page(viewport=DESK, reduced_motion="reduce")
-    page.on("console", lambda message: faults.append(message.text))
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.goto(path.as_uri())
-    for stem in (*STEMS, *NEEDED):
-        page.locator(f"#{stem}").scroll_into_view_if_needed()
-        page.locator(f"#{stem} .empty").wait_for()
-        assert not page.locator(f"#{stem} .csv").is_visible()
-    assert "different numbers of experts" in page.locator("#placement .empty").text_content()
-    assert faults == []
-    page.close()
+    with drawn_without_a_fault(browser, path, viewport=DESK, reduced_motion="reduce") as page:
+        for stem in (*STEMS, *NEEDED):
+            page.locator(f"#{stem}").scroll_into_view_if_needed()
+            page.locator(f"#{stem} .empty").wait_for()
+            assert not page.locator(f"#{stem} .csv").is_visible()
+        assert "different numbers of experts" in page.locator("#placement .empty").text_content()

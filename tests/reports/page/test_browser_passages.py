@@ -11,7 +11,7 @@ from gatehouse.reports.page.report import render
 from gatehouse.reports.page.text_page import render_text
 from tests.reports.made_up_page import made_up_page
 from tests.reports.made_up_texts import ARABIC, GENERATED, LENGTH, made_up_texts
-from tests.reports.page.browsing import DESK, PHONE, downloaded, frame_of
+from tests.reports.page.browsing import DESK, PHONE, downloaded, drawn_without_a_fault, frame_of
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -254,26 +254,21 @@ def test_a_text_alone_is_the_same_section_without_charts(browser, run_page, tmp_
     traced = TracedText("<b>model</b>", "some text", texts, marts.layers, **known)
     path = tmp_path / "text.html"
     path.write_text(render_text(traced, 2), encoding="utf-8")
-    alone = browser.new_page(viewport=PHONE, reduced_motion="reduce")
-    faults: list[str] = []
-    alone.on("pageerror", lambda error: faults.append(str(error)))
-    alone.on("console", lambda message: faults.append(message.text))
-    alone.goto(path.as_uri())
-    word = alone.locator("#passages .word").nth(5)
-    word.click()
-    rows = alone.locator("#token-detail tbody tr")
-    assert rows.count() == 4
-    route = texts.routes.query("moe_index == 2 and position == 5").iloc[0]
-    told = rows.nth(2).text_content()
-    assert all(f"{expert} (" in told for expert in route["experts"])
-    usual = alone.locator("#token-detail th", has_text="Held out").count()
-    assert usual == int(of_run)
-    alone.keyboard.press("Escape")
-    assert alone.locator("#layer").input_value() == "2"
-    before = grounds(alone.locator("#passages"))
-    alone.locator("#next-layer").click()
-    assert grounds(alone.locator("#passages")) != before
-    assert not alone.locator("#passage").is_visible()
-    assert alone.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
-    assert faults == []
-    alone.close()
+    looks = {"viewport": PHONE, "reduced_motion": "reduce"}
+    with drawn_without_a_fault(browser, path, **looks) as alone:
+        word = alone.locator("#passages .word").nth(5)
+        word.click()
+        rows = alone.locator("#token-detail tbody tr")
+        assert rows.count() == 4
+        route = texts.routes.query("moe_index == 2 and position == 5").iloc[0]
+        told = rows.nth(2).text_content()
+        assert all(f"{expert} (" in told for expert in route["experts"])
+        usual = alone.locator("#token-detail th", has_text="Held out").count()
+        assert usual == int(of_run)
+        alone.keyboard.press("Escape")
+        assert alone.locator("#layer").input_value() == "2"
+        before = grounds(alone.locator("#passages"))
+        alone.locator("#next-layer").click()
+        assert grounds(alone.locator("#passages")) != before
+        assert not alone.locator("#passage").is_visible()
+        assert alone.evaluate("document.documentElement.scrollWidth") == PHONE["width"]

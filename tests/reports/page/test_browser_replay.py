@@ -10,7 +10,7 @@ from gatehouse.warehouse import replays
 from gatehouse.warehouse.replays import ReplayPolicy
 from tests.reports.made_up_findings import with_findings
 from tests.reports.made_up_replay import SHARE, replay_frames
-from tests.reports.page.browsing import DESK, PHONE, downloaded
+from tests.reports.page.browsing import DESK, PHONE, downloaded, drawn_without_a_fault
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -75,15 +75,9 @@ def test_odd_replays_are_drawn_without_a_fault(browser, run_page, tmp_path, cost
     odd = with_findings(dataclasses.replace(run_page, marts=marts), run_page.findings)
     path = tmp_path / "odd.html"
     path.write_text(render(odd, Links()), encoding="utf-8")
-    faults: list[str] = []
-    page = browser.new_page(viewport=DESK, reduced_motion="reduce")
-    page.on("console", lambda message: faults.append(message.text))
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.goto(path.as_uri())
-    for stem in ("replay-cost", "replay-agreement"):
-        figure = page.locator(f"#{stem}")
-        if figure.count():
-            figure.scroll_into_view_if_needed()
-            figure.locator("svg, .empty").first.wait_for()
-    assert faults == []
-    page.close()
+    with drawn_without_a_fault(browser, path, viewport=DESK, reduced_motion="reduce") as page:
+        for stem in ("replay-cost", "replay-agreement"):
+            figure = page.locator(f"#{stem}")
+            if figure.count():
+                figure.scroll_into_view_if_needed()
+                figure.locator("svg, .empty").first.wait_for()

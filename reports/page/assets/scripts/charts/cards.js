@@ -16,13 +16,6 @@ function entriesOf(packed, at, experts) {
   return packed ? Array.from(matrixRow(packed, at, numbers(packed).length / experts)) : [];
 }
 
-function make(tag, name, ...children) {
-  const element = document.createElement(tag);
-  if (name) element.className = name;
-  element.append(...children);
-  return element;
-}
-
 function drawCard(place) {
   if (!cardView.box) makeCards();
   const layer = cardsOf(place);
@@ -120,14 +113,6 @@ function part(name, title, explained, content) {
   const words = explained ? [make("p", "explained", explained)] : [];
   return make("section", name, heading, ...words, content);
 }
-
-const rowOfToken = (() => {
-  let rows = null;
-  return (id) => {
-    rows ??= new Map((data.tokens?.id ?? []).map((each, row) => [each, row]));
-    return rows.get(id);
-  };
-})();
 
 /** Return a token as a button that opens its dialog, or as text if the token table has no row of it. */
 function tokenElement(id, literal) {

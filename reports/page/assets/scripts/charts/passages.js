@@ -39,13 +39,9 @@ function wordAt(at) {
 }
 
 /** Return the row of the token table that is a word's, or undefined. */
-const tableRow = (() => {
-  let rows = null;
-  return (word) => {
-    rows ??= new Map((data.tokens?.id ?? []).map((id, row) => [id, row]));
-    return rows.get(data.text.id[word]);
-  };
-})();
+function tableRow(word) {
+  return rowOfToken(data.text.id[word]);
+}
 
 /** Return the scheme of colours: words(route) of a token, value(route) and its range where it is a ramp. */
 function scheme(place) {
@@ -140,7 +136,6 @@ function drawPassage(place) {
 }
 
 function makeBox() {
-  const make = (tag, name) => Object.assign(document.createElement(tag), { className: name });
   view.box = make("div", "passage");
   view.legend = make("ul", "legend");
   view.text = make("p", "words");

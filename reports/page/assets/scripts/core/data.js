@@ -22,3 +22,12 @@ function unpack({ type, scale, data: text }) {
 function matrixRow(packed, row, width) {
   return numbers(packed).subarray(row * width, (row + 1) * width);
 }
+
+/** Return the row of the token table that is a token's, by its id, or undefined. */
+const rowOfToken = (() => {
+  let rows = null;
+  return (id) => {
+    rows ??= new Map((data.tokens?.id ?? []).map((each, row) => [each, row]));
+    return rows.get(id);
+  };
+})();

@@ -129,27 +129,16 @@ function scrolling(table, { id }) {
 
 /** Fill in what the colours of a heat map mean: their ends, their middle, and the unit. */
 function showKey(element, { stops, ends, unit }) {
-  const make = (name, text) => Object.assign(document.createElement("span"), { className: name, textContent: text });
-  const bar = make("key-bar", "");
+  const bar = make("span", "key-bar");
   bar.style.background = `linear-gradient(to right, ${stops.join(", ")})`;
-  element.replaceChildren(make("key-unit", unit), bar, ...ends.map((end) => make("key-end", end)));
+  element.replaceChildren(make("span", "key-unit", unit), bar, ...ends.map((end) => make("span", "key-end", end)));
 }
 
 function newPanel({ title, key }) {
-  const panel = document.createElement("div");
-  panel.className = "panel";
-  if (title) {
-    const words = document.createElement("p");
-    words.className = "title";
-    words.textContent = title;
-    panel.append(words);
-  }
-  if (key) panel.append(Object.assign(document.createElement("p"), { className: "key" }));
-  const drawing = document.createElement("div");
-  drawing.className = "drawing";
+  const drawing = make("div", "drawing");
   drawing.setAttribute("role", "img");
-  panel.append(drawing);
-  return panel;
+  const above = [...(title ? [make("p", "title", title)] : []), ...(key ? [make("p", "key")] : [])];
+  return make("div", "panel", ...above, drawing);
 }
 
 function newChart(drawing, renderer) {

@@ -86,6 +86,14 @@ function download(name, text) {
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
+/** Return a new element of a class, with children: elements, or text. */
+function make(tag, name, ...children) {
+  const element = document.createElement(tag);
+  if (name) element.className = name;
+  element.append(...children);
+  return element;
+}
+
 /** Return {columns, rows} as a table element; numbers are right-aligned. */
 function tableElement({ columns, rows }) {
   const table = document.createElement("table");
