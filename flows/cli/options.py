@@ -487,6 +487,8 @@ def spelled_out(words: list[str]) -> list[str]:
             full += ["--quantize", "none"]
         elif option == "--quantize" and not QUANTIZATION.fullmatch(following):
             full += ["--quantize", "4bit"]
+        elif word.startswith("--compare="):
+            full += word.split("=", 1)
         elif full[-2:-1] == ["--compare"] and not word.startswith("-"):
             full += ["--compare", word]
         else:

@@ -205,6 +205,7 @@ def test_fetch_tells_the_structure_and_routes_a_sentence(run, tiny_mixtral):
             ["report", "--compare", "a", "b", "c", "--output", "d"],
             ["report", *("--compare", "a", "--compare", "b", "--compare", "c"), "--output", "d"],
         ),
+        (["report", "--compare=a", "b"], ["report", "--compare", "a", "--compare", "b"]),
         (
             ["report", "--compare", "a", "--compare", "b"],
             ["report", *["--compare", "a"], *["--compare", "b"]],
