@@ -66,11 +66,13 @@ def run(**parameters: Any) -> str:
     with prefect_settings.own(paths.prefect, server.access):
         with working("starting"):
             from gatehouse.flows.pipeline import pipeline, work_ahead
-        # the flow finds it done
-        work_ahead(request, paths)
-        with working("starting Prefect"):
-            server.wait()
-        return _carried_out(pipeline, parameters, server)
+            from gatehouse.flows.steps import drawing
+        with drawing.started_ahead():
+            # the flow finds it done
+            work_ahead(request, paths)
+            with working("starting Prefect"):
+                server.wait()
+            return _carried_out(pipeline, parameters, server)
 
 
 @contextmanager

@@ -89,6 +89,7 @@ def own(folder: Path, access: Mapping[str, str]) -> Iterator[None]:
             # else it looks for profiles where the settings before these say
             prefect.context.GLOBAL_SETTINGS_CONTEXT = None  # type: ignore[assignment]
             prefect.context.refresh_global_settings_context()
+        _have_no_heartbeat()
         # a process that this one starts may outlive the server, and needs no password
         for name in access:
             del os.environ[name]
@@ -150,6 +151,19 @@ def _without_proxies() -> Iterator[None]:
     finally:
         for client, init in zip(clients, usual, strict=True):
             client.__init__ = init
+
+
+def _have_no_heartbeat() -> None:
+    """Let flows have none: nobody looks for crashed ones on a server of one run.
+
+    A flow that ends waits for its heart to stop, up to a second, and no variable turns it off.
+    """
+    from prefect import context
+
+    settings = context.GLOBAL_SETTINGS_CONTEXT.settings
+    flows = settings.flows.model_copy(update={"heartbeat_frequency": None})
+    changes = {"settings": settings.model_copy(update={"flows": flows})}
+    context.GLOBAL_SETTINGS_CONTEXT = context.GLOBAL_SETTINGS_CONTEXT.model_copy(update=changes)
 
 
 def _read_the_users() -> None:

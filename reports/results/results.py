@@ -124,6 +124,7 @@ def open_results(
     output: Path | None = None,
     *,
     every_layer: bool = True,
+    assessed: bool = True,
     instead: Path | None = None,
 ) -> Results:
     """Read what the selection names, from the warehouse or a file, and assess it.
@@ -134,6 +135,7 @@ def open_results(
         bar: shows how far it is.
         output: a folder, or a .parquet file whose folder takes everything else.
         every_layer: assess all layers of a run, which the page and the figures need.
+        assessed: otherwise read a run and assess no layer, as if its source told no verdict.
         instead: what the caller will write into instead of the results' folder.
 
     Raises:
@@ -165,6 +167,7 @@ def open_results(
                 "`gatehouse status` lists the other runs"
             )
         alone = None if every_layer or selection.layer is None else [selection.layer]
+        alone = alone if assessed else []
         of_run = assess(connection, run_id, paths, selection.thresholds, bar, alone)
     sections = [each for each in of_run.layers if selection.layer in (None, each.layer)]
     name, first = run_title(of_run.run), selection.layer or 0
@@ -202,7 +205,10 @@ def assess(
     bar: Bar,
     chosen: list[int] | None = None,
 ) -> AssessedRun:
-    """Read a run from the marts and assess its chosen MoE layers, or all, if that is possible."""
+    """Read a run from the marts and assess its chosen MoE layers, or all, if that is possible.
+
+    Of none there are no assessments, as of a run whose source does not tell what they need.
+    """
     marts = read_marts(connection, run_id)
     reading = reading_of(paths.lake, run_id)
     run = run_summary(connection, run_id) | {
@@ -211,7 +217,7 @@ def assess(
         "files_left_out": reading.files_left_out,
     }
     untold = untold_by_run(connection)[run_id]
-    if A_VERDICT.intersection(untold):
+    if chosen == [] or A_VERDICT.intersection(untold):
         return AssessedRun(run, marts, [], None, untold)
     total = len(marts.layers) if chosen is None else len(chosen)
     with bar("assessing MoE layers", total) as moved:

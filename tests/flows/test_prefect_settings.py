@@ -2,7 +2,7 @@
 
 import pytest
 
-from gatehouse.flows import prefect_run
+from gatehouse.flows import prefect_run, prefect_settings
 from gatehouse.warehouse.errors import GatehouseError
 
 
@@ -17,3 +17,16 @@ def test_settings_of_the_users_that_prefect_cannot_read_are_one_line(module, is_
         exec("import tomllib; tomllib.loads('[[')", {"__name__": module})
     assert "\n" not in str(caught.value)
     assert is_prefects == ("unset PREFECT_API_URL to run with" in str(caught.value))
+
+
+def test_a_flow_of_gatehouses_own_server_has_no_heartbeat(tmp_path):
+    """Its end would wait for it; a user's flows in the same process keep theirs."""
+    from prefect.settings import get_current_settings
+
+    def beats() -> int | None:
+        return get_current_settings().flows.heartbeat_frequency
+
+    before = beats()
+    with prefect_settings.own(tmp_path, {"PREFECT_API_URL": "http://127.0.0.1:9/api"}):
+        assert beats() is None
+    assert beats() == before is not None

@@ -28,18 +28,43 @@ def two_cores(monkeypatch):
 
 
 def test_its_figures_are_those_of_this_process(captured, selection, two_cores, tmp_path):
-    """Real ones, byte for byte; one of them is compared."""
+    """Real ones, byte for byte, whether or not they need the layers' verdicts."""
     paths = Paths(captured)
     with drawing.drawer() as drawer:
         drawer.begin(selection, paths, tmp_path / "there")
-        here = open_results(selection, paths, drawing._silent, tmp_path / "here")
-        (png,) = files.write_run_figures(here, stems=["zipf"]).values()
-        drawn = drawer._drawn_beside()
-    assert list(drawn) == OF_EVERY_RUN[: -drawing.LEFT]
+        drawer._asking.join()
+        there = drawer._drawn
+    here = open_results(selection, paths, drawing._silent, tmp_path / "here")
+    drawn = files.write_run_figures(here, stems=there)
+    assert there.keys() == drawn.keys() == set(OF_EVERY_RUN)
     folder = tmp_path / "there" / "figures"
-    assert all(path == folder / f"{stem}.png" for stem, path in drawn.items())
-    for path in (png, png.with_suffix(".pdf")):
-        assert path.read_bytes() == drawn["zipf"].with_suffix(path.suffix).read_bytes()
+    assert all(path == folder / f"{stem}.png" for stem, path in there.items())
+    for stem, png in drawn.items():
+        for suffix in (".png", ".pdf"):
+            beside = there[stem].with_suffix(suffix)
+            assert beside.read_bytes() == png.with_suffix(suffix).read_bytes(), stem
+
+
+def test_both_draw_and_no_figure_is_drawn_twice(
+    captured, selection, quick_figures, two_cores, tmp_path, monkeypatch
+):
+    paths, here = Paths(captured), []
+    write = files.write_run_figures
+
+    def counted(results, folder=None, stems=None):
+        drawn = write(results, folder, stems)
+        here.extend(drawn)
+        return drawn
+
+    monkeypatch.setattr(files, "write_run_figures", counted)
+    results = open_results(selection, paths, drawing._silent, tmp_path)
+    with drawing.drawer() as drawer:
+        drawer.begin(selection, paths, tmp_path)
+        drawn = drawer.figures(results)
+        there = drawer._drawn
+    assert list(drawn) == [*FIGURES, *OF_EVERY_RUN]
+    assert sorted([*here, *there]) == sorted(OF_EVERY_RUN)
+    assert there
 
 
 @pytest.mark.parametrize("output", [None, Path("/proc/nowhere")])
@@ -62,7 +87,20 @@ def test_on_one_core_there_is_none(monkeypatch, captured, selection):
     monkeypatch.setattr("subprocess.Popen", None)
     with drawing.drawer() as drawer:
         drawer.begin(selection, Paths(captured), None)
-        assert drawer._drawn_beside() == {}
+        assert drawer._asking.ident is None
+
+
+def test_one_that_has_started_ahead_is_taken_once(two_cores):
+    with drawing.started_ahead():
+        with drawing.drawer() as first, drawing.drawer() as second:
+            assert first._beside and second._beside
+            assert first._beside.pid != second._beside.pid
+        first_pid = first._beside.pid
+        os.kill(first_pid, 0)
+        with pytest.raises(ProcessLookupError):
+            os.kill(second._beside.pid, 0)
+    with pytest.raises(ProcessLookupError):
+        os.kill(first_pid, 0)
 
 
 def test_nothing_outlives_the_block(two_cores):
