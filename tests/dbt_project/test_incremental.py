@@ -53,6 +53,7 @@ def runs_arrive(lake: Lake) -> None:
     land_replays(lake, "wide", POLICIES, half=1)
     land_replays(lake, "slim", {TABLE: 0.6} | routing_of("wide"))
     land_replays(lake, "long", POLICIES)
+    land_replays(lake, "unordered", {TABLE: 0.6})
     lake.update_run("0042", record(RUNS["0042"], finished=False))
 
 
@@ -61,20 +62,17 @@ def run_reopens(lake: Lake) -> None:
     lake.update_run("long", record(RUNS["long"], finished=False))
 
 
-def run_returns(lake: Lake) -> None:
-    """It has finished again, with the same shards."""
-    lake.update_run("long", record(RUNS["long"], finished=True))
-
-
 def runs_change(lake: Lake) -> None:
     """Shards are captured again, with other events and with equal ones; a run is deleted.
 
-    The run that was unfinished for a while has finished again, and a trace of another's text is
-    imported. What was replayed of other events no longer counts; one part of another run goes.
+    The runs that were unfinished for a while have finished again, with the same shards, and a trace
+    of another's text is imported. What was replayed of other events no longer counts; the part of a
+    run that has not changed goes.
     """
+    lake.update_run("long", record(RUNS["long"], finished=True))
     lake.land_shard("wide", 1, *random_shard(replace(RUNS["wide"], changed=0.3), 1))
     land_replays(lake, "wide", {TABLE: 0.5})
-    (part,) = parts(lake, "long")
+    (part,) = parts(lake, "unordered")
     part.unlink()
     lake.land_shard("flat", 0, *random_shard(RUNS["flat"], 0))
     land(lake, RUNS["traced"])
@@ -92,7 +90,6 @@ STEPS: list[Callable[[Lake], None]] = [
     a_run_waits,
     runs_arrive,
     run_reopens,
-    run_returns,
     runs_change,
     nothing_happens,
 ]
@@ -188,7 +185,6 @@ def test_runs_come_and_go(grown):
         assert grown[step].runs == {"0042", "wide", "flat", "skipping"}
     assert grown["runs_arrive"].runs == {"wide", "flat", "skipping", "long", "slim"} | LATER
     assert grown["run_reopens"].runs == {"wide", "flat", "skipping", "slim"} | LATER
-    assert grown["run_returns"].runs == {"wide", "flat", "skipping", "long", "slim"} | LATER
     assert grown["runs_change"].runs == {"0042", "wide", "flat", "long", "slim", "traced"} | LATER
 
 
@@ -215,10 +211,13 @@ def test_token_ids_are_read_of_runs_that_an_import_may_share_its_text_with(grown
 
 def test_a_finished_run_that_returns_is_counted_at_once(grown):
     """No partial aggregate of it is left, and none is made for shards that have not changed."""
-    for step in ("run_reopens", "run_returns"):
+    for step in ("run_reopens", "runs_change"):
         assert grown[step].read["stg_waiting_events"] == set()
     assert grown["run_reopens"].read["stg_whole_run_events"] == set()
-    assert grown["run_returns"].read["stg_whole_run_events"] == shards_of("long")
+    returned = shards_of("long", "0042")
+    read = grown["runs_change"].read["stg_whole_run_events"]
+    assert read == returned | shards_of("wide", "flat", "traced")
+    assert not returned & grown["runs_change"].new_shards
 
 
 def test_replays_come_after_their_runs_and_go_with_their_events(grown):
@@ -229,17 +228,19 @@ def test_replays_come_after_their_runs_and_go_with_their_events(grown):
 
     every = len(POLICIES)
     assert policies("first_lake") == policies("a_run_waits") == {"wide": (every, 3)}
-    arrived = {"wide": (every, 6), "slim": (2, 4), "long": (every, 2)}
-    assert policies("runs_arrive") == policies("run_returns") == arrived
-    assert policies("run_reopens") == {name: arrived[name] for name in ("wide", "slim")}
-    assert policies("runs_change") == {"wide": (1, 6), "slim": (1, 4)}
+    arrived = {"wide": (every, 6), "slim": (2, 4), "long": (every, 2), "unordered": (1, 2)}
+    assert policies("runs_arrive") == arrived
+    reopened = {name: arrived[name] for name in arrived if name != "long"}
+    assert policies("run_reopens") == reopened
+    changed = {"wide": (1, 6), "slim": (1, 4), "long": arrived["long"]}
+    assert policies("runs_change") == changed
     for name in ("fct_replay_sample", "fct_replay_layer"):
-        assert set(grown["runs_change"].marts[name]["run_id"]) == {"wide", "slim"}
+        assert set(grown["runs_change"].marts[name]["run_id"]) == set(changed)
 
 
 def test_a_shard_that_is_captured_anew_is_counted_anew(grown):
     """So are its run's other shards and its comparisons; equal events leave equal numbers."""
-    before, after = grown["run_returns"], grown["runs_change"]
+    before, after = grown["runs_arrive"], grown["runs_change"]
     assert after.new_shards == shards_of("wide", "flat", "traced")
     for name in ("fct_token_routing", "fct_run_comparison", "fct_run_flip", "fct_run_mismatch"):
         assert not of_run(before, name, "wide").equals(of_run(after, name, "wide"))

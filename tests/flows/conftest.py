@@ -26,6 +26,16 @@ def gatehouse(monkeypatch, capfd, *arguments: object) -> tuple[int, str, str]:
     return int(code), out, err
 
 
+def build_of(paths: Paths, *models: str) -> None:
+    """Build some models, all that they are made of, and what dbt tests of these alone."""
+    from gatehouse.flows.steps.building.command import Dbt
+    from gatehouse.flows.steps.machine import share_of_machine
+
+    dbt = Dbt(paths.lake, paths.database, paths.dbt_target, share_of_machine())
+    selected = ("--select", *(f"+{model}" for model in models), "--indirect-selection", "cautious")
+    dbt.run("build", *selected, "--exclude-resource-type", "unit_test")
+
+
 @pytest.fixture
 def run(monkeypatch, capfd, home):
     """`run(*arguments)`: what the command line returns and prints."""

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM
 
 from gatehouse.flows.replay.policies import Policies
 from gatehouse.flows.request import RunRequest
-from gatehouse.flows.steps import build, capture
+from gatehouse.flows.steps import capture
 from gatehouse.models.replay.measuring import measure
 from gatehouse.models.zoo import resolve
 from gatehouse.reports.exports.formats import export
@@ -29,6 +29,7 @@ from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.records import TokenWindow
 from tests.conftest import CHECKOUT, DEMO
+from tests.flows.conftest import build_of
 
 PAGE = (CHECKOUT / "docs" / "lookup-table.md").read_text(encoding="utf-8")
 (EXAMPLE,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.S)
@@ -53,7 +54,7 @@ def demo(tmp_path_factory) -> Paths:
     """A warehouse of the bundled model on some of the bundled text."""
     paths = Paths(tmp_path_factory.mktemp("demo"))
     capture.capture(RunRequest(model="demo", num_samples=80, max_length=96), paths)
-    build.build(paths)
+    build_of(paths, "stg_events", "stg_samples", "dim_layer", "int_fast_path_table", "fct_replay")
     return paths
 
 

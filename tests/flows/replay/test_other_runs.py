@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from gatehouse.flows.replay.answer import replay
+from gatehouse.flows.replay.answer import replay, replay_parts
 from gatehouse.flows.replay.request import ReplayRequest
 from gatehouse.flows.replay.session import ReplaySession
 from gatehouse.flows.request import RunRequest
@@ -64,7 +64,7 @@ def companions(captured, tmp_path_factory) -> tuple[Paths, str, dict[str, str]]:
         others[name] = again(paths, run_id, dataset=str(folder / f"{name}.jsonl"))
     model = save_tiny_mixtral(folder / "eight", num_local_experts=8)
     others["model"] = again(paths, run_id, model=str(model))
-    others["precision"] = again(paths, run_id, dtype="bfloat16")
+    others["precision"] = again(paths, run_id, dtype="bfloat16", name="half")
     build.build(paths)
     return paths, run_id, others
 
@@ -74,8 +74,8 @@ def split_of_line(line: str) -> str:
     return split_of(document_hash(None, text))
 
 
-def replayed(paths: Paths, run_id: str, **options) -> list[dict]:
-    replay(run_id, ReplayRequest(num_samples=2, **options), paths)
+def landed_routing(paths: Paths, run_id: str) -> list[dict]:
+    """Return the rows of what was replayed with landed routing."""
     rows = [
         row
         for path in replays.parts(Lake(paths.lake), run_id)
@@ -90,22 +90,28 @@ def refused(paths: Paths, run_id: str, said: str, request: ReplayRequest = FEW) 
     assert not replays.parts(Lake(paths.lake), run_id)
 
 
-def test_the_routing_of_another_precision_is_replayed(paths, run_id):
-    other = again(paths, run_id, dtype="bfloat16", name="half")
-    build.build(paths)
+def test_the_routing_of_another_precision_is_replayed(companions):
+    paths, run_id, others = companions
     for ids_only in (False, True):
-        rows = replayed(paths, run_id, routing_of=("half",), ids_only=ids_only)
+        request = ReplayRequest(num_samples=2, routing_of=("half",), ids_only=ids_only)
+        with ReplaySession(run_id, request, paths) as entered:
+            replay_parts(entered)
+        rows = landed_routing(paths, run_id)
         found = [row for row in rows if row["ids_only"] is (ids_only or None)]
-        assert {row["routing_of"] for row in found} == {other}
+        assert {row["routing_of"] for row in found} == {others["precision"]}
         for row in found:
             assert row["covered"] == [row["rows"]] * 3
             # most tokens keep their experts in another precision; others move the loss
             assert 0.8 * row["rows"] < sum(row["agreed"]) / 3 <= row["rows"]
             assert row["nll"] != row["untouched_nll"]
+    # the other tests of this home find no replays there
+    shutil.rmtree(Lake(paths.lake).folder("replays", run_id))
 
 
 def test_its_own_landed_routing_costs_what_rounding_to_16_bits_costs(paths, run_id):
-    for row in replayed(paths, run_id, routing_of=(run_id,)):
+    """Replayed as the command does, which builds the marts of it."""
+    replay(run_id, ReplayRequest(num_samples=2, routing_of=(run_id,)), paths)
+    for row in landed_routing(paths, run_id):
         assert row["agreed"] == row["covered"] == [row["rows"]] * 3
         assert abs(row["nll"] - row["untouched_nll"]) < 1e-3 * row["tokens"]
 

@@ -28,6 +28,7 @@ from gatehouse.warehouse.paths import PACKAGE, Paths
 from gatehouse.warehouse.replays import OWN, ReplayPolicy
 from gatehouse.warehouse.upkeep.health import Health
 from tests.dbt_project.random_replays import land_replays
+from tests.flows.conftest import build_of
 
 LAYERS = "select count(*) from fct_layer_routing"
 
@@ -336,7 +337,7 @@ def test_one_thread_follows_every_token(home, tiny_mixtral, tmp_path, monkeypatc
     paths = Paths(home)
     assert capture.capture(request, paths).tokens == 2_000
     monkeypatch.setenv("GATEHOUSE_THREADS", "1")
-    build.build(paths)
+    build_of(paths, "fct_expert_transition")
     with closing(connect(paths)) as connection:
         followed = connection.execute(
             "select layer, sum(tokens) from fct_expert_transition group by layer order by layer"

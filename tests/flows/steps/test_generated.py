@@ -10,13 +10,14 @@ from transformers import AutoTokenizer
 
 from gatehouse.flows.request import RunRequest
 from gatehouse.flows.sql.examples import library
-from gatehouse.flows.steps import build, capture
+from gatehouse.flows.steps import capture
 from gatehouse.flows.upkeep.verify import verify_runs
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
 from tests.conftest import save_tiny_mixtral
+from tests.flows.conftest import build_of
 
 TEMPLATE = (
     "{% for message in messages %}[{{ message.role }}]\n{{ message.content }}</s>\n{% endfor %}"
@@ -204,7 +205,8 @@ def test_events_can_be_grouped_by_phase_and_by_role(chatty, chats, texts, tmp_pa
         capture.capture(replace(drawn, num_samples=3, seed=seed), paths).run_id for seed in (1, 2)
     )
     rows = tables(paths, capture.capture(request, paths).run_id)["samples"]
-    build.build(paths)
+    of_phases = ("fct_phase_routing", "fct_phase_expert")
+    build_of(paths, *of_phases, "fct_run_comparison", "stg_events", "stg_samples")
     with connect(paths) as connection:
         examples = library()
         phases = examples["does_generated_text_route_differently"].run(connection).fetchall()
