@@ -12,7 +12,7 @@ from gatehouse.flows.replay.answer import replay, replay_parts
 from gatehouse.flows.replay.request import ReplayRequest
 from gatehouse.flows.replay.session import ReplaySession
 from gatehouse.flows.request import RunRequest
-from gatehouse.flows.steps import build, capture
+from gatehouse.flows.steps import capture
 from gatehouse.ingest.numbering import split_of
 from gatehouse.warehouse import replays
 from gatehouse.warehouse.errors import BrokenLaw, GatehouseError
@@ -20,6 +20,7 @@ from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.records import document_hash
 from tests.conftest import save_tiny_mixtral
+from tests.flows.conftest import build_of
 
 SPLITS = {"train": "no text in the splits", "test": "no text in the train split"}
 FEW = ReplayRequest(num_samples=2, drop_below=(0.4,))
@@ -65,7 +66,7 @@ def companions(captured, tmp_path_factory) -> tuple[Paths, str, dict[str, str]]:
     model = save_tiny_mixtral(folder / "eight", num_local_experts=8)
     others["model"] = again(paths, run_id, model=str(model))
     others["precision"] = again(paths, run_id, dtype="bfloat16", name="half")
-    build.build(paths)
+    build_of(paths, "stg_events", "stg_samples", "dim_run", "dim_layer", "int_fast_path_table")
     return paths, run_id, others
 
 
