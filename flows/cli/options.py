@@ -248,13 +248,18 @@ Run = Annotated[
     str | None,
     typer.Option(help="Run id or name (`gatehouse status` lists them); default: the latest."),
 ]
+SameRun = Annotated[str | None, typer.Argument(metavar="RUN", help="The same as --run.")]
 NamedRun = Annotated[
     str | None,
-    typer.Argument(help="Run id or name (`gatehouse status` lists them); default: all runs."),
+    typer.Argument(
+        metavar="RUN", help="Run id or name (`gatehouse status` lists them); default: all runs."
+    ),
 ]
 LatestRun = Annotated[
     str | None,
-    typer.Argument(help="Run id or name (`gatehouse status` lists them); default: the latest."),
+    typer.Argument(
+        metavar="RUN", help="Run id or name (`gatehouse status` lists them); default: the latest."
+    ),
 ]
 Slots = Annotated[
     int | None, typer.Option(min=1, help="Experts that a layer's cache has room for.")
@@ -289,7 +294,9 @@ Groups = Annotated[
 PlacementFile = Annotated[
     Path | None, typer.Option("--output", help="File of EPLB's placement, JSON. Default: none.")
 ]
-RemovedRun = Annotated[str, typer.Argument(help="Run id or name (`gatehouse status` lists them).")]
+RemovedRun = Annotated[
+    str, typer.Argument(metavar="RUN", help="Run id or name (`gatehouse status` lists them).")
+]
 Answer = Annotated[
     Literal["text", "json"],
     typer.Option("--format", help="text for people, or one JSON document for programs."),
@@ -407,11 +414,11 @@ TextPage = Annotated[
 ]
 TraceFormat = Annotated[
     str | None,
-    typer.Argument(metavar="[FORMAT]", help="What wrote the trace: --example all lists them."),
+    typer.Argument(metavar="FORMAT", help="What wrote the trace: --example all lists them."),
 ]
 TraceFiles = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="[PATH]...", help="Files or folders of the trace, in their order."),
+    typer.Argument(metavar="PATH", help="Files or folders of the trace, in their order."),
 ]
 TraceExample = Annotated[
     str | None,
@@ -431,7 +438,7 @@ TraceModel = Annotated[
 ]
 RunName = Annotated[str | None, OF_A_RUN["name"]]
 Revision = Annotated[str | None, OF_A_RUN["revision"]]
-ModelName = Annotated[str | None, typer.Argument(metavar="[MODEL]", help="The same as --model.")]
+ModelName = Annotated[str | None, typer.Argument(metavar="MODEL", help="The same as --model.")]
 AnalyzeStructure = Annotated[
     bool,
     typer.Option(
