@@ -191,6 +191,8 @@ def test_a_build_that_is_killed_leaves_what_was_there(run, copy):
         assert code == 0 and out.startswith("built ") and not left.parent.exists()
         # a reader keeps the file that it opened; the next reader gets the new one
         assert reader.execute(LAYERS).fetchall() == rows(copy, LAYERS) == [(3,)]
+    # the warehouse has moved, and its shards have not changed
+    assert rows(copy, "select shard, is_new from stg_shards") == [(0, False)]
     assert os.listdir(copy / "lake" / "events")
     # not even dbt starts, and what a killed build left goes
     before = (copy / "gatehouse.duckdb").read_bytes()
