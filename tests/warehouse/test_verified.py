@@ -30,6 +30,7 @@ DECIDE_NOTHING = {
     "plain_text",
     "storage/conditions",
     "storage/faults",
+    "storage/holders",
     "storage/leases",
     "writers",
     "writers/locks",
