@@ -30,6 +30,7 @@ SOURCES = (
     "shard_records.py",
     "storage/addresses.py",
     "storage/bucket.py",
+    "storage/file_systems.py",
     "storage/folder.py",
     "storage/listing.py",
     "storage/object_file.py",
