@@ -160,7 +160,7 @@ def _checked(lake: Lake) -> dict[str, Health]:
         # leftovers of a killed writer are never read
         problems = [problem for problem in health.problems if problem.cure != REMOVE]
         counted = health.record is None or health.is_finished
-        if counted and problems and lake.writer(run_id) is None:
+        if counted and problems and lake.locks.writer(run_id) is None:
             mending = f": `gatehouse verify {run_id} --repair` mends it"
             if problems[0].cure is None:
                 mending = ""  # what is wrong names its own way out

@@ -129,7 +129,7 @@ def test_a_failing_build_keeps_the_previous_marts(run, copy):
     lake = Lake(home / "lake")
     (run_id,) = lake.runs()
     samples = pq.read_table(lake.shard_file("samples", run_id, 0), partitioning=None)
-    lake.record_shard(run_id, 0, samples, events.num_rows - 1)
+    lake.shards.record(run_id, 0, samples, events.num_rows - 1)
     code, _, err = run("build", "--home", home)
     assert code == 2 and "dbt build failed: " in err and len(err.strip().splitlines()) == 1
     assert (home / "gatehouse.duckdb").read_bytes() == before
