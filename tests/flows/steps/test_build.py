@@ -19,6 +19,7 @@ import pytest
 from gatehouse.flows.request import RunRequest
 from gatehouse.flows.steps import build, capture, lineage_page
 from gatehouse.flows.steps.building import command
+from gatehouse.flows.steps.building.checks import checked
 from gatehouse.reports.page.sections.lineage import path_address
 from gatehouse.reports.results.files import page_of
 from gatehouse.warehouse.connect import connect
@@ -261,7 +262,7 @@ def test_a_damaged_database_is_not_added_to(tmp_path, content):
 
 def test_a_changed_file_or_another_folder_is_reason_enough_to_build(captured, copy):
     def holds(home: Path) -> bool:
-        return build._holds(Paths(home), build._checked(Lake(home / "lake")))
+        return build._holds(Paths(home), checked(Lake(home / "lake")))
 
     assert holds(captured) and not holds(copy)
     shard = next((captured / "lake" / "events").rglob("shard-*.parquet"))
@@ -278,7 +279,7 @@ def test_replays_that_land_or_go_are_reason_enough_to_build(run, copy):
     (run_id,) = lake.runs()
 
     def holds() -> bool:
-        return build._holds(Paths(copy), build._checked(lake))
+        return build._holds(Paths(copy), checked(lake))
 
     land_replays(lake, run_id, {ReplayPolicy(OWN): 1.0})
     (part,) = lake.folder("replays", run_id).iterdir()
