@@ -1,4 +1,5 @@
-with events as (
+-- each use reads a few of the columns; kept in memory for all of them, a layer takes much
+with events as not materialized (
     select * from {{ ref('stg_new_run_events') }}
     where layer = {{ this_layer() }}
 ),

@@ -4,6 +4,15 @@ with layers as (
     select * from {{ ref('stg_new_layers') }}
 ),
 
+-- not by layer as well: a join on one column is faster
+runs as (
+    select
+        run_key,
+        any_value(max_length) as max_length
+    from layers
+    group by run_key
+),
+
 largest as (
     select max(num_experts) as num_experts
     from layers
@@ -63,7 +72,7 @@ adjacent as (
         neighbours.*,
         coalesce(neighbours.position >= continued_samples.prompt_tokens, false) as is_generated
     from neighbours
-    inner join layers on neighbours.run_key = layers.run_key and neighbours.layer = layers.layer
+    inner join runs on neighbours.run_key = runs.run_key
     left join continued_samples
         on
             neighbours.run_key = continued_samples.run_key
@@ -71,7 +80,7 @@ adjacent as (
     where
         neighbours.sample_id = neighbours.previous_sample_id
         and neighbours.position = neighbours.previous_position + 1
-        and {{ window_position('neighbours', 'layers') }} > 0
+        and {{ window_position('neighbours', 'runs') }} > 0
 ),
 
 pairs as (

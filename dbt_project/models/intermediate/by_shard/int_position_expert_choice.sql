@@ -3,8 +3,13 @@ with events as (
     where {{ in_these_layers() }}
 ),
 
-layers as (
-    select * from {{ ref('stg_new_layers') }}
+-- not by layer as well: a join on one column is faster
+runs as (
+    select
+        run_key,
+        any_value(max_length) as max_length
+    from {{ ref('stg_new_layers') }}
+    group by run_key
 ),
 
 ranks as (
@@ -17,10 +22,10 @@ placed as (
         events.layer,
         events.experts,
         events.entropy,
-        {{ window_position('events', 'layers') }} as window_position,
+        {{ window_position('events', 'runs') }} as window_position,
         {{ position_bucket('window_position') }} as position_bucket
     from events
-    inner join layers on events.run_key = layers.run_key and events.layer = layers.layer
+    inner join runs on events.run_key = runs.run_key
 ),
 
 choices as (
