@@ -12,9 +12,11 @@ from gatehouse.flows.cli import (
 from gatehouse.flows.cli.options import paths_of
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.notes.run_names import find_run
+from gatehouse.warehouse.paths import Paths
 
 
 def validate(
+    named: report_options.SameRun = None,
     input: report_options.Input = None,
     run: options.Run = None,
     layer: report_options.Layer = None,
@@ -27,7 +29,7 @@ def validate(
 ) -> None:
     """Test the VAR hypotheses on a run or a file and print the verdict."""
     paths = paths_of(home)
-    run = run and find_run(paths.lake, run)
+    run = _named_once(named, run, paths)
     from gatehouse.flows.console import answer, bar, short_path
     from gatehouse.reports.results.selection import Selection, parse_layer
 
@@ -54,6 +56,7 @@ def validate(
 
 
 def plot(
+    named: report_options.SameRun = None,
     input: report_options.Input = None,
     run: options.Run = None,
     layer: report_options.Layer = None,
@@ -64,7 +67,7 @@ def plot(
 ) -> None:
     """Draw the figures as 300-DPI PNG and as PDF: four for a layer or file, the rest for a run."""
     paths = paths_of(home)
-    run = run and find_run(paths.lake, run)
+    run = _named_once(named, run, paths)
     from gatehouse.flows.console import answer, bar, say, working
     from gatehouse.reports.results.selection import Selection
 
@@ -82,6 +85,7 @@ def plot(
 
 
 def report(
+    named: report_options.SameRun = None,
     run: options.Run = None,
     compare: report_options.Compare = None,
     trend: report_options.Trend = False,
@@ -95,7 +99,7 @@ def report(
 ) -> None:
     """Write the self-contained HTML report of a run, or of several, side by side or over time."""
     paths = paths_of(home)
-    run = run and find_run(paths.lake, run)
+    run = _named_once(named, run, paths)
     from gatehouse.flows.console import answer, bar, say, working
     from gatehouse.reports.results.selection import Selection
 
@@ -131,11 +135,19 @@ def report(
         )
     from gatehouse.reports.results import comparison
 
-    named = [find_run(paths.lake, each) for each in compare]
-    page, sentences = comparison.compare(named, selection.thresholds, paths, bar, output)
+    runs = [find_run(paths.lake, each) for each in compare]
+    page, sentences = comparison.compare(runs, selection.thresholds, paths, bar, output)
     for sentence in sentences:
         say(sentence)
     answer(str(page))
+
+
+def _named_once(named: str | None, run: str | None, paths: Paths) -> str | None:
+    """Return the id of the run that is named, as an argument or an option."""
+    if named and run:
+        raise GatehouseError(f"name the run once: {named} or --run {run}")
+    either = named or run
+    return either and find_run(paths.lake, either)
 
 
 def sql(

@@ -9,11 +9,11 @@ from gatehouse.flows.cli.run_options import OF_A_RUN
 
 TraceFormat = Annotated[
     str | None,
-    typer.Argument(metavar="[FORMAT]", help="What wrote the trace: --example all lists them."),
+    typer.Argument(metavar="FORMAT", help="What wrote the trace: --example all lists them."),
 ]
 TraceFiles = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="[PATH]...", help="Files or folders of the trace, in their order."),
+    typer.Argument(metavar="PATH", help="Files or folders of the trace, in their order."),
 ]
 TraceExample = Annotated[
     str | None,

@@ -55,7 +55,9 @@ Run = Annotated[
 ]
 LatestRun = Annotated[
     str | None,
-    typer.Argument(help="Run id or name (`gatehouse status` lists them); default: the latest."),
+    typer.Argument(
+        metavar="RUN", help="Run id or name (`gatehouse status` lists them); default: the latest."
+    ),
 ]
 Threads = Annotated[
     str | None,

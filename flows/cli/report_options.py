@@ -7,6 +7,7 @@ import typer
 
 from gatehouse.flows.cli.run_options import OF_A_RUN
 
+SameRun = Annotated[str | None, typer.Argument(metavar="RUN", help="The same as --run.")]
 Input = Annotated[
     Path | None,
     typer.Option(help="A routing_stats .parquet or .csv made anywhere, instead of a run."),

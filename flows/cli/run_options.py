@@ -155,7 +155,7 @@ PreparedFolder = Annotated[
         help="Folder of the prepared text: new, empty or of such text. Default: in the home.",
     ),
 ]
-ModelName = Annotated[str | None, typer.Argument(metavar="[MODEL]", help="The same as --model.")]
+ModelName = Annotated[str | None, typer.Argument(metavar="MODEL", help="The same as --model.")]
 AnalyzeStructure = Annotated[
     bool,
     typer.Option(

@@ -10,7 +10,9 @@ Answer = Annotated[
 ]
 NamedRun = Annotated[
     str | None,
-    typer.Argument(help="Run id or name (`gatehouse status` lists them); default: all runs."),
+    typer.Argument(
+        metavar="RUN", help="Run id or name (`gatehouse status` lists them); default: all runs."
+    ),
 ]
 All = Annotated[
     bool,
@@ -28,5 +30,7 @@ Repair = Annotated[
         "the shards that are there, build the marts afresh.",
     ),
 ]
-RemovedRun = Annotated[str, typer.Argument(help="Run id or name (`gatehouse status` lists them).")]
+RemovedRun = Annotated[
+    str, typer.Argument(metavar="RUN", help="Run id or name (`gatehouse status` lists them).")
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

@@ -69,6 +69,13 @@ def test_all_layers_end_with_the_model(run, captured):
     assert content["model"]["layers"] == 3
 
 
+def test_a_run_is_named_with_or_without_its_option(run, captured):
+    (run_id,) = Lake(Paths(captured).lake).runs()
+    plain = run("validate", run_id, "--home", captured)
+    assert plain == run("validate", "--run", run_id, "--home", captured)
+    assert plain[0] == 0
+
+
 def test_strict_tells_scripts_by_the_exit_code(run, captured, tmp_path):
     ranks = np.arange(1, 201)
     frame = pd.DataFrame(
@@ -268,6 +275,8 @@ def test_a_name_of_two_runs_is_refused_with_their_ids(run, two_runs):
 
 
 BAD = {
+    "two runs to validate": (["validate", "x", "--run", "y"], "name the run once: x or --run y"),
+    "no such run to report": (["report", "no-such"], "no finished run 'no-such' is built"),
     "sweep of a file": (["validate", "--sweep", "--input", "x.csv"], "leave --input out"),
     "sweep of no run": (["validate", "--sweep", "--run", "no-such"], "gatehouse status"),
     "sweep of no layer": (["validate", "--sweep", "--layer", "9"], "the runs have 0, 1, 2"),

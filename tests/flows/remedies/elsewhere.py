@@ -1,6 +1,10 @@
 """Remedies that are not in the table: the test that carries each out, or why none can here."""
 
 ELSEWHERE = {
+    # questions about a run
+    "name the run once: … or --run …": (
+        "tests/flows/cli/test_ask.py::test_bad_questions_end_in_one_line"
+    ),
     # imports on many workers
     "counts are one small table, which is not cut: leave out --workers, --scheduler and --rank": (
         "tests/flows/steps/test_import_on_workers.py::test_counts_are_not_cut"
