@@ -11,7 +11,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from gatehouse.warehouse.storage import bucket
+from gatehouse.warehouse.storage import file_systems
 
 REQUEST = re.compile(r'"(?:\x1b\[\d+m)*(GET|PUT|POST|HEAD|DELETE) (\S+) HTTP/1.1')
 
@@ -112,8 +112,8 @@ def free_port() -> int:
 
 def give_up_quickly(patch: pytest.MonkeyPatch) -> None:
     """Ask few times where a connection breaks, not many with longer and longer pauses."""
-    patch.setattr(bucket, "TRIES", 2)
-    patch.setitem(bucket.OPTIONS["s3"]["config_kwargs"]["retries"], "max_attempts", 1)
+    patch.setattr(file_systems, "TRIES", 2)
+    patch.setitem(file_systems.OPTIONS["s3"]["config_kwargs"]["retries"], "max_attempts", 1)
 
 
 class BreakingLine:

@@ -10,7 +10,7 @@ from gatehouse.warehouse.events import WRITING, Events
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.older import NARROWER
 from gatehouse.warehouse.records import LAYERS, RUNS, SAMPLES, SHARDS
-from gatehouse.warehouse.shard_records import columns_of
+from gatehouse.warehouse.runs.shards import columns_of
 from gatehouse.warehouse.tables import Content, read_table, write_table
 
 SCHEMAS = {"runs": RUNS, "layers": LAYERS, "samples": SAMPLES}
@@ -40,11 +40,11 @@ def make_older(lake: Lake, run_id: str, version: int) -> None:
     for table, path in _files(lake, run_id):
         write_table(path, read_table(path, SCHEMAS[table]).drop_columns(since[table]))
     rows = []
-    for shard, row in lake.shards(run_id).items():
+    for shard, row in lake.shards.recorded(run_id).items():
         files = {table: lake.shard_file(table, run_id, shard) for table in ("samples", "events")}
         _narrow_weights(files["events"])
         rows.append(row | columns_of({table: Content.of(path) for table, path in files.items()}))
-    for path in lake.record_files(run_id):
+    for path in lake.shards.record_files(run_id):
         path.unlink()
     if rows:
         write_table(lake.file("shards", run_id), pa.Table.from_pylist(rows, schema=SHARDS))
@@ -76,5 +76,5 @@ def read_today(lake: Lake, run_id: str) -> dict[str, pa.Table]:
 def _files(lake: Lake, run_id: str) -> Iterator[tuple[str, Path]]:
     yield "runs", lake.file("runs", run_id)
     yield "layers", lake.file("layers", run_id)
-    for shard in lake.shards(run_id):
+    for shard in lake.shards.recorded(run_id):
         yield "samples", lake.shard_file("samples", run_id, shard)

@@ -8,8 +8,8 @@ from pathlib import Path
 import duckdb
 
 from gatehouse.warehouse.errors import GatehouseError
-from gatehouse.warehouse.lake import TABLES
 from gatehouse.warehouse.paths import Paths, Reserved
+from gatehouse.warehouse.runs.layout import TABLES
 from gatehouse.warehouse.storage.addresses import Place
 
 PATTERN = re.compile(r"[*?[]")

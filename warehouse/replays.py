@@ -148,7 +148,7 @@ def content_hash(lake: Lake, run_id: str) -> str:
     Raises:
         BrokenLaw: the record of a shard is damaged.
     """
-    hashes = [row["events_sha256"] for row in lake.shards(run_id).values()]
+    hashes = [row["events_sha256"] for row in lake.shards.recorded(run_id).values()]
     return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
@@ -209,7 +209,7 @@ class LandedSamples:
             GatehouseError: the disk is full or not writable.
         """
         check_part(rows)
-        with self._lake.in_turn(self._run_id):
+        with self._lake.locks.in_turn(self._run_id):
             twice = self._keys() & self._present(rows)
             left = rows.filter(pa.array([key not in twice for key in _keys_of(rows)], pa.bool_()))
             if not left.num_rows:

@@ -21,7 +21,7 @@
 {%- endmacro %}
 
 {# A row per shard: lakes before version 6 have a table of a run's shards, later ones a file for
-   each shard, which holds where both tell of one. gatehouse/warehouse/shard_records.py says the
+   each shard, which holds where both tell of one. gatehouse/warehouse/runs/shards.py says the
    same. #}
 {% macro the_records_that_hold(files) -%}
     (

@@ -2,7 +2,13 @@
 
 import typer
 
-from gatehouse.flows.cli import export_options, options
+from gatehouse.flows.cli import (
+    export_options,
+    inference_options,
+    options,
+    report_options,
+    sql_options,
+)
 from gatehouse.flows.cli.options import paths_of
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.notes.run_names import find_run
@@ -10,15 +16,15 @@ from gatehouse.warehouse.paths import Paths
 
 
 def validate(
-    named: options.SameRun = None,
-    input: options.Input = None,
+    named: report_options.SameRun = None,
+    input: report_options.Input = None,
     run: options.Run = None,
-    layer: options.Layer = None,
-    frequency_threshold: options.FrequencyThreshold = 50,
-    entropy_threshold: options.EntropyThreshold = 0.5,
-    sweep: options.Sweep = False,
-    strict: options.Strict = False,
-    output: options.ReportFile = None,
+    layer: report_options.Layer = None,
+    frequency_threshold: report_options.FrequencyThreshold = 50,
+    entropy_threshold: report_options.EntropyThreshold = 0.5,
+    sweep: report_options.Sweep = False,
+    strict: report_options.Strict = False,
+    output: report_options.ReportFile = None,
     home: options.Home = None,
 ) -> None:
     """Test the VAR hypotheses on a run or a file and print the verdict."""
@@ -50,13 +56,13 @@ def validate(
 
 
 def plot(
-    named: options.SameRun = None,
-    input: options.Input = None,
+    named: report_options.SameRun = None,
+    input: report_options.Input = None,
     run: options.Run = None,
-    layer: options.Layer = None,
-    frequency_threshold: options.FrequencyThreshold = 50,
-    entropy_threshold: options.EntropyThreshold = 0.5,
-    output_dir: options.FigureFolder = None,
+    layer: report_options.Layer = None,
+    frequency_threshold: report_options.FrequencyThreshold = 50,
+    entropy_threshold: report_options.EntropyThreshold = 0.5,
+    output_dir: report_options.FigureFolder = None,
     home: options.Home = None,
 ) -> None:
     """Draw the figures as 300-DPI PNG and as PDF: four for a layer or file, the rest for a run."""
@@ -79,16 +85,16 @@ def plot(
 
 
 def report(
-    named: options.SameRun = None,
+    named: report_options.SameRun = None,
     run: options.Run = None,
-    compare: options.Compare = None,
-    trend: options.Trend = False,
-    layer: options.Layer = None,
-    frequency_threshold: options.FrequencyThreshold = 50,
-    entropy_threshold: options.EntropyThreshold = 0.5,
-    samples: options.Samples = None,
-    focus: options.Focus = None,
-    output: options.PageFile = None,
+    compare: report_options.Compare = None,
+    trend: report_options.Trend = False,
+    layer: report_options.Layer = None,
+    frequency_threshold: report_options.FrequencyThreshold = 50,
+    entropy_threshold: report_options.EntropyThreshold = 0.5,
+    samples: report_options.Samples = None,
+    focus: report_options.Focus = None,
+    output: report_options.PageFile = None,
     home: options.Home = None,
 ) -> None:
     """Write the self-contained HTML report of a run, or of several, side by side or over time."""
@@ -145,12 +151,12 @@ def _named_once(named: str | None, run: str | None, paths: Paths) -> str | None:
 
 
 def sql(
-    query: options.Query = None,
-    examples: options.Examples = False,
-    external_access: options.ExternalAccess = False,
-    format: options.Format = None,
-    output: options.ResultFile = None,
-    spreadsheet_safe: options.SpreadsheetSafe = False,
+    query: sql_options.Query = None,
+    examples: sql_options.Examples = False,
+    external_access: sql_options.ExternalAccess = False,
+    format: sql_options.Format = None,
+    output: sql_options.ResultFile = None,
+    spreadsheet_safe: sql_options.SpreadsheetSafe = False,
     home: options.Home = None,
 ) -> None:
     """Query the warehouse, read-only: one query, an interactive shell, or the examples."""
@@ -178,9 +184,9 @@ def sql(
 
 def cache(
     run: options.LatestRun = None,
-    slots: options.Slots = None,
-    gb: options.Gigabytes = None,
-    policy: options.Policy = None,
+    slots: inference_options.Slots = None,
+    gb: inference_options.Gigabytes = None,
+    policy: inference_options.Policy = None,
     home: options.Home = None,
 ) -> None:
     """Say what a cache of experts would find: by size and policy, and which to take."""
@@ -194,11 +200,11 @@ def cache(
 
 def placement(
     run: options.LatestRun = None,
-    gpus: options.Gpus = None,
-    nodes: options.Nodes = 1,
-    redundant: options.Redundant = 0,
-    groups: options.Groups = 1,
-    output: options.PlacementFile = None,
+    gpus: inference_options.Gpus = None,
+    nodes: inference_options.Nodes = 1,
+    redundant: inference_options.Redundant = 0,
+    groups: inference_options.Groups = 1,
+    output: inference_options.PlacementFile = None,
     home: options.Home = None,
 ) -> None:
     """Place a run's experts on GPUs by EPLB, and print how evenly they share held-out text."""
@@ -251,7 +257,7 @@ def export(
     answer(str(written))
 
 
-def docs(metric: options.Metric = None, home: options.Home = None) -> None:
+def docs(metric: report_options.Metric = None, home: options.Home = None) -> None:
     """Write the static page of every model, column and its lineage."""
     paths = paths_of(home)
     from gatehouse.flows.console import answer, say

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from gatehouse.flows.cli import options, replay_options
-from gatehouse.flows.cli.options import OF_A_RUN, paths_of
+from gatehouse.flows.cli import import_options, options, replay_options, run_options
+from gatehouse.flows.cli.options import paths_of
+from gatehouse.flows.cli.run_options import OF_A_RUN
 from gatehouse.flows.request import LOADING, RunRequest, Workers, takes_fields
 from gatehouse.flows.steps.workers.part import Part, asked_part
 from gatehouse.warehouse.errors import GatehouseError
@@ -33,8 +34,8 @@ CAPTURING = tuple(name for name in OF_A_RUN if name not in ("create_splits", *AF
 
 @takes_fields(options=OF_A_RUN)
 def run(
-    dry_run: options.DryRun = False,
-    rank: options.NoRank = None,
+    dry_run: run_options.DryRun = False,
+    rank: run_options.NoRank = None,
     threads: options.Threads = None,
     memory_limit: options.MemoryLimit = None,
     home: options.Home = None,
@@ -59,7 +60,7 @@ def run(
 
 @takes_fields(PREPARING, OF_A_RUN)
 def prepare(
-    output_dir: options.PreparedFolder = None, home: options.Home = None, **parameters: Any
+    output_dir: run_options.PreparedFolder = None, home: options.Home = None, **parameters: Any
 ) -> None:
     """Read a corpus and write it as numbered samples, each in its split."""
     paths = paths_of(home)
@@ -80,9 +81,9 @@ def prepare(
 
 @takes_fields(("model", *LOADING), OF_A_RUN)
 def fetch(
-    name: options.ModelName = None,
-    analyze_structure: options.AnalyzeStructure = False,
-    test: options.Test = False,
+    name: run_options.ModelName = None,
+    analyze_structure: run_options.AnalyzeStructure = False,
+    test: run_options.Test = False,
     **parameters: Any,
 ) -> None:
     """Download a model's config, tokenizer and safetensors into the hub's cache."""
@@ -99,7 +100,7 @@ def fetch(
 def capture(
     rank: options.Rank = None,
     of: options.Of = None,
-    dry_run: options.DryRun = False,
+    dry_run: run_options.DryRun = False,
     home: options.Home = None,
     **parameters: Any,
 ) -> None:
@@ -144,13 +145,13 @@ def _say_what_it_takes(request: RunRequest, paths: Paths) -> None:
 
 
 def import_trace(
-    format: options.TraceFormat = None,
-    path: options.TraceFiles = None,
-    model: options.TraceModel = None,
-    revision: options.Revision = None,
-    trust_remote_code: options.TrustRemoteCode = False,
-    name: options.RunName = None,
-    example: options.TraceExample = None,
+    format: import_options.TraceFormat = None,
+    path: import_options.TraceFiles = None,
+    model: import_options.TraceModel = None,
+    revision: import_options.Revision = None,
+    trust_remote_code: run_options.TrustRemoteCode = False,
+    name: import_options.RunName = None,
+    example: import_options.TraceExample = None,
     workers: options.WorkerProcesses = None,
     scheduler: options.Scheduler = None,
     rank: options.Rank = None,
@@ -196,7 +197,7 @@ def replay(
     routing_of: replay_options.RoutingOf = None,
     batch_size: replay_options.ReplayBatchSize = None,
     device_map: replay_options.DeviceMap = None,
-    trust_remote_code: options.TrustRemoteCode = False,
+    trust_remote_code: run_options.TrustRemoteCode = False,
     workers: options.WorkerProcesses = None,
     scheduler: options.Scheduler = None,
     rank: options.Rank = None,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from gatehouse.flows.cli.options import OF_A_RUN
+from gatehouse.flows.cli.run_options import OF_A_RUN
 
 ReplayedSamples = Annotated[
     int,

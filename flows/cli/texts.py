@@ -5,8 +5,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gatehouse.flows.cli import options
-from gatehouse.flows.cli.options import OF_A_RUN, paths_of
+from gatehouse.flows.cli import options, text_options
+from gatehouse.flows.cli.options import paths_of
+from gatehouse.flows.cli.run_options import OF_A_RUN
 from gatehouse.flows.request import LOADING, RunRequest, takes_fields
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.notes.run_names import find_run
@@ -21,9 +22,9 @@ TRACING = ("model", *LOADING, "max_length", "generate", "temperature", "seed")
 
 @takes_fields(TRACING, OF_A_RUN)
 def trace(
-    text: options.TracedText,
-    layer: options.ShownLayer = 0,
-    output: options.TextPage = None,
+    text: text_options.TracedText,
+    layer: text_options.ShownLayer = 0,
+    output: text_options.TextPage = None,
     home: options.Home = None,
     **parameters: Any,
 ) -> None:
@@ -39,9 +40,9 @@ def trace(
 
 def show(
     run: options.LatestRun = None,
-    sample: options.ShownSample = 0,
-    layer: options.ShownLayer = 0,
-    output: options.TextPage = None,
+    sample: text_options.ShownSample = 0,
+    layer: text_options.ShownLayer = 0,
+    output: text_options.TextPage = None,
     home: options.Home = None,
 ) -> None:
     """Show a sample that landed, and which experts its tokens went to; no model is run."""

@@ -4,14 +4,14 @@ import sys
 
 import typer
 
-from gatehouse.flows.cli import options
+from gatehouse.flows.cli import options, run_options, upkeep_options
 from gatehouse.flows.cli.options import paths_of
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.notes.run_names import find_run
 from gatehouse.warehouse.plain_text import printable
 
 
-def status(format: options.Answer = "text", home: options.Home = None) -> None:
+def status(format: upkeep_options.Answer = "text", home: options.Home = None) -> None:
     """List the runs: how far each has come, how fast, what is left, and whether it is whole."""
     paths = paths_of(home)
     from gatehouse.flows.console import answer
@@ -21,7 +21,7 @@ def status(format: options.Answer = "text", home: options.Home = None) -> None:
 
 
 def runs(
-    context: typer.Context, format: options.Answer = "text", home: options.Home = None
+    context: typer.Context, format: upkeep_options.Answer = "text", home: options.Home = None
 ) -> None:
     """List the runs, as `status` does, or remove one."""
     if context.invoked_subcommand is None:
@@ -29,13 +29,13 @@ def runs(
 
 
 def verify(
-    run: options.NamedRun = None,
-    all: options.All = False,
-    repair: options.Repair = False,
-    trust_remote_code: options.TrustRemoteCode = False,
+    run: upkeep_options.NamedRun = None,
+    all: upkeep_options.All = False,
+    repair: upkeep_options.Repair = False,
+    trust_remote_code: run_options.TrustRemoteCode = False,
     threads: options.Threads = None,
     memory_limit: options.MemoryLimit = None,
-    format: options.Answer = "text",
+    format: upkeep_options.Answer = "text",
     home: options.Home = None,
 ) -> None:
     """Check the lake against its records, and the marts against the lake.
@@ -65,11 +65,11 @@ def verify(
 
 
 def rm(
-    run: options.RemovedRun,
-    yes: options.Yes = False,
+    run: upkeep_options.RemovedRun,
+    yes: upkeep_options.Yes = False,
     threads: options.Threads = None,
     memory_limit: options.MemoryLimit = None,
-    format: options.Answer = "text",
+    format: upkeep_options.Answer = "text",
     home: options.Home = None,
 ) -> None:
     """Remove one run from the lake, the marts and the results."""

@@ -90,7 +90,7 @@ def open_replay(work: str) -> Iterator[Callable[[str], int]]:
         check_packages(asked["versions"], versions(here.plan.quantization))
 
         def measure(order: str) -> int:
-            with replay.lake.sharing(replay.run_id):
+            with replay.lake.locks.sharing(replay.run_id):
                 return here.measure(replay.part_of(order))
 
         yield measure

@@ -176,7 +176,7 @@ class Policies:
         if by != "reap":
             found = held_out.expert_loads(self._connection, self._run_id)
         elif self._lake.has_output_norms(self._run_id):
-            shards = self._lake.shards(self._run_id)
+            shards = self._lake.shards.recorded(self._run_id)
             files = [self._lake.shard_file("events", self._run_id, shard) for shard in shards]
             found = held_out.expert_reap(self._connection, self._run_id, files)
         else:

@@ -75,7 +75,7 @@ class ReplaySession:
     def __enter__(self) -> Self:
         with ExitStack() as opening:
             opening.enter_context(self._replay)
-            opening.enter_context(self._replay.lake.held(self.run_id, together=self._shared))
+            opening.enter_context(self._replay.lake.locks.held(self.run_id, together=self._shared))
             self.pending = self._find_pending()
             if self.pending:
                 self._check_policies()

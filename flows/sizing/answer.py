@@ -34,7 +34,7 @@ def forecast(request: RunRequest, paths: Paths) -> Forecast:
         tokens=round(text.tokens_a_sample * prepared.num_samples),
         is_exact=text.shards == shards and not request.generate,
         shards=shards,
-        landed=len(Lake(paths.lake).finished_shards(run_id)),
+        landed=len(Lake(paths.lake).shards.finished(run_id)),
         trial=trial,
         batch=request.batch_size * request.max_length,
         device=plan.device_name,

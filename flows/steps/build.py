@@ -16,19 +16,19 @@ import duckdb
 from gatehouse.flows.console import say, short_path, working
 from gatehouse.flows.request import Workers
 from gatehouse.flows.steps.building import on_workers
-from gatehouse.flows.steps.building.command import UNTOUCHED, Dbt, fingerprint, name_home, opened
+from gatehouse.flows.steps.building.checks import check_descriptions, checked_to_build
+from gatehouse.flows.steps.building.command import Dbt, fingerprint, name_home, opened
 from gatehouse.flows.steps.dbt_runs import parse_ahead
 from gatehouse.flows.steps.machine import share_of_machine
 from gatehouse.warehouse.connect import DAMAGED
-from gatehouse.warehouse.errors import BrokenLaw, GatehouseError
+from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import cannot_write, make_folder
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import DBT_PROJECT, Paths
 from gatehouse.warehouse.plain_text import counted
 from gatehouse.warehouse.replays import parts
 from gatehouse.warehouse.storage.addresses import Place
-from gatehouse.warehouse.tables import check_table
-from gatehouse.warehouse.upkeep.health import REMOVE, Health, check_all_quickly
+from gatehouse.warehouse.upkeep.health import Health
 from gatehouse.warehouse.writers.locks import exclusive, exclusive_after_waiting, holder
 
 SMALLEST_ROOM = 1 << 20
@@ -56,11 +56,11 @@ def build(
     if (paths.root / "building").exists() and not finished_runs(paths):
         with lock(paths):
             _remove_leftovers(paths)
-    seen = _finished(Lake(paths.lake))
+    seen = checked_to_build(Lake(paths.lake))
     if waits:
         with _lock_after_others(paths):
             # they may have landed more meanwhile
-            return _built(paths, _finished(Lake(paths.lake)), afresh, workers)
+            return _built(paths, checked_to_build(Lake(paths.lake)), afresh, workers)
     with lock(paths):
         return _built(paths, seen, afresh, workers)
 
@@ -75,7 +75,7 @@ def _built(
     _remove_leftovers(paths)
     if not afresh and _holds(paths, seen):
         return f"nothing new in {runs}: {short_path(paths.database)}"
-    _check_descriptions(Lake(paths.lake), finished)
+    check_descriptions(Lake(paths.lake), finished)
     make_folder(building.parent)
     try:
         if not afresh:
@@ -113,7 +113,7 @@ def rebuild(paths: Paths, *, afresh: bool = False) -> str:
         GatehouseError: as `build`.
     """
     if finished_runs(paths):
-        return _built(paths, _finished(Lake(paths.lake)), afresh)
+        return _built(paths, checked_to_build(Lake(paths.lake)), afresh)
     _remove_leftovers(paths)
     paths.database.unlink(missing_ok=True)
     return f"no finished run is left: {short_path(paths.database)} is removed"
@@ -123,65 +123,6 @@ def finished_runs(paths: Paths) -> list[str]:
     """Return the lake's finished runs."""
     runs = Lake(paths.lake).runs()  # a damaged record is named by what needs it
     return [run_id for run_id, record in runs.items() if record["finished_at"]]
-
-
-def _finished(lake: Lake) -> dict[str, Health]:
-    """Return a quick check of each run, of which at least one has finished.
-
-    Raises:
-        GatehouseError: none has, or as `_checked`.
-    """
-    seen = _checked(lake)
-    if not any(health.is_finished for health in seen.values()):
-        raise GatehouseError(
-            f"no run in {lake.root} has finished: `gatehouse capture` lands or resumes one"
-        )
-    return seen
-
-
-def _checked(lake: Lake) -> dict[str, Health]:
-    """Return a quick check of each run, leaving out the remnants of removed ones.
-
-    Raises:
-        GatehouseError: the names and sizes of a finished run's files show that it is not whole, a
-            run's record cannot be read, or a folder is not that of a run.
-    """
-    for path in lake.strangers():
-        # of other names, dbt reads nothing
-        if path.match("run_id=*"):
-            raise GatehouseError(
-                f"{path} is not the folder of a run: `gatehouse verify --repair` sets it "
-                f"aside; {UNTOUCHED}"
-            )
-    seen = check_all_quickly(lake)
-    there = lake.storage.names(lake.root / "runs")
-    seen = {run_id: health for run_id, health in seen.items() if f"run_id={run_id}" in there}
-    for run_id, health in seen.items():
-        # leftovers of a killed writer are never read
-        problems = [problem for problem in health.problems if problem.cure != REMOVE]
-        counted = health.record is None or health.is_finished
-        if counted and problems and lake.writer(run_id) is None:
-            mending = f": `gatehouse verify {run_id} --repair` mends it"
-            if problems[0].cure is None:
-                mending = ""  # what is wrong names its own way out
-            raise GatehouseError(f"{run_id}: {problems[0].what}{mending}; {UNTOUCHED}")
-    return seen
-
-
-def _check_descriptions(lake: Lake, run_ids: list[str]) -> None:
-    """Make sure that what dbt reads of the runs, beside what was checked, is theirs.
-
-    Raises:
-        GatehouseError: a table of layers or of the vocabulary, or a part of the replays, is damaged
-            or of another run.
-    """
-    for run_id in run_ids:
-        described = [lake.file(table, run_id) for table in ("layers", "vocabulary")]
-        for path in [*described, *parts(lake, run_id)]:
-            try:
-                check_table(path)
-            except BrokenLaw as error:
-                raise GatehouseError(f"{run_id}: {error}; {UNTOUCHED}") from error
 
 
 def _remove_leftovers(paths: Paths) -> None:

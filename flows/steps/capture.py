@@ -88,7 +88,7 @@ class CaptureSession:
     def __enter__(self) -> Self:
         run, lake = self._run, self._run.lake
         with ExitStack() as opening:
-            opening.enter_context(lake.held(self.run_id, together=self._shared))
+            opening.enter_context(lake.locks.held(self.run_id, together=self._shared))
             described = lake.is_described(self.run_id)
             self.pending = self._find_pending(described)
             if described:
@@ -123,8 +123,8 @@ class CaptureSession:
         lake, run_id = self._run.lake, self.run_id
         if not (described or self._shared):
             # `verify --repair` would need the description to record the shards again
-            lake.forget_damaged_shards(run_id)
-        landed, recorded = lake.finished_shards(run_id), lake.shards(run_id)
+            lake.shards.forget_damaged(run_id)
+        landed, recorded = lake.shards.finished(run_id), lake.shards.recorded(run_id)
         if lost := sorted(set(recorded) - landed):
             gone = listed("shard", lost)
             say(f"{gone} of {run_id} landed and went missing or changed: captured again")
@@ -162,7 +162,7 @@ class CaptureSession:
 
     def left(self) -> int:
         """Return how many shards have not landed."""
-        return self.shards - len(self._run.lake.finished_shards(self.run_id))
+        return self.shards - len(self._run.lake.shards.finished(self.run_id))
 
     def finish(self) -> CaptureSummary:
         """Close the run once every shard has landed; a finished run stays as it is."""
@@ -170,7 +170,7 @@ class CaptureSession:
         if left := self.left():
             raise RuntimeError(f"{left} shards have not landed")
         record = lake.finish_run(self.run_id)
-        tokens, dropped = lake.tokens(self.run_id)
+        tokens, dropped = lake.shards.tokens(self.run_id)
         return CaptureSummary(
             run_id=self.run_id,
             samples=prepared.num_samples,

@@ -70,7 +70,7 @@ class PlannedRun:
 
     def landed(self, shard: int) -> int | None:
         """Return the tokens of a shard that has landed, None if it has not."""
-        row = self.lake.landed(self.run_id, shard)
+        row = self.lake.shards.landed(self.run_id, shard)
         return int(row["tokens"]) if row else None
 
     def keep_name(self) -> None:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.events import Events, parts_of
-from gatehouse.warehouse.lake import SHARD_TABLES, Lake
+from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.records import (
     EVENTS,
     EVENTS_WITH_NORMS,
@@ -24,7 +24,8 @@ from gatehouse.warehouse.records import (
     VOCABULARY,
     RunSpec,
 )
-from gatehouse.warehouse.shard_records import columns_of
+from gatehouse.warehouse.runs.layout import SHARD_TABLES
+from gatehouse.warehouse.runs.shards import columns_of
 from gatehouse.warehouse.storage.addresses import Place
 from gatehouse.warehouse.storage.places import storage_of
 from gatehouse.warehouse.tables import Content, read_table
@@ -102,10 +103,9 @@ def _sources(lake: Lake, run_id: str, record: dict[str, Any]) -> list[Source]:
     with suppress(GatehouseError):
         for other, row in reversed(lake.runs().items()):
             if other != run_id and all(row[name] == record[name] for name in same):
-                shards = lake.shards(other)
-                found += [
-                    Source(other, shard, shards[shard]) for shard in lake.intact(other, shards)
-                ]
+                rows = lake.shards.recorded(other)
+                intact = lake.shards.intact(other, rows)
+                found += [Source(other, shard, rows[shard]) for shard in intact]
     return found
 
 
@@ -134,8 +134,8 @@ def _given(
         vocabulary = read_table(lake.file("vocabulary", giver.run_id), VOCABULARY)
         lake.land_run(run_id, record, lake.layers(giver.run_id), vocabulary)
     if len(parts) == 1 and giver.row["samples"] == wanted.num_rows:
-        with lake.in_turn(run_id, shard):
-            if not lake.has_landed(run_id, shard):
+        with lake.locks.in_turn(run_id, shard):
+            if not lake.shards.has_landed(run_id, shard):
                 _link(lake, run_id, shard, giver)
     else:
         _put_together(lake, run_id, shard, parts)
@@ -148,7 +148,7 @@ def _link(lake: Lake, run_id: str, shard: int, giver: Source) -> None:
         there = lake.shard_file(table, giver.run_id, giver.shard)
         here = lake.shard_file(table, run_id, shard)
         written[table] = lake.storage.publish(here, partial(_link_or_copy, there))
-    lake.add_shard(run_id, giver.row | {"shard": shard} | columns_of(written))
+    lake.shards.add(run_id, giver.row | {"shard": shard} | columns_of(written))
 
 
 def _link_or_copy(there: Place, here: Path) -> Content:

@@ -35,17 +35,17 @@ def mend(
         GatehouseError: a shard cannot be captured again, and why; or a file cannot be written.
     """
     cures = {problem.cure for problem in problems}
-    with lake.writing(run_id):
+    with lake.locks.writing(run_id):
         for problem in problems:
             if problem.path and problem.cure == REMOVE:
                 lake.storage.remove(problem.path)
             elif problem.path and problem.cure == SET_ASIDE:
                 set_aside(problem.path, paths)
         if RECORD in cures:
-            lake.forget_damaged_shards(run_id)
+            lake.shards.forget_damaged(run_id)
             found = list(unrecorded_shards(lake, run_id))
             for shard, samples, events in found:
-                lake.record_shard(run_id, shard, samples, events)
+                lake.shards.record(run_id, shard, samples, events)
             say(f"recorded {counted(len(found), 'shard')} of {run_id} as found")
             problems = [*problems, *verify(lake, run_id)]
     bad = {each.shard for each in problems if each.cure == CAPTURE and each.shard is not None}
@@ -60,7 +60,7 @@ def _unrecorded(lake: Lake, run_id: str) -> set[int]:
     record = lake.run_record(run_id)
     if record is None or record["finished_at"] is None:
         return set()
-    return set(range(record["shards"])) - lake.shards(run_id).keys()
+    return set(range(record["shards"])) - lake.shards.recorded(run_id).keys()
 
 
 def _capture_again(

@@ -39,7 +39,7 @@ def remove_run(
     if not _is_there(lake, run_id, paths):
         raise GatehouseError(f"there is no run {run_id!r}: `gatehouse status` lists the runs")
     results = paths.results(run_id)
-    with lake.writing(run_id):
+    with lake.locks.writing(run_id):
         if not confirmed(f"remove {run_id} with its {_contents(lake, run_id)} and {results}?"):
             return _said(form, run_id, removed=False)
         # both locks are held before anything is touched
@@ -55,7 +55,7 @@ def _is_there(lake: Lake, run_id: str, paths: Paths) -> bool:
     """Return whether there is a run, what a killed removal left, or results of a killed report."""
     return (
         run_id in lake.run_ids()
-        or lake.has_been_locked(run_id)
+        or lake.locks.has_been_locked(run_id)
         or name_of(lake.root, run_id) is not None
         or (OF_A_RUN.search(run_id) is not None and paths.results(run_id).is_dir())
     )
@@ -71,7 +71,7 @@ def _said(form: str, run_id: str, *, removed: bool, marts: str | None = None) ->
 
 def _contents(lake: Lake, run_id: str) -> str:
     try:
-        rows = lake.shards(run_id).values()
+        rows = lake.shards.recorded(run_id).values()
     except GatehouseError:
         return "damaged shards"
     size = sum(row["events_bytes"] + row["samples_bytes"] for row in rows)

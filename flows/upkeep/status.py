@@ -16,7 +16,7 @@ from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.plain_text import printable
 from gatehouse.warehouse.records import precision
 from gatehouse.warehouse.remembered.rows import remembered_rows
-from gatehouse.warehouse.shard_records import captured_since
+from gatehouse.warehouse.runs.shards import captured_since
 from gatehouse.warehouse.upkeep.health import REMOVE, Health, check_all_quickly
 
 FINISHED, UNFINISHED, WRITING, DAMAGED = "finished", "unfinished", "being written", "damaged"
@@ -100,7 +100,7 @@ def _seen(lake: Lake, run_id: str, health: Health) -> dict[str, Any]:
     own, seconds = captured_since(landed, record["started_at"]) if record else (landed, 0.0)
     pending = record.get("shards", 0) - len(landed)
     problems = [problem.what for problem in health.problems if problem.cure != REMOVE]
-    writer = lake.writer(run_id) if record or not problems else None
+    writer = lake.locks.writer(run_id) if record or not problems else None
     named = ("model", "dataset", "dtype", "quantization", "shards", "started_at", "finished_at")
     return {
         "run_id": run_id,

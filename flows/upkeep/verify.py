@@ -85,7 +85,7 @@ def verify_runs(
             found.setdefault(stranger.run_id, []).append(stranger)
         if repair:
             # of a repair, too, that was killed when all that it had found was mended
-            lake.remove_abandoned_locks()
+            lake.locks.remove_abandoned()
             remove_leftovers(paths)
         if repair and any(found.values()):
             for path in lake.strangers() if run_id is None else ():
@@ -191,7 +191,7 @@ def _disagreeing(
             if not verified.still(name, compared.get(name), [counts]):
                 of_counts.append(name)
             continue
-        rows = lake.shards(name).values()
+        rows = lake.shards.recorded(name).values()
         of_run = {each: sum(row[each] for row in rows) for each in ("samples", "tokens", "events")}
         hashes = [row["events_sha256"] for row in rows]
         if not verified.still(name, [compared.get(name), of_run, hashes]):
@@ -240,7 +240,7 @@ def _left_out(lake: Unread, database: Unread) -> str:
 
 def _entry(lake: Lake, run_id: str, problems: list[Problem], unread: Unread) -> dict[str, Any]:
     try:
-        rows = lake.shards(run_id).values()
+        rows = lake.shards.recorded(run_id).values()
     except GatehouseError:  # a shard's record is damaged, as the problems say
         rows = None
     return {
@@ -257,7 +257,7 @@ def _entry(lake: Lake, run_id: str, problems: list[Problem], unread: Unread) -> 
 
 def _lines(lake: Lake, run_id: str, problems: list[Problem], unread: Unread) -> list[str]:
     if not problems:
-        rows = lake.shards(run_id).values()
+        rows = lake.shards.recorded(run_id).values()
         events = sum(row["events"] for row in rows)
         held = f"{counted(len(rows), 'shard')}, {counted(events, 'event')}"
         # its record and those of its shards are always read

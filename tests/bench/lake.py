@@ -19,8 +19,9 @@ from rich.progress import track
 
 from gatehouse.ingest.prepare import SHARD_SAMPLES
 from gatehouse.warehouse.events import Events
-from gatehouse.warehouse.lake import TABLES, Lake
+from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.records import CAPTURED, EVENTS, LAYERS, RUNS, SAMPLES, VOCABULARY
+from gatehouse.warehouse.runs.layout import TABLES
 from gatehouse.warehouse.tables import read_table, write_table
 from gatehouse.warehouse.upkeep.verification import RUN_TABLES
 

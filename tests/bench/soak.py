@@ -84,7 +84,8 @@ def watch(
     while process.poll() is None:
         select.select([], [], [], SECONDS_BETWEEN_LOOKS)
         lake = Lake(home / "lake")
-        events = [row["events"] for run in lake.run_ids() for row in lake.shards(run).values()]
+        recorded = map(lake.shards.recorded, lake.run_ids())
+        events = [row["events"] for rows in recorded for row in rows.values()]
         if not events:
             continue
         began = began or time.monotonic()

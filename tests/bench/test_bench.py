@@ -31,8 +31,8 @@ def events(home, run_id: str = RUN_ID) -> pa.Table:
 
 def test_a_made_up_lake_is_as_large_as_asked_for_and_landed_once(made):
     lake = Lake(made / "lake")
-    assert lake.finished_shards(RUN_ID) == {0}
-    assert lake.tokens(RUN_ID) == (SAMPLES * 512, 0)
+    assert lake.shards.finished(RUN_ID) == {0}
+    assert lake.shards.tokens(RUN_ID) == (SAMPLES * 512, 0)
     assert events(made).num_rows == SAMPLES * EVENTS_IN_A_SAMPLE
     (path,) = (lake.root / "events").rglob("*.parquet")
     before = path.stat()

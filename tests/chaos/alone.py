@@ -17,6 +17,7 @@ from tests.chaos.processes import Call, Moment, Point, Rename, Started, forked, 
 from tests.chaos.scenes import End, Undisturbed, command, complaint
 
 LAKE = "gatehouse.warehouse.lake"
+SHARDS = "gatehouse.warehouse.runs.shards.Shards"
 FOLDER = "gatehouse.warehouse.storage.folder.Folder"
 REMOVAL = "gatehouse.warehouse.upkeep.removal"
 MEND = "gatehouse.flows.upkeep.mend"
@@ -105,7 +106,7 @@ KINDS = {
         "damaged",
         (
             _points("verify-repair", f"{MEND}.set_aside", f"{LAKE}.write_events:after"),
-            _points("verify-repair", "shutil.move:after", f"{LAKE}.Lake.record_shard:after"),
+            _points("verify-repair", "shutil.move:after", f"{SHARDS}.record:after"),
             _points("verify-repair", f"{MEND}.rebuild"),
             _points("verify-repair", "/gatehouse.duckdb"),
         ),
@@ -129,9 +130,7 @@ KINDS = {
         "whole",
         (
             _points("capture-part", f"{LAKE}.Lake.land_run:after", "os.link:after 1"),
-            _points(
-                "capture-part", "os.link 2", f"{LAKE}.Lake.add_shard", f"{REUSE}._put_together"
-            ),
+            _points("capture-part", "os.link 2", f"{SHARDS}.add", f"{REUSE}._put_together"),
             _points("capture-part", f"{LAKE}.write_events:after", f"{LAKE}.Lake.update_run"),
         ),
         6,

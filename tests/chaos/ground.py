@@ -156,7 +156,7 @@ def landed_files(home: Path) -> dict[Path, int]:
     found += [
         lake.shard_file("events", run_id, shard)
         for run_id in lake.run_ids()
-        for shard in lake.finished_shards(run_id)
+        for shard in lake.shards.finished(run_id)
     ]
     return {path: path.stat().st_mtime_ns for path in found}
 

@@ -29,8 +29,8 @@ NAMED = (
     Call("write", "gatehouse.warehouse.lake.Lake.land_run:after"),
     Call("write", "gatehouse.warehouse.lake.write_events", 1),
     Call("write", "gatehouse.warehouse.lake.write_events:after", 2),
-    Call("write", "gatehouse.warehouse.lake.Lake.record_shard:after", 2),
-    Call("write", "gatehouse.warehouse.lake.Lake.record_shard:after", 3),
+    Call("write", "gatehouse.warehouse.runs.shards.Shards.record:after", 2),
+    Call("write", "gatehouse.warehouse.runs.shards.Shards.record:after", 3),
     Call("write", "gatehouse.warehouse.lake.Lake.update_run", 2),
     Call("write", "gatehouse.warehouse.lake.Lake.update_run:after", 2),
     Call("prepare", "gatehouse.ingest.prepare.write_atomically:after"),
@@ -107,7 +107,7 @@ def named() -> list[Attempt]:
 def short() -> list[Attempt]:
     """Return nine points that cover every phase, for `make test`: one warehouse takes them all.
 
-    A process counts its own calls: its second `record_shard` is that of the last shard here.
+    A process counts its own calls: its second `Shards.record` is that of the last shard here.
     """
     points = (
         Call("prepare", "gatehouse.ingest.numbering.split_of", 700),
@@ -116,7 +116,7 @@ def short() -> list[Attempt]:
         Call("write", "gatehouse.warehouse.lake.write_events", 1),
         Call("write", "gatehouse.warehouse.lake.write_events:after", 2),
         Call("write", "os.fsync", 2),
-        Call("write", "gatehouse.warehouse.lake.Lake.record_shard:after", 2),
+        Call("write", "gatehouse.warehouse.runs.shards.Shards.record:after", 2),
         Call("build", "dbt.task.test.TestRunner.execute", 1),
         Rename("figures", "/frequency_vs_entropy.png"),
     )

@@ -84,7 +84,7 @@ def held_out(lake: Lake, run_id: str) -> list[dict[str, Any]]:
     """Return the run's samples of the splits validation and test, in their order."""
     rows = [
         row
-        for shard in lake.shards(run_id)
+        for shard in lake.shards.recorded(run_id)
         for row in pq.read_table(
             lake.shard_file("samples", run_id, shard), partitioning=None
         ).to_pylist()

@@ -24,6 +24,7 @@ from gatehouse.flows.steps import build
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.runs.shards import Shards
 from gatehouse.warehouse.storage import leases
 from gatehouse.warehouse.storage.addresses import ObjectPath, checked_address
 from gatehouse.warehouse.storage.bucket import Bucket
@@ -164,7 +165,7 @@ OF_TIMES = ("dim_run", "stg_runs", "stg_new_runs")
 
 def test_each_command_makes_few_requests(run, store, homes):
     lake = Lake(homes[1].lake)
-    assert [len(lake.shards(run_id)) for run_id in lake.run_ids()] == [1]
+    assert [len(lake.shards.recorded(run_id)) for run_id in lake.run_ids()] == [1]
     for words, most in REQUESTS.items():
         with store.requests() as asked:
             code, _, err = run(*words)
@@ -235,8 +236,8 @@ def without_times(answer: dict) -> dict:
 KILLED = """
 import os, signal, sys
 from gatehouse.flows.cli import app
-from gatehouse.warehouse.lake import Lake
-Lake.add_shard = lambda *words: os.kill(os.getpid(), signal.SIGKILL)
+from gatehouse.warehouse.runs.shards import Shards
+Shards.add = lambda *words: os.kill(os.getpid(), signal.SIGKILL)
 sys.argv = ["gatehouse", *sys.argv[1:]]
 app.main()
 """
@@ -255,15 +256,15 @@ def test_a_capture_killed_between_upload_and_record_goes_on_is_repaired_and_remo
     assert left == [1, 1, 0]
     (run_id,) = lake.run_ids()
     # its process has ended on this machine: nobody has to wait for the lease to end
-    assert lake.writer(run_id) is None
+    assert lake.locks.writer(run_id) is None
 
     def run(*arguments: str) -> tuple[int, str, str]:
         return gatehouse(monkeypatch, capfd, *arguments)
 
     assert run(*words)[0] == 0
-    assert lake.finished_shards(run_id) == {0}
+    assert lake.shards.finished(run_id) == {0}
     assert bucket.names(root / "locks") == set()
-    with lake.writing(run_id):
+    with lake.locks.writing(run_id):
         code, _, err = run(*words)
         assert code == 2 and f"{run_id} is being written by process" in err
 
@@ -295,22 +296,22 @@ def test_a_capture_that_loses_its_lease_records_nothing(
     store, tiny_mixtral, texts, tmp_path, monkeypatch, capfd
 ):
     root = checked_address("s3://bucket/lost")
-    record, others = Lake.add_shard, ExitStack()
+    record, others = Shards.add, ExitStack()
 
     def lose(self, run_id, row):
         monkeypatch.setattr(leases, "SECONDS", -1.0)
         monkeypatch.setattr(leases, "SECONDS_TRUSTED", -1.0)
-        lock = self._lock(run_id)
+        lock = root / "locks" / f"{run_id}.lock"
         others.enter_context(Bucket(lock).exclusive(lock, str))
         record(self, run_id, row)
 
-    monkeypatch.setattr(Lake, "add_shard", lose)
+    monkeypatch.setattr(Shards, "add", lose)
     words = ["--model", tiny_mixtral, "--dataset", texts, "--home", tmp_path / "home"]
     with others:
         code, _, err = gatehouse(monkeypatch, capfd, "capture", *words, "--lake", root)
     assert code == 2 and "was taken over by process" in err and len(err.splitlines()) <= 3
     (run_id,) = Lake(root).run_ids()
-    assert Lake(root).shards(run_id) == {}
+    assert Lake(root).shards.recorded(run_id) == {}
     assert Lake(root).run_record(run_id)["finished_at"] is None
 
 
@@ -342,29 +343,29 @@ def test_a_capture_whose_upload_breaks_off_says_so_and_lands_when_it_is_run_agai
     assert not lake.storage.is_there(root / "events")
     assert lake.storage.names(root / "locks") == set()
     assert gatehouse(monkeypatch, capfd, *words)[0] == 0
-    assert lake.finished_shards(run_id) == {0}
+    assert lake.shards.finished(run_id) == {0}
     line.close()
 
 
 def test_two_processes_share_a_run_and_one_alone_is_refused(store):
     lake = Lake(checked_address("s3://bucket/shared"))
-    with lake.sharing("a-run"), lake.sharing("a-run"):
-        assert lake.writer("a-run").count("process") == 2
-        assert lake.has_been_locked("a-run")
+    with lake.locks.sharing("a-run"), lake.locks.sharing("a-run"):
+        assert lake.locks.writer("a-run").count("process") == 2
+        assert lake.locks.has_been_locked("a-run")
         with (
             pytest.raises(GatehouseError, match="is being written by process"),
-            lake.writing("a-run"),
+            lake.locks.writing("a-run"),
         ):
             raise AssertionError("both wrote")
-        with lake.in_turn("a-run", 3):
+        with lake.locks.in_turn("a-run", 3):
             assert lake.storage.names(lake.root / "locks") >= {"a-run.00003.turn"}
     with (
-        lake.writing("a-run"),
+        lake.locks.writing("a-run"),
         pytest.raises(GatehouseError, match="is being written by process"),
-        lake.sharing("a-run"),
+        lake.locks.sharing("a-run"),
     ):
         raise AssertionError("both wrote")
-    assert not lake.has_been_locked("a-run")
+    assert not lake.locks.has_been_locked("a-run")
 
 
 @pytest.mark.parametrize("command", [["status"], ["verify"], ["build"]], ids=str)

@@ -341,7 +341,7 @@ def test_shards_that_workers_capture_are_tasks_of_the_flow(
         model=str(tiny_mixtral), dataset=str(corpus), lines=True, max_length=16, workers=1
     )
     lake = Lake(Paths(home).lake)
-    assert lake.finished_shards(found) == {0, 1} and lake.runs()[found]["finished_at"]
+    assert lake.shards.finished(found) == {0, 1} and lake.runs()[found]["finished_at"]
     assert len(asyncio.run(shard_tasks())) == before + 2
     lines = asyncio.run(logged("gatehouse"))
     assert any(line.startswith(f"{found}: 600 samples") for line in lines)

@@ -20,10 +20,10 @@ RUN = RandomRun("shared", 8, 2, blocks=(0, 1), shards=4, samples=range(16), text
 def land(lake: Lake, shards: list[int]) -> None:
     """Land those of the shards that have not landed; close the run if they were the last."""
     for shard in shards:
-        if not lake.has_landed(RUN.run_id, shard):
+        if not lake.shards.has_landed(RUN.run_id, shard):
             lake.land_run(RUN.run_id, record(RUN, finished=False), layers(RUN), vocabulary(RUN))
             lake.land_shard(RUN.run_id, shard, *random_shard(RUN, shard), again=False)
-    if lake.finished_shards(RUN.run_id) == set(range(RUN.shards)):
+    if lake.shards.finished(RUN.run_id) == set(range(RUN.shards)):
         lake.finish_run(RUN.run_id)
 
 
@@ -32,8 +32,8 @@ if __name__ == "__main__":
     lake = Lake(Path(root))
     for place in places:
         arm_rename(place)
-    with lake.sharing(RUN.run_id):
+    with lake.locks.sharing(RUN.run_id):
         print(flush=True)
         sys.stdin.readline()
-        lake.remove_dead_leftovers(RUN.run_id)
+        lake.locks.remove_dead_leftovers(RUN.run_id)
         land(lake, [int(number) for number in numbers.split(",")])

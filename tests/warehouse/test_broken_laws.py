@@ -99,7 +99,7 @@ def test_another_damaged_record_is_not_mended_by_recording(lake):
 def test_a_shard_recorded_against_the_law_is_named_with_it(lake, samples, events):
     lake.land_shard(RUN, 0, samples, Events.of(events))
     write_events(lake.shard_file("events", RUN, 0), Events.of(events.slice(1)))
-    lake.record_shard(RUN, 0, samples, 9)
+    lake.shards.record(RUN, 0, samples, 9)
     assert verify(lake, RUN)[0] == Problem(RUN, f"shard 0 breaks a law: {LOST}", CAPTURE, 0)
 
 
@@ -107,6 +107,6 @@ def test_a_shard_recorded_damaged_is_named_with_its_file(lake, samples, events):
     lake.land_shard(RUN, 0, samples, Events.of(events))
     path = lake.shard_file("events", RUN, 0)
     path.write_bytes(b"PAR1")
-    lake.record_shard(RUN, 0, samples, 10)
+    lake.shards.record(RUN, 0, samples, 10)
     what = f"shard 0 breaks a law: {path} {DAMAGED}"
     assert verify(lake, RUN)[0] == Problem(RUN, what, CAPTURE, 0)

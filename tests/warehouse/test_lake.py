@@ -36,8 +36,8 @@ def test_a_landed_shard_reads_back_row_for_row(lake, samples, events):
     lake.land_shard(RUN, 0, samples, Events.of(events))
     assert pq.read_table(shard_path(lake), partitioning=None).equals(events)
     assert pq.read_table(shard_path(lake, "samples"), partitioning=None).equals(samples)
-    assert lake.finished_shards(RUN) == {0}
-    assert lake.tokens(RUN) == (5, 0)
+    assert lake.shards.finished(RUN) == {0}
+    assert lake.shards.tokens(RUN) == (5, 0)
 
 
 def test_the_layout_is_one_row_group_a_layer_with_checksums(lake, samples, events):
@@ -133,26 +133,26 @@ def test_one_token_over_and_over_may_be_routed_alike(lake, events, samples):
     constant = like_a_dense_layer(events, 3, entropies=True)
     token = pa.array([7] * constant.num_rows, pa.int32())
     lake.land_shard(RUN, 0, samples, Events.of(constant.set_column(2, "token_id", token)))
-    assert lake.finished_shards(RUN) == {0}
+    assert lake.shards.finished(RUN) == {0}
 
 
 def test_a_shard_of_empty_samples_lands_empty(lake):
     empty = pa.Table.from_pylist([], schema=SAMPLES)
     lake.land_shard(RUN, 0, empty, Events.of(EVENTS.empty_table()))
-    assert lake.finished_shards(RUN) == {0} and lake.tokens(RUN) == (0, 0)
+    assert lake.shards.finished(RUN) == {0} and lake.shards.tokens(RUN) == (0, 0)
 
 
 def test_a_truncated_shard_is_not_taken_for_finished(lake, samples, events):
     lake.land_shard(RUN, 0, samples, Events.of(events))
     content = shard_path(lake).read_bytes()
     shard_path(lake).write_bytes(content[: len(content) // 2])
-    assert lake.finished_shards(RUN) == set()
+    assert lake.shards.finished(RUN) == set()
 
 
 def test_a_shard_without_its_samples_is_not_taken_for_finished(lake, samples, events):
     lake.land_shard(RUN, 0, samples, Events.of(events))
     shard_path(lake, "samples").unlink()
-    assert lake.finished_shards(RUN) == set()
+    assert lake.shards.finished(RUN) == set()
 
 
 @pytest.mark.parametrize("name", ["shard-00001.parquet", "shard-00000 copy.parquet"])
@@ -161,12 +161,12 @@ def test_a_file_that_nobody_recorded_is_no_shard(lake, samples, events, name):
     for table in ("samples", "events"):
         path = shard_path(lake, table)
         path.with_name(name).write_bytes(path.read_bytes())
-    assert lake.finished_shards(RUN) == {0} and lake.tokens(RUN) == (5, 0)
+    assert lake.shards.finished(RUN) == {0} and lake.shards.tokens(RUN) == (5, 0)
 
 
 def test_a_shard_is_recorded_with_what_its_files_hold(lake, samples, events):
     lake.land_shard(RUN, 0, samples, Events.of(events), seconds=2.5)
-    (row,) = lake.shards(RUN).values()
+    (row,) = lake.shards.recorded(RUN).values()
     for table in ("samples", "events"):
         content = shard_path(lake, table).read_bytes()
         assert row.pop(f"{table}_bytes") == len(content)
@@ -209,7 +209,7 @@ def test_a_damaged_record_of_a_shard_is_named_with_the_way_out(lake, samples, ev
     with pytest.raises(
         GatehouseError, match=r"shard-00000\.parquet is damaged .*verify .* --repair"
     ):
-        lake.finished_shards(RUN)
+        lake.shards.finished(RUN)
 
 
 def test_a_run_whose_description_is_damaged_is_not_described(lake):
@@ -222,17 +222,17 @@ def test_samples_without_events_are_a_shard_to_capture_again(lake, samples, even
     """What a kill between the two renames leaves behind."""
     lake.land_shard(RUN, 0, samples, Events.of(events))
     shard_path(lake).unlink()
-    assert lake.finished_shards(RUN) == set()
-    assert lake.tokens(RUN) == (0, 0)
+    assert lake.shards.finished(RUN) == set()
+    assert lake.shards.tokens(RUN) == (0, 0)
 
 
 def test_temporary_files_of_a_killed_process_are_not_shards(lake, samples, events):
     lake.land_shard(RUN, 0, samples, Events.of(events))
     leftover = shard_path(lake).with_name(".shard-00001.parquet.4242.tmp")
     leftover.write_bytes(b"half")
-    assert lake.finished_shards(RUN) == {0}
-    lake.remove_leftovers(RUN)
-    assert not leftover.exists() and lake.finished_shards(RUN) == {0}
+    assert lake.shards.finished(RUN) == {0}
+    lake.locks.remove_leftovers(RUN)
+    assert not leftover.exists() and lake.shards.finished(RUN) == {0}
 
 
 def test_a_lake_of_another_version_is_refused_untouched(lake):

@@ -14,7 +14,7 @@ import pytest
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.paths import PACKAGE
-from gatehouse.warehouse.shard_records import captured_since
+from gatehouse.warehouse.runs.shards import captured_since
 from gatehouse.warehouse.tables import Content
 from gatehouse.warehouse.writers.temporary import TEMPORARY
 from tests.dbt_project.random_lake import random_shard
@@ -28,7 +28,7 @@ KILLED = -9
 def alone(tmp_path_factory) -> dict[str, object]:
     """What a single process leaves."""
     lake = Lake(tmp_path_factory.mktemp("alone"))
-    with lake.writing(RUN.run_id):
+    with lake.locks.writing(RUN.run_id):
         land(lake, [0, 1, 2, 3])
     return contents(lake.root)
 
@@ -87,7 +87,7 @@ def test_two_at_once_leave_what_one_leaves(lake, start, alone, shards):
     assert go(*map(start, shards)) == [0, 0]
     assert contents(lake.root) == alone
     closed = finished_at(lake)
-    with lake.sharing(RUN.run_id):
+    with lake.locks.sharing(RUN.run_id):
         land(lake, [0, 1, 2, 3])
     assert finished_at(lake) == closed, "a run is closed once, and nothing opens it again"
 
@@ -107,10 +107,10 @@ def test_what_a_killed_one_began_another_ends(lake, start, alone, place, left):
     killed = start("0,1", place)
     assert go(killed) == [KILLED]
     assert len(list(lake.root.rglob(TEMPORARY))) == left
-    assert lake.writer(RUN.run_id).startswith(f"process {living.pid} on ")
+    assert lake.locks.writer(RUN.run_id).startswith(f"process {living.pid} on ")
     assert go(living) == [0]
     assert not list(lake.root.rglob(TEMPORARY)), "what it left is known to be dead"
-    with lake.sharing(RUN.run_id):
+    with lake.locks.sharing(RUN.run_id):
         land(lake, [0, 1, 2, 3])
     assert contents(lake.root) == alone
 
@@ -118,30 +118,30 @@ def test_what_a_killed_one_began_another_ends(lake, start, alone, place, left):
 def test_one_alone_and_those_that_share_refuse_one_another(lake, start, monkeypatch):
     monkeypatch.setattr("gatehouse.warehouse.writers.locks.SECONDS_OF_A_LOOK", 0)
     first, second = sorted((start("0"), start("1")), key=lambda process: process.pid)
-    writer = lake.writer(RUN.run_id)
+    writer = lake.locks.writer(RUN.run_id)
     for process in (first, second):
         assert f"process {process.pid} on " in writer
     with pytest.raises(
         GatehouseError, match=r"written by process \d+ on .* and process \d+ on .*:"
     ):
-        lake.writing(RUN.run_id).__enter__()
-    assert lake.has_been_locked(RUN.run_id)
+        lake.locks.writing(RUN.run_id).__enter__()
+    assert lake.locks.has_been_locked(RUN.run_id)
     first.kill()
     first.wait()
     with pytest.raises(GatehouseError, match=f"written by process {second.pid} on [^,]*: wait"):
-        lake.writing(RUN.run_id).__enter__()
+        lake.locks.writing(RUN.run_id).__enter__()
     assert go(second) == [0]
-    with lake.writing(RUN.run_id):
+    with lake.locks.writing(RUN.run_id):
         with pytest.raises(GatehouseError, match=f"written by process {os.getpid()} on"):
-            lake.sharing(RUN.run_id).__enter__()
+            lake.locks.sharing(RUN.run_id).__enter__()
         assert list((lake.root / "locks").iterdir()) == [lake.root / "locks" / "shared.lock"]
-    assert lake.writer(RUN.run_id) is None and not lake.has_been_locked(RUN.run_id)
+    assert lake.locks.writer(RUN.run_id) is None and not lake.locks.has_been_locked(RUN.run_id)
 
 
 def test_a_shard_that_has_landed_is_not_landed_again_by_who_shares(lake):
-    with lake.sharing(RUN.run_id):
+    with lake.locks.sharing(RUN.run_id):
         land(lake, [0])
-        (path,) = lake.record_files(RUN.run_id)
+        (path,) = lake.shards.record_files(RUN.run_id)
         before = path.stat().st_mtime_ns
         lake.land_shard(RUN.run_id, 0, *random_shard(RUN, 0), again=False)
         assert path.stat().st_mtime_ns == before
@@ -150,14 +150,14 @@ def test_a_shard_that_has_landed_is_not_landed_again_by_who_shares(lake):
 
 
 def test_of_another_machines_writer_nothing_is_swept_but_by_one_alone(lake):
-    with lake.sharing(RUN.run_id):
+    with lake.locks.sharing(RUN.run_id):
         land(lake, [0])
         left = lake.folder("events", RUN.run_id) / ".shard-00001.parquet.0123abcd-1-0123abcd.tmp"
         left.write_bytes(b"half")
-        lake.remove_dead_leftovers(RUN.run_id)
+        lake.locks.remove_dead_leftovers(RUN.run_id)
         assert left.exists()
-    with lake.writing(RUN.run_id):
-        lake.remove_leftovers(RUN.run_id)
+    with lake.locks.writing(RUN.run_id):
+        lake.locks.remove_leftovers(RUN.run_id)
     assert not left.exists()
 
 

@@ -47,25 +47,25 @@ def test_a_shard_lands_in_it_and_it_is_of_todays_version(older, record, layers, 
     older.land_run(other, record, layers, vocabulary)
     older.land_shard(other, 0, samples, Events.of(events))
     again = Lake(older.root)
-    assert set(again.runs()) == {RUN, other} and again.finished_shards(RUN) == {0}
+    assert set(again.runs()) == {RUN, other} and again.shards.finished(RUN) == {0}
 
 
 def test_of_a_shard_that_lands_again_the_record_file_holds(older, samples, events):
     """And the lake says that an earlier Gatehouse cannot read it."""
-    (earlier,) = older.shards(RUN).values()
+    (earlier,) = older.shards.recorded(RUN).values()
     table, record_file = older.file("shards", RUN), older.shard_file("shards", RUN, 0)
-    assert older.record_files(RUN) == [table] and older.finished_shards(RUN) == {0}
+    assert older.shards.record_files(RUN) == [table] and older.shards.finished(RUN) == {0}
     older.land_shard(RUN, 0, samples, Events.of(events), seconds=7.5)
     assert (older.root / "VERSION").read_text() == f"{LAKE_VERSION}\n"
     again = Lake(older.root)
-    (row,) = again.shards(RUN).values()
+    (row,) = again.shards.recorded(RUN).values()
     assert row["seconds"] == 7.5 and row["events_sha256"] != earlier["events_sha256"]
-    assert again.finished_shards(RUN) == {0}
-    assert again.record_files(RUN) == [table, record_file]
-    assert again.has_landed(RUN, 0) and not again.has_landed(RUN, 1)
+    assert again.shards.finished(RUN) == {0}
+    assert again.shards.record_files(RUN) == [table, record_file]
+    assert again.shards.has_landed(RUN, 0) and not again.shards.has_landed(RUN, 1)
     record_file.unlink()
     # the earlier table tells of the file that was there before
-    assert again.finished_shards(RUN) == set() and not again.has_landed(RUN, 0)
+    assert again.shards.finished(RUN) == set() and not again.shards.has_landed(RUN, 0)
 
 
 def test_narrow_and_wide_weights_are_the_same_events(older, samples, events):

@@ -35,7 +35,7 @@ def asked(lake, samples, events, tmp_path):
     def ask():
         with remembered_rows(tmp_path / "remembered") as known:
             again = Lake(lake.root, known)
-            return again.run_record(RUN), again.shards(RUN)
+            return again.run_record(RUN), again.shards.recorded(RUN)
 
     return ask
 

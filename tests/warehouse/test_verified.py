@@ -28,8 +28,10 @@ DECIDE_NOTHING = {
     "errors",
     "paths",
     "plain_text",
+    "runs/run_locks",
     "storage/conditions",
     "storage/faults",
+    "storage/holders",
     "storage/leases",
     "writers",
     "writers/locks",
@@ -166,13 +168,13 @@ def test_a_file_that_changed_a_moment_ago_is_read_again(paths, monkeypatch, read
 
 def test_of_a_run_that_grows_the_new_shard_is_read(paths, read):
     lake, run_id = Lake(paths.lake), run_of(paths)
-    rows, record = lake.shards(run_id), lake.run_record(run_id)
+    rows, record = lake.shards.recorded(run_id), lake.run_record(run_id)
     grown = lake.shard_file("shards", run_id, 1)
     grown.unlink()
     lake.update_run(run_id, record | {"finished_at": None})
     assert check(paths)[0] == []
     read.clear()
-    lake.add_shard(run_id, rows[1])
+    lake.shards.add(run_id, rows[1])
     assert check(paths)[0] == []
     assert "events-1" in read and "events-0" not in read
 

@@ -1,6 +1,5 @@
 """A lake in a bucket, by fsspec: reading over any of its protocols, writing where leases hold."""
 
-import logging
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -8,45 +7,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import cannot_write
-from gatehouse.warehouse.plain_text import in_words, quoted
+from gatehouse.warehouse.plain_text import in_words
 from gatehouse.warehouse.storage import leases, patience
 from gatehouse.warehouse.storage.addresses import ObjectPath
 from gatehouse.warehouse.storage.conditions import KNOWN, ConditionalObjects, conditional
-from gatehouse.warehouse.storage.faults import CREDENTIALS, faults_of
+from gatehouse.warehouse.storage.faults import faults_of
+from gatehouse.warehouse.storage.file_systems import file_system, reading_at_once
 from gatehouse.warehouse.storage.leases import Lease
 from gatehouse.warehouse.storage.listing import Listing, is_file, marks_of, name_of
 from gatehouse.warehouse.storage.storage import Entry, Storage, T
 from gatehouse.warehouse.writers.temporary import writer_name
 
-EXTRA = "bucket"
-"""The optional dependencies that have s3fs."""
-
 SHARER = ".sharer"
 """How the names of locks end that several processes hold together."""
-
-BLOCK = 8 << 20
-"""Bytes that are read at once where parts of a file are asked for."""
-
-TALKATIVE = ("azure.identity", "azure.core")
-"""Loggers of clients: what matters of what they say, the command says in a line."""
-
-TRIES = 3
-"""How often a request is made that a connection fails in."""
-
-OPTIONS: dict[str, dict[str, Any]] = {
-    "s3": {
-        "default_block_size": BLOCK,
-        "config_kwargs": {
-            "retries": {"max_attempts": TRIES, "mode": "standard"},
-            "connect_timeout": 5,
-            "read_timeout": 60,
-        },
-    }
-}
-OPTIONS["s3a"] = OPTIONS["s3"]
-"""Protocol -> options of its file system, beside what the environment says."""
 
 
 class Bucket(Storage[ObjectPath]):
@@ -63,43 +37,8 @@ class Bucket(Storage[ObjectPath]):
 
     @cached_property
     def files(self) -> Any:
-        """The bucket as a file system of fsspec.
-
-        Raises:
-            GatehouseError: its package is not installed, or cannot be set up.
-        """
-        protocol = self._place.protocol
-        import fsspec
-
-        try:
-            kind = fsspec.get_filesystem_class(protocol)
-        except ImportError as error:
-            needed = f"pip install 'gatehouse[{EXTRA}]'" if protocol in OPTIONS else "install it"
-            raise GatehouseError(
-                f"{protocol}:// needs a package that is not installed ({error}): {needed}"
-            ) from error
-        except ValueError as error:
-            raise GatehouseError(
-                f"{protocol}:// is no protocol that fsspec knows: write s3://bucket/prefix"
-            ) from error
-        for name in TALKATIVE:
-            logging.getLogger(name).setLevel(logging.CRITICAL)
-        try:
-            found = kind(
-                skip_instance_cache=True, use_listings_cache=False, **OPTIONS.get(protocol, {})
-            )
-        except ValueError as error:  # of adlfs, without an account
-            raise GatehouseError(
-                f"{protocol}:// cannot be set up ({quoted(error)}): {CREDENTIALS}"
-            ) from error
-        if protocol in OPTIONS:
-            found.retries = TRIES
-        return found
-
-    @property
-    def _at_once(self) -> dict[str, Any]:
-        # s3fs would ask for a file's size first, to read a large one in parts
-        return {"max_concurrency": 1} if self._place.protocol in OPTIONS else {}
+        """The bucket as a file system of fsspec; raises as `file_system`."""
+        return file_system(self._place.protocol)
 
     @cached_property
     def _objects(self) -> ConditionalObjects:
@@ -109,7 +48,7 @@ class Bucket(Storage[ObjectPath]):
         """As of Storage."""
         if self._listing and self._listing.has(place) and not self.is_there(place):
             raise FileNotFoundError(str(place))
-        return patience.read(self.files, place, **self._at_once)
+        return patience.read(self.files, place, **reading_at_once(place.protocol))
 
     def read_each(self, places: Iterable[ObjectPath]) -> Iterator[bytes]:
         """As of Storage; many are asked for at a time."""
@@ -118,7 +57,8 @@ class Bucket(Storage[ObjectPath]):
             yield from map(self.read, wanted)
             return
         with faults_of(wanted[0]):
-            found = self.files.cat([place.key for place in wanted], **self._at_once)
+            at_once = reading_at_once(self._place.protocol)
+            found = self.files.cat([place.key for place in wanted], **at_once)
         # file systems of fsspec differ in whether keys begin with a slash
         by_name = {str(key).lstrip("/"): content for key, content in found.items()}
         yield from (by_name[place.key] for place in wanted)

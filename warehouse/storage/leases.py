@@ -5,23 +5,17 @@ SECONDS, or whose process has ended on this very machine, may be taken over. Who
 lease writes nothing more.
 """
 
-import json
-import os
-import secrets
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.plain_text import in_words
 from gatehouse.warehouse.storage.addresses import ObjectPath
 from gatehouse.warehouse.storage.conditions import ConditionalObjects, Found
+from gatehouse.warehouse.storage.holders import encoded, has_ended, introduction, name_of
 
 SECONDS = 300.0
 """How long a lease holds after it was last renewed."""
@@ -96,7 +90,7 @@ class Lease:
     def _renew(self) -> None:
         # the tag is a hash of the content, so that no two contents may be the same
         self._content["renewals"] += 1
-        content, asked = _encoded(self._content), _now()
+        content, asked = encoded(self._content), _now()
         tag = self._objects.replace(self.place, content, self._tag)
         if tag is None:
             # an answer may have been lost, and what it answered come about
@@ -201,8 +195,8 @@ def _taken(
         said = refusal(_named(found))
         return said if isinstance(said, Exception) else GatehouseError(said)
 
-    content = _introduction()
-    wanted, found = _encoded(content), None
+    content = introduction()
+    wanted, found = encoded(content), None
     for _ in range(TRIES):
         tag = objects.create(place, wanted)
         if tag is None:
@@ -226,64 +220,11 @@ def _taken(
 
 
 def _holds(found: Found) -> bool:
-    return found.age < SECONDS and not _has_ended(_decoded(found.content))
-
-
-def _has_ended(content: dict[str, Any]) -> bool:
-    """Return whether a lock's process was one of this very system, and is no more."""
-    process, begun = content.get("process"), content.get("begun")
-    if content.get("machine") != _machine() or not isinstance(process, int) or begun is None:
-        return False
-    return _begun(process) != begun
-
-
-def _introduction() -> dict[str, Any]:
-    since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return {
-        "holder": f"process {os.getpid()} on {socket.gethostname()} since {since}",
-        "machine": _machine(),
-        "process": os.getpid(),
-        "begun": _begun(os.getpid()),
-        "token": secrets.token_hex(16),
-        "renewals": 0,
-    }
-
-
-@cache
-def _machine() -> str:
-    """Return what tells this system of processes from all others: another container is another."""
-    boot, numbers = "", ""
-    with suppress(OSError):
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        numbers = os.readlink("/proc/self/ns/pid")
-    return f"{socket.gethostname()} {boot} {numbers}" if boot and numbers else secrets.token_hex(16)
-
-
-def _begun(process: int) -> str | None:
-    """Return when a process of this system began, in its clock's ticks; None if there is none."""
-    try:
-        # the name of the program, in brackets, may hold anything
-        state, *others = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-        return None if state == "Z" else others[18]
-    except (OSError, IndexError):
-        return None
+    return found.age < SECONDS and not has_ended(found.content)
 
 
 def _named(found: Found | None) -> str:
-    words = _decoded(found.content).get("holder") if found else None
-    return words if isinstance(words, str) and words else "another process"
-
-
-def _encoded(content: dict[str, Any]) -> bytes:
-    return json.dumps(content).encode()
-
-
-def _decoded(content: bytes) -> dict[str, Any]:
-    with suppress(ValueError):
-        found = json.loads(content)
-        if isinstance(found, dict):
-            return found
-    return {}
+    return name_of(found.content if found else b"")
 
 
 def _now() -> tuple[float, float]:

@@ -8,9 +8,10 @@ from typing import Any
 
 from gatehouse.warehouse import replays
 from gatehouse.warehouse.errors import BrokenLaw
-from gatehouse.warehouse.lake import SHARD_TABLES, TABLES, Lake, shard_name
+from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.plain_text import printable
 from gatehouse.warehouse.records import COUNTED
+from gatehouse.warehouse.runs.layout import SHARD_TABLES, TABLES, shard_name
 from gatehouse.warehouse.storage.addresses import Place
 from gatehouse.warehouse.writers.temporary import TEMPORARY
 
@@ -61,12 +62,12 @@ def check_quickly(lake: Lake, run_id: str) -> Health:
         return Health(None, {}, set(), [Problem(run_id, what, cure)])
 
     if not lake.storage.is_there(lake.folder("runs", run_id)):
-        if lake.writer(run_id) is not None:
+        if lake.locks.writer(run_id) is not None:
             # it lands its record next, or is being removed
             return Health(None, {}, set(), [])
         return unknown(f"leftovers of a run: `gatehouse runs rm {run_id}` removes them")
     try:
-        record, recorded = lake.run_record(run_id), lake.shards(run_id)
+        record, recorded = lake.run_record(run_id), lake.shards.recorded(run_id)
     except BrokenLaw as error:
         recordable = error.path and error.path.parent == lake.folder("shards", run_id)
         return unknown(str(error), RECORD if recordable else None)
@@ -77,9 +78,9 @@ def check_quickly(lake: Lake, run_id: str) -> Health:
         )
     if record["finished_at"] and record["shards"] and not recorded:
         return unknown("its table of shards is missing", RECORD)
-    intact = lake.intact(run_id, recorded)
+    intact = lake.shards.intact(run_id, recorded)
     problems = [*_missing(lake, run_id, record, recorded, intact)]
-    if lake.writer(run_id) is None:
+    if lake.locks.writer(run_id) is None:
         problems += _strangers(lake, run_id, record, recorded)
     return Health(record, recorded, intact, problems)
 

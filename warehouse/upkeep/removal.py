@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gatehouse.warehouse.lake import TABLES, Lake
+from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.notes.readings import forget_reading
 from gatehouse.warehouse.notes.replaying import forget_replaying
 from gatehouse.warehouse.notes.run_names import forget_name
+from gatehouse.warehouse.runs.layout import TABLES
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import pyarrow as pa
 from gatehouse.warehouse.errors import BrokenLaw
 from gatehouse.warehouse.events import Events
 from gatehouse.warehouse.integrity import checked_events
-from gatehouse.warehouse.lake import SHARD_TABLES, Lake
+from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.records import (
     COUNTED,
     LAYERS,
@@ -24,6 +24,7 @@ from gatehouse.warehouse.records import (
 )
 from gatehouse.warehouse.remembered.verified import Subject
 from gatehouse.warehouse.replays import check_part, parts, read_part
+from gatehouse.warehouse.runs.layout import SHARD_TABLES
 from gatehouse.warehouse.tables import read_table, sha256_of, table_of
 from gatehouse.warehouse.upkeep.health import (
     CAPTURE,
@@ -65,7 +66,7 @@ def verify(
     if record is None:
         return found
     verified.reads(lake.file("runs", run_id))
-    verified.reads(*lake.record_files(run_id))
+    verified.reads(*lake.shards.record_files(run_id))
     try:
         _check_description(lake, run_id, verified)
     except BrokenLaw as error:
@@ -231,7 +232,7 @@ def unrecorded_shards(lake: Lake, run_id: str) -> Iterator[tuple[int, pa.Table, 
     For a run whose records of shards are lost: only shards that are readable and lawful get a row,
     none if the run's layers are damaged too.
     """
-    record, recorded = lake.run_record(run_id), lake.shards(run_id)
+    record, recorded = lake.run_record(run_id), lake.shards.recorded(run_id)
     assert record is not None
     for shard in sorted(set(range(record["shards"])) - recorded.keys()):
         with suppress(BrokenLaw):

@@ -68,8 +68,8 @@ def import_counts(request: ImportRequest, paths: Paths) -> CountsSummary:
     if counts.note:
         say(counts.note)
     run = ImportedRun(request, described, source_files, 0, 1, Lake(paths.lake))
-    with run.lake.writing(run.run_id):
-        run.lake.remove_leftovers(run.run_id)
+    with run.lake.locks.writing(run.run_id):
+        run.lake.locks.remove_leftovers(run.run_id)
         _land(run, counts.selections)
     selections = int(sum(each.sum() for each in counts.selections))
     return CountsSummary(run.run_id, len(described.layers), selections)

@@ -92,7 +92,7 @@ def import_trace(
             say(line)
         run = _run_of(request, described, files, seen, paths)
         together = bool(asked or part)
-        opening.enter_context(run.lake.held(run.run_id, together=together))
+        opening.enter_context(run.lake.locks.held(run.run_id, together=together))
         cuts = cuts_of(seen.lengths, len(trace.layers))
         _describe(run, seen, len(cuts), together=together)
         places = Places(pieces, [len(each.lengths) for each in surveys])
@@ -100,7 +100,7 @@ def import_trace(
         if workers is None:
             pending = places.joined(pending)
         _land(run, trace, pending, workers, together=together)
-        left = len(cuts) - len(run.lake.finished_shards(run.run_id))
+        left = len(cuts) - len(run.lake.shards.finished(run.run_id))
         if part and left:
             return PartSummary(run.run_id, part, len(cuts), left)
         run.lake.finish_run(run.run_id)
@@ -210,7 +210,7 @@ def _describe(run: ImportedRun, seen: Survey, shards: int, *, together: bool) ->
 
 def _pending(run: ImportedRun, places: Places, cuts: list[Cut], part: Part) -> list[Share]:
     """Return the shares of a rank of which something has not landed."""
-    landed = run.lake.finished_shards(run.run_id)
+    landed = run.lake.shards.finished(run.run_id)
     if len(landed) == len(cuts):
         say(f"{run.run_id} is finished: nothing to import")
     shares = places.shares_of(cuts)

@@ -185,7 +185,7 @@ class ImportedRun:
         """
         if not self.lake.is_described(self.run_id):
             if not together:
-                self.lake.forget_damaged_shards(self.run_id)
+                self.lake.shards.forget_damaged(self.run_id)
             rows = [row | more for row, more in zip(self.described.layers, told, strict=True)]
             record = self._record() | {"shards": shards, "has_token_ids": has_token_ids}
             self.lake.land_run(

@@ -72,7 +72,7 @@ class ImportWorkers:
             noun=lambda order: f"shard {orders[order].cuts[0].number}",
             place=lake.root,
             is_there=lambda order: all(
-                lake.has_landed(run_id, cut.number) for cut in orders[order].cuts
+                lake.shards.has_landed(run_id, cut.number) for cut in orders[order].cuts
             ),
             less="use fewer --workers",
         )
@@ -127,7 +127,7 @@ def open_import(work: str) -> Iterator[Callable[[str], Any]]:
             return trace.survey(piece).as_json()
         share, run_id = share_of_json(told["land"]), told["run_id"]
         _see(share.pieces)
-        with lake.sharing(run_id):
+        with lake.locks.sharing(run_id):
             return list(trace.land(share, lake, run_id, again=False))
 
     yield carry_out

@@ -80,7 +80,7 @@ class Trace:
         Raises:
             GatehouseError: a disk that cannot be written.
         """
-        landed = {cut.number for cut in share.cuts if lake.has_landed(run_id, cut.number)}
+        landed = {cut.number for cut in share.cuts if lake.shards.has_landed(run_id, cut.number)}
         sequences = self.sequences(share.pieces if len(landed) < len(share.cuts) else [])
         for _ in islice(sequences, share.skipped):
             pass

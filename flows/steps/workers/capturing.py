@@ -36,7 +36,7 @@ def captured_by_workers(
         done="captured",
         noun=lambda shard: f"shard {shard}",
         place=run.lake.root,
-        is_there=lambda shard: run.lake.has_landed(run.run_id, shard),
+        is_there=lambda shard: run.lake.shards.has_landed(run.run_id, shard),
     )
     return done_by_workers(asked, run.request.device_map, work, pending)
 
@@ -52,9 +52,9 @@ def open_capture(work: str) -> Iterator[Callable[[int], int]]:
     with ShardCapture(run, shared=True) as here:
 
         def capture(shard: int) -> int:
-            with run.lake.sharing(run.run_id):
+            with run.lake.locks.sharing(run.run_id):
                 # Dask gives a shard again if the worker that has landed it dies
-                if not run.lake.has_landed(run.run_id, shard):
+                if not run.lake.shards.has_landed(run.run_id, shard):
                     here.take_over([shard])
                 return here.capture(shard)
 

@@ -64,11 +64,12 @@ def recorded_with(**values: object) -> Callable[[Place], object]:
 
 def of_another_dataset(place: Place) -> None:
     """Give a sample another name, in its file and in the shard's record."""
-    path, row = place.lake.shard_file("samples", place.run, 0), place.lake.shards(place.run)[0]
+    path = place.lake.shard_file("samples", place.run, 0)
+    row = place.lake.shards.recorded(place.run)[0]
     samples = pq.read_table(path, partitioning=None).cast(SAMPLES)
     names = ["another", *samples["name"].to_pylist()[1:]]
     write_table(path, samples.set_column(1, SAMPLES.field("name"), [names]))
-    place.lake.record_shard(place.run, 0, samples, row["events"], seconds=row["seconds"])
+    place.lake.shards.record(place.run, 0, samples, row["events"], seconds=row["seconds"])
 
 
 def without(*tables: str) -> Callable[[Place], object]:

@@ -15,7 +15,7 @@ from tests.flows.remedies.remedy import CAPTURE, Place, Remedy
 
 
 def being_written(place: Place) -> None:
-    place.opened.enter_context(place.lake.writing(place.run))
+    place.opened.enter_context(place.lake.locks.writing(place.run))
 
 
 def being_built(place: Place) -> None:

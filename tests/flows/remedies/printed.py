@@ -10,8 +10,15 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 PACKAGES = ("warehouse", "ingest", "models", "reports", "flows")
 NO_MESSAGES = (
     "flows/cli/export_options.py",
+    "flows/cli/import_options.py",
+    "flows/cli/inference_options.py",
     "flows/cli/options.py",
     "flows/cli/replay_options.py",
+    "flows/cli/report_options.py",
+    "flows/cli/run_options.py",
+    "flows/cli/sql_options.py",
+    "flows/cli/text_options.py",
+    "flows/cli/upkeep_options.py",
     "models/demo/train.py",
     "reports/page/charts.py",
     "reports/page/glossary.py",

@@ -132,7 +132,7 @@ def test_of_two_replays_at_once_the_controls_land_once(captured, tmp_path):
 def test_while_one_process_replays_alone_others_are_refused(captured, tmp_path):
     paths = copied(captured, tmp_path)
     with (
-        Lake(paths.lake).writing(run_of(paths)),
+        Lake(paths.lake).locks.writing(run_of(paths)),
         pytest.raises(GatehouseError, match="is being written by process"),
     ):
         measured(paths, Part(0, 2))

@@ -255,8 +255,8 @@ def test_what_was_replayed_of_other_events_is_measured_again(captured, tmp_path)
     request = ReplayRequest(num_samples=2, drop_below=(0.4,))
     measured(paths, request)
     lake, run_id = Lake(paths.lake), run_of(paths)
-    (shard,) = lake.shards(run_id)
-    lake.add_shard(run_id, lake.shards(run_id)[shard] | {"events_sha256": "0" * 64})
+    (shard,) = lake.shards.recorded(run_id)
+    lake.shards.add(run_id, lake.shards.recorded(run_id)[shard] | {"events_sha256": "0" * 64})
     assert replays.LandedSamples(lake, run_id).by_policy() == {}
     with ReplaySession(run_id, request, paths) as session:
         assert [len(part.sample_ids) for part in session.pending] == [2]

@@ -19,6 +19,7 @@ import pytest
 from gatehouse.flows.request import RunRequest
 from gatehouse.flows.steps import build, capture, lineage_page
 from gatehouse.flows.steps.building import command
+from gatehouse.flows.steps.building.checks import checked
 from gatehouse.reports.page.sections.lineage import path_address
 from gatehouse.reports.results.files import page_of
 from gatehouse.warehouse.connect import connect
@@ -130,7 +131,7 @@ def test_a_failing_build_keeps_the_previous_marts(run, copy):
     lake = Lake(home / "lake")
     (run_id,) = lake.runs()
     samples = pq.read_table(lake.shard_file("samples", run_id, 0), partitioning=None)
-    lake.record_shard(run_id, 0, samples, events.num_rows - 1)
+    lake.shards.record(run_id, 0, samples, events.num_rows - 1)
     code, _, err = run("build", "--home", home)
     assert code == 2 and "dbt build failed: " in err and len(err.strip().splitlines()) == 1
     assert (home / "gatehouse.duckdb").read_bytes() == before
@@ -264,7 +265,7 @@ def test_a_damaged_database_is_not_added_to(tmp_path, content):
 
 def test_a_changed_file_or_another_folder_is_reason_enough_to_build(captured, copy):
     def holds(home: Path) -> bool:
-        return build._holds(Paths(home), build._checked(Lake(home / "lake")))
+        return build._holds(Paths(home), checked(Lake(home / "lake")))
 
     assert holds(captured) and not holds(copy)
     shard = next((captured / "lake" / "events").rglob("shard-*.parquet"))
@@ -281,7 +282,7 @@ def test_replays_that_land_or_go_are_reason_enough_to_build(run, copy):
     (run_id,) = lake.runs()
 
     def holds() -> bool:
-        return build._holds(Paths(copy), build._checked(lake))
+        return build._holds(Paths(copy), checked(lake))
 
     land_replays(lake, run_id, {ReplayPolicy(OWN): 1.0})
     (part,) = lake.folder("replays", run_id).iterdir()

@@ -79,7 +79,7 @@ def test_a_full_disk_stops_a_capture_and_room_lets_it_go_on(run, disk, request_,
     one_line(code, err, "No space left on device", "make room", "run the same command again")
     lake = Lake(disk.root / "lake")
     (run_id,) = lake.runs()
-    assert 0 < len(lake.finished_shards(run_id)) < 3
+    assert 0 < len(lake.shards.finished(run_id)) < 3
     assert not list(disk.root.rglob("*.tmp"))
     assert run("verify", "--home", disk.root)[0] == 0, "what has landed is whole"
     disk.remount("size=50m")
@@ -120,7 +120,7 @@ def test_a_second_capture_of_a_run_is_refused_and_told_of_the_first(run, request
     paths = Paths(shutil.copytree(whole.root, tmp_path / "home"))
     lake = Lake(paths.lake)
     (run_id,) = lake.runs()
-    with lake.writing(run_id):
+    with lake.locks.writing(run_id):
         code, _, err = run("capture", *words_of(request_), "--home", paths.root)
         one_line(code, err, f"{run_id} is being written by process {os.getpid()} on ")
         code, _, err = run("runs", "rm", run_id, "--yes", "--home", paths.root)
@@ -200,6 +200,7 @@ def test_a_clock_that_jumps_back_changes_no_event(monkeypatch, request_, whole, 
 
     monkeypatch.setattr("gatehouse.flows.steps.planned.datetime", Jumping)
     monkeypatch.setattr("gatehouse.warehouse.lake.datetime", Jumping)
+    monkeypatch.setattr("gatehouse.warehouse.runs.shards.datetime", Jumping)
     paths = Paths(tmp_path / "home")
     summary = capture.capture(request_, paths)
     assert contents(paths) == contents(whole)

@@ -171,7 +171,7 @@ def test_counts_are_not_cut(trace, tmp_path):
 def test_while_one_process_imports_alone_others_are_refused(trace, alone):
     (run_id,) = Lake(alone.lake).run_ids()
     with (
-        Lake(alone.lake).writing(run_id),
+        Lake(alone.lake).locks.writing(run_id),
         pytest.raises(GatehouseError, match="is being written by process"),
     ):
         import_trace(request(trace), alone, Part(0, 2))

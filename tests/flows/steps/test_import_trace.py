@@ -70,7 +70,7 @@ def request(path: Path, name: str = "jsonl") -> ImportRequest:
 
 
 def events_of(lake: Lake, run_id: str):
-    shards = sorted(lake.shards(run_id))
+    shards = sorted(lake.shards.recorded(run_id))
     tables = [
         pq.read_table(lake.shard_file("events", run_id, shard), partitioning=None).to_pandas()
         for shard in shards
@@ -208,10 +208,10 @@ def test_it_lands_once_and_the_same_command_goes_on(trace, tmp_path, monkeypatch
         patch.setattr(Lake, "land_shard", dies)
         import_trace(request(trace), paths)
     (run_id,) = lake.runs()
-    assert lake.finished_shards(run_id) == {0} and lake.run_record(run_id)["finished_at"] is None
+    assert lake.shards.finished(run_id) == {0} and lake.run_record(run_id)["finished_at"] is None
     first = lake.shard_file("events", run_id, 0).stat().st_mtime_ns
     summary = import_trace(request(trace), paths)
-    assert summary.run_id == run_id and lake.finished_shards(run_id) == {0, 1, 2}
+    assert summary.run_id == run_id and lake.shards.finished(run_id) == {0, 1, 2}
     assert lake.shard_file("events", run_id, 0).stat().st_mtime_ns == first
     assert verify(lake, run_id) == []
     capfd.readouterr()

@@ -86,7 +86,7 @@ def test_a_capture_writes_a_line_a_shard_and_its_last_says_what_landed(
     assert [line["shards_captured"] for line in lines] == [0, 1, 0, 1, 2]
     assert {line["run_id"] for line in lines} == {summary.run_id}
     assert lines[1]["tokens"] + lines[-1]["tokens"] == summary.tokens
-    landed = sum(row["events"] for row in Lake(paths.lake).shards(summary.run_id).values())
+    landed = sum(row["events"] for row in Lake(paths.lake).shards.recorded(summary.run_id).values())
     assert lines[1]["events"] + lines[-1]["events"] == landed
     assert all(line["memory_bytes"] > 10**7 for line in lines)
 

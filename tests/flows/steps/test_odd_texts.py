@@ -82,7 +82,7 @@ def landed(home: Path) -> tuple[list, pa.Table, list[dict]]:
     (prepared,) = (home / "prepared").glob("*/samples.parquet")
     lake = Lake(Paths(home).lake)
     (run_id,) = lake.run_ids()
-    assert lake.finished_shards(run_id) == {0} and lake.layers(run_id).num_rows == MOE_LAYERS
+    assert lake.shards.finished(run_id) == {0} and lake.layers(run_id).num_rows == MOE_LAYERS
     events, rows = (
         pq.read_table(lake.shard_file(table, run_id, 0), partitioning=None)
         for table in ("events", "samples")

@@ -179,7 +179,7 @@ def test_two_ranks_at_once_one_killed_and_started_again(request_, alone, tmp_pat
         return inside
 
     log = tmp_path / "log"
-    at_its_second_shard = Call("write", "gatehouse.warehouse.lake.Lake.record_shard", 2)
+    at_its_second_shard = Call("write", "gatehouse.warehouse.runs.shards.Shards.record", 2)
     first, second = wait(
         start(rank(0), log, at_its_second_shard),
         start(rank(1), log),

@@ -33,7 +33,7 @@ def test_a_repair_removes_what_killed_processes_left_and_nothing_that_is_in_use(
     verify_runs(None, paths, repair=True)
     assert not any(path.exists() for path in (*left, paths.root / "building"))
     leave()
-    with Lake(paths.lake).writing("a-run"), lock(paths):
+    with Lake(paths.lake).locks.writing("a-run"), lock(paths):
         verify_runs(None, paths, repair=True)
         assert all(path.exists() for path in left)
 
@@ -42,7 +42,7 @@ def test_a_run_whose_record_is_landing_is_being_written_and_not_a_leftover(tmp_p
     paths = Paths(tmp_path / "home")
     lake = Lake(paths.lake)
     lake.folder("layers", "a-run").mkdir(parents=True)
-    with lake.writing("a-run"):
+    with lake.locks.writing("a-run"):
         text, well = verify_runs(None, paths)
         assert well and "leftovers" not in text, text
         assert "being written by process" in overview(paths)

@@ -8,9 +8,10 @@ import pytest
 from gatehouse.flows.steps import build
 from gatehouse.flows.upkeep import remove
 from gatehouse.warehouse.errors import GatehouseError
-from gatehouse.warehouse.lake import TABLES, Lake
+from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.notes.run_names import find_run, name_run
 from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.runs.layout import TABLES
 from gatehouse.warehouse.writers import locks
 
 RUN = "a-run-0123456789"

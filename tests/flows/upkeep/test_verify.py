@@ -85,7 +85,7 @@ def recorded_anew(paths: Paths, damage) -> None:
     samples, events = (pq.read_table(shard(paths, 1, t), partitioning=None) for t in SHARD_TABLES)
     events = damage(events)
     write_events(shard(paths, 1), Events.of(events))
-    lake.record_shard(run_id, 1, samples, events.num_rows)
+    lake.shards.record(run_id, 1, samples, events.num_rows)
 
 
 def swapped(paths: Paths) -> None:
@@ -242,7 +242,7 @@ def test_text_that_has_changed_is_not_captured_into_the_run(run, copy, landed, t
     finally:
         original.write_bytes(content)
     assert code == 2 and "cannot be captured again, the text changed since" in err
-    assert len(err.strip().splitlines()) <= 2 and lake.finished_shards(run_id) == {0, 2}
+    assert len(err.strip().splitlines()) <= 2 and lake.shards.finished(run_id) == {0, 2}
 
 
 @pytest.mark.parametrize("piped", [True, False])

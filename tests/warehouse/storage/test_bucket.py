@@ -7,8 +7,7 @@ import fsspec
 import pytest
 
 from gatehouse.warehouse.errors import GatehouseError
-from gatehouse.warehouse.storage import bucket as module
-from gatehouse.warehouse.storage import patience
+from gatehouse.warehouse.storage import file_systems, patience
 from gatehouse.warehouse.storage.addresses import ObjectPath, checked_address
 from gatehouse.warehouse.storage.bucket import Bucket
 from gatehouse.warehouse.storage.storage import Entry
@@ -77,7 +76,7 @@ def test_a_missing_package_or_protocol_is_named(protocol, says):
 
 
 def test_the_extra_is_named_where_s3fs_is_missing(bucket, root, monkeypatch):
-    monkeypatch.setitem(module.OPTIONS, "s3", {})
+    monkeypatch.setitem(file_systems.OPTIONS, "s3", {})
 
     def missing(*_, **__):
         raise ImportError("Install s3fs to access S3")

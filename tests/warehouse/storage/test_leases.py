@@ -12,7 +12,8 @@ import pytest
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.storage import leases
 from gatehouse.warehouse.storage.bucket import Bucket
-from gatehouse.warehouse.storage.conditions import S3Objects
+from gatehouse.warehouse.storage.conditions import Found, S3Objects
+from gatehouse.warehouse.storage.holders import introduction
 
 HOLD = """
 import sys, time
@@ -104,7 +105,7 @@ def test_a_killed_process_of_this_machine_holds_nothing(bucket, lock):
 
 
 def test_a_process_of_another_machine_holds_its_lock_until_that_is_stale(bucket, lock, monkeypatch):
-    content = leases._introduction() | {"machine": "another", "process": 2**22 + 1}
+    content = introduction() | {"machine": "another", "process": 2**22 + 1}
     bucket.publish(lock, lambda path: path.write_text(json.dumps(content)))
     with pytest.raises(GatehouseError, match="held by"):
         is_free(lock)
@@ -137,7 +138,7 @@ def test_a_bucket_that_heeds_no_conditions_is_refused(bucket, lock, monkeypatch)
 
 
 def test_of_many_that_take_over_at_once_one_succeeds(bucket, lock, monkeypatch):
-    content = leases._introduction() | {"machine": "another"}
+    content = introduction() | {"machine": "another"}
     bucket.publish(lock, lambda path: path.write_text(json.dumps(content)))
     age = S3Objects.read
 
@@ -145,7 +146,7 @@ def test_of_many_that_take_over_at_once_one_succeeds(bucket, lock, monkeypatch):
         found = age(self, place)
         # the first one only, as if it alone were old
         old = found is not None and json.loads(found.content)["machine"] == "another"
-        return leases.Found(found.content, found.tag, 1e6) if old else found
+        return Found(found.content, found.tag, 1e6) if old else found
 
     monkeypatch.setattr(S3Objects, "read", stale_once)
 

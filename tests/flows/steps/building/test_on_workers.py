@@ -177,7 +177,7 @@ def test_one_layer_is_built_by_one_worker_and_its_fault_is_named(run, home, clus
     events = pq.read_table(shard, partitioning=None)
     pq.write_table(events.slice(1), shard)
     samples = pq.read_table(lake.shard_file("samples", "flat", 0), partitioning=None)
-    lake.record_shard("flat", 0, samples, events.num_rows - 1)
+    lake.shards.record("flat", 0, samples, events.num_rows - 1)
     code, _, err = run("build", "--scheduler", cluster)
     # progress has lines of its own
     last = err.strip().splitlines()[-1]
