@@ -54,7 +54,8 @@ def demo(tmp_path_factory) -> Paths:
     """A warehouse of the bundled model on some of the bundled text."""
     paths = Paths(tmp_path_factory.mktemp("demo"))
     capture.capture(RunRequest(model="demo", num_samples=80, max_length=96), paths)
-    build_of(paths, "stg_events", "stg_samples", "dim_layer", "int_fast_path_table", "fct_replay")
+    dimensions = ("dim_run", "dim_layer")
+    build_of(paths, "stg_events", "stg_samples", *dimensions, "int_fast_path_table", "fct_replay")
     return paths
 
 
