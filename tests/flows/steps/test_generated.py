@@ -206,7 +206,7 @@ def test_events_can_be_grouped_by_phase_and_by_role(chatty, chats, texts, tmp_pa
     )
     rows = tables(paths, capture.capture(request, paths).run_id)["samples"]
     of_phases = ("fct_phase_routing", "fct_phase_expert")
-    build_of(paths, *of_phases, "fct_run_comparison", "stg_events", "stg_samples")
+    build_of(paths, *of_phases, "fct_run_comparison", "dim_run", "stg_events", "stg_samples")
     with connect(paths) as connection:
         examples = library()
         phases = examples["does_generated_text_route_differently"].run(connection).fetchall()
