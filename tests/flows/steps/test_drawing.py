@@ -1,5 +1,6 @@
 """The second process that draws a run's figures, and what happens without it."""
 
+import json
 import os
 from pathlib import Path
 
@@ -27,16 +28,33 @@ def two_cores(monkeypatch):
     monkeypatch.setattr(drawing, "cores", lambda: 2)
 
 
-def test_its_figures_are_those_of_this_process(captured, selection, two_cores, tmp_path):
-    """Real ones, byte for byte, whether or not they need the layers' verdicts."""
-    paths = Paths(captured)
+def test_its_figures_are_those_of_this_process(
+    captured, selection, two_cores, tmp_path, monkeypatch
+):
+    """Real ones, byte for byte: it offers all, and here draws one that needs a verdict and one that
+    needs none."""
+    paths, offered = Paths(captured), []
+    answer = drawing.Drawer._answer
+
+    def fewer(self, asked=None):
+        line = answer(self, asked)
+        if asked:
+            return line
+        offered.extend(json.loads(line))
+        return json.dumps([stem for stem in offered if stem in ("zipf", "sample_size")])
+
+    monkeypatch.setattr(drawing.Drawer, "_answer", fewer)
     with drawing.drawer() as drawer:
         drawer.begin(selection, paths, tmp_path / "there")
         drawer._asking.join()
         there = drawer._drawn
+    assert sorted(offered) == sorted(OF_EVERY_RUN)
+    assert set(offered[-4:]) == {
+        *("layer_overview", "minimum_frequency", "sample_size", "coverage_agreement")
+    }
     here = open_results(selection, paths, drawing._silent, tmp_path / "here")
     drawn = files.write_run_figures(here, stems=there)
-    assert there.keys() == drawn.keys() == set(OF_EVERY_RUN)
+    assert list(there) == ["zipf", "sample_size"]
     folder = tmp_path / "there" / "figures"
     assert all(path == folder / f"{stem}.png" for stem, path in there.items())
     for stem, png in drawn.items():
