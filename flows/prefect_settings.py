@@ -162,16 +162,21 @@ def _have_no_heartbeat() -> None:
 
     settings = context.GLOBAL_SETTINGS_CONTEXT.settings
     flows = settings.flows.model_copy(update={"heartbeat_frequency": None})
-    changes = {"settings": settings.model_copy(update={"flows": flows})}
+    _let_hold(settings.model_copy(update={"flows": flows}))
+
+
+def _let_hold(settings: Any) -> None:
+    """Let Prefect's settings in this process be these."""
+    from prefect import context
+
+    changes = {"settings": settings}
     context.GLOBAL_SETTINGS_CONTEXT = context.GLOBAL_SETTINGS_CONTEXT.model_copy(update=changes)
 
 
 def _read_the_users() -> None:
     """Read the user's settings, for a notebook that imports Prefect after a run."""
-    from prefect import context
     from prefect.settings import Settings
 
     # whoever uses them will hear what is wrong with them
     with suppress(Exception), warnings.catch_warnings(action="ignore"):
-        changes = {"settings": Settings()}
-        context.GLOBAL_SETTINGS_CONTEXT = context.GLOBAL_SETTINGS_CONTEXT.model_copy(update=changes)
+        _let_hold(Settings())

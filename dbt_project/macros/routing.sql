@@ -41,6 +41,16 @@
     {{ events }}.position % {{ runs }}.max_length
 {%- endmacro %}
 
+{# The runs with new shards and their maximum lengths. A join by run alone is faster than one by run
+   and layer. #}
+{% macro new_maximum_lengths() -%}
+    select
+        run_key,
+        any_value(max_length) as max_length
+    from {{ ref('stg_new_layers') }}
+    group by run_key
+{%- endmacro %}
+
 {# First position of a bucket of positions: 0, 1, 2, 4, 8, … #}
 {% macro first_position(bucket) -%}
     cast(case when {{ bucket }} = 0 then 0 else pow(2, {{ bucket }} - 1) end as bigint)

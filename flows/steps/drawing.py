@@ -71,7 +71,7 @@ class Drawer:
         drawn = files.write_section_figures(results)
         if self._asking.ident:
             self._has_offered.wait()
-            while stem := self._next(deque.pop):
+            while stem := _taken(self._left.pop):
                 drawn |= files.write_run_figures(results, stems=[stem])
             self._asking.join()
         drawn |= self._drawn
@@ -83,7 +83,7 @@ class Drawer:
         try:
             self._left.extend(json.loads(self._answer()))
             self._has_offered.set()
-            while stem := self._next(deque.popleft):
+            while stem := _taken(self._left.popleft):
                 self._drawn[stem] = Path(json.loads(self._answer(stem)))
         except (OSError, ValueError):  # it has ended, and this process draws the rest
             self._has_offered.set()
@@ -95,11 +95,13 @@ class Drawer:
             self._beside.stdin.flush()
         return self._beside.stdout.readline()
 
-    def _next(self, taken: Callable[[deque[str]], str]) -> str | None:
-        try:
-            return taken(self._left)
-        except IndexError:
-            return None
+
+def _taken(take: Callable[[], str]) -> str | None:
+    """Return what is taken from a list that another thread takes from, too; None at its end."""
+    try:
+        return take()
+    except IndexError:
+        return None
 
 
 _ahead: "list[subprocess.Popen[str]]" = []

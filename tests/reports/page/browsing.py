@@ -118,6 +118,19 @@ def assert_layer(tab, layer: int) -> None:
     tab.wait_for_url(re.compile(f"#layer={layer}$"))
 
 
+def figures_of(tab, drawn: str = "svg") -> Iterator[Any]:
+    """Scroll to every figure of a page, one after another, and yield it once it is drawn.
+
+    Args:
+        tab: the page.
+        drawn: a selector of what a figure has by then.
+    """
+    for figure in tab.locator(".figure").all():
+        figure.scroll_into_view_if_needed()
+        figure.locator(drawn).first.wait_for()
+        yield figure
+
+
 def downloaded(tab, button) -> list[dict[str, str]]:
     # by keyboard: a figure that is drawn while it scrolls into view moves what a mouse aimed at
     with tab.expect_download() as download:

@@ -27,6 +27,7 @@ from tests.reports.page.browsing import (
     column,
     downloaded,
     drawn_without_a_fault,
+    figures_of,
     frame_of,
     whole,
 )
@@ -53,9 +54,7 @@ SHIFTS = """() => new Promise((answer) => {
 def test_every_chart_is_drawn_without_a_fault_and_nothing_moves_for_it(tab):
     places = tab.evaluate(PLACES)
     assert tab.locator(".figure .drawing svg, .figure .drawing canvas").count() < 10
-    for figure in tab.locator(".figure").all():
-        figure.scroll_into_view_if_needed()
-        figure.locator("svg, canvas, .panels table, .passage, .empty").first.wait_for()
+    for figure in figures_of(tab, "svg, canvas, .panels table, .passage, .empty"):
         for drawing in figure.locator(".drawing").all():
             assert len(drawing.get_attribute("aria-label")) > 20
     assert tab.locator(".figure .drawing svg, .figure .drawing canvas").count() > 20
@@ -235,9 +234,7 @@ def test_the_page_of_a_trace_is_drawn_without_a_fault_and_without_what_it_does_n
     page_of_trace = render(assessed, Links(), made_up_texts(assessed))
     path.write_text(page_of_trace, encoding="utf-8")
     with drawn_without_a_fault(browser, path, viewport=DESK, reduced_motion="reduce") as page:
-        for figure in page.locator(".figure").all():
-            figure.scroll_into_view_if_needed()
-            figure.locator("svg, canvas, .panels table, .passage").first.wait_for()
+        assert len(list(figures_of(page, "svg, canvas, .panels table, .passage"))) > 0
         page.locator("#next-layer").click()
         if TOKEN_IDS not in untold:
             page.locator("#token-table tbody button").first.click()
@@ -254,9 +251,7 @@ def test_a_comparison_is_drawn_without_a_fault(browser, run_page, tmp_path):
     page_of_two = of_two(run_page, made_up_page(2, 90), overlap, FLIPS, Loads(loads))
     path.write_text(page_of_two, encoding="utf-8")
     with drawn_without_a_fault(browser, path, viewport=PHONE, color_scheme="dark") as page:
-        for figure in page.locator(".figure").all():
-            figure.scroll_into_view_if_needed()
-            figure.locator("svg").first.wait_for()
+        assert len(list(figures_of(page))) > 0
         assert page.locator(".figure svg").count() == 14
         rows = downloaded(page, page.locator("#numbers .csv"))
         coverage = run_page.findings.layers["coverage"].to_list()
@@ -301,9 +296,7 @@ def test_runs_are_drawn_over_time_without_a_fault(browser, run_page, tmp_path):
     rows = series(7)
     path.write_text(render_trend(rows, run_page.run), encoding="utf-8")
     with drawn_without_a_fault(browser, path, viewport=PHONE, color_scheme="dark") as page:
-        for figure in page.locator(".figure").all():
-            figure.scroll_into_view_if_needed()
-            figure.locator("svg").first.wait_for()
+        assert len(list(figures_of(page))) > 0
         assert page.locator(".figure svg").count() == 6
         found = downloaded(page, page.locator("#entropy .csv"))
         assert [float(row["mean_entropy"]) for row in found] == pytest.approx(

@@ -4,13 +4,8 @@ with layers as (
     select * from {{ ref('stg_new_layers') }}
 ),
 
--- not by layer as well: a join on one column is faster
 runs as (
-    select
-        run_key,
-        any_value(max_length) as max_length
-    from layers
-    group by run_key
+    {{ new_maximum_lengths() }}
 ),
 
 largest as (

@@ -3,13 +3,8 @@ with events as (
     where {{ in_these_layers() }}
 ),
 
--- not by layer as well: a join on one column is faster
 runs as (
-    select
-        run_key,
-        any_value(max_length) as max_length
-    from {{ ref('stg_new_layers') }}
-    group by run_key
+    {{ new_maximum_lengths() }}
 ),
 
 ranks as (
