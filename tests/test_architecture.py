@@ -23,12 +23,13 @@ MAY_IMPORT = {
 }
 ROOMS = {
     "reports": {
+        "backend": set(),
         "colours": set(),
         "marts": set(),
-        "statistics": set(),
+        "statistics": {"backend"},
         "inference": set(),
         "verdict": {"marts", "statistics"},
-        "figures": {"colours", "inference", "marts", "statistics", "verdict"},
+        "figures": {"backend", "colours", "inference", "marts", "statistics", "verdict"},
         "page": {"colours", "inference", "marts", "statistics", "verdict"},
         "exports": {"marts"},
         "results": {"figures", "inference", "marts", "page", "statistics", "verdict"},

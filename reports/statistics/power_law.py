@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
+from gatehouse.reports.backend import import_matplotlib
 from gatehouse.reports.statistics.arrays import Array
 from gatehouse.reports.statistics.mandelbrot import Mandelbrot, fit_mandelbrot
 from gatehouse.reports.statistics.tail import (
@@ -124,6 +125,7 @@ def _undefined(frequency: Integers) -> str | None:
 
 def _against_lognormal(frequency: Integers, tail: Tail) -> Lognormal | None:
     # powerlaw imports pyplot, and only a fit should wait for that
+    import_matplotlib()
     import powerlaw
 
     data = np.sort(frequency[frequency >= tail.x_min]).astype(np.float64)

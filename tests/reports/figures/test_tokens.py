@@ -83,10 +83,20 @@ def test_a_figure_begins_from_matplotlibs_defaults_and_not_from_a_matplotlibrc()
     assert found.keys() >= style.RC.keys() and not found["text.usetex"]
 
 
-def test_a_backend_that_is_not_there_is_not_asked_for():
+@pytest.mark.parametrize("backend", ["module://nowhere.backend", "nonsense"])
+@pytest.mark.parametrize(
+    "first",
+    [
+        "import gatehouse.reports.figures",
+        # before any figure is drawn
+        "import numpy; from gatehouse.reports.statistics import fit_zipf; "
+        "assert fit_zipf(numpy.random.default_rng(0).zipf(2, 2000)).lognormal",
+    ],
+)
+def test_a_backend_that_is_not_there_is_not_asked_for(first, backend):
     """A notebook names its own to every program that a cell starts."""
-    environment = os.environ | {"MPLBACKEND": "module://nowhere.backend"}
-    program = "import gatehouse.reports.figures, matplotlib, os; print(os.environ['MPLBACKEND'])"
+    environment = os.environ | {"MPLBACKEND": backend}
+    program = f"{first}; import matplotlib, os; print(os.environ['MPLBACKEND'])"
     ended = subprocess.run(
         [sys.executable, "-c", program],
         env=environment,
@@ -94,7 +104,7 @@ def test_a_backend_that_is_not_there_is_not_asked_for():
         capture_output=True,
         text=True,
     )
-    assert ended.stdout == "module://nowhere.backend\n", ended.stderr
+    assert ended.stdout == f"{backend}\n", ended.stderr
 
 
 def test_frequency_vs_entropy_draws_every_token_and_the_eligible_region(frame, validation):
