@@ -1,3 +1,6 @@
+-- A table, not a view, for the many statements of a build that read it.
+{{ config(materialized='table') }}
+
 with layers as (
     select * from {{ lake('layers') }}
 ),

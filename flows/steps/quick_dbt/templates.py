@@ -182,8 +182,37 @@ def keep_the_arguments() -> None:
     providers.args_to_dict = args_to_dict
 
 
+def wrap_exceptions_when_named() -> None:
+    """Let what a template may raise know its node when it is named; dbt wraps all twenty."""
+    from dbt.context import exceptions_jinja, providers
+
+    def wrapped_exports(model: Any) -> Late:
+        return Late(exceptions_jinja.CONTEXT_EXPORTS, exceptions_jinja.wrapper(model))
+
+    changed: Any = providers
+    changed.wrapped_exports = wrapped_exports
+
+
+def keep_a_macro() -> None:
+    """Make a macro once for each context that names it, not for each of its calls."""
+    from dbt_common.clients import jinja
+
+    generators: Any = jinja.CallableMacroGenerator
+    make = generators.get_macro
+
+    def get_macro(generator: Any) -> Any:
+        made = vars(generator)
+        if "made" not in made:
+            made["made"] = make(generator)
+        return made["made"]
+
+    generators.get_macro = get_macro
+
+
 CHANGES = (
     bind_macros_when_named,
+    wrap_exceptions_when_named,
+    keep_a_macro,
     keep_environments,
     compile_a_template_once,
     look_through_the_context,

@@ -355,6 +355,43 @@ def test_a_text_is_compiled_once_and_rendered_in_each_context(run, small, monkey
     assert parsed.count(same) == 1
 
 
+def test_a_macro_is_made_once_for_a_context_however_often_it_is_called(run, small, monkeypatch):
+    from jinja2 import Template
+
+    (small / "macros").mkdir()
+    counted = "{% macro down(n) %}{{ n }}{{ down(n - 1) if n }}{{ suffix }}{% endmacro %}"
+    (small / "macros" / "down.sql").write_text(counted)
+    for name in ("four", "five"):
+        text = "select '{{ down(2) }}{{ down(1) }}{{ this.name }}' as mine"
+        (small / "models" / f"{name}.sql").write_text(text)
+    assert run("ls").success
+    made: list[str] = []
+    make = Template.make_module
+
+    def noted(template: Any, *arguments: Any, **options: Any) -> Any:
+        module = make(template, *arguments, **options)
+        made.extend(name for name in vars(module) if name == "dbt_macro__down")
+        return module
+
+    monkeypatch.setattr(Template, "make_module", noted)
+    compiled = {each.node.name: each.node.compiled_code for each in run("compile").result}
+    assert compiled["four"] == "select '21010four' as mine"
+    assert compiled["five"] == "select '21010five' as mine"
+    assert len(made) == 2
+
+
+def test_what_a_template_raises_names_its_node(run, small):
+    raising = "{% if execute %}{{ exceptions.raise_compiler_error('not ' ~ this.name) }}{% endif %}"
+    for name in ("four", "five"):
+        (small / "models" / f"{name}.sql").write_text(raising)
+        outcome = run("compile", "--select", name)
+        said = str(outcome.exception)
+        assert f"not {name}" in said and f"model {name} (models/{name}.sql)" in said
+    missing = "{% if execute %}{{ exceptions.no_such_thing('') }}{% endif %}"
+    (small / "models" / "four.sql").write_text(missing)
+    assert "no_such_thing" in str(run("compile", "--select", "four").exception)
+
+
 def test_a_warning_can_still_be_an_error(run):
     assert run("ls", "--select", "nothing").success
     outcome = run("ls", "--select", "nothing", "--warn-error")
