@@ -111,7 +111,13 @@ def free_port() -> int:
 
 
 def give_up_quickly(patch: pytest.MonkeyPatch) -> None:
-    """Ask few times where a connection breaks, not many with longer and longer pauses."""
+    """Ask few times where a connection breaks, and at once, not often after longer pauses."""
+    from aiobotocore.endpoint import AioEndpoint
+
+    async def go_on(endpoint: AioEndpoint, seconds: float) -> None:
+        assert seconds >= 0
+
+    patch.setattr(AioEndpoint, "_sleep", go_on)
     patch.setattr(file_systems, "TRIES", 2)
     patch.setitem(file_systems.OPTIONS["s3"]["config_kwargs"]["retries"], "max_attempts", 1)
 
