@@ -381,15 +381,16 @@ def test_a_macro_is_made_once_for_a_context_however_often_it_is_called(run, smal
 
 
 def test_what_a_template_raises_names_its_node(run, small):
-    raising = "{% if execute %}{{ exceptions.raise_compiler_error('not ' ~ this.name) }}{% endif %}"
+    raising = "raise_compiler_error('not ' ~ this.name)"
+    for name, text in {"four": raising, "five": raising, "six": "no_such_thing('')"}.items():
+        model = f"{{% if execute %}}{{{{ exceptions.{text} }}}}{{% endif %}}"
+        (small / "models" / f"{name}.sql").write_text(model)
+    said = {
+        name: str(run("compile", "--select", name).exception) for name in ("four", "five", "six")
+    }
     for name in ("four", "five"):
-        (small / "models" / f"{name}.sql").write_text(raising)
-        outcome = run("compile", "--select", name)
-        said = str(outcome.exception)
-        assert f"not {name}" in said and f"model {name} (models/{name}.sql)" in said
-    missing = "{% if execute %}{{ exceptions.no_such_thing('') }}{% endif %}"
-    (small / "models" / "four.sql").write_text(missing)
-    assert "no_such_thing" in str(run("compile", "--select", "four").exception)
+        assert f"not {name}" in said[name] and f"model {name} (models/{name}.sql)" in said[name]
+    assert "no_such_thing" in said["six"]
 
 
 def test_a_warning_can_still_be_an_error(run):
