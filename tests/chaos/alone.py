@@ -119,7 +119,7 @@ KINDS = {
         (
             _points("replay", "gatehouse.models.zoo.ModelPlan.load", f"{REPLAYS}.write_table"),
             _points("replay", f"{REPLAYS}.write_table:after 2", f"{REPLAYS}.write_table 2"),
-            _points("replay", "/replays/run_id=", "gatehouse.models.batches.pad 40"),
+            _points("replay", "/replays/run_id=", "gatehouse.models.batches.pad 8"),
             _points("replay", "dbt.task.run.ModelRunner.execute 30", "/gatehouse.duckdb"),
         ),
         4,
