@@ -1,6 +1,3 @@
--- A table, not a view, for the many statements of a build that read it.
-{{ config(materialized='table') }}
-
 with shards as (
     select * from {{ ref('stg_shards') }}
 ),
