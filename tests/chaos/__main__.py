@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=60, help="seeded moments of a run")
     parser.add_argument("--seed", type=int, default=6)
     parser.add_argument("--processes", type=int, default=2, help="runs at a time")
-    parser.add_argument("--short", action="store_true", help="nine points, in half a minute")
+    parser.add_argument("--short", action="store_true", help="ten points, in half a minute")
     parser.add_argument("--only", action="append", choices=GROUPS, help="these groups")
     parser.add_argument("--each", type=int, help="so many warehouses of each group")
     options = parser.parse_args()

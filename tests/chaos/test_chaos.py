@@ -37,7 +37,7 @@ def test_killed_at_points_of_every_phase_and_run_again_equals_uninterrupted():
     assert line, ended.stdout
     numbers = map(int, re.findall(r"\d+", line[1]))
     points, killed, survived, lost, doubled, left_over, differing = numbers
-    assert points == killed == survived == 9, ended.stdout
+    assert points == killed == survived == 10, ended.stdout
     assert lost == doubled == left_over == differing == 0, ended.stdout
 
 
