@@ -131,6 +131,16 @@ def figures_of(tab, drawn: str = "svg") -> Iterator[Any]:
         yield figure
 
 
+def cells_of(figure) -> list[str]:
+    """Open the table of a figure, and return the texts of its cells."""
+    # by keyboard, as a download; a browser tells the page of an opened table a little later
+    figure.locator("summary").press("Enter")
+    figure.locator(".alternative td").first.wait_for()
+    cells = figure.locator(".alternative td").all_text_contents()
+    figure.locator("summary").press("Enter")
+    return cells
+
+
 def downloaded(tab, button) -> list[dict[str, str]]:
     # by keyboard: a figure that is drawn while it scrolls into view moves what a mouse aimed at
     with tab.expect_download() as download:

@@ -24,6 +24,7 @@ from tests.reports.page.browsing import (
     DESK,
     PHONE,
     assert_layer,
+    cells_of,
     column,
     downloaded,
     drawn_without_a_fault,
@@ -173,12 +174,9 @@ def test_a_heat_map_says_what_its_colours_mean(tab, run_page):
 def test_the_table_alternative_is_the_chart(tab, run_page):
     figure = tab.locator("#minima")
     figure.scroll_into_view_if_needed()
-    figure.locator("summary").click()
-    figure.locator("td").first.wait_for()
-    cells = figure.locator("td").all_text_contents()
+    cells = cells_of(figure)
     minima = run_page.findings.minima
     assert whole(cells[1::3]) == minima.loc[minima["moe_index"] == 1, "tokens"].to_list()
-    figure.locator("summary").click()
 
 
 def test_a_shared_address_opens_at_its_layer(browser, address):

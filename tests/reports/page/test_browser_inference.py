@@ -7,7 +7,7 @@ import pytest
 from gatehouse.reports.page.payload import Links, payload
 from gatehouse.reports.page.report import render
 from tests.reports.made_up_findings import with_findings
-from tests.reports.page.browsing import DESK, downloaded, drawn_without_a_fault, whole
+from tests.reports.page.browsing import DESK, cells_of, downloaded, drawn_without_a_fault, whole
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -39,12 +39,9 @@ def test_the_table_and_the_words_say_what_is_drawn(tab, run_page):
     data = payload(run_page, Links())
     figure = tab.locator("#calibration")
     figure.scroll_into_view_if_needed()
-    figure.locator("summary").click()
-    figure.locator("td").first.wait_for()
-    cells = figure.locator("td").all_text_contents()
+    cells = cells_of(figure)
     curves = data["calibration"]["curves"]
     assert whole(cells[2::4]) == [number for each in curves for number in each["experts"]]
-    figure.locator("summary").click()
     for stem in (*STEMS, *NEEDED):
         words = tab.locator(f"#{stem} .advice li").all_text_contents()
         assert words == data[stem]["advice"]
