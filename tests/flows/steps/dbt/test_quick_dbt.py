@@ -1,16 +1,13 @@
-"""One parse of the dbt project serves every home and process, and none outlives its project."""
+"""dbt is made quick without a difference that shows."""
 
 import json
 import os
-import select
 import subprocess
 import sys
-import time
 from collections import ChainMap
 from collections.abc import Callable
 from contextlib import closing
 from decimal import Decimal
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +16,8 @@ import pytest
 
 from gatehouse.flows.steps import dbt_runs
 from gatehouse.flows.steps.quick_dbt.templates import Context, Late
-from gatehouse.warehouse import cache
-from gatehouse.warehouse.paths import DBT_PROJECT, PACKAGE, Paths
-from tests.conftest import without_prefect
+from gatehouse.warehouse.paths import DBT_PROJECT
+from tests.flows.steps.dbt.small_project import SETTINGS, write_small
 
 # dbt as it is installed
 BY_ITSELF = """
@@ -29,173 +25,41 @@ import sys
 from dbt.cli.main import dbtRunner
 sys.exit(not dbtRunner().invoke(sys.argv[1:]).success)
 """
-SETTINGS = "{name: small, profile: gatehouse, flags: {send_anonymous_usage_stats: false}}"
-# whatever parses, fails
-ELSEWHERE = """
-import sys
-from pathlib import Path
-from dbt.parser.manifest import ManifestLoader
-from gatehouse.flows.steps.dbt_runs import run_dbt
-
-ManifestLoader.get_full_manifest = None
-outcome = run_dbt(["compile", "--select", "stg_vocabulary"], Path(sys.argv[1]))
-print(outcome.exception or outcome.result.results[0].node.compiled_code)
-"""
+RAISING = {
+    **dict.fromkeys(["raising", "raising_too"], "raise_compiler_error('not ' ~ this.name)"),
+    "unknown": "no_such_thing('')",
+}
+COUNTING = "{% macro down(n) %}{{ n }}{{ down(n - 1) if n }}{{ suffix }}{% endmacro %}"
+COUNTED = "select '{{ down(2) }}{{ down(1) }}{{ this.name }}' as mine"
 
 
-def live_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    home.mkdir(exist_ok=True)
-    monkeypatch.setenv("GATEHOUSE_DATABASE", str(home / "gatehouse.duckdb"))
-    monkeypatch.setenv("GATEHOUSE_LAKE", str(Paths(home).lake))
-
-
-@pytest.fixture
-def parses(monkeypatch) -> list[str]:
-    """A list that gains an entry each time that dbt parses."""
-    found = []
-    invoke = dbt_runs._invoke
-
-    def counted(arguments, manifest=None):
-        if manifest is None:
-            found.append(arguments[0])
-        return invoke(arguments, manifest)
-
-    monkeypatch.setattr(dbt_runs, "_invoke", counted)
-    return found
-
-
-@pytest.fixture
-def small(tmp_path, monkeypatch) -> Path:
-    """A project of one model, in a home of its own and with an empty cache."""
-    monkeypatch.setenv("GATEHOUSE_CACHE", str(tmp_path / "cache"))
-    live_in(tmp_path / "home", monkeypatch)
-    project = tmp_path / "project"
-    (project / "models").mkdir(parents=True)
-    (project / "dbt_project.yml").write_text(SETTINGS)
-    (project / "models" / "one.sql").write_text("select 1 as one")
+@pytest.fixture(scope="module")
+def templates(tmp_path_factory) -> Path:
+    """A project of templates that count or raise, parsed once for all tests of them."""
+    project = write_small(tmp_path_factory.mktemp("templates") / "project")
+    (project / "macros").mkdir()
+    (project / "macros" / "down.sql").write_text(COUNTING)
+    models = {
+        **dict.fromkeys(["counted", "counted_too"], COUNTED),
+        **{
+            name: f"{{% if execute %}}{{{{ exceptions.{call} }}}}{{% endif %}}"
+            for name, call in RAISING.items()
+        },
+    }
+    for name, text in models.items():
+        (project / "models" / f"{name}.sql").write_text(text)
     return project
 
 
 @pytest.fixture
-def run(small, tmp_path) -> Callable:
-    """`run(*command)`: what dbt makes of the small project."""
-    return lambda *command: dbt_runs.run_dbt(command, tmp_path / "target", small)
+def render(templates, home, tmp_path) -> Callable:
+    """`render(*command)`: what dbt makes of that project."""
 
+    def run(*command: str) -> Any:
+        return dbt_runs.run_dbt(command, tmp_path / "target", templates)
 
-@pytest.fixture
-def as_in_a_new_process(monkeypatch) -> Callable[[], None]:
-    return lambda: monkeypatch.setattr(dbt_runs, "_parsed", {})
-
-
-def test_a_second_home_in_another_process_does_not_parse(tmp_path, monkeypatch):
-    filled = [sys.executable, "-m", "gatehouse.flows.fill_cache"]
-    subprocess.run(filled, env=without_prefect(), cwd=PACKAGE, check=True)
-    assert cache.read("prefect", version("prefect"))
-    second = tmp_path / "it's [another] $home é"
-    live_in(second, monkeypatch)
-    ended = subprocess.run(
-        [sys.executable, "-c", ELSEWHERE, str(tmp_path / "elsewhere")],
-        cwd=PACKAGE,
-        capture_output=True,
-        text=True,
-    )
-    assert str(second / "lake").replace("'", "''") in ended.stdout, ended.stderr
-
-
-def test_another_process_parses_ahead_and_a_command_waits_for_it(run, parses, small, tmp_path):
-    dbt_runs.parse_ahead(tmp_path / "target", small)
-    assert len(dbt_runs._ahead) == 1
-    assert run("ls").result == ["small.one"] and parses == []
-    dbt_runs.parse_ahead(tmp_path / "target", small)
-    assert dbt_runs._ahead == []
-
-
-def test_what_parses_ahead_ends_with_the_process_that_asked_for_it(small, tmp_path):
-    asking = (
-        "import os, sys; from pathlib import Path; from gatehouse.flows.steps import dbt_runs\n"
-        "dbt_runs.parse_ahead(*map(Path, sys.argv[1:]))\n"
-        "print(dbt_runs._ahead[0].pid, flush=True)\n"
-        "os.kill(os.getpid(), 9)"
-    )
-    words = [sys.executable, "-c", asking, str(tmp_path / "target"), str(small)]
-    asked = subprocess.run(words, capture_output=True, text=True)
-    parser = Path("/proc") / asked.stdout.strip()
-    assert asked.returncode == -9 and parser.name.isdigit()
-    deadline = time.monotonic() + 60
-    while parser.exists() and time.monotonic() < deadline:
-        select.select([], [], [], 0.05)
-    assert not parser.exists()
-    assert not list((tmp_path / "cache").rglob("*"))
-
-
-def test_a_changed_project_is_parsed_anew(run, parses, small):
-    assert run("ls").result == run("ls").result == ["small.one"]
-    assert parses == ["parse"]
-    (small / "models" / "two.sql").write_text("select 2 as two")
-    assert run("ls").result == ["small.one", "small.two"]
-    (small / "models" / "one.sql").write_text("select 3 as one")
-    compiled = {node.node.name: node.node.compiled_code for node in run("compile").result.results}
-    assert compiled == {"one": "select 3 as one", "two": "select 2 as two"}
-    assert len(parses) == 3
-
-
-def test_a_damaged_cache_is_as_good_as_none(run, parses, tmp_path, as_in_a_new_process):
     assert run("ls").success
-    as_in_a_new_process()
-    assert run("ls").success and parses == ["parse"]
-    (kept,) = (tmp_path / "cache" / "dbt").iterdir()
-    whole = kept.read_bytes()
-    for number, damaged in enumerate((b"", whole[:-1], b"x" * 99), 2):
-        kept.write_bytes(damaged)
-        as_in_a_new_process()
-        assert run("ls").result == ["small.one"] and len(parses) == number
-        # the next process finds it mended
-        as_in_a_new_process()
-        assert run("ls").success and len(parses) == number
-
-
-@pytest.mark.parametrize("kind", ["a file", "read-only"])
-def test_a_cache_that_cannot_be_written_is_no_error(run, parses, tmp_path, kind):
-    cache = tmp_path / "cache"
-    if kind == "a file":
-        cache.write_text("")
-    else:
-        cache.mkdir(mode=0o555)
-    assert run("ls").result == ["small.one"]
-    assert run("ls").success and parses == ["parse"]
-
-
-def test_a_project_that_does_not_parse_says_why(run, small):
-    (small / "models" / "one.sql").write_text("select * from {{ ref('nothing') }}")
-    outcome = run("build")
-    assert not outcome.success and "nothing" in str(outcome.exception)
-
-
-def test_the_database_is_let_go_of_after_a_failure_too(run, small):
-    table = "{{ config(materialized='table') }} select 'two'::integer as two from {{ ref('one') }}"
-    (small / "models" / "two.sql").write_text(table)
-    assert not run("build").success
-    database = os.environ["GATEHOUSE_DATABASE"]
-    # within a process, DuckDB refuses other settings for a file that is open
-    with closing(duckdb.connect(database, config={"access_mode": "READ_ONLY"})) as connection:
-        assert connection.execute("select * from one").fetchall() == [(1,)]
-    assert not Path(f"{database}.wal").exists()
-
-
-def test_settings_of_the_users_own_dbt_project_do_not_reach_in(run, monkeypatch):
-    users = {
-        "DBT_TARGET": "prod",
-        "DBT_PROFILE": "analytics",
-        "DBT_PROFILES_DIR": "/nowhere",
-        "DBT_DEFER": "true",
-        "DBT_WARN_ERROR": "maybe",
-        "DBT_VARS": "no: [yaml",
-        "DBT_ENGINE_FULL_REFRESH": "true",
-    }
-    for name, value in users.items():
-        monkeypatch.setenv(name, value)
-    assert run("ls").result == ["small.one"]
-    assert users.items() <= dict(os.environ).items()
+    return run
 
 
 def test_a_quiet_command_makes_no_message_and_a_listener_hears_all(run, small, monkeypatch):
@@ -334,10 +198,9 @@ def tables(database: Path) -> list[Any]:
         return [(name, connection.table(name[0]).fetchall()) for name in names]
 
 
-def test_a_text_is_compiled_once_and_rendered_in_each_context(run, small, monkeypatch):
+def test_a_text_is_compiled_once_and_rendered_in_each_context(render, run, small, monkeypatch):
     from dbt_common.clients.jinja import MacroFuzzEnvironment
 
-    assert run("ls").success
     parsed = []
     parse = MacroFuzzEnvironment._parse
     monkeypatch.setattr(
@@ -355,16 +218,9 @@ def test_a_text_is_compiled_once_and_rendered_in_each_context(run, small, monkey
     assert parsed.count(same) == 1
 
 
-def test_a_macro_is_made_once_for_a_context_however_often_it_is_called(run, small, monkeypatch):
+def test_a_macro_is_made_once_for_a_context_however_often_it_is_called(render, monkeypatch):
     from jinja2 import Template
 
-    (small / "macros").mkdir()
-    counted = "{% macro down(n) %}{{ n }}{{ down(n - 1) if n }}{{ suffix }}{% endmacro %}"
-    (small / "macros" / "down.sql").write_text(counted)
-    for name in ("four", "five"):
-        text = "select '{{ down(2) }}{{ down(1) }}{{ this.name }}' as mine"
-        (small / "models" / f"{name}.sql").write_text(text)
-    assert run("ls").success
     made: list[str] = []
     make = Template.make_module
 
@@ -374,36 +230,31 @@ def test_a_macro_is_made_once_for_a_context_however_often_it_is_called(run, smal
         return module
 
     monkeypatch.setattr(Template, "make_module", noted)
-    compiled = {each.node.name: each.node.compiled_code for each in run("compile").result}
-    assert compiled["four"] == "select '21010four' as mine"
-    assert compiled["five"] == "select '21010five' as mine"
+    names = ["counted", "counted_too"]
+    nodes = [each.node for each in render("compile", "--select", *names).result]
+    assert {node.name: node.compiled_code for node in nodes} == {
+        name: f"select '21010{name}' as mine" for name in names
+    }
     assert len(made) == 2
 
 
-def test_what_a_template_raises_names_its_node(run, small):
-    raising = "raise_compiler_error('not ' ~ this.name)"
-    for name, text in {"four": raising, "five": raising, "six": "no_such_thing('')"}.items():
-        model = f"{{% if execute %}}{{{{ exceptions.{text} }}}}{{% endif %}}"
-        (small / "models" / f"{name}.sql").write_text(model)
-    said = {
-        name: str(run("compile", "--select", name).exception) for name in ("four", "five", "six")
-    }
-    for name in ("four", "five"):
+def test_what_a_template_raises_names_its_node(render):
+    said = {name: str(render("compile", "--select", name).exception) for name in RAISING}
+    for name in ("raising", "raising_too"):
         assert f"not {name}" in said[name] and f"model {name} (models/{name}.sql)" in said[name]
-    assert "no_such_thing" in said["six"]
+    assert "no_such_thing" in said["unknown"]
 
 
-def test_a_warning_can_still_be_an_error(run):
-    assert run("ls", "--select", "nothing").success
-    outcome = run("ls", "--select", "nothing", "--warn-error")
+def test_a_warning_can_still_be_an_error(render):
+    assert render("ls", "--select", "nothing").success
+    outcome = render("ls", "--select", "nothing", "--warn-error")
     assert not outcome.success and "nothing" in str(outcome.exception)
 
 
-def test_macros_are_found_in_dbts_own_order(run):
+def test_macros_are_found_in_dbts_own_order(render):
     """Of the same name, a node's package wins, then the project, other packages and dbt."""
     from dbt.context.macros import MacroNamespace
 
-    assert run("ls").success
     found: Any = MacroNamespace(
         global_namespace={"shared": "project", "mine": "project"},
         local_namespace={"shared": "node"},
@@ -449,10 +300,9 @@ def test_what_a_unit_test_overrides_takes_the_place_of_what_would_be_made():
     assert "is_incremental" not in adapter and made == []
 
 
-def test_the_types_of_a_query_are_found_as_dbt_finds_them(run):
+def test_the_types_of_a_query_are_found_as_dbt_finds_them(render):
     from dbt_common.clients import agate_helper
 
-    assert run("ls").success
     rows = [("null", "2.5"), ("", "7.5")]
     for _ in range(2):
         table = agate_helper.table_from_rows(rows, ["text", "number"], text_only_columns=["text"])
