@@ -131,7 +131,7 @@ def report(
         return
     if run or layer or samples or focus:
         raise GatehouseError(
-            "--compare names its runs: leave --run, --layer, --samples and --focus out"
+            "--compare names its runs: leave the run, --layer, --samples and --focus out"
         )
     from gatehouse.reports.results import comparison
 

@@ -289,7 +289,7 @@ BAD = {
     "an unknown focus": (["report", "--focus", "x"], "'--focus': 'x' is not one of"),
     "a layer to compare": (
         ["report", "--compare", "x", "y", "--layer", "1"],
-        "leave --run, --layer, --samples and --focus out",
+        "leave the run, --layer, --samples and --focus out",
     ),
 }
 

@@ -712,7 +712,7 @@ ELSEWHERE = {
     "… selected no expert in any layer, so it has no trend: name another --run": (
         "tests/flows/cli/test_ask.py::test_a_run_without_any_choice_has_no_trend"
     ),
-    "--compare names its runs: leave --run, --layer, --samples and --focus out": (
+    "--compare names its runs: leave the run, --layer, --samples and --focus out": (
         "tests/flows/cli/test_ask.py::test_two_runs_stand_side_by_side"
     ),
     "Try a different layer: MoE layer … meets … of 3 criteria (--layer …).": (
