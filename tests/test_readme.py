@@ -254,6 +254,13 @@ def test_every_path_that_developers_are_given_exists(page):
         for path in paths
         if not (any(name in path for name in made_up) or (CHECKOUT / path).exists())
     ] == []
+    names = re.findall(rf"`([\w.]+)`\sin\s`((?:{folders})/[\w/]+\.\w+)`", text)
+    assert len(names) > 10
+    assert [
+        (name, path)
+        for name, path in names
+        if name.rpartition(".")[2] not in (CHECKOUT / path).read_text(encoding="utf-8")
+    ] == []
     makefile = (CHECKOUT / "Makefile").read_text()
     targets = set(re.findall(r"(?:^|`)make ([a-z-]+)", text, flags=re.M))
     assert {target for target in targets if not re.search(rf"^{target}:", makefile, re.M)} == set()
