@@ -2,6 +2,7 @@
 
 import ast
 import math
+import re
 import subprocess
 import sys
 import tomllib
@@ -156,6 +157,28 @@ def test_rooms_import_each_other_one_way(package):
     assert layers(found)
     # and no two modules, wherever they are
     assert layers(modules(package))
+
+
+def told_rooms(package: str) -> dict[str, set[str]]:
+    """Each room of a package, and what docs/architecture.md says that it may import."""
+    page = (CHECKOUT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    _, _, table = page.partition(f"| room of `{package}/` |")
+    found: dict[str, set[str]] = {}
+    for row in table.partition("\n\n")[0].splitlines()[2:]:
+        rooms_of_row, may_import = row.strip("| ").split(" | ")
+        common, _, further = may_import.partition("; ")
+        named = set(re.findall(r"`(\w+)`", common))
+        for room in re.findall(r"`(\w+)`", rooms_of_row):
+            others = ROOMS[package].keys() - {room}
+            found[room] = others - named if common.startswith("all but") else set(named)
+        for room, *also in [re.findall(r"`(\w+)`", further)] if further else []:
+            found[room] |= set(also)
+    return found
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_the_page_on_architecture_tells_the_same(package):
+    assert told_rooms(package) == ROOMS[package]
 
 
 def test_no_folder_is_a_drawer():

@@ -16,16 +16,47 @@ PAGES = [
     CHECKOUT / "CONTRIBUTING.md",
     *sorted((CHECKOUT / "docs").glob("*.md")),
 ]
+COMMANDS_PAGE = (CHECKOUT / "docs" / "commands.md").read_text(encoding="utf-8")
 LINES = [line.partition("  #")[0].strip() for block in BLOCKS for line in block.splitlines()]
 
 
-def parameters_of(command: str) -> set[str]:
+def all_parameters() -> dict[str, set[str]]:
+    """Return each command and how its options are spelled in full."""
     import typer
 
     from gatehouse.flows.cli.app import app
 
-    options = typer.main.get_group(app).commands[command].params
-    return {spelling for option in options for spelling in option.opts + option.secondary_opts}
+    commands = dict(typer.main.get_group(app).commands)
+    commands |= {f"runs {name}": found for name, found in commands["runs"].commands.items()}
+    return {
+        name: {
+            each
+            for option in found.params
+            for each in option.opts + option.secondary_opts
+            if each.startswith("--")
+        }
+        for name, found in commands.items()
+    }
+
+
+def parameters_of(command: str) -> set[str]:
+    return all_parameters()[command]
+
+
+def lines_of(page: Path) -> list[str]:
+    """Lines of the shell on a page, without comments."""
+    blocks = re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.S)
+    return [line.partition("  #")[0].strip() for block in blocks for line in block.splitlines()]
+
+
+def slug(heading: str) -> str:
+    """Return a heading's anchor, as GitHub makes it."""
+    shown = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
+    return re.sub(r"[^\w\- ]", "", shown).replace(" ", "-")
+
+
+def prose_of(page: Path) -> str:
+    return re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
 
 
 def test_the_blocks_are_found():
@@ -37,6 +68,52 @@ def test_the_blocks_are_found():
 def test_every_gatehouse_command_exists_with_its_options(line):
     _, command, *words = shlex.split(line)
     assert {word for word in words if word.startswith("--")} <= parameters_of(command)
+
+
+def test_every_gatehouse_command_of_the_other_pages_exists_with_its_options():
+    spelled = all_parameters()
+    wrong = []
+    for page in PAGES[1:]:
+        for line in lines_of(page):
+            if not line.startswith("gatehouse "):
+                continue
+            # a pipe, a redirection or a quotation begins what is not the command's own
+            _, command, *words = re.split(r"[|<>\"']", line)[0].split()
+            command += " rm" if words[:1] == ["rm"] else ""
+            options = {word.partition("=")[0] for word in words if word.startswith("--")}
+            if command not in spelled or not options <= spelled[command]:
+                wrong.append(f"{page.name}: {line}")
+    assert wrong == []
+
+
+SECTIONS = {
+    "Options of a run": ("run", "capture", "prepare", "fetch", "trace"),
+    "Options of a replay": ("replay",),
+    "Options of an import": ("import",),
+}
+"""Sections of docs/commands.md, and the commands whose options they have."""
+
+
+def section(heading: str) -> str:
+    _, found, text = COMMANDS_PAGE.partition(f"## {heading}\n")
+    assert found, heading
+    return text.partition("\n## ")[0]
+
+
+def test_every_option_is_on_the_page_of_commands():
+    """In the section of its command, or in a row that names the command."""
+    spelled = all_parameters()
+    option = re.compile(r"--[a-z][\w-]*")
+    told = {name: set() for name in spelled}
+    for heading, names in SECTIONS.items():
+        for name in names:
+            told[name] |= set(option.findall(section(heading)))
+    for row in re.findall(r"^\| (`-.*)", section("Options of other commands"), flags=re.M):
+        options, commands = row.split(" | ")[:2]
+        named = {each.partition(" --")[0] for each in re.findall(r"`([^`]+)`", commands)}
+        for name in spelled.keys() - named if commands.startswith("all but") else named:
+            told[name] |= set(option.findall(options))
+    assert {name: found for name in spelled if (found := spelled[name] - told[name])} == {}
 
 
 def test_every_command_is_in_the_table():
@@ -71,6 +148,32 @@ def test_as_many_queries_are_ready_as_it_says():
 
     (number,) = re.findall(r"^(\d+) ready-made queries", README, flags=re.M)
     assert int(number) == len(library())
+
+
+def test_as_many_models_are_built_as_it_says():
+    (number,) = re.findall(r"^built (\d+) models", README, flags=re.M)
+    assert int(number) == len(list((CHECKOUT / "dbt_project" / "models").rglob("*.sql")))
+
+
+def test_every_mart_has_a_row_on_the_page_of_the_warehouse_and_counts_in_the_changelog():
+    marts = {path.stem for path in (CHECKOUT / "dbt_project/models/marts").rglob("*.sql")}
+    page = (CHECKOUT / "docs" / "warehouse.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`(?:fct|dim)_[^|]*) \|", page, flags=re.M)
+    assert set(re.findall(r"`((?:fct|dim)_\w+)`", " ".join(rows))) == marts
+    changelog = (CHECKOUT / "CHANGELOG.md").read_text(encoding="utf-8")
+    facts = [mart for mart in marts if mart.startswith("fct_")]
+    assert f"The warehouse: {len(facts)} marts and four dimensions" in changelog
+    assert len(marts) - len(facts) == 4
+
+
+def test_every_format_of_traces_has_a_row_and_counts():
+    from gatehouse.ingest.traces.formats import FORMATS
+
+    page = (CHECKOUT / "docs" / "traces.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w-]+)` \|", page.partition("## The plain format")[0], flags=re.M)
+    assert sorted(rows) == sorted([*FORMATS, "counts"])
+    words = {10: "ten", 11: "eleven", 12: "twelve"}
+    assert f"([{words[len(rows)]} formats](docs/traces.md))" in README
 
 
 def test_the_deployment_that_is_run_is_deployed():
@@ -128,6 +231,17 @@ def test_every_linked_file_exists(page):
     assert [link for link in files if not (page.parent / link).exists()] == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(CHECKOUT)))
+def test_every_link_into_a_page_leads_to_a_heading(page):
+    links = re.findall(r"\]\(([^)\s:]*)#([^)\s]+)\)", prose_of(page))
+    lost = []
+    for name, anchor in links:
+        headings = re.findall(r"^#+ (.*)$", prose_of(page.parent / name if name else page), re.M)
+        if anchor not in map(slug, headings):
+            lost.append(f"{name}#{anchor}")
+    assert lost == []
+
+
 @pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md"])
 def test_every_path_that_developers_are_given_exists(page):
     folders = "dbt_project|docs|flows|ingest|models|reports|tests|warehouse"
@@ -139,6 +253,13 @@ def test_every_path_that_developers_are_given_exists(page):
         path
         for path in paths
         if not (any(name in path for name in made_up) or (CHECKOUT / path).exists())
+    ] == []
+    names = re.findall(rf"`([\w.]+)`\sin\s`((?:{folders})/[\w/]+\.\w+)`", text)
+    assert len(names) > 10
+    assert [
+        (name, path)
+        for name, path in names
+        if name.rpartition(".")[2] not in (CHECKOUT / path).read_text(encoding="utf-8")
     ] == []
     makefile = (CHECKOUT / "Makefile").read_text()
     targets = set(re.findall(r"(?:^|`)make ([a-z-]+)", text, flags=re.M))

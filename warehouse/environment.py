@@ -46,7 +46,7 @@ LET_IN = (
     Variables(("LANG", "LC_*", "PYTHONUTF8"), "how names of files are encoded"),
     Variables(("DO_NOT_TRACK",), "no telemetry"),
 )
-"""What Prefect's own servers and the process that parses the dbt project begin with."""
+"""What Prefect's own servers and the processes that parse the dbt project and draw begin with."""
 
 PREFECT = Variables(
     ("PREFECT_*",),

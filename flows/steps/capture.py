@@ -165,7 +165,12 @@ class CaptureSession:
         return self.shards - len(self._run.lake.shards.finished(self.run_id))
 
     def finish(self) -> CaptureSummary:
-        """Close the run once every shard has landed; a finished run stays as it is."""
+        """Close the run once every shard has landed; a finished run stays as it is.
+
+        Raises:
+            RuntimeError: a shard has not landed.
+            GatehouseError: the run's record cannot be read or written.
+        """
         lake, prepared = self._run.lake, self._run.prepared
         if left := self.left():
             raise RuntimeError(f"{left} shards have not landed")

@@ -6,8 +6,9 @@ from gatehouse.warehouse.environment import LET_IN, SET_ASIDE, Variables
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "environment.md"
 START = "# The environment\n\n"
-LET_IN_TEXT = """Gatehouse starts two processes: Prefect's own server for a `gatehouse run`, and
-one that parses the dbt project. They begin with these variables of the environment and no others:
+LET_IN_TEXT = """Gatehouse starts three processes: Prefect's own server for a `gatehouse run`, one
+that draws some of its figures, and one that parses the dbt project. They begin with these variables
+of the environment and no others:
 
 """
 SET_ASIDE_TEXT = """
