@@ -30,7 +30,7 @@ import gatehouse.reports.page.report  # noqa: F401
 from gatehouse.reports.figures import gallery
 from tests.chaos import alone, command, pairs, server, service, workers
 from tests.chaos.ground import Ground, Outcome, Reference, lay_ground
-from tests.chaos.plan import Attempt, moments, named, short, variations
+from tests.chaos.plan import OTHER_BATCHES, Attempt, moments, named, short, variations
 from tests.chaos.run import PHASES
 from tests.chaos.scenes import Undisturbed, lay_scenes
 from tests.conftest import draw_quickly
@@ -49,7 +49,16 @@ KINDS = alone.KINDS | pairs.PAIRS | workers.KINDS
 """What is killed besides runs, by the group of its attempts."""
 
 NEVER = "never killed"
-GROUPS = (*KINDS, "random", "named", command.GROUP, server.GROUP, service.GROUP, NEVER)
+GROUPS = (
+    *KINDS,
+    "random",
+    "named",
+    command.GROUP,
+    server.GROUP,
+    service.GROUP,
+    *OTHER_BATCHES,
+    NEVER,
+)
 
 
 def main() -> None:

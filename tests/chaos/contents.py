@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from gatehouse.warehouse.paths import Paths
+from tests.chaos.rows import Rows
 
 TIMINGS = {
     "started_at",
@@ -39,39 +39,6 @@ OF_SUMS = 1e-12
 two builds over one lake differ in the last bit. Floats of the lake are equal bit for bit."""
 
 KEY = ("run_id", "sample_id", "position", "layer")
-
-
-@dataclass(frozen=True)
-class Rows:
-    """A table in a fixed order: a hash of its exact columns, and its floats beside it."""
-
-    rows: int
-    digest: str
-    floats: dict[str, np.ndarray]
-
-    @classmethod
-    def of(cls, table: pa.Table, without: set[str]) -> "Rows":
-        """Take a table's rows, sorted by their exact columns, then by their floats."""
-        columns = {name: table[name] for name in table.column_names if name not in without}
-        floats = {name: column for name, column in columns.items() if _is_float(column.type)}
-        exact = [column.to_pylist() for name, column in columns.items() if name not in floats]
-        lines = [repr(row) for row in zip(*exact)] or [""] * table.num_rows
-        values = [column.to_pylist() for column in floats.values()]
-        ties = [repr(row) for row in zip(*values)] or [""] * table.num_rows
-        order = sorted(range(table.num_rows), key=lambda row: (lines[row], ties[row]))
-        digest = hashlib.sha256("\n".join(lines[row] for row in order).encode())
-        arrays = {
-            name: np.array([_flat(column[row]) for row in order], dtype=np.float64)
-            for name, column in zip(floats, values)
-        }
-        return cls(table.num_rows, digest.hexdigest(), arrays)
-
-    def distances(self, other: "Rows") -> dict[str, float]:
-        """Return how far apart each column of floats is; infinite where anything exact differs."""
-        same = (self.rows, self.digest) == (other.rows, other.digest)
-        if not same or self.floats.keys() != other.floats.keys():
-            return {"exact columns": np.inf}
-        return {name: _apart(values, other.floats[name]) for name, values in self.floats.items()}
 
 
 @dataclass(frozen=True)
@@ -236,19 +203,3 @@ def _files(home: Path) -> frozenset[str]:
     names = (path.relative_to(home) for path in home.rglob("*") if path.name != "dbt")
     kept = ("dbt", "prefect", "remembered")
     return frozenset(str(name) for name in names if name.parts[0] not in kept)
-
-
-def _is_float(kind: pa.DataType) -> bool:
-    return pa.types.is_floating(kind.value_type if pa.types.is_list(kind) else kind)
-
-
-def _flat(value: Any) -> Any:
-    return np.nan if value is None else value
-
-
-def _apart(left: np.ndarray, right: np.ndarray) -> float:
-    """Return the largest difference; for values above 1, as a fraction of the value."""
-    if left.shape != right.shape or not np.array_equal(np.isnan(left), np.isnan(right)):
-        return np.inf
-    apart = np.abs(left - right) / np.maximum(1.0, np.abs(left))
-    return float(np.nanmax(apart, initial=0.0)) if left.size else 0.0

@@ -64,6 +64,12 @@ NAMED = (
     Rename("page", "/report.html"),
 )
 
+OTHER_BATCHES = {
+    f"batch size {batch_size}, threads {threads}": (batch_size, threads)
+    for batch_size, threads in ((1, 1), (7, 1), (64, 1), (8, 2), (1, 2), (64, 2))
+}
+"""Groups of runs that are resumed so, instead of with batches of 8 texts and 1 thread."""
+
 CAPTURE = ("prepare", "forward", "write")
 
 
@@ -144,10 +150,9 @@ def moments(uninterrupted: Ended, points: int, seed: int) -> list[Attempt]:
 def variations(uninterrupted: Ended, seed: int) -> list[Attempt]:
     """Return kills in the middle of the capture, resumed with other batches and threads."""
     generator = random.Random(seed)
-    others = [(1, 1), (7, 1), (64, 1), (8, 2), (1, 2), (64, 2)]
     return [
-        Attempt(f"batch size {batch_size}, threads {threads}", (point,), batch_size, threads)
-        for batch_size, threads in others
+        Attempt(group, (point,), *batches)
+        for group, batches in OTHER_BATCHES.items()
         for point in (
             Call("forward", "gatehouse.flows.steps.tokens.tokenize", 2),
             moment_of("forward", uninterrupted, generator),

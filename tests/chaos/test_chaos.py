@@ -21,6 +21,7 @@ from gatehouse.warehouse.paths import PACKAGE, Paths
 from tests.chaos import alone, command, plan
 from tests.chaos.contents import compare, contents
 from tests.chaos.processes import Call, Ended, Moment, start, wait
+from tests.chaos.rows import Rows
 from tests.chaos.scenes import complaint
 
 
@@ -132,6 +133,16 @@ def test_an_entropy_may_differ_by_rounding_only_where_batches_do(lake, tmp_path)
     loose = [contents(each, other_batches=True) for each in (lake, home)]
     difference = compare(*loose, other_batches=True)
     assert not difference and 0 < difference.apart < 1e-5
+
+
+def test_floats_within_lists_are_apart_by_a_distance_and_the_rest_is_exact():
+    def rows(confidence: float, position: int) -> Rows:
+        contexts = [{"confidence": confidence, "position": position}, {"position": 2}]
+        return Rows.of(pa.table({"expert": [3], "contexts": [contexts]}), set())
+
+    assert rows(0.5, 7).distances(rows(0.5, 7)) == {"contexts": 0}
+    assert rows(0.5, 7).distances(rows(0.5 + 1e-6, 7)) == {"contexts": pytest.approx(1e-6)}
+    assert rows(0.5, 7).distances(rows(0.5, 8)) == {"exact columns": float("inf")}
 
 
 def test_a_file_that_is_left_over_is_seen(lake, tmp_path):
