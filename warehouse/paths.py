@@ -212,10 +212,19 @@ def check_output(target: Path, paths: Paths, own: Path | None = None) -> None:
         own: as for `Reserved`.
 
     Raises:
-        GatehouseError: it belongs to the warehouse.
+        GatehouseError: it belongs to the warehouse, or is a device, a pipe or a socket.
     """
     if Reserved(paths, own).has(target):
         raise GatehouseError(f"{target} belongs to the warehouse: name another file or folder")
+    # a finished file is renamed into place, which would remove the device itself
+    if _is_special(target):
+        raise GatehouseError(f"{target} is a device, a pipe or a socket: name a file")
+
+
+def _is_special(target: Path) -> bool:
+    """Return whether a path is something else than a file or folder, as /dev/stdout always is."""
+    is_opened = target.is_symlink() and os.readlink(target).startswith("/proc/")
+    return is_opened or (target.exists() and not target.is_file() and not target.is_dir())
 
 
 def check_output_file(target: Path, paths: Paths, own: Path | None = None) -> None:
