@@ -1,7 +1,7 @@
 """A text with its routing as a terminal shows it: coloured by expert, and as a table."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 import pandas as pd
@@ -54,7 +54,7 @@ def _experts(tokens: pd.DataFrame, routes: pd.DataFrame) -> list[list[int] | Non
     ]
 
 
-def _text_of(token: dict[str, Any]) -> str:
+def _text_of(token: dict[Hashable, Any]) -> str:
     """Return a token's text; its id where the vocabulary has no text for it."""
     text = token["token_str"]
     return text if isinstance(text, str) else f"[{token['token_id']}]"

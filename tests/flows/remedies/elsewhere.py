@@ -529,7 +529,8 @@ ELSEWHERE = {
         (
             "--gpus …: give 1 or more",
             "--redundant …: give 0 or more",
-            "--gpus … and --redundant … make … places of a layer: give numbers that make … or fewer",
+            "--gpus … and --redundant … make … places of a layer: give numbers that make … or "
+            "fewer",
             "… GPUs cannot share … experts and … replicas equally: make it --redundant …, or give "
             "--gpus that divide …",
         ),
