@@ -51,8 +51,8 @@ class Numbering:
                 self.skipped_empty += 1
 
     def _sample(self, sample_id: int, document: Document) -> Sample:
-        name, domain, text = map(_storable, document[:3])
-        part_of = None if document.document is None else _storable(document.document)
+        name, domain, text = map(storable, document[:3])
+        part_of = None if document.document is None else storable(document.document)
         digest = hashlib.sha256(text.encode()).hexdigest()
         self.fingerprint.update(sample_line(name, domain, part_of, digest))
         dealt_by = document_hash(part_of, digest)
@@ -76,7 +76,7 @@ def split_of(document_sha256: str) -> str:
     return last
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """Replace lone surrogates, which a Python string may hold and UTF-8 may not."""
     try:
         text.encode()

@@ -80,14 +80,19 @@ class Lake(Layout):
         with self.locks.in_turn(run_id):
             if self.is_described(run_id):
                 return
+            # all are made before one is written: a name may not be text in UTF-8
+            described = {
+                "layers": layers.cast(LAYERS),
+                "vocabulary": vocabulary.cast(VOCABULARY),
+                "runs": _row(record),
+            }
             self.state_version()
-            write_table(self.file("layers", run_id), layers.cast(LAYERS))
-            write_table(self.file("vocabulary", run_id), vocabulary.cast(VOCABULARY))
-            self.update_run(run_id, record)
+            for table, rows in described.items():
+                write_table(self.file(table, run_id), rows)
 
     def update_run(self, run_id: str, record: dict[str, Any]) -> None:
         """Replace the run's row of `runs`."""
-        write_table(self.file("runs", run_id), pa.Table.from_pylist([record], schema=RUNS))
+        write_table(self.file("runs", run_id), _row(record))
 
     def finish_run(self, run_id: str) -> dict[str, Any]:
         """Close a run, all of which has landed, and return its row; a finished one stays as it is.
@@ -176,3 +181,7 @@ class Lake(Layout):
                 "samples": write_table(files["samples"], samples.cast(SAMPLES)),
             }
             self.shards.record(run_id, shard, samples, events.num_rows, written, seconds=seconds)
+
+
+def _row(record: dict[str, Any]) -> pa.Table:
+    return pa.Table.from_pylist([record], schema=RUNS)

@@ -24,6 +24,9 @@ from gatehouse.warehouse.storage.places import storage_of
 
 PACKAGE = Path(__file__).resolve().parent.parent
 DBT_PROJECT = PACKAGE / "dbt_project"
+OF_A_BUCKET = re.compile(r"[a-z][a-z0-9+.-]+:/")
+"""The beginning of an address, also as a Path has it, which makes one slash of two."""
+
 IS_CHECKOUT = (PACKAGE / "pyproject.toml").is_file()
 """Whether the package is a checkout: nothing is written into an installed one."""
 
@@ -47,10 +50,15 @@ class Paths:
         The lake is in the home, unless GATEHOUSE_LAKE has an address.
 
         Raises:
-            GatehouseError: it lies in the lake of a warehouse, or GATEHOUSE_LAKE has an address
-                that no lake can have.
+            GatehouseError: it is an address, it lies in the lake of a warehouse, or
+                GATEHOUSE_LAKE has an address that no lake can have.
         """
         chosen = home or os.environ.get("GATEHOUSE_HOME") or default_home()
+        if OF_A_BUCKET.match(str(chosen)):
+            raise GatehouseError(
+                f"{chosen} is an address, and a home is a folder of this machine: name a folder; "
+                "--lake takes the address of a bucket"
+            )
         root = Path(chosen).expanduser().resolve()
         for folder in (root, *root.parents):
             if folder.name == "lake" and (folder / "VERSION").is_file():
@@ -212,10 +220,19 @@ def check_output(target: Path, paths: Paths, own: Path | None = None) -> None:
         own: as for `Reserved`.
 
     Raises:
-        GatehouseError: it belongs to the warehouse.
+        GatehouseError: it belongs to the warehouse, or is a device, a pipe or a socket.
     """
     if Reserved(paths, own).has(target):
         raise GatehouseError(f"{target} belongs to the warehouse: name another file or folder")
+    # a finished file is renamed into place, which would remove the device itself
+    if _is_special(target):
+        raise GatehouseError(f"{target} is a device, a pipe or a socket: name a file")
+
+
+def _is_special(target: Path) -> bool:
+    """Return whether a path is something else than a file or folder, as /dev/stdout always is."""
+    is_opened = target.is_symlink() and os.readlink(target).startswith("/proc/")
+    return is_opened or (target.exists() and not target.is_file() and not target.is_dir())
 
 
 def check_output_file(target: Path, paths: Paths, own: Path | None = None) -> None:

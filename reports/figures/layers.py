@@ -39,6 +39,7 @@ CRITERIA = (
 """Column of the findings, title, what the hypothesis asks for."""
 
 CRITERION = "criterion (in brackets)"
+REPETITION = "How often the next token keeps the expert"
 
 
 @style.styled
@@ -108,15 +109,19 @@ def _consistency_panel(axes: Axes, indices: NDArray, layers: pd.DataFrame) -> No
 def expert_repetition(assessed: AssessedRun) -> Figure:
     """Show how often the next token keeps an expert, against chance, by layer."""
     frame = assessed.marts.repetition
+    if frame.empty:
+        figure = style.new_figure(style.SINGLE_PANEL, REPETITION, layer_panels.caption(assessed))
+        return layer_panels.nothing_to_draw(
+            figure, "No token follows another: there is no repetition."
+        )
     kinds, note = _repetition_kinds(assessed)
     single = len(kinds) == 1
     reference = published.is_mixtral(assessed.run["model"]) and kinds != ["any_choice"]
     if reference:
         note = f"{note} {published.REPETITION_SOURCE}".strip()
     caption = layer_panels.caption(assessed, note)
-    title = "How often the next token keeps the expert"
     width = style.SINGLE_PANEL[0] if single else style.WIDTH
-    figure = style.new_figure((width, 3.5), title, caption)
+    figure = style.new_figure((width, 3.5), REPETITION, caption)
     panels = layer_panels.panel_grid(figure, len(kinds))
     indices = layer_panels.numbers(frame, "moe_index")
     for axes, kind, letter in zip(panels, kinds, "ab", strict=False):

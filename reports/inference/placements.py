@@ -19,6 +19,9 @@ USUAL_GPUS = 8
 RANDOM_PLACEMENTS = 16
 """So many random placements are averaged."""
 
+MOST_PLACES = 10_000
+"""Of a layer: beyond what any machine has, and placed within seconds."""
+
 WORTH_IT = 1.01
 """A placement that is less than this many times as fast as the order of numbers changes nothing."""
 
@@ -157,7 +160,7 @@ def placements(
         redundant: replicas of a layer beyond one of each expert.
 
     Raises:
-        GatehouseError: the numbers do not divide each other.
+        GatehouseError: the numbers do not divide each other, or are too many.
     """
     layers, num_experts = loads.learned.shape
     shape = layers, num_experts, _places(num_experts, redundant, gpus), gpus
@@ -214,10 +217,15 @@ def _places(num_experts: int, redundant: int, gpus: int) -> int:
     if gpus < 1:
         raise GatehouseError(f"--gpus {gpus}: give 1 or more")
     places = num_experts + redundant
+    if (needed := places + -places % gpus) > MOST_PLACES:
+        raise GatehouseError(
+            f"--gpus {gpus} and --redundant {redundant} make {needed:,} places of a layer: give "
+            f"numbers that make {MOST_PLACES:,} or fewer"
+        )
     if places % gpus:
         raise GatehouseError(
             f"{gpus} GPUs cannot share {num_experts} experts and {redundant} replicas equally: "
-            f"make it --redundant {redundant + gpus - places % gpus}, or give --gpus that divide "
+            f"make it --redundant {needed - num_experts}, or give --gpus that divide "
             f"{places}"
         )
     return places

@@ -105,13 +105,13 @@ def _slots_in(gigabytes: float, experts: Experts, run_id: str) -> int:
         )
     if not 0 < gigabytes < math.inf:
         raise GatehouseError(f"--gb {gigabytes}: give a number of gigabytes, such as 8")
-    slots = int(gigabytes * GIGABYTE / experts.slot_bytes)
+    slots = int(min(gigabytes * GIGABYTE / experts.slot_bytes, experts.num_experts))
     if slots < 1:
         raise GatehouseError(
             f"{gigabytes:g} GB hold less than one expert of each layer: give --gb "
             f"{experts.slot_bytes / GIGABYTE:.3g} or more"
         )
-    return min(slots, experts.num_experts)
+    return slots
 
 
 def _experts_lines(experts: Experts) -> list[str]:

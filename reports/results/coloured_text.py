@@ -1,7 +1,8 @@
 """A text with its routing as a terminal shows it: coloured by expert, and as a table."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
+from typing import Any
 
 import pandas as pd
 
@@ -33,7 +34,7 @@ def pieces(traced: TracedText, layer: int, width: int | None) -> Iterator[Piece]
     for row, expert in zip(tokens.to_dict("records"), first, strict=True):
         if row["position"] == passage["prompt_tokens"]:
             yield " [generated:] ", None
-        yield from _word(row["token_str"], None if expert is None else hue_of[expert])
+        yield from _word(_text_of(row), None if expert is None else hue_of[expert])
     yield "\n\n", None
     yield from _legend(first, hue_of, is_ranked=traced.is_ranked)
     yield f"\n\n{table(traced, layer, width)}\n", None
@@ -53,8 +54,14 @@ def _experts(tokens: pd.DataFrame, routes: pd.DataFrame) -> list[list[int] | Non
     ]
 
 
-def _word(text: str | None, hue: int | None) -> Iterator[Piece]:
-    lines = (text or "").split("\n")
+def _text_of(token: dict[Hashable, Any]) -> str:
+    """Return a token's text; its id where the vocabulary has no text for it."""
+    text = token["token_str"]
+    return text if isinstance(text, str) else f"[{token['token_id']}]"
+
+
+def _word(text: str, hue: int | None) -> Iterator[Piece]:
+    lines = text.split("\n")
     for number, line in enumerate(lines):
         yield line, hue
         if number < len(lines) - 1:
@@ -78,7 +85,8 @@ def table(traced: TracedText, layer: int, width: int | None) -> str:
     Where a terminal is too narrow, each layer has its first expert alone; where that is too wide
     too, there are as many layers as fit, from `layer` on.
     """
-    literals = [_short(each) for each in traced.texts.tokens["token_str"]]
+    tokens = traced.texts.tokens.to_dict("records")
+    literals = [_short(each["token_str"], _text_of(each)) for each in tokens]
     indices = [int(index) for index in traced.layers["moe_index"]]
     whole = {index: _cells(traced, index, None) for index in indices}
     note, shown = "", indices
@@ -117,6 +125,6 @@ def _cells(traced: TracedText, layer: int, most: int | None) -> list[str]:
     ]
 
 
-def _short(text: str | None) -> str:
-    literal = repr(text or "")
+def _short(text: object, shown: str) -> str:
+    literal = repr(text) if isinstance(text, str) else shown
     return literal if len(literal) <= LONGEST_TOKEN else f"{literal[: LONGEST_TOKEN - 1]}…"

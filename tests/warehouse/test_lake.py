@@ -310,6 +310,13 @@ def test_runs_are_listed_by_start_and_read_back(lake, record):
     assert lake.run_record("no-such-run") is None
 
 
+def test_a_run_whose_record_is_not_text_leaves_nothing(lake, record):
+    with pytest.raises(UnicodeEncodeError):
+        odd = record | {"dataset": "/texts/\udcff.jsonl"}
+        lake.land_run("odd", odd, lake.layers(RUN), VOCABULARY.empty_table())
+    assert lake.run_ids() == [RUN] and not list(lake.root.glob("**/*odd*"))
+
+
 def test_updating_a_run_keeps_everything_else(lake, record):
     lake.update_run(RUN, record | {"capture_seconds": 9.0})
     assert lake.run_record(RUN) == record | {"capture_seconds": 9.0}

@@ -109,3 +109,26 @@ def test_a_folder_is_new_or_empty_or_the_commands_own(paths, tmp_path):
     (made / "b.png").symlink_to(paths.lake)
     with pytest.raises(GatehouseError, match="belongs to the warehouse"):
         check_output_folder(made, ("*.png",), paths)
+
+
+def test_what_is_no_file_stays(tmp_path):
+    paths = Paths(tmp_path / "home")
+    pipe, link, opened = (tmp_path / name for name in ("pipe", "link", "stdout"))
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    (tmp_path / "file").write_text("")
+    with (tmp_path / "file").open() as file:
+        opened.symlink_to(f"/proc/self/fd/{file.fileno()}")
+        for target in (pipe, link, opened):
+            with pytest.raises(GatehouseError, match="is a device, a pipe or a socket: name"):
+                check_output(target, paths)
+    check_output(tmp_path / "file", paths)
+    check_output(tmp_path / "new", paths)
+
+
+@pytest.mark.parametrize("address", ["s3://bucket/home", "gs:/bucket", "file:///home"])
+def test_an_address_is_no_home(address, monkeypatch):
+    monkeypatch.setenv("GATEHOUSE_HOME", address)
+    for home in (None, Path(address)):
+        with pytest.raises(GatehouseError, match="a home is a folder of this machine: name a fol"):
+            Paths.resolve(home)

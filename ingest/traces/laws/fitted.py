@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gatehouse.ingest.numbering import storable
 from gatehouse.ingest.traces.laws.required import ANOTHER_MODEL, require
 from gatehouse.ingest.traces.laws.scores import scored
 from gatehouse.ingest.traces.laws.stale import stale_rows
@@ -79,7 +80,7 @@ def fitted(sequence: RoutedSequence, layout: Layout, renormalised: bool = True) 
     if token_ids is not None:
         _check_no_row_is_stale(sequence.name, experts, token_ids, layout)
     return Fitted(
-        sequence.name,
+        storable(sequence.name),
         token_ids,
         experts,
         weights,
@@ -87,8 +88,8 @@ def fitted(sequence: RoutedSequence, layout: Layout, renormalised: bool = True) 
         confidence,
         is_ordered,
         prompt_tokens,
-        sequence.domain,
-        sequence.document,
+        storable(sequence.domain),
+        None if sequence.document is None else storable(sequence.document),
         sequence.expert_bytes,
         tuple(filter(None, (sequence.note, on_scores, *notes, _on_top_k(experts, layout)))),
     )

@@ -1,5 +1,6 @@
 """show and trace: the routing that landed, and the routing of a text that no run has."""
 
+import dataclasses
 import io
 import json
 import re
@@ -9,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
@@ -18,7 +20,7 @@ from gatehouse.flows.request import RunRequest
 from gatehouse.flows.steps import capture
 from gatehouse.flows.trace import trace
 from gatehouse.reports.marts import layers, run_summary
-from gatehouse.reports.results.coloured_text import table
+from gatehouse.reports.results.coloured_text import pieces, table
 from gatehouse.reports.results.texts import landed_text, texts_of
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.lake import Lake
@@ -204,6 +206,17 @@ def test_the_terminals_hues_are_the_pages():
     style = (Path(__file__).parents[3] / "reports/page/assets/page.css").read_text()
     assert tuple(re.findall(r"--hue-\d: (#\w{6})", style)) == console.HUES
     assert re.search(r"--on-hue: (#\w{6})", style)[1] == console.ON_HUE
+
+
+@pytest.mark.parametrize("unknown", [None, np.nan])
+def test_a_token_without_text_is_shown_by_its_id(landed, unknown):
+    tokens = landed.texts.tokens.assign(token_str=pd.Series(unknown, landed.texts.tokens.index))
+    bare = dataclasses.replace(landed, texts=dataclasses.replace(landed.texts, tokens=tokens))
+    shown = "".join(piece for piece, _ in pieces(bare, 0, None))
+    ids = [f"[{each}]" for each in tokens["token_id"]]
+    assert "".join(ids) in shown and experts_of(shown)
+    rows = shown.split("Experts by MoE layer:\n")[1].splitlines()[1:]
+    assert [row.split()[0] for row in rows] == ids
 
 
 def test_a_narrow_terminal_has_first_experts_and_then_fewer_layers(landed):

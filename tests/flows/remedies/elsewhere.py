@@ -357,6 +357,11 @@ ELSEWHERE = {
     "--to … does not write … files: name --output with …": (
         "tests/flows/cli/test_exports.py::test_a_name_of_another_format_is_refused"
     ),
+    "… is an address, and a home is a folder of this machine: name a folder; --lake takes the "
+    "address of a bucket": "tests/warehouse/test_paths.py::test_an_address_is_no_home",
+    "… is a device, a pipe or a socket: name a file": (
+        "tests/warehouse/test_paths.py::test_what_is_no_file_stays"
+    ),
     "… is a folder: name a file for --output": (
         "tests/flows/cli/test_exports.py::test_a_folder_is_no_file"
     ),
@@ -524,6 +529,8 @@ ELSEWHERE = {
         (
             "--gpus …: give 1 or more",
             "--redundant …: give 0 or more",
+            "--gpus … and --redundant … make … places of a layer: give numbers that make … or "
+            "fewer",
             "… GPUs cannot share … experts and … replicas equally: make it --redundant …, or give "
             "--gpus that divide …",
         ),

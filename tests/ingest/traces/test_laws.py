@@ -1,5 +1,7 @@
 """Every known bug of an engine, planted into routing that is right."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -33,6 +35,9 @@ def test_what_is_right_is_kept_and_unordered_experts_are_by_id():
     ordered = fitted(routed(experts, is_ordered=True), ALL_MOE)
     np.testing.assert_array_equal(ordered.experts, experts)
     assert ordered.is_ordered
+    names = {"name": "\udcff", "domain": "\ud800", "document": "a\ud800b"}
+    odd = fitted(dataclasses.replace(routed(experts), **names), ALL_MOE)
+    assert (odd.name, odd.domain, odd.document) == ("\ufffd", "\ufffd", "a\ufffdb")
 
 
 def test_dense_layers_are_left_out():

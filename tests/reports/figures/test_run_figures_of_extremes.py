@@ -58,6 +58,7 @@ def test_undefined_findings_one_domain_and_nothing_held_out_draw_without_warning
     bare = dataclasses.replace(
         marts,
         domain_expert=domain[domain["domain"] == "web"],
+        repetition=marts.repetition.head(0),
         agreement=marts.agreement.assign(**nothing),
         thresholds=marts.thresholds.assign(**nothing),
     )
@@ -65,6 +66,8 @@ def test_undefined_findings_one_domain_and_nothing_held_out_draw_without_warning
     figure.canvas.draw()
     if stem == "layer_overview":
         assert "undefined in 2 of 2" in texts(figure)
+    if stem == "expert_repetition":
+        assert "No token follows another" in texts(figure)
     if stem == "coverage_agreement":
         assert "No text was held out" in texts(figure)
 

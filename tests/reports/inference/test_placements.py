@@ -1,6 +1,7 @@
 """What placements are worth: their balance on each part of the text, and the advice."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pandas as pd
@@ -164,11 +165,13 @@ def test_usual_gpus_share_the_experts(experts, gpus):
         ({"gpus": 8, "redundant": 2}, "make it --redundant 4, or give --gpus that divide 14"),
         ({"gpus": 0}, "--gpus 0: give 1 or more"),
         ({"gpus": 4, "redundant": -4}, "--redundant -4: give 0 or more"),
+        ({"gpus": 10**9}, "make 1,000,000,000 places of a layer: give numbers that make 10,000 or"),
+        ({"gpus": 2, "redundant": 10**8}, "make 100,000,012 places of a layer"),
     ],
 )
 def test_numbers_that_do_not_divide_are_refused_and_the_way_out_works(counts, asked, message):
     loads = windowed_loads(frame_of(counts), 4, 12)
-    with pytest.raises(GatehouseError, match=message):
+    with pytest.raises(GatehouseError, match=message) as refused:
         placements(loads, **asked)
-    if "add" in message:
-        placements(loads, **asked | {"redundant": int(message.split("--redundant ")[1][0])})
+    if found := re.search(r"make it --redundant (\d+)", str(refused.value)):
+        placements(loads, **asked | {"redundant": int(found[1])})
