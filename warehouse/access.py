@@ -8,7 +8,8 @@ from pathlib import Path
 import duckdb
 
 from gatehouse.warehouse.errors import GatehouseError
-from gatehouse.warehouse.paths import Paths, Reserved
+from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.reserved import Reserved
 from gatehouse.warehouse.runs.layout import TABLES
 from gatehouse.warehouse.storage.addresses import Place
 

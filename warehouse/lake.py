@@ -80,15 +80,12 @@ class Lake(Layout):
         with self.locks.in_turn(run_id):
             if self.is_described(run_id):
                 return
-            # all are made before one is written: a name may not be text in UTF-8
-            described = {
-                "layers": layers.cast(LAYERS),
-                "vocabulary": vocabulary.cast(VOCABULARY),
-                "runs": _row(record),
-            }
+            # before anything is written: a name may not be text in UTF-8
+            _row(record).validate()
             self.state_version()
-            for table, rows in described.items():
-                write_table(self.file(table, run_id), rows)
+            write_table(self.file("layers", run_id), layers.cast(LAYERS))
+            write_table(self.file("vocabulary", run_id), vocabulary.cast(VOCABULARY))
+            self.update_run(run_id, record)
 
     def update_run(self, run_id: str, record: dict[str, Any]) -> None:
         """Replace the run's row of `runs`."""

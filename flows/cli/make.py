@@ -9,7 +9,8 @@ from gatehouse.flows.request import LOADING, RunRequest, Workers, takes_fields
 from gatehouse.flows.steps.workers.part import Part, asked_part
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.notes.run_names import find_run
-from gatehouse.warehouse.paths import Paths, check_output_folder
+from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.reserved import check_output_folder
 
 PREPARING = (
     "dataset",

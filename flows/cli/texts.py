@@ -11,7 +11,8 @@ from gatehouse.flows.cli.run_options import OF_A_RUN
 from gatehouse.flows.request import LOADING, RunRequest, takes_fields
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.notes.run_names import find_run
-from gatehouse.warehouse.paths import Paths, check_output_file
+from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.reserved import check_output_file
 
 if TYPE_CHECKING:
     from gatehouse.reports.marts.traced_text import TracedText

@@ -27,8 +27,9 @@ from gatehouse.warehouse.connect import errors_in_one_line, interruptible, query
 from gatehouse.warehouse.contents import spreadsheets
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import write_atomically
-from gatehouse.warehouse.paths import Paths, check_output
+from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.plain_text import printable
+from gatehouse.warehouse.reserved import check_output
 
 SUFFIXES = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".md": "markdown"}
 CSV_FOR_SPREADSHEETS = "csv for spreadsheets"

@@ -59,7 +59,7 @@ class Survey:
             GatehouseError: there is none.
         """
         if self.first is None:
-            raise GatehouseError("there is no sequence in it: name files that hold some")
+            raise GatehouseError("the trace holds no sequence: name files that hold some")
         return self.first
 
     def as_json(self) -> dict[str, Any]:

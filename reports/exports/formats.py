@@ -23,7 +23,8 @@ from gatehouse.reports.marts.runs import resolve_run
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import write_atomically, write_folder_atomically
-from gatehouse.warehouse.paths import Paths, check_output_file, check_output_folder
+from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.reserved import check_output_file, check_output_folder
 
 Write = Callable[..., None]
 """Takes a session, the run's id, the place to write, and as keywords the options it `takes`."""

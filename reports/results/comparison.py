@@ -14,8 +14,9 @@ from gatehouse.reports.results.results import Bar, assess
 from gatehouse.reports.verdict.thresholds import Thresholds
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
-from gatehouse.warehouse.paths import Paths, check_output
+from gatehouse.warehouse.paths import Paths
 from gatehouse.warehouse.plain_text import counted, in_words
+from gatehouse.warehouse.reserved import check_output
 
 Pairs = dict[tuple[str, str], Pair]
 

@@ -20,7 +20,8 @@ from gatehouse.reports.marts import layers, load_windows, resolve_run
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import write_atomically
-from gatehouse.warehouse.paths import Paths, check_output_file
+from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.reserved import check_output_file
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,8 @@ from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.lake import Lake
 from gatehouse.warehouse.notes.readings import reading_of
 from gatehouse.warehouse.notes.run_names import name_of
-from gatehouse.warehouse.paths import Paths, check_output, check_output_folder
+from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.reserved import check_output, check_output_folder
 
 Bar = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
 """`with bar(what, total) as moved: moved(done)` shows progress, wherever that is."""

@@ -20,7 +20,8 @@ from gatehouse.reports.verdict.sweep import correlations, judged_grid, summary
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import write_atomically
-from gatehouse.warehouse.paths import Paths, check_output
+from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.reserved import check_output
 
 
 def sweep(

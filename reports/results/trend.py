@@ -11,7 +11,8 @@ from gatehouse.reports.page.runs.trend_sentences import sentences
 from gatehouse.warehouse.connect import connect
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import write_atomically
-from gatehouse.warehouse.paths import Paths, check_output
+from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.reserved import check_output
 
 Said = Callable[[str], None]
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from gatehouse.warehouse.errors import GatehouseError
-from gatehouse.warehouse.paths import Paths, Reserved, check_output, check_output_folder
+from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.reserved import Reserved, check_output, check_output_folder
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from gatehouse.flows.console import say
 from gatehouse.flows.steps.pace.progress import Progress
 from gatehouse.warehouse.errors import GatehouseError
 from gatehouse.warehouse.files import cannot_write, make_folder, write_atomically
-from gatehouse.warehouse.paths import Paths, check_output
+from gatehouse.warehouse.paths import Paths
+from gatehouse.warehouse.reserved import check_output
 
 PROMETHEUS, LINES = ".prom", ".jsonl"
 

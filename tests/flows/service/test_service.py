@@ -19,7 +19,8 @@ from gatehouse.flows.service.answer import Service, down
 from gatehouse.flows.service.flow_runs import FLOW_RUN, HOME, close_all_but, processes_of
 from gatehouse.flows.service.processes import Background, exported, write_secret
 from gatehouse.warehouse.errors import GatehouseError
-from gatehouse.warehouse.paths import PACKAGE, Paths, Reserved
+from gatehouse.warehouse.paths import PACKAGE, Paths
+from gatehouse.warehouse.reserved import Reserved
 
 WAITS = "import sys, time; print('at work', flush=True); time.sleep(600)"
 PARENT = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {WAITS!r}])"
