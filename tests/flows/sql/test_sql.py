@@ -49,7 +49,7 @@ def test_files_that_may_not_be_written_are_refused(paths, tmp_path):
         with pytest.raises(GatehouseError, match=message) as error:
             answer.sql("select 1", paths, None, target)
         assert len(str(error.value).splitlines()) == 1
-    with pytest.raises(GatehouseError, match="is not a file"):
+    with pytest.raises(GatehouseError, match="is a device"):
         answer.sql("select 1", paths, "csv", Path("/dev/null"))
     with pytest.raises(GatehouseError, match="--format parquet needs a file"):
         answer.sql("select 1", paths, "parquet")
