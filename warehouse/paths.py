@@ -18,13 +18,11 @@ from gatehouse.warehouse.storage.addresses import (
     Place,
     checked_address,
     is_address,
+    was_address,
 )
 
 PACKAGE = Path(__file__).resolve().parent.parent
 DBT_PROJECT = PACKAGE / "dbt_project"
-OF_A_BUCKET = re.compile(r"[a-z][a-z0-9+.-]+:/")
-"""The beginning of an address, also as a Path has it, which makes one slash of two."""
-
 IS_CHECKOUT = (PACKAGE / "pyproject.toml").is_file()
 """Whether the package is a checkout: nothing is written into an installed one."""
 
@@ -51,13 +49,14 @@ class Paths:
             GatehouseError: it is an address, it lies in the lake of a warehouse, or
                 GATEHOUSE_LAKE has an address that no lake can have.
         """
-        chosen = home or os.environ.get("GATEHOUSE_HOME") or default_home()
-        if OF_A_BUCKET.match(str(chosen)):
+        chosen = Path(home or os.environ.get("GATEHOUSE_HOME") or default_home())
+        if was_address(chosen):
+            # not quoted: it may hold a password
             raise GatehouseError(
-                f"{chosen} is an address, and a home is a folder of this machine: name a folder; "
+                "an address is no home, and a home is a folder of this machine: name a folder; "
                 "--lake takes the address of a bucket"
             )
-        root = Path(chosen).expanduser().resolve()
+        root = chosen.expanduser().resolve()
         for folder in (root, *root.parents):
             if folder.name == "lake" and (folder / "VERSION").is_file():
                 raise GatehouseError(

@@ -127,9 +127,12 @@ def test_what_is_no_file_stays(tmp_path):
     check_output(tmp_path / "new", paths)
 
 
-@pytest.mark.parametrize("address", ["s3://bucket/home", "gs:/bucket", "file:///home"])
+@pytest.mark.parametrize("address", ["s3://me:secret@bucket/home", "gs:/bucket", "file:///home"])
 def test_an_address_is_no_home(address, monkeypatch):
     monkeypatch.setenv("GATEHOUSE_HOME", address)
     for home in (None, Path(address)):
-        with pytest.raises(GatehouseError, match="a home is a folder of this machine: name a fol"):
+        with pytest.raises(
+            GatehouseError, match="a home is a folder of this machine: name a fol"
+        ) as no:
             Paths.resolve(home)
+        assert "secret" not in str(no.value)

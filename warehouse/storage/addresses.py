@@ -102,6 +102,11 @@ def is_address(text: str) -> bool:
     return "://" in text
 
 
+def was_address(path: Path) -> bool:
+    """Return whether a path is what an address becomes as one: of two slashes it keeps one."""
+    return bool(re.match(r"[a-z][a-z0-9+.-]+:/", str(path)))
+
+
 def checked_address(text: str) -> ObjectPath:
     """Return the place that an address names.
 

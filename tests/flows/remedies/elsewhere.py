@@ -357,8 +357,8 @@ ELSEWHERE = {
     "--to … does not write … files: name --output with …": (
         "tests/flows/cli/test_exports.py::test_a_name_of_another_format_is_refused"
     ),
-    "… is an address, and a home is a folder of this machine: name a folder; --lake takes the "
-    "address of a bucket": "tests/warehouse/test_paths.py::test_an_address_is_no_home",
+    "an address is no home, and a home is a folder of this machine: name a folder; --lake takes "
+    "the address of a bucket": "tests/warehouse/test_paths.py::test_an_address_is_no_home",
     "… is a device, a pipe or a socket: name a file": (
         "tests/warehouse/test_paths.py::test_what_is_no_file_stays"
     ),
