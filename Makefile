@@ -8,9 +8,7 @@ DEVELOPERS := .venv/.installed-for-developers
 SLOW := bench chaos flows/cli flows/remedies flows/steps flows/upkeep flows/test_pipeline.py flows/test_prefect_run.py \
 	models/test_families.py reports/page/test_report.py reports/results/test_files.py reports/figures/test_run_figures_of_extremes.py \
 	reports/statistics/test_power_law.py reports/statistics/test_resampling.py test_specification.py test_wheel.py
-PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
-# on all cores, which pip does not use; a few files of other Pythons and templates cannot be compiled
-COMPILE := $(BIN)/python -m compileall -qq -j 0 .venv/lib || true
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
 export DO_NOT_TRACK := 1
 
@@ -22,13 +20,11 @@ $(INSTALLED): constraints.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Gatehouse needs Python 3.11 or newer: make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
 	$(PIP) -e .
-	$(COMPILE)
 	-$(BIN)/python -m gatehouse.flows.fill_cache
 	touch $@
 
 $(DEVELOPERS): $(INSTALLED)
 	$(PIP) -e '.[dev,quantize]'
-	$(COMPILE)
 	touch $@
 
 demo: $(INSTALLED)
