@@ -103,7 +103,7 @@ def checked_output(output: Path, paths: Paths) -> Path:
     """
     target = output.expanduser().resolve()
     check_output(output.expanduser(), paths)
-    if target.exists() and not target.is_file():
+    if target.is_dir():
         raise GatehouseError(f"{output} is not a file: name one")
     if not target.parent.is_dir():
         raise GatehouseError(f"there is no folder {target.parent}: make it, or name another file")

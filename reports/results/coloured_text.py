@@ -85,8 +85,7 @@ def table(traced: TracedText, layer: int, width: int | None) -> str:
     Where a terminal is too narrow, each layer has its first expert alone; where that is too wide
     too, there are as many layers as fit, from `layer` on.
     """
-    tokens = traced.texts.tokens.to_dict("records")
-    literals = [_short(each["token_str"], _text_of(each)) for each in tokens]
+    literals = [_literal(each) for each in traced.texts.tokens.to_dict("records")]
     indices = [int(index) for index in traced.layers["moe_index"]]
     whole = {index: _cells(traced, index, None) for index in indices}
     note, shown = "", indices
@@ -125,6 +124,7 @@ def _cells(traced: TracedText, layer: int, most: int | None) -> list[str]:
     ]
 
 
-def _short(text: object, shown: str) -> str:
-    literal = repr(text) if isinstance(text, str) else shown
+def _literal(token: dict[Hashable, Any]) -> str:
+    text = token["token_str"]
+    literal = repr(text) if isinstance(text, str) else _text_of(token)
     return literal if len(literal) <= LONGEST_TOKEN else f"{literal[: LONGEST_TOKEN - 1]}…"
